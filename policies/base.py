@@ -1,0 +1,317 @@
+"""What passes between an agent and whatever decides its words: `Request` in, `Reply` out.
+
+A `Policy` has one asynchronous method. Everything that decides text is one: a server, an in-process
+engine, a script, a recording, a person. What changes *how* a policy is asked (retry, cache, best of
+n) is a policy around a policy. Requests and replies are plain frozen values: they are made several
+times a turn in thousands of concurrent episodes, so they carry no validation machinery.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal, Protocol, Self, runtime_checkable
+
+from .errors import ConfigError, Unsupported
+
+ChatRole = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One chat message, in the roles that chat templates know."""
+
+    role: ChatRole
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is drawn. `None` leaves a setting to the engine's own default.
+
+    Attributes:
+        temperature: 0 is greedy.
+        top_p: nucleus mass in (0, 1].
+        top_k: number of most likely tokens kept; 0 keeps all.
+        min_p: least probability, relative to the most likely token, in [0, 1).
+        repetition_penalty: divides the logits of tokens already seen; 1 is none.
+        max_tokens: most tokens in the answer.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    max_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name} must be {allowed}, not {value!r}"
+            for name, value, ok, allowed in (
+                ("temperature", self.temperature, _at_least(0, self.temperature), "at least 0"),
+                ("top_p", self.top_p, _within(0, self.top_p, 1), "above 0 and at most 1"),
+                ("top_k", self.top_k, _at_least(0, self.top_k), "at least 0"),
+                ("min_p", self.min_p, _at_least(0, self.min_p) and _below(1, self.min_p),
+                 "at least 0 and below 1"),
+                ("repetition_penalty", self.repetition_penalty,
+                 _within(0, self.repetition_penalty, 10), "above 0 and at most 10"),
+                ("max_tokens", self.max_tokens, _at_least(1, self.max_tokens), "at least 1"),
+            )
+            if not ok
+        ]  # fmt: skip
+        if problems:
+            raise ConfigError("sampling settings out of range", problems=problems)
+
+    def over(self, defaults: Sampling) -> Sampling:
+        """These settings, with `defaults` where this one says None."""
+        mine = {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
+        return dataclasses.replace(defaults, **mine)
+
+    def as_dict(self) -> dict[str, float | int]:
+        """Only the settings that are set."""
+        return {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
+
+
+def _at_least(low: float, value: float | None) -> bool:
+    return value is None or value >= low
+
+
+def _below(high: float, value: float | None) -> bool:
+    return value is None or value < high
+
+
+def _within(low: float, value: float | None, high: float) -> bool:
+    return value is None or low < value <= high
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call. `cached_tokens` are those of `prompt_tokens` served from a prefix cache."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+class FinishReason(StrEnum):
+    """Why the engine stopped writing."""
+
+    STOP = "stop"
+    """The model ended its answer."""
+    LENGTH = "length"
+    """`max_tokens` or the end of the context."""
+    SENTENCES = "sentences"
+    """`max_sentences` were complete."""
+    CHOICE = "choice"
+    """One of `choices` was chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """One generated token and its log-probability (nats)."""
+
+    token: str
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question to a policy.
+
+    Attributes:
+        messages: the rendered prompt.
+        role: who is speaking: `seeker`, `counselor`, `supporter`, `judger`, or a user's own.
+        sampling: how to draw tokens.
+        seed: the call's seed; the same request with the same seed gives the same reply on an engine
+            that honours seeds.
+        choices: the answer must be exactly one of these.
+        schema: the answer must be JSON that fits this JSON schema.
+        max_sentences: stop once this many sentences are complete.
+        prefill: the answer begins with this text; `Reply.text` includes it.
+        logprobs: also return the log-probability of each generated token.
+        session: requests with the same session share most of their prefix (one role of one
+            episode); an engine may keep them on the same cache slot.
+        observation: what `messages` were rendered from, for policies that need no text.
+    """
+
+    messages: tuple[Message, ...]
+    role: str = ""
+    sampling: Sampling = Sampling()
+    seed: int | None = None
+    choices: tuple[str, ...] | None = None
+    schema: Mapping[str, Any] | None = None
+    max_sentences: int | None = None
+    prefill: str = ""
+    logprobs: bool = False
+    session: str = ""
+    observation: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a policy answered.
+
+    Attributes:
+        text: the raw answer, the prefill included, nothing trimmed but surrounding white space.
+        finish_reason: why it ended.
+        usage: tokens, or None where the engine does not say.
+        latency: seconds from asking to answer, waiting included.
+        policy: name of the policy that answered, as it should appear in a record.
+        logprobs: one entry a generated token, where asked for.
+        attempts: requests sent to get this answer, retries and re-asks included.
+    """
+
+    text: str
+    finish_reason: FinishReason = FinishReason.STOP
+    usage: Usage | None = None
+    latency: float = 0.0
+    policy: str = ""
+    logprobs: tuple[TokenLogprob, ...] | None = None
+    attempts: int = 1
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Decides text. One method is all that is needed:
+
+    ```python
+    class Echo:
+        async def respond(self, request: Request) -> Reply:
+            return Reply(text=request.messages[-1].content)
+    ```
+
+    A policy may also have `name` (for records), `capabilities` (checked against each request),
+    `describe()` (its identity, saved with a run), `open()` and `aclose()`; `BasePolicy` has them.
+    """
+
+    async def respond(self, request: Request) -> Reply:
+        """Answer one request.
+
+        Raises:
+            PolicyError: the engine failed; `retryable` says whether asking again can help.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine honours. An option outside these raises `Unsupported`, it is never ignored.
+
+    Attributes:
+        choices: `Request.choices`; always answered with one of them.
+        schema: `Request.schema`.
+        max_sentences: generation stops early (the environment cuts in any case).
+        prefill: `Request.prefill`.
+        logprobs: `Request.logprobs`.
+        seed: same request, same seed, same reply.
+        sampling: names of the `Sampling` fields that are honoured.
+        small_model: helps for small models (pre-filled openings) are on unless switched off.
+    """
+
+    choices: bool = True
+    schema: bool = False
+    max_sentences: bool = True
+    prefill: bool = False
+    logprobs: bool = False
+    seed: bool = True
+    sampling: frozenset[str] = field(
+        default_factory=lambda: frozenset(f.name for f in dataclasses.fields(Sampling))
+    )
+    small_model: bool = False
+
+
+class BasePolicy:
+    """Convenience base: a name, stated capabilities, and nothing to open or close."""
+
+    name: str = "policy"
+    capabilities: Capabilities = Capabilities()
+
+    async def respond(self, request: Request) -> Reply:
+        raise NotImplementedError(f"{type(self).__name__} must define respond()")
+
+    async def open(self) -> None:
+        """Get ready, and fail early: load weights, reach the server, check the key."""
+
+    async def aclose(self) -> None:
+        """Free memory, connections and slots. Safe to call twice."""
+
+    def describe(self) -> dict[str, Any]:
+        """What decides the answers, as plain data without secrets; saved and compared on resume."""
+        return {"policy": self.name}
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+    def check(self, request: Request) -> None:
+        """Refuse options that this engine cannot honour.
+
+        Raises:
+            Unsupported: names the options and what the engine can do.
+        """
+        able = self.capabilities
+        refused = [
+            option
+            for option, asked, can in (
+                ("choices", request.choices is not None, able.choices),
+                ("schema", request.schema is not None, able.schema),
+                ("prefill", bool(request.prefill), able.prefill),
+                ("logprobs", request.logprobs, able.logprobs),
+            )
+            if asked and not can
+        ]
+        refused += [f for f in request.sampling.as_dict() if f not in able.sampling]
+        if refused:
+            raise Unsupported(
+                f"policy '{self.name}' cannot honour {', '.join(refused)}",
+                hint="leave the option out for this role, or seat a policy that has it"
+                " (`warmline doctor` lists what each can do)",
+            )
+
+
+def policy_name(policy: Policy) -> str:
+    """The name of a policy for records: its own, else its class's."""
+    return str(getattr(policy, "name", None) or type(policy).__name__)
+
+
+def capabilities_of(policy: Policy) -> Capabilities | None:
+    """What a policy says it can do, or None if it does not say (then it is simply asked)."""
+    able = getattr(policy, "capabilities", None)
+    return able if isinstance(able, Capabilities) else None
+
+
+def describe_policy(policy: Policy) -> dict[str, Any]:
+    """The identity of a policy as plain data: its own description, else its class."""
+    describe = getattr(policy, "describe", None)
+    if describe is not None:
+        return dict(describe())
+    return {"policy": f"{type(policy).__module__}:{type(policy).__qualname__}"}
+
+
+async def open_policy(policy: Policy) -> None:
+    """Call `open()` where the policy has one."""
+    if (opener := getattr(policy, "open", None)) is not None:
+        await opener()
+
+
+async def close_policy(policy: Policy) -> None:
+    """Call `aclose()` where the policy has one."""
+    if (closer := getattr(policy, "aclose", None)) is not None:
+        await closer()

@@ -1,0 +1,171 @@
+"""The deliberate errors of Warmline, and what each means for the work under way.
+
+The whole error policy:
+
+* A `PolicyError` ends the one episode in which it was raised; the episode is kept as data, with the
+  error in its record. If `fatal` is set, every other episode would fail the same way (a wrong key,
+  an unknown model), so the run stops too; what is finished stays finished.
+* A `ConfigError`, `DataError` or `RunError` stops the command before or between episodes.
+* Anything that is not a `WarmlineError` is a bug of ours or of a plug-in, and stops the run.
+
+Every message says what was asked, what exists, and (the hint) what to try next.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+
+class WarmlineError(Exception):
+    """Base of all deliberate errors.
+
+    Args:
+        message: what was asked and what is wrong with it.
+        hint: the next thing to try.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
+
+
+class ConfigError(WarmlineError):
+    """Settings that cannot be run. Holds every problem found, not just the first.
+
+    Args:
+        message: the summary, or the one problem.
+        problems: one line a problem; printed below the summary.
+    """
+
+    def __init__(
+        self, message: str, *, problems: Sequence[str] = (), hint: str | None = None
+    ) -> None:
+        super().__init__("\n".join([message, *(f"  - {p}" for p in problems)]), hint=hint)
+        self.problems = tuple(problems)
+
+
+class PolicyNotFound(ConfigError):
+    """No policy goes by that name."""
+
+
+class MissingExtra(ConfigError):
+    """A part of Warmline whose libraries are not installed."""
+
+    def __init__(self, what: str, *, extra: str) -> None:
+        super().__init__(
+            f"{what} needs libraries that are not installed",
+            hint=f"pip install 'warmline[{extra}]'",
+        )
+
+
+class DataError(WarmlineError):
+    """A file whose content cannot be used; names the file, and the line and field where known."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: str | Path,
+        line: int | None = None,
+        field: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        place = str(file) if line is None else f"{file}, line {line}"
+        if field:
+            place += f", field '{field}'"
+        super().__init__(f"{place}: {message}", hint=hint)
+        self.file, self.line, self.field = Path(file), line, field
+
+
+class RunError(WarmlineError):
+    """The run cannot start or go on (changed settings, locked log, full disk)."""
+
+
+class PolicyError(WarmlineError):
+    """A policy could not answer a request.
+
+    Attributes:
+        retryable: asking again may help. A policy retries by itself first; what reaches the
+            environment has already been retried.
+        fatal: every other request would fail the same way, so the run stops.
+    """
+
+    retryable = False
+    fatal = False
+
+
+class Unsupported(PolicyError):
+    """The request sets an option that this engine cannot honour; it is never ignored."""
+
+    fatal = True
+
+
+class AuthenticationFailed(PolicyError):
+    """The server refused the key."""
+
+    fatal = True
+
+
+class ModelNotFound(PolicyError):
+    """The engine does not hold the model that was asked for."""
+
+    fatal = True
+
+
+class EngineUnavailable(PolicyError):
+    """The engine cannot be reached, or went away."""
+
+    retryable = True
+
+
+class EngineTimeout(PolicyError):
+    """The engine did not answer within the time allowed."""
+
+    retryable = True
+
+
+class RateLimited(PolicyError):
+    """The server asked us to slow down more often than we were told to wait."""
+
+    retryable = True
+
+
+class BadRequest(PolicyError):
+    """The engine refused the request itself; the same request will be refused again."""
+
+
+class ContextTooLong(PolicyError):
+    """Prompt and answer do not fit into the model's context.
+
+    Args:
+        prompt_tokens: tokens in the prompt.
+        context_tokens: tokens the engine can hold.
+    """
+
+    def __init__(self, *, prompt_tokens: int | None, context_tokens: int | None) -> None:
+        asked = "the prompt" if prompt_tokens is None else f"a prompt of {prompt_tokens} tokens"
+        room = "the context" if context_tokens is None else f"a context of {context_tokens} tokens"
+        super().__init__(
+            f"{asked} does not fit into {room}",
+            hint="lower history_window or the number of case dialogues, or give the engine a larger"
+            " context",
+        )
+        self.prompt_tokens, self.context_tokens = prompt_tokens, context_tokens
+
+
+class UnreadableReply(PolicyError):
+    """The engine answered, but not in the form that was asked for, after the bounded re-asks."""
+
+    retryable = True
+
+
+def did_you_mean(asked: str, known: Iterable[str]) -> str | None:
+    """The hint `did you mean 'x'?` for the known name closest to `asked`, or None."""
+    close = difflib.get_close_matches(asked, list(known), n=1, cutoff=0.6)
+    return f"did you mean '{close[0]}'?" if close else None
