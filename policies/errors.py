@@ -165,6 +165,10 @@ class UnreadableReply(PolicyError):
     retryable = True
 
 
+class ParticipantLeft(PolicyError):
+    """A person in a seat ended the conversation; the episode closes normally."""
+
+
 def did_you_mean(asked: str, known: Iterable[str]) -> str | None:
     """The hint `did you mean 'x'?` for the known name closest to `asked`, or None."""
     close = difflib.get_close_matches(asked, list(known), n=1, cutoff=0.6)

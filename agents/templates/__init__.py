@@ -1,0 +1,126 @@
+"""The prompt templates, in the project's own words, and how they are rendered.
+
+A template is a jinja2 file made of blocks; each role documents which blocks it asks for. A user's
+template may stand alone or extend one of ours and replace a single block:
+
+```jinja
+{% extends "supporter.jinja" %}
+{% block note %}Answer in the style of a text message.{% endblock %}
+```
+
+Templates run in jinja2's sandbox and see the observation only. An unknown variable is an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from jinja2 import nodes
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from ...policies.errors import ConfigError, did_you_mean
+
+_FOLDER = Path(__file__).parent
+_ENVIRONMENT = ImmutableSandboxedEnvironment(
+    loader=jinja2.FileSystemLoader(_FOLDER),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=False,
+)
+
+
+def known_templates() -> list[str]:
+    """Names of the templates that ship."""
+    return sorted(path.name for path in _FOLDER.glob("*.jinja"))
+
+
+class PromptTemplate:
+    """A template whose blocks are rendered one by one.
+
+    Args:
+        source: the name of a shipped template (`seeker.jinja`), the path of a file, or the template
+            text itself (anything that contains `{%` or `{{` or a line break).
+
+    Attributes:
+        sha256: hash over the template and all it extends; part of a run's identity.
+
+    Raises:
+        ConfigError: no such file, or a syntax error (with its line).
+    """
+
+    def __init__(self, source: str | Path) -> None:
+        self.source = str(source)
+        chain = self._chain(*self._load(source))
+        self.sha256 = hashlib.sha256("\0".join(text for _, text, _ in chain).encode()).hexdigest()
+        self._template = chain[0][0]
+        self._blocks: dict[str, list[Callable[..., Any]]] = {}
+        for template, _, _ in chain:
+            for name, block in template.blocks.items():
+                self._blocks.setdefault(name, []).append(block)
+
+    @property
+    def blocks(self) -> list[str]:
+        """Names of the blocks that can be rendered."""
+        return sorted(self._blocks)
+
+    def render(self, block: str, **values: Any) -> str:
+        """The text of one block, without surrounding white space; empty if there is no such block.
+
+        Raises:
+            ConfigError: the template uses a value that this role may not see or that is unknown.
+        """
+        if block not in self._blocks:
+            return ""
+        context = self._template.new_context(values)
+        context.blocks = self._blocks
+        try:
+            return "".join(self._blocks[block][0](context)).strip()
+        except jinja2.TemplateError as error:
+            raise ConfigError(
+                f"template {self._label}, block '{block}': {error}",
+                hint=f"values at hand: {', '.join(values)}",
+            ) from error
+
+    @property
+    def _label(self) -> str:
+        return self.source if "\n" not in self.source else "given as text"
+
+    def _load(self, source: str | Path) -> tuple[jinja2.Template, str]:
+        text = str(source)
+        is_text = isinstance(source, str) and any(mark in text for mark in ("{%", "{{", "\n"))
+        if not is_text:
+            path = _FOLDER / text if text in known_templates() else Path(text)
+            if not path.is_file():
+                raise ConfigError(
+                    f"no template '{text}'; shipped: {', '.join(known_templates())}",
+                    hint=did_you_mean(text, known_templates()) or "or give the path of a file",
+                )
+            text = path.read_text("utf-8")
+        try:
+            return _ENVIRONMENT.from_string(text), text
+        except jinja2.TemplateSyntaxError as error:
+            raise ConfigError(
+                f"template {self._label}, line {error.lineno}: {error.message}"
+            ) from error
+
+    def _chain(
+        self, template: jinja2.Template, text: str
+    ) -> list[tuple[jinja2.Template, str, str | None]]:
+        parent = _ENVIRONMENT.parse(text).find(nodes.Extends)
+        if parent is None:
+            return [(template, text, None)]
+        if not isinstance(parent.template, nodes.Const):
+            raise ConfigError(f"template {self._label}: 'extends' needs a plain name")
+        name = str(parent.template.value)
+        if name not in known_templates():
+            raise ConfigError(
+                f"template {self._label} extends '{name}', which does not ship;"
+                f" shipped: {', '.join(known_templates())}",
+                hint=did_you_mean(name, known_templates()),
+            )
+        return [(template, text, name), *self._chain(*self._load(name))]

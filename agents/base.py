@@ -1,0 +1,219 @@
+"""The base of the four roles: an observation becomes a request, a reply becomes an action.
+
+`request` and `read` are pure; the environment asks the policy itself, thousands of episodes at once,
+so an agent keeps no state of any one conversation there. As an AutoGen `BaseChatAgent` the same
+object can also sit in any AutoGen team, one conversation at a time; only there it keeps a thread.
+AutoGen is confined to this file, `autogen_seat.py` and `environments/team.py`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from autogen_agentchat.agents import BaseChatAgent
+from autogen_agentchat.base import Response
+from autogen_agentchat.messages import BaseChatMessage, TextMessage
+from autogen_core import CancellationToken
+
+from ..policies.base import Message, Policy, Reply, Request, Sampling, describe_policy
+from ..policies.errors import ConfigError
+from .observations import Action, Advise, Judge, Observation, Say, Turn
+from .roles import Role, Strategy, parse_strategy
+from .templates import PromptTemplate
+
+O = TypeVar("O", bound=Observation)  # noqa: E741 - the observation of a role
+A = TypeVar("A", bound=Action)
+
+ROLE_KEY = "warmline_role"
+"""Metadata key by which our agents know each other's messages in an AutoGen team."""
+
+
+class Agent(BaseChatAgent, Generic[O, A]):
+    """One role.
+
+    Args:
+        policy: decides the words.
+        name: AutoGen's name of the agent; the role's by default.
+        template: a shipped template's name, a path, or the text of one; the role's by default.
+        sampling: laid over the role's default sampling; None leaves a field as it is.
+
+    Raises:
+        ConfigError: a template that cannot be read.
+    """
+
+    role: ClassVar[Role]
+    description_text: ClassVar[str]
+    default_template: ClassVar[str]
+    default_sampling: ClassVar[Sampling]
+
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        name: str | None = None,
+        template: str | Path | None = None,
+        sampling: Sampling | None = None,
+    ) -> None:
+        if not callable(getattr(policy, "respond", None)):
+            raise ConfigError(
+                f"{type(self).__name__} needs a policy, not {type(policy).__name__}",
+                hint="a policy has an async method respond(request); build one by name with"
+                " warmline.make_policy(...)",
+            )
+        super().__init__(name or self.role.value, self.description_text)
+        self.policy = policy
+        self.template = PromptTemplate(template or self.default_template)
+        self.sampling = (sampling or Sampling()).over(self.default_sampling)
+        self._render_system = lru_cache(maxsize=512)(self._system_text)
+        self._thread: list[Turn] = []
+        self._advice: Strategy | None = None
+
+    # The two pure halves of a role
+
+    @abstractmethod
+    def request(
+        self,
+        observation: O,
+        *,
+        seed: int | None = None,
+        session: str = "",
+        max_sentences: int | None = None,
+    ) -> Request:
+        """What the policy is asked. Pure: equal arguments give equal requests.
+
+        Args:
+            observation: what this role may know.
+            seed: the call's seed.
+            session: groups the calls that share a prefix (one role of one episode).
+            max_sentences: the environment's sentence cap.
+        """
+
+    @abstractmethod
+    def read(self, reply: Reply) -> A:
+        """What the reply means. Pure; an answer that cannot be read is a missing value."""
+
+    def describe(self) -> dict[str, Any]:
+        """What decides this role's behaviour, as plain data; part of a run's identity."""
+        return {
+            "agent": f"{type(self).__module__}:{type(self).__qualname__}",
+            "template": self.template.sha256,
+            "sampling": self.sampling.as_dict(),
+            **describe_policy(self.policy),
+        }
+
+    # Rendering
+
+    def system_values(self, brief: Any, max_sentences: int | None) -> dict[str, Any]:
+        """Values for the `system` block; constant during an episode, so the prefix is stable."""
+        raise NotImplementedError
+
+    def system(self, brief: Any = None, max_sentences: int | None = None) -> Message:
+        """The system message; rendered once for equal arguments."""
+        return self._render_system(brief, max_sentences)
+
+    def _system_text(self, brief: Any, max_sentences: int | None) -> Message:
+        values = self.system_values(brief, max_sentences)
+        return Message("system", self.template.render("system", **values))
+
+    # AutoGen's side of the agent
+
+    @property
+    def produced_message_types(self) -> Sequence[type[BaseChatMessage]]:
+        return (TextMessage,)
+
+    @abstractmethod
+    def observe(self, thread: Sequence[Turn], advice: Strategy | None) -> O:
+        """The observation that an AutoGen thread gives this role."""
+
+    async def on_messages(
+        self,
+        messages: Sequence[BaseChatMessage],
+        cancellation_token: CancellationToken,
+    ) -> Response:
+        """Answer in an AutoGen team.
+
+        Messages of our own counselor are read as advice, those of our judger are ignored; any other
+        speaker counts as the other side of the conversation.
+        """
+        for message in messages:
+            self._hear(message)
+        request = self.request(self.observe(tuple(self._thread), self._advice))
+        reply = await self.policy.respond(request)
+        action = self.read(reply)
+        content = self._speak(action)
+        return Response(
+            chat_message=TextMessage(
+                content=content, source=self.name, metadata={ROLE_KEY: self.role.value}
+            )
+        )
+
+    async def on_reset(self, cancellation_token: CancellationToken) -> None:
+        self._thread.clear()
+        self._advice = None
+
+    def _hear(self, message: BaseChatMessage) -> None:
+        text = message.to_model_text()
+        known = message.metadata.get(ROLE_KEY)
+        if known == Role.JUDGER:
+            return
+        if known == Role.COUNSELOR:
+            self._advice = parse_strategy(text)
+            return
+        other = Role.SEEKER if self.role is Role.SUPPORTER else Role.SUPPORTER
+        self._thread.append(Turn(Role(known) if known else other, text))
+
+    def _speak(self, action: Action) -> str:
+        match action:
+            case Say(text=text, closes=closes):
+                self._thread.append(Turn(self.role, text))
+                return text if not closes else f"{text} N/A".strip()
+            case Advise(strategy=strategy):
+                return strategy.value if strategy else ""
+            case Judge(end=end):
+                return {True: "YES", False: "NO", None: ""}[end]
+
+
+def chat_messages(
+    system: Message, history: Sequence[Turn], me: Role, *, opening: str, note: str
+) -> tuple[Message, ...]:
+    """A dialogue as chat messages seen by one speaker, strictly alternating and starting with `user`.
+
+    Own utterances become `assistant` messages. Many chat templates refuse two messages of one role in
+    a row or a first message by the assistant: `opening` stands where the window would begin with an
+    own utterance or is empty, and `note` joins the last user message.
+    """
+    roles: list[str] = []
+    texts: list[list[str]] = []
+    if not history or history[0].role is me:
+        roles, texts = ["user"], [[opening]]
+    for turn in history:
+        role = "assistant" if turn.role is me else "user"
+        if roles and roles[-1] == role:
+            texts[-1].append(turn.text)
+        else:
+            roles.append(role)
+            texts.append([turn.text])
+    if roles[-1] == "assistant":
+        roles.append("user")
+        texts.append(["(Go on.)"])
+    if note:
+        texts[-1].append(note)
+    return (
+        system,
+        *(
+            Message(role, parts[0] if len(parts) == 1 else "\n\n".join(parts))  # type: ignore[arg-type]
+            for role, parts in zip(roles, texts, strict=True)
+        ),
+    )
+
+
+def transcript(history: Sequence[Turn]) -> str:
+    """The dialogue as lines `Seeker: ...` and `Supporter: ...`, for roles that read it."""
+    return "\n".join(f"{_SPEAKER[turn.role]}: {turn.text}" for turn in history)
+
+
+_SPEAKER = {Role.SEEKER: "Seeker", Role.SUPPORTER: "Supporter"}

@@ -1,0 +1,60 @@
+"""The judger: reads the whole dialogue and says whether it is over (000 §3.1.4)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from ..policies.base import Message, Reply, Request, Sampling
+from .base import Agent, transcript
+from .observations import Judge, JudgerObservation, Turn
+from .roles import Role, Strategy
+
+VERDICTS = ("NO", "YES")
+_VERDICT = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
+
+
+class Judger(Agent[JudgerObservation, Judge]):
+    """Ends the conversation on one of three criteria, as a constrained YES or NO.
+
+    Template blocks: `system`, `user`.
+    """
+
+    role = Role.JUDGER
+    description_text = "Decides whether the conversation is over."
+    default_template = "judger.jinja"
+    default_sampling = Sampling(temperature=0.0, max_tokens=8)
+
+    def request(
+        self,
+        observation: JudgerObservation,
+        *,
+        seed: int | None = None,
+        session: str = "",
+        max_sentences: int | None = None,
+    ) -> Request:
+        user = self.template.render(
+            "user", history=observation.history, transcript=transcript(observation.history)
+        )
+        return Request(
+            messages=(self.system(), Message("user", user)),
+            role=self.role.value,
+            sampling=self.sampling,
+            seed=seed,
+            choices=VERDICTS,
+            session=session,
+            observation=observation,
+        )
+
+    def read(self, reply: Reply) -> Judge:
+        found = {match.lower() for match in _VERDICT.findall(reply.text)}
+        return Judge(found == {"yes"} if len(found) == 1 else None)
+
+    def system_values(self, brief: None, max_sentences: int | None) -> dict[str, Any]:
+        return {}
+
+    def observe(self, thread: Sequence[Turn], advice: Strategy | None) -> JudgerObservation:
+        return JudgerObservation(
+            tuple(thread), turn=sum(turn.role is Role.SUPPORTER for turn in thread) - 1
+        )

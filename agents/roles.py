@@ -1,0 +1,108 @@
+"""The four roles, the eight support strategies and the three stages of help, as the papers name them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """Who sits where. Seeker and supporter speak; counselor and judger advise the environment."""
+
+    SEEKER = "seeker"
+    COUNSELOR = "counselor"
+    SUPPORTER = "supporter"
+    JUDGER = "judger"
+
+
+class Stage(StrEnum):
+    """Stages of help (Hill 2009)."""
+
+    EXPLORATION = "exploration"
+    COMFORTING = "comforting"
+    ACTION = "action"
+
+
+class Strategy(StrEnum):
+    """The support strategies of ESConv, with the labels the papers print."""
+
+    QUESTION = "Question"
+    RESTATEMENT = "Restatement or Paraphrasing"
+    REFLECTION = "Reflection of Feelings"
+    SELF_DISCLOSURE = "Self-disclosure"
+    AFFIRMATION = "Affirmation and Reassurance"
+    SUGGESTION = "Providing Suggestions"
+    INFORMATION = "Information"
+    OTHERS = "Others"
+
+    @property
+    def definition(self) -> str:
+        """One line in our words (after 002, App. E.1)."""
+        return _ABOUT[self][0]
+
+    @property
+    def share(self) -> float:
+        """Share of supporter turns in ESConv (001, Table 2)."""
+        return _ABOUT[self][1]
+
+
+_ABOUT = {
+    Strategy.QUESTION: (
+        "ask about what happened or how it feels, openly, so that the person can say more",
+        0.2068,
+    ),
+    Strategy.RESTATEMENT: (
+        "say back in fewer, other words what the person told, so that they can check and go on",
+        0.0593,
+    ),
+    Strategy.REFLECTION: (
+        "name the feeling behind the words, gently and without judging it",
+        0.0781,
+    ),
+    Strategy.SELF_DISCLOSURE: (
+        "share briefly something alike that you went through or felt, and return to the person",
+        0.0932,
+    ),
+    Strategy.AFFIRMATION: (
+        "point out a strength or an effort you see, and encourage",
+        0.1538,
+    ),
+    Strategy.SUGGESTION: (
+        "offer one or two small possible steps, leaving the choice to the person",
+        0.1608,
+    ),
+    Strategy.INFORMATION: (
+        "give a helpful fact, a resource, or say what is common in such a situation",
+        0.0661,
+    ),
+    Strategy.OTHERS: (
+        "greet, thank, say goodbye, or answer in a way that fits none of the others",
+        0.1818,
+    ),
+}
+STRATEGY_LABELS: tuple[str, ...] = tuple(s.value for s in Strategy)
+
+
+def parse_strategy(text: str) -> Strategy | None:
+    """The strategy that a free answer names, or None if it names none or more than one.
+
+    Case, surrounding punctuation and a few common spellings ("Questions", "Self Disclosure") are
+    tolerated; guessing is not.
+    """
+    plain = _plain(text)
+    if (exact := _BY_PLAIN.get(plain)) is not None:
+        return exact
+    named = {strategy for name, strategy in _BY_PLAIN.items() if f" {name} " in f" {plain} "}
+    return named.pop() if len(named) == 1 else None
+
+
+def _plain(text: str) -> str:
+    return " ".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
+
+
+_BY_PLAIN = {_plain(strategy.value): strategy for strategy in Strategy} | {
+    "questions": Strategy.QUESTION,
+    "other": Strategy.OTHERS,
+    "restatement": Strategy.RESTATEMENT,
+    "paraphrasing": Strategy.RESTATEMENT,
+    "suggestions": Strategy.SUGGESTION,
+}

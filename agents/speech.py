@@ -1,0 +1,94 @@
+"""Reading what a speaking role wrote: the utterance, and whether it closes the conversation.
+
+Control never stays in the text: the papers' `N/A` becomes `Say.closes`, farewells and greetings are
+recognised here and nowhere else. Each repair is named, so that the record can say what was done.
+"""
+
+from __future__ import annotations
+
+import re
+
+from .observations import Say
+from .roles import STRATEGY_LABELS, Role
+
+_CLOSE_ALONE = re.compile(r"""[\s"'“”‘’(\[*]*N\s*/\s*A[\s"'“”‘’)\].!*]*""", re.IGNORECASE)
+_CLOSE_AT_END = re.compile(
+    r"""(?P<text>.*[.!?…。！？"”')\]\n])\s*["'“(\[*]*N/A["'”)\].!*]*\s*""", re.DOTALL
+)
+
+_NAMES = {
+    Role.SEEKER: r"seeker|user|client|person|help[- ]?seeker",
+    Role.SUPPORTER: r"supporter|assistant|counsel(?:l)?or|therapist|listener|you",
+}
+_LABELS = "|".join(re.escape(label) for label in STRATEGY_LABELS)
+_STRATEGY_LABEL = re.compile(
+    rf"\s*(?:[\[(*]+\s*(?:{_LABELS})\s*[\])*]+\s*:?|(?:{_LABELS})\s*:)\s*", re.IGNORECASE
+)
+_OWN_LABEL = {
+    role: re.compile(rf"\s*\**(?:{names})\**\s*(?:\([^)\n]*\))?\s*:\**\s*", re.IGNORECASE)
+    for role, names in _NAMES.items()
+}
+_ANY_NAME = "|".join(_NAMES.values())
+_NEXT_SPEAKER = re.compile(rf"\n\s*\**(?:{_ANY_NAME})\**\s*(?:\([^)\n]*\))?\s*:", re.IGNORECASE)
+
+_GOODBYE = (
+    r"good ?bye|bye(?:[- ]?bye)?|see (?:you|ya)(?: (?:later|soon|around|then|tomorrow|next))?"
+    r"|talk (?:to you )?(?:later|soon|again)|take care(?! of (?!your))|farewell"
+    r"|(?<!a )good ?night(?!'?s)|have a (?:good|great|nice|lovely|restful|peaceful)"
+    r"|until next time|all the best"
+)
+_FAREWELL = re.compile(
+    rf"\b(?:{_GOODBYE})\b(?:[\s,]+[\w'’]+){{0,2}}\W*$"
+    r"|(?:^|[.!?]\s+)(?:(?:well|okay|ok|alright|so|thanks|thank you)[, ]+)?(?:good)?bye\b[^?]*$"
+    r"|(?:再见|再見|拜拜|晚安|保重)\W*$",
+    re.IGNORECASE,
+)
+_GREETING = re.compile(
+    r"\s*(?:(?:hi|hello|hey|hiya|greetings|howdy|good (?:morning|afternoon|evening|day))"
+    r"(?:[ ,]+(?:there|again|everyone|you|friend|dear))*|你好|您好|嗨)\s*[,.!?…！。，~]+\s*",
+    re.IGNORECASE,
+)
+
+
+def read_speech(raw: str, role: Role) -> Say:
+    """What a speaking role said.
+
+    Taken out, each under its name in `Say.repairs`: the speaker's own label ("Supporter: ..."), a
+    strategy label in front, everything from a line on in which another speaker is written, and
+    quotation marks around the whole.
+
+    Returns:
+        The utterance; `closes` is set if it was `N/A` or ended in it.
+    """
+    text, repairs = raw.strip(), []
+    if own := _OWN_LABEL[role].match(text):
+        text = text[own.end() :]
+        repairs.append("role_label")
+    if label := _STRATEGY_LABEL.match(text):
+        text = text[label.end() :]
+        repairs.append("strategy_label")
+    if other := _NEXT_SPEAKER.search(text):
+        text = text[: other.start()]
+        repairs.append("other_speaker")
+    text = text.strip()
+    if len(text) > 2 and text[0] + text[-1] in ('""', "“”") and text[0] not in text[1:-1]:
+        text = text[1:-1].strip()
+        repairs.append("quotation_marks")
+    if _CLOSE_ALONE.fullmatch(text):
+        return Say("", closes=True, repairs=tuple(repairs))
+    if end := _CLOSE_AT_END.fullmatch(text):
+        return Say(end["text"].strip(), closes=True, repairs=tuple(repairs))
+    return Say(text, repairs=tuple(repairs))
+
+
+def is_farewell(text: str) -> bool:
+    """Whether an utterance ends in a goodbye. A question never does."""
+    ending = text.rstrip()
+    return not ending.endswith(("?", "？")) and _FAREWELL.search(ending) is not None
+
+
+def strip_greeting(text: str) -> str:
+    """The utterance without a leading greeting; unchanged if nothing else would be left."""
+    match = _GREETING.match(text)
+    rest = text[match.end() :].lstrip() if match else text
+    return rest[:1].upper() + rest[1:] if match and rest else text

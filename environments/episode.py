@@ -1,0 +1,186 @@
+"""The episode record: all that happened in one conversation, frozen and versioned.
+
+Training, evaluation and replay need nothing else: every model call is here with its exact messages,
+sampling and seed. Messages are stored once and referred to by index, since the calls of an episode
+share most of them. Everything that varies between two equal runs (clocks, waiting) is in `timing`.
+"""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import Field
+
+from ..agents.roles import Role, Strategy
+from ..policies.base import FinishReason, Message, Sampling, Usage
+from .scenarios import Record, Scenario
+
+EPISODE_VERSION: Literal[1] = 1
+
+
+class StopReason(StrEnum):
+    """Why a conversation ended; decided by the environment alone."""
+
+    JUDGER = "judger"
+    """The judger found it complete."""
+    SUPPORTER_CLOSED = "supporter_closed"
+    """The supporter answered `N/A`."""
+    FAREWELL = "farewell"
+    """Both said goodbye."""
+    LEFT = "left"
+    """A person in a seat left."""
+    TURN_LIMIT = "turn_limit"
+    """`max_turns` utterances were spoken."""
+    TOKEN_BUDGET = "token_budget"  # noqa: S105 - no password
+    """The episode's tokens were used up."""
+    ERROR = "error"
+    """A known error of a policy; `Episode.error` tells."""
+
+    @property
+    def truncated(self) -> bool:
+        """Whether a limit or an error cut the conversation short (rather than its own end)."""
+        return self in (StopReason.TURN_LIMIT, StopReason.TOKEN_BUDGET, StopReason.ERROR)
+
+
+class Utterance(Record):
+    """One thing said.
+
+    Attributes:
+        role: seeker or supporter.
+        text: as the others heard it.
+        raw: as the policy wrote it.
+        strategy: chosen by the counselor for this supporter turn.
+        repairs: what was done between raw and text, by name; `sentence_cap` is one.
+        crisis: kinds of crisis language found in the text.
+        call: index of the call that made it.
+    """
+
+    role: Literal[Role.SEEKER, Role.SUPPORTER]
+    text: str
+    raw: str
+    strategy: Strategy | None = None
+    repairs: tuple[str, ...] = ()
+    crisis: tuple[str, ...] = ()
+    call: int
+
+
+class Verdict(Record):
+    """The judger's answer after `after` utterances; None where it could not be read."""
+
+    after: int
+    end: bool | None
+    call: int
+
+
+class Call(Record):
+    """One model call.
+
+    Attributes:
+        role: who asked.
+        policy: name of the policy that answered.
+        messages: indices into `Episode.messages`.
+        text: the raw reply; None if the call failed.
+        error: class and message of the failure.
+        attempts: requests sent for it, retries included. Depends on the server, not on the seed.
+    """
+
+    role: str
+    policy: str
+    messages: tuple[int, ...]
+    sampling: Sampling = Sampling()
+    seed: int | None = None
+    choices: tuple[str, ...] | None = None
+    json_schema: dict[str, Any] | None = None
+    max_sentences: int | None = None
+    prefill: str = ""
+    text: str | None = None
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+    attempts: int = 1
+    error: str | None = None
+
+
+class EpisodeError(Record):
+    """The known error that ended an episode."""
+
+    type: str
+    message: str
+    role: str
+    retryable: bool = False
+
+
+class Timing(Record):
+    """What differs between two equal runs.
+
+    Attributes:
+        started: UTC, ISO 8601.
+        seconds: from start to end.
+        latencies: seconds of each call, in order, waiting included.
+    """
+
+    started: str
+    seconds: float
+    latencies: tuple[float, ...] = ()
+
+
+class Episode(Record):
+    """One conversation.
+
+    Attributes:
+        id: the scenario's id.
+        seed: the run's seed; with the id it gives every call's seed.
+        config_hash: of everything that decides the content besides scenario and seed.
+        messages: every distinct message of the episode, in order of first use.
+    """
+
+    version: Literal[1] = EPISODE_VERSION
+    id: str
+    scenario: Scenario
+    seed: int
+    config_hash: str = ""
+    stop: StopReason
+    error: EpisodeError | None = None
+    utterances: tuple[Utterance, ...]
+    verdicts: tuple[Verdict, ...] = ()
+    calls: tuple[Call, ...] = ()
+    messages: tuple[Message, ...] = ()
+    timing: Timing = Field(repr=False)
+
+    @property
+    def truncated(self) -> bool:
+        """Whether a limit or an error cut it short."""
+        return self.stop.truncated
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of all calls whose engine reported them."""
+        return sum((call.usage for call in self.calls if call.usage), Usage())
+
+    def usage_by_role(self) -> dict[str, Usage]:
+        """Tokens of each role's calls."""
+        spent: dict[str, Usage] = {}
+        for call in self.calls:
+            spent[call.role] = spent.get(call.role, Usage()) + (call.usage or Usage())
+        return spent
+
+    def call_messages(self, call: Call) -> tuple[Message, ...]:
+        """The exact messages that a call sent."""
+        return tuple(self.messages[index] for index in call.messages)
+
+    def transcript(self) -> str:
+        """The conversation as plain text, one utterance a line."""
+        return "\n".join(f"{u.role.value.capitalize()}: {u.text}" for u in self.utterances)
+
+    def content(self) -> dict[str, Any]:
+        """The record without `timing`: equal for equal runs."""
+        return self.model_dump(mode="json", exclude={"timing"})
+
+    def to_json(self) -> str:
+        """One line of the log."""
+        return json.dumps(
+            self.model_dump(mode="json", exclude_none=True),
+            ensure_ascii=False,
+            separators=(",", ":"),
+        )

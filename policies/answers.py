@@ -1,0 +1,206 @@
+"""Answers that must have a form: one of given options, or JSON that fits a schema.
+
+For engines that cannot be bound to the form, the form is asked for in words and the answer is read
+leniently; for those that can, it is still checked, since some servers accept the setting and ignore
+it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .base import Message
+
+_NUMBERING = re.compile(
+    r"^\s*(?:(?:option|answer|choice)\s*:?\s*)?(?:\(?\d{1,2}[.):]|[-*•])\s+", re.I
+)
+_BARE_NUMBER = re.compile(
+    r"^\W*(?:option|number|no\.?|answer|choice)?\s*:?\s*#?(\d{1,2})\W*$", re.I
+)
+_WRAPPING = " \t\r\n\"'`*_.,;:!()[]“”‘’«»「」。"
+_FENCE = re.compile(r"^```[a-zA-Z]*\s*\n(.*?)\n?\s*```$", re.S)
+
+
+def derive_seed(seed: int | None, nth: int) -> int | None:
+    """The seed of the nth re-ask: the seed itself at 0, afterwards another one, always the same."""
+    if seed is None or nth == 0:
+        return seed
+    digest = hashlib.sha256(f"{seed}/{nth}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+def numbered(options: Sequence[str]) -> bool:
+    """Whether options are listed with numbers: not where a number might be read as an option."""
+    return not any(char.isdigit() for option in options for char in option)
+
+
+def with_instruction(messages: Sequence[Message], instruction: str) -> list[Message]:
+    """`messages` with the instruction at the end of the last user message, or as one of its own."""
+    if messages and messages[-1].role == "user":
+        last = messages[-1]
+        return [
+            *messages[:-1],
+            dataclasses.replace(last, content=f"{last.content}\n\n{instruction}"),
+        ]
+    return [*messages, Message("user", instruction)]
+
+
+def choice_instruction(options: Sequence[str]) -> str:
+    """The sentence that asks for one of `options`, and their list."""
+    marks = (
+        [f"{n}." for n in range(1, len(options) + 1)] if numbered(options) else ["-"] * len(options)
+    )
+    listed = "\n".join(f"{mark} {option}" for mark, option in zip(marks, options, strict=True))
+    return f"Answer with exactly one of these options, word for word, and nothing else:\n{listed}"
+
+
+def schema_instruction(schema: Mapping[str, Any]) -> str:
+    """The sentence that asks for JSON of the given schema."""
+    return f"Answer with JSON that fits this JSON schema, and nothing else:\n{json.dumps(schema)}"
+
+
+def match_choice(text: str, options: Sequence[str]) -> str | None:
+    """The one option that `text` names, or None if it names none or several.
+
+    Tried in this order: the very words; the words in other case, in quotes, with a number or a full
+    stop; the number alone, where options were listed with numbers; the only option that occurs in
+    the text.
+    """
+    stripped = text.strip()
+    if stripped in options:
+        return stripped
+    bare = _bare(stripped)
+    same = [option for option in options if _bare(option) == bare]
+    if len(same) == 1:
+        return same[0]
+    if numbered(options) and (number := _BARE_NUMBER.match(stripped)):
+        index = int(number.group(1)) - 1
+        return options[index] if 0 <= index < len(options) else None
+    named = _named(stripped, options)
+    return named.pop() if len(named) == 1 else None
+
+
+def _bare(text: str) -> str:
+    unquoted = text.strip(_WRAPPING)
+    return " ".join(_NUMBERING.sub("", unquoted).strip(_WRAPPING).casefold().split())
+
+
+def _named(text: str, options: Sequence[str]) -> set[str]:
+    # Longest first, each hit blanked out, so that "Feelings" is not found inside "Reflection of
+    # Feelings". Only Latin letters and digits need a word's edge: Chinese is written without spaces.
+    rest = " ".join(text.casefold().split())
+    named = set()
+    for option in sorted(options, key=len, reverse=True):
+        words = re.escape(" ".join(option.casefold().split()))
+        rest, hits = re.subn(rf"(?<![a-z0-9]){words}(?![a-z0-9])", "\0", rest)
+        if hits:
+            named.add(option)
+    return named
+
+
+def choice_schema(options: Sequence[str]) -> dict[str, Any]:
+    """A JSON schema whose only values are `{"choice": <one of options>}`.
+
+    An object, since OpenAI's strict mode takes nothing else at the root.
+    """
+    return {
+        "type": "object",
+        "properties": {"choice": {"type": "string", "enum": list(options)}},
+        "required": ["choice"],
+        "additionalProperties": False,
+    }
+
+
+def read_choice(text: str, options: Sequence[str]) -> str | None:
+    """The option in an answer of `choice_schema`, or None if the answer does not fit it."""
+    value = read_json(text, choice_schema(options))
+    return None if value is None else str(value[1]["choice"])
+
+
+def read_json(text: str, schema: Mapping[str, Any]) -> tuple[str, Any] | None:
+    """The JSON in an answer as text and as value, or None if it is no JSON or does not fit.
+
+    A surrounding code fence is taken off.
+    """
+    stripped = text.strip()
+    if fenced := _FENCE.match(stripped):
+        stripped = fenced.group(1).strip()
+    try:
+        value = json.loads(stripped)
+    except ValueError:
+        return None
+    return None if misfit(value, schema) else (stripped, value)
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "object": (dict,),
+    "array": (list,),
+    "string": (str,),
+    "number": (int, float),
+    "integer": (int,),
+    "boolean": (bool,),
+    "null": (type(None),),
+}
+
+
+def misfit(value: Any, schema: Mapping[str, Any], at: str = "$") -> str | None:
+    """Where and how `value` does not fit `schema`, or None.
+
+    Checks type, enum, const, required, properties, additionalProperties = false and items, which is
+    what our own schemas use; other keywords are left to the engine's grammar.
+    """
+    if (kinds := schema.get("type")) is not None:
+        kinds = [kinds] if isinstance(kinds, str) else kinds
+        if not any(_is_a(value, kind) for kind in kinds):
+            return f"{at} is no {' or '.join(kinds)}"
+    if "enum" in schema and value not in schema["enum"]:
+        return f"{at} is none of {schema['enum']}"
+    if "const" in schema and value != schema["const"]:
+        return f"{at} is not {schema['const']!r}"
+    if isinstance(value, dict):
+        return _misfit_object(value, schema, at)
+    if isinstance(value, list) and isinstance(items := schema.get("items"), Mapping):
+        problems = (misfit(item, items, f"{at}[{n}]") for n, item in enumerate(value))
+        return next((problem for problem in problems if problem), None)
+    return None
+
+
+def _misfit_object(value: dict[str, Any], schema: Mapping[str, Any], at: str) -> str | None:
+    properties = schema.get("properties", {})
+    for name in schema.get("required", ()):
+        if name not in value:
+            return f"{at} lacks '{name}'"
+    for name, item in value.items():
+        if name in properties:
+            if problem := misfit(item, properties[name], f"{at}.{name}"):
+                return problem
+        elif schema.get("additionalProperties") is False:
+            return f"{at} has an unknown '{name}'"
+    return None
+
+
+def _is_a(value: Any, kind: str) -> bool:
+    if isinstance(value, bool):  # Python counts True as an integer, JSON does not
+        return kind == "boolean"
+    if kind == "integer" and isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, _TYPES.get(kind, (object,)))
+
+
+def is_strict(schema: Any) -> bool:
+    """Whether OpenAI's strict mode takes the schema: objects closed and all properties required."""
+    if isinstance(schema, Mapping):
+        if schema.get("type") == "object" and (
+            schema.get("additionalProperties") is not False
+            or set(schema.get("required", ())) != set(schema.get("properties", {}))
+        ):
+            return False
+        return all(is_strict(part) for part in schema.values())
+    if isinstance(schema, list):
+        return all(is_strict(part) for part in schema)
+    return True

@@ -1,0 +1,193 @@
+"""What an OpenAI-compatible server's failures mean in `errors.py`, and how long it wants us to wait."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from .errors import (
+    AuthenticationFailed,
+    BadRequest,
+    ContextTooLong,
+    EngineTimeout,
+    EngineUnavailable,
+    ModelNotFound,
+    PolicyError,
+    RateLimited,
+    UnreadableReply,
+)
+
+TRANSIENT_STATUS = frozenset({408, 409, 425})
+"""Client errors after which the same request may succeed. So may all 5xx but 501."""
+
+_CONTEXT = re.compile(
+    r"context[ _](?:length|size|window)|maximum context|exceed_context|prompt is too long|"
+    r"longer than the (?:model|maximum)",
+    re.IGNORECASE,
+)
+_CONTEXT_TOKENS = (
+    r"(?:context length|context size|context window)\D{0,20}?(\d+)",
+    r"n_ctx\D{0,5}(\d+)",
+    r"(\d+)\s*tokens? (?:context|maximum)",
+)
+_PROMPT_TOKENS = (
+    r"prompt contains (?:at least )?(\d+)",
+    r"(\d+) (?:tokens )?(?:in|from) the (?:input )?messages",
+    r"messages resulted in (\d+)",
+    r"(?:input|request|prompt) (?:has |of )?\(?(\d+)\s*(?:input )?tokens",
+    r"requested (?:a total of )?(\d+) tokens",
+    r"n_prompt_tokens\D{0,5}(\d+)",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a request went, for messages.
+
+    Attributes:
+        base_url: the server's address.
+        model: the model that was asked for.
+        key_env: name of the environment variable with the key.
+        key: its value, to be kept out of every message; None if it is not set.
+        timeout: seconds allowed for one request.
+    """
+
+    base_url: str
+    model: str
+    key_env: str
+    key: str | None
+    timeout: float
+
+    def hide(self, text: str) -> str:
+        """`text` without the key, in case the server repeats it, and not longer than a paragraph."""
+        shown = text.replace(self.key, "***") if self.key else text
+        return shown if len(shown) <= 600 else f"{shown[:600]} …"
+
+
+def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
+    """Seconds the server asks to wait (`retry-after-ms`, then `retry-after`), None if it does not.
+
+    Args:
+        headers: the response's headers; names in lower case.
+        now: seconds since the epoch; RFC 9110 section 10.2.3 also allows a date.
+    """
+    for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
+        value = headers.get(name, "").strip()
+        if re.fullmatch(r"\d+(?:\.\d+)?", value):
+            return float(value) * unit
+    try:
+        until = parsedate_to_datetime(headers.get("retry-after", ""))
+    except ValueError:
+        return None
+    return max(0.0, until.timestamp() - now)
+
+
+def server_message(error: Any) -> str:
+    """What the server itself said in an `openai.APIError`, without the library's wrapping."""
+    body = getattr(error, "body", None)
+    if isinstance(body, Mapping):
+        for name in ("message", "detail", "error"):
+            if body.get(name):
+                return str(body[name])
+    return str(body) if body else str(error)
+
+
+def context_error(message: str, body: object = None) -> ContextTooLong | None:
+    """`ContextTooLong` with the numbers that a message or llama.cpp's fields give, else None."""
+    if not _CONTEXT.search(message):
+        return None
+    fields = body if isinstance(body, Mapping) else {}
+    prompt, room = fields.get("n_prompt_tokens"), fields.get("n_ctx")
+    return ContextTooLong(
+        prompt_tokens=prompt if isinstance(prompt, int) else _number(_PROMPT_TOKENS, message),
+        context_tokens=room if isinstance(room, int) else _number(_CONTEXT_TOKENS, message),
+    )
+
+
+def _number(patterns: tuple[str, ...], message: str) -> int | None:
+    plain = re.sub(r"(?<=\d),(?=\d{3})", "", message)
+    for pattern in patterns:
+        if found := re.search(pattern, plain, re.IGNORECASE):
+            return int(found.group(1))
+    return None
+
+
+def status_error(status: int, error: Any, endpoint: Endpoint) -> PolicyError:
+    """The error for an answer with HTTP status 400 and above."""
+    message, body = server_message(error), getattr(error, "body", None)
+    code = str(body.get("code") or body.get("type")) if isinstance(body, Mapping) else ""
+    said = f"{endpoint.base_url} answered {status}: {endpoint.hide(message)}"
+    if status in (401, 403):
+        return _refused_key(status, endpoint)
+    if status == 402 or (status == 429 and code == "insufficient_quota"):
+        return AuthenticationFailed(
+            said, hint=f"the account behind ${endpoint.key_env} has no credit left"
+        )
+    if status == 404:
+        return _not_found(said, endpoint)
+    if status in (400, 413, 422, 500) and (too_long := context_error(message, body)) is not None:
+        return too_long
+    if status == 429:
+        return RateLimited(said, hint="lower max_concurrency, or raise max_retries")
+    if status in TRANSIENT_STATUS or (status >= 500 and status != 501):
+        return EngineUnavailable(said, hint="look at the server's log; `max_retries` gives it time")
+    return BadRequest(said)
+
+
+def _refused_key(status: int, endpoint: Endpoint) -> AuthenticationFailed:
+    # The server's words are left out: some servers repeat the key in them.
+    if endpoint.key is None:
+        return AuthenticationFailed(
+            f"{endpoint.base_url} wants a key ({status}), and ${endpoint.key_env} is not set",
+            hint=f"export {endpoint.key_env}=…, or name another variable with api_key_env",
+        )
+    return AuthenticationFailed(
+        f"{endpoint.base_url} refused the key in ${endpoint.key_env} ({status})",
+        hint="check that the key belongs to this server and may use the model"
+        f" '{endpoint.model}', or name another variable with api_key_env",
+    )
+
+
+def _not_found(said: str, endpoint: Endpoint) -> ModelNotFound:
+    hint = f"is '{endpoint.model}' the name under which the server serves it?"
+    if not endpoint.base_url.rstrip("/").endswith("/v1"):
+        hint += " a base_url usually ends in /v1"
+    return ModelNotFound(said, hint=hint)
+
+
+def policy_error(error: Exception, endpoint: Endpoint) -> PolicyError:
+    """The error for whatever the `openai` library, the clock or a JSON parser raised.
+
+    Anything else is a bug and comes back as it was, raised.
+    """
+    import openai
+
+    if isinstance(error, PolicyError):
+        return error
+    if isinstance(error, (openai.APITimeoutError, TimeoutError)):
+        return EngineTimeout(
+            f"{endpoint.base_url} did not answer within {endpoint.timeout:g} s",
+            hint="raise timeout, or lower max_concurrency or max_tokens",
+        )
+    if isinstance(error, openai.APIConnectionError):
+        cause = error.__cause__ or error
+        reason = endpoint.hide(f"{type(cause).__name__}: {cause}".rstrip(": "))
+        return EngineUnavailable(
+            f"cannot reach {endpoint.base_url} ({reason})",
+            hint="correct base_url, or start a server there, such as `vllm serve MODEL` or"
+            " `llama-server -m MODEL.gguf --port 8080`",
+        )
+    if isinstance(error, openai.APIStatusError):
+        return status_error(error.status_code, error, endpoint)
+    if isinstance(error, openai.APIError):  # an error inside a stream that began well
+        code = str(error.code or "")
+        return status_error(int(code) if code.isdigit() else 500, error, endpoint)
+    if isinstance(error, ValueError):  # half a JSON body, bytes that are no UTF-8
+        return UnreadableReply(
+            f"{endpoint.base_url} answered something that is no JSON: {error}",
+            hint="a base_url usually ends in /v1",
+        )
+    raise error

@@ -1,0 +1,98 @@
+"""A policy that answers from a recorded episode log: exactly, or by who spoke when."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from .base import BasePolicy, Capabilities, FinishReason, Message, Reply, Request, Usage
+from .errors import ConfigError, DataError, PolicyError
+
+
+class NotRecorded(PolicyError):
+    """The log holds no answer to this request."""
+
+
+class ReplayPolicy(BasePolicy):
+    """Answers what the log says was answered.
+
+    Args:
+        path: a run's folder or its `episodes.jsonl`.
+        match: `exact` answers a request with the same role, seed and messages, and refuses any
+            other; so a replayed run is the recorded run or an error. `turn` answers by episode id,
+            role and how often the role has spoken, whatever the messages say; so one role can be
+            replayed against a new policy in another seat.
+
+    Raises:
+        DataError: no such log, or a line that is not an episode.
+    """
+
+    name = "replay"
+    capabilities = Capabilities(schema=True, prefill=True)
+
+    def __init__(self, path: str | Path, *, match: Literal["exact", "turn"] = "exact") -> None:
+        if match not in ("exact", "turn"):
+            raise ConfigError(f"match must be 'exact' or 'turn', not {match!r}")
+        self.path = Path(path)
+        self.match = match
+        self._answers: dict[Any, Reply] = {}
+        for log in self._logs():
+            with log.open(encoding="utf-8") as lines:
+                for number, line in enumerate(lines, 1):
+                    if line.endswith("\n"):
+                        self._learn(line, log, number)
+
+    def _logs(self) -> list[Path]:
+        logs = sorted(self.path.glob("episodes*.jsonl")) if self.path.is_dir() else [self.path]
+        if not logs or not all(log.is_file() for log in logs):
+            raise DataError("no episode log there", file=self.path, hint="give a run's folder")
+        return logs
+
+    def _learn(self, line: str, log: Path, number: int) -> None:
+        try:
+            episode = json.loads(line)
+            messages = [Message(m["role"], m["content"]) for m in episode["messages"]]
+            spoken: dict[str, int] = {}
+            for call, latency in zip(episode["calls"], episode["timing"]["latencies"], strict=True):
+                if call["text"] is None:
+                    continue
+                prompt = tuple(messages[index] for index in call["messages"])
+                turn = spoken.get(call["role"], 0)
+                spoken[call["role"]] = turn + 1
+                usage = call["usage"]
+                reply = Reply(
+                    text=call["text"],
+                    finish_reason=FinishReason(call["finish_reason"]),
+                    usage=Usage(**usage) if usage else None,
+                    latency=latency,
+                    policy=f"replay:{call['policy']}",
+                )
+                if self.match == "exact":
+                    self._answers[call["role"], call["seed"], prompt] = reply
+                else:
+                    self._answers[f"{episode['id']}/{call['role']}", turn] = reply
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise DataError(f"not an episode record: {error!r}", file=log, line=number) from error
+
+    async def respond(self, request: Request) -> Reply:
+        """The recorded answer.
+
+        Raises:
+            NotRecorded: the log has none; with `exact`, the prompts have diverged.
+        """
+        turn = getattr(request.observation, "turn", 0)
+        key: Any = (request.role, request.seed, request.messages)
+        if self.match == "turn":
+            key = (request.session, turn)
+        if (reply := self._answers.get(key)) is None:
+            raise NotRecorded(
+                f"{self.path} holds no answer for call {turn + 1} of the {request.role}"
+                f" ({request.session or 'no session'})",
+                hint="same seed, scenarios, templates and limits as the recorded run are needed; or"
+                " use match='turn'",
+            )
+        return reply
+
+    def describe(self) -> dict[str, Any]:
+        return {"policy": self.name, "path": str(self.path), "match": self.match}
