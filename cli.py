@@ -1,0 +1,314 @@
+"""The command line: `warmline simulate`, `show`, `types`, `doctor`.
+
+Options of `simulate` are made from `RunSettings`, so that file, keywords and command line cannot
+drift apart. A deliberate error prints its message and leaves with code 2, an interrupt with 130.
+"""
+
+# typer reads these annotations when the module is loaded, so they are not postponed
+import asyncio
+import inspect
+import json
+import signal
+import sys
+import tomllib
+from contextlib import suppress
+from importlib.metadata import version as installed_version
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .agents.roles import Role
+from .environments.live import LiveView, conversation
+from .environments.log import iter_episodes
+from .environments.problem_types import problem_types
+from .environments.runner import Interrupted
+from .environments.settings import RunSettings, load_settings
+from .environments.simulate import choose_scenarios, simulate_settings
+from .policies.doctor import Finding, examine
+from .policies.errors import ConfigError, DataError, WarmlineError
+from .policies.safety import DISCLAIMER
+
+SHOWN_WHOLE = 20
+"""Runs of up to this many episodes print every conversation."""
+
+SMALL_MODEL_NOTE = (
+    "The embedded engine is a model of 135 million parameters: it shows the machinery, not the"
+    " quality. Seat a larger model with --policy openai --model ... --base-url ..."
+)
+
+HIDDEN = {
+    ("seeker.", "seated"),
+    ("supporter.", "seated"),
+    ("counselor.", "openings"),
+    ("judger.", "openings"),
+}
+"""Fields that have no meaning for a seat."""
+
+app = typer.Typer(
+    name="warmline",
+    help="Simulate, log, train on and evaluate emotional-support conversations between agents.",
+    epilog=DISCLAIMER,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Entry point of the `warmline` command."""
+    try:
+        app()
+    except WarmlineError as error:
+        Console(stderr=True, soft_wrap=True).print(f"error: {error}", style="red", markup=False)
+        sys.exit(2)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"warmline {installed_version('warmline')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Has nothing to do by itself; `--version` acts when it is read."""
+
+
+# simulate: its options are the fields of RunSettings
+
+
+def _simulate(file: Path | None, **given: Any) -> None:
+    quiet = given.pop("quiet")
+    settings = load_settings(file, _nested(given))
+    if settings.out is None:
+        folder = f"runs/{settings.policy.replace(':', '-').replace('/', '-')}-seed{settings.seed}"
+        settings = settings.model_copy(update={"out": folder})
+    console = Console()
+    total = len(choose_scenarios(settings))
+    _warn_small(settings, console)
+    view = LiveView(total, console=console, conversations=not quiet and total <= SHOWN_WHOLE)
+    with view:
+        interrupted = _run_interruptible(settings, view)
+    console.print(_table_of(settings.out or ""))
+    console.print(Text(DISCLAIMER, style="dim"))
+    if interrupted is not None:
+        console.print(Text(f"{interrupted}", style="yellow"))
+        raise typer.Exit(130)
+
+
+def _run_interruptible(settings: RunSettings, view: LiveView) -> Interrupted | None:
+    """Run; the first Ctrl-C finishes open conversations, the second drops them."""
+
+    async def work() -> None:
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        task = asyncio.current_task()
+
+        def on_interrupt() -> None:
+            if stop.is_set() and task is not None:
+                task.cancel()
+                return
+            stop.set()
+            view.console.print("finishing open conversations; Ctrl-C again drops them")
+
+        with suppress(NotImplementedError):  # Windows loops take no handlers: Ctrl-C then cancels
+            loop.add_signal_handler(signal.SIGINT, on_interrupt)
+        await simulate_settings(settings, observe=view, stop=stop)
+
+    try:
+        asyncio.run(work())
+    except Interrupted as stopped:
+        return stopped
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        return Interrupted("stopped", hint="the same command again plays what is missing")
+    return None
+
+
+def _warn_small(settings: RunSettings, console: Console) -> None:
+    if any(settings.role(role).policy == "embedded" for role in Role):
+        console.print(Text(SMALL_MODEL_NOTE, style="yellow"))
+
+
+def _table_of(folder: str) -> Table:
+    path = Path(folder) / "summary.json"
+    summary = json.loads(path.read_text("utf-8"))
+    table = Table(title=folder, show_header=False)
+    for key, value in summary.items():
+        if key != "tokens" and value not in (None, {}, 0):
+            shown = value
+            if isinstance(value, dict):
+                shown = ", ".join(f"{name} {count}" for name, count in value.items())
+            table.add_row(key.replace("_", " "), str(shown))
+    total = summary["tokens"].get("total", {})
+    table.add_row("tokens", ", ".join(f"{name} {count}" for name, count in total.items()))
+    return table
+
+
+def _nested(given: dict[str, Any]) -> dict[str, Any]:
+    """Command-line values as settings: unset ones left out, `role__field` nested, options parsed."""
+    settings: dict[str, Any] = {}
+    for name, value in given.items():
+        if value is None or value == []:
+            continue
+        role, _, field = name.rpartition("__")
+        target = settings.setdefault(role, {}) if role else settings
+        target[field] = _key_values(value, name) if field == "options" else value
+    return settings
+
+
+def _key_values(pairs: list[str], name: str) -> dict[str, Any]:
+    """`key=value` pairs; values as TOML where they are TOML (3, true, [1, 2]), else text."""
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise ConfigError(
+                f"--{name.replace('__', '.')}: '{pair}' is not key=value", hint="e.g. slots=8"
+            )
+        try:
+            options[key] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            options[key] = value
+    return options
+
+
+def _options_of(model: type[BaseModel], prefix: str = "") -> list[inspect.Parameter]:
+    """One command-line option for each field of a settings model; None means not given."""
+    parameters = []
+    for name, field in model.model_fields.items():
+        kinds = [k for k in get_args(field.annotation) if k is not type(None)]
+        kind = field.annotation if not kinds else kinds[0]
+        while get_origin(kind) is Annotated:
+            kind = get_args(kind)[0]
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            parameters += _options_of(kind, f"{name}.")
+            continue
+        if (prefix, name) in HIDDEN:
+            continue
+        option, flag = _option(prefix, name, field, kind)
+        parameters.append(
+            inspect.Parameter(
+                f"{prefix.replace('.', '__')}{name}",
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=Annotated[option, flag],
+            )
+        )
+    return parameters
+
+
+def _option(prefix: str, name: str, field: FieldInfo, kind: Any) -> tuple[Any, Any]:
+    flag = f"{prefix}{name}".replace("_", "-")
+    help_text = field.description or ""
+    if field.default not in (None, (), PydanticUndefined) and kind is not bool:
+        help_text += f" (default {field.default})"
+    many = name in ("options", "problem_types")
+    types = {int: int | None, float: float | None, bool: bool | None}
+    names = [f"--{flag}/--no-{flag}"] if kind is bool else [f"--{flag}"]
+    return (
+        (list[str] | None) if many else types.get(kind, str | None),
+        typer.Option(
+            *names,
+            help=help_text,
+            show_default=False,
+            rich_help_panel=f"The {prefix[:-1]}'s seat" if prefix else "Run",
+        ),
+    )
+
+
+def _register_simulate() -> None:
+    file = Annotated[
+        Path | None, typer.Argument(help="TOML file with settings; options come on top.")
+    ]
+    quiet = Annotated[bool, typer.Option("--quiet", help="Do not print whole conversations.")]
+    parameters = [
+        inspect.Parameter("file", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=file),
+        *_options_of(RunSettings),
+        inspect.Parameter("quiet", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=quiet),
+    ]
+    _simulate.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    app.command("simulate", help="Simulate conversations into a run's folder; resumes by itself.")(
+        _simulate
+    )
+
+
+_register_simulate()
+
+
+@app.command()
+def show(
+    path: Annotated[Path, typer.Argument(help="A run's folder or a log file.")],
+    episode: Annotated[list[str] | None, typer.Option("--id", help="Only this episode.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 20,
+    prompts: Annotated[bool, typer.Option("--prompts", help="Also every call's prompt.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Records as JSON lines.")] = False,
+) -> None:
+    """Print the conversations of a run."""
+    console = Console()
+    wanted = set(episode or ())
+    chosen = (e for e in iter_episodes(path) if not wanted or e.id in wanted)
+    shown = 0
+    for record in islice(chosen, limit):
+        shown += 1
+        if as_json:
+            typer.echo(record.to_json())
+            continue
+        console.print(conversation(record))
+        if prompts:
+            for number, call in enumerate(record.calls):
+                console.print(Text(f"call {number}: {call.role}, {call.policy}", style="bold"))
+                for message in record.call_messages(call):
+                    console.print(Text(f"[{message.role}] {message.content}", style="dim"))
+                console.print(Text(f"-> {call.text if call.error is None else call.error}\n"))
+    if wanted and not shown:
+        raise DataError(
+            f"no episode with id {', '.join(sorted(wanted))}",
+            file=path,
+            hint="`warmline show PATH` prints the first 20 with their ids",
+        )
+    if not as_json:
+        console.print(Text(DISCLAIMER, style="dim"))
+
+
+@app.command()
+def types() -> None:
+    """List the 45 problem types with their categories and published counts."""
+    table = Table("problem type", "category", "dialogues in ServeForEmo")
+    for kind in problem_types().values():
+        table.add_row(kind.name, kind.category, str(kind.count))
+    Console().print(table)
+
+
+@app.command()
+def doctor(
+    base_url: Annotated[
+        str | None, typer.Option(help="Also try this OpenAI-compatible server.")
+    ] = None,
+) -> None:
+    """Tell what is installed, which engines work here, and what to install for the others."""
+    console = Console()
+    findings = examine(base_url)
+    marks = {True: ("yes", "green"), False: ("no", "yellow"), None: ("-", "dim")}
+    table = Table("what", "works", "detail")
+    for finding in findings:
+        mark, style = marks[finding.works]
+        table.add_row(finding.what, Text(mark, style=style), Text(_detail(finding)))
+    console.print(table)
+
+
+def _detail(finding: Finding) -> str:
+    return f"{finding.detail} -> {finding.remedy}" if finding.remedy else finding.detail

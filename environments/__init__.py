@@ -1,0 +1,51 @@
+"""Scenarios, the dialogue loop and its limits, the episode record and its log, and the runner."""
+
+from .episode import Call, Episode, EpisodeError, StopReason, Timing, Utterance, Verdict
+from .log import EpisodeLog, iter_episodes, read_episodes
+from .problem_types import ProblemType, problem_types
+from .run_folder import summarize
+from .runner import Ended, Interrupted, Started, run_batch
+from .scenarios import CaseDialogue, CaseDialogueTurn, Profile, Scenario, read_scenarios
+from .seed_pool import CasePool, draw_scenarios, seed_dialogues, seed_scenarios
+from .settings import RoleSettings, RunSettings, load_settings
+from .simulate import build_environment, choose_scenarios, simulate, simulate_settings
+from .support import Limits, Spoken, SupportEnvironment
+
+__all__ = [
+    "Call",
+    "CaseDialogue",
+    "CaseDialogueTurn",
+    "CasePool",
+    "Ended",
+    "Episode",
+    "EpisodeError",
+    "EpisodeLog",
+    "Interrupted",
+    "Limits",
+    "ProblemType",
+    "Profile",
+    "RoleSettings",
+    "RunSettings",
+    "Scenario",
+    "Spoken",
+    "Started",
+    "StopReason",
+    "SupportEnvironment",
+    "Timing",
+    "Utterance",
+    "Verdict",
+    "build_environment",
+    "choose_scenarios",
+    "draw_scenarios",
+    "iter_episodes",
+    "load_settings",
+    "problem_types",
+    "read_episodes",
+    "read_scenarios",
+    "run_batch",
+    "seed_dialogues",
+    "seed_scenarios",
+    "simulate",
+    "simulate_settings",
+    "summarize",
+]

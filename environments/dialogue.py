@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..agents.observations import Turn
@@ -15,6 +14,7 @@ from .episode import (
     Call,
     Episode,
     EpisodeError,
+    Speaker,
     StopReason,
     Timing,
     Utterance,
@@ -74,7 +74,7 @@ class Dialogue:
 
     def say(
         self,
-        role: Role,
+        role: Speaker,
         text: str,
         raw: str,
         *,
@@ -155,6 +155,3 @@ def _call(
         attempts=reply.attempts if reply else 1,
         error=None if reply else f"{type(answer).__name__}: {answer}",
     )
-
-
-Clock = Callable[[], float]

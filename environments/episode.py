@@ -20,6 +20,9 @@ from .scenarios import Record, Scenario
 EPISODE_VERSION: Literal[1] = 1
 
 
+Speaker = Literal[Role.SEEKER, Role.SUPPORTER]
+
+
 class StopReason(StrEnum):
     """Why a conversation ended; decided by the environment alone."""
 
@@ -57,7 +60,7 @@ class Utterance(Record):
         call: index of the call that made it.
     """
 
-    role: Literal[Role.SEEKER, Role.SUPPORTER]
+    role: Speaker
     text: str
     raw: str
     strategy: Strategy | None = None

@@ -7,10 +7,12 @@ write the same log.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -83,12 +85,13 @@ class EpisodeLog:
         try:
             written = self._file.write(line)
             if written != len(line):
-                raise OSError(28, os.strerror(28))
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if time.monotonic() - self._synced > SYNC_EVERY:
                 os.fsync(self._file.fileno())
                 self._synced = time.monotonic()
         except OSError as error:
-            self._file.truncate(before)
+            with suppress(OSError):  # a torn line that stays is cut off at the next opening
+                self._file.truncate(before)
             raise RunError(
                 f"could not write episode '{episode.id}' to {self.path}: {error.strerror}",
                 hint="free some space and give the same command again; nothing finished is lost",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic import model_validator as validator
@@ -18,8 +18,31 @@ from .problem_types import category_of
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
-class Record(BaseModel):
-    """A frozen, closed record: unknown fields are refused, values cannot be changed."""
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass as _ModelMetaclass
+else:
+    _ModelMetaclass = type(BaseModel)
+
+
+class _HelpfulErrors(_ModelMetaclass):
+    """Makes `Record(...)` in Python raise our error; validation of nested data is untouched."""
+
+    def __call__(cls, *args: Any, **data: Any) -> Any:  # noqa: N805 - it is a class
+        try:
+            return super().__call__(*args, **data)
+        except ValidationError as error:
+            raise ConfigError(
+                f"{cls.__name__}: not usable as given",
+                problems=problems_of(error, cls),  # type: ignore[arg-type]
+            ) from None
+
+
+class Record(BaseModel, metaclass=_HelpfulErrors):
+    """A frozen, closed record: unknown fields are refused, values cannot be changed.
+
+    Raises:
+        ConfigError: when made with unknown or impossible fields; all problems at once.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -72,10 +95,6 @@ class Scenario(Record):
             return {**data, "category": category_of(str(data.get("problem_type", "")))}
         return data
 
-    def __init__(self, **data: Any) -> None:
-        with config_errors("scenario", type(self)):
-            super().__init__(**data)
-
     def sample(self, number: int) -> Self:
         """This scenario as the `number`-th conversation about it; the first keeps the id."""
         return self if number == 1 else self.model_copy(update={"id": f"{self.id}~{number}"})
@@ -111,22 +130,6 @@ class CaseDialogueTurn(Record):
 
 
 CaseDialogue.model_rebuild()
-
-
-class config_errors:  # noqa: N801 - reads as a verb where it is used
-    """Turns pydantic's validation errors into one `ConfigError` with all problems."""
-
-    def __init__(self, what: str, model: type[BaseModel]) -> None:
-        self._what, self._model = what, model
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, ValidationError):
-            raise ConfigError(
-                f"{self._what}: not usable as given", problems=problems_of(error, self._model)
-            ) from None
 
 
 def problems_of(error: ValidationError, model: type[BaseModel]) -> list[str]:

@@ -49,8 +49,8 @@ from ..policies.errors import (
 )
 from ..policies.sentences import cap_sentences
 from .dialogue import Dialogue
-from .episode import Episode, StopReason, Utterance, Verdict
-from .scenarios import Record, Scenario, config_errors
+from .episode import Episode, Speaker, StopReason, Utterance, Verdict
+from .scenarios import Record, Scenario
 from .seating import seat
 from .seed_pool import CasePool
 
@@ -59,27 +59,32 @@ EMPTY_REASKS = 2
 
 
 class Limits(Record):
-    """What the environment enforces; defaults are the papers' where they say.
+    """What the environment enforces; defaults are the papers' where they say."""
 
-    Attributes:
-        max_turns: utterances of seeker and supporter together.
-        max_sentences: sentences kept of each utterance (000 §3.2, 001 §4.1).
-        history_window: utterances shown to the speaking roles (001 Fig. 12).
-        case_dialogues: examples shown to the supporter (000 §3.1.3).
-        min_turns: the judger is not asked before this many utterances.
-        token_budget: tokens, of prompts and answers, after which an episode ends.
-        trim_greetings: greetings after a speaker's first utterance are cut.
-        stop_on_farewell: end when both have said goodbye, one after the other.
-    """
-
-    max_turns: Annotated[int, Field(ge=1)] = 20
-    max_sentences: Annotated[int, Field(ge=1)] = 3
-    history_window: Annotated[int, Field(ge=1)] = 6
-    case_dialogues: Annotated[int, Field(ge=0)] = 3
-    min_turns: Annotated[int, Field(ge=0)] = 0
-    token_budget: Annotated[int, Field(ge=1)] | None = None
-    trim_greetings: bool = True
-    stop_on_farewell: bool = True
+    max_turns: Annotated[int, Field(ge=1)] = Field(
+        20, description="utterances of seeker and supporter together"
+    )
+    max_sentences: Annotated[int, Field(ge=1)] = Field(
+        3, description="sentences kept of each utterance (000 §3.2, 001 §4.1)"
+    )
+    history_window: Annotated[int, Field(ge=1)] = Field(
+        6, description="utterances shown to the speaking roles (001 Fig. 12)"
+    )
+    case_dialogues: Annotated[int, Field(ge=0)] = Field(
+        3, description="examples shown to the supporter (000 §3.1.3)"
+    )
+    min_turns: Annotated[int, Field(ge=0)] = Field(
+        0, description="the judger is not asked before this many utterances"
+    )
+    token_budget: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="tokens of prompts and answers after which an episode ends"
+    )
+    trim_greetings: bool = Field(
+        True, description="cut greetings after a speaker's first utterance"
+    )
+    stop_on_farewell: bool = Field(
+        True, description="end when both have said goodbye, one after the other"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +131,7 @@ class SupportEnvironment:
         cases: CasePool | None = None,
         **limits: Any,
     ) -> None:
-        with config_errors("environment", Limits):
-            self.limits = Limits(**limits)
+        self.limits = Limits(**limits)
         self.seeker: Seeker = seat(seeker, Seeker)
         self.supporter: Supporter = seat(supporter, Supporter)
         self.counselor: StrategyCounselor | None = (
@@ -262,13 +266,14 @@ class SupportEnvironment:
         strategy: Strategy | None = None,
     ) -> bool:
         """Let a speaker speak; returns whether it asks to close the conversation."""
+        speaker: Speaker = Role.SEEKER if agent.role is Role.SEEKER else Role.SUPPORTER
         for _ in range(1 + EMPTY_REASKS):
             said, reply, call = await self._ask(agent, observation, dialogue)
             closes = said.closes and agent.role is Role.SUPPORTER
             text, repairs = self._within_limits(said, dialogue, agent.role)
             if text:
                 utterance = dialogue.say(
-                    agent.role, text, reply.text, call=call, strategy=strategy, repairs=repairs
+                    speaker, text, reply.text, call=call, strategy=strategy, repairs=repairs
                 )
                 observe(Spoken(dialogue.scenario.id, utterance))
                 return closes

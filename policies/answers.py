@@ -74,10 +74,12 @@ def match_choice(text: str, options: Sequence[str]) -> str | None:
     stripped = text.strip()
     if stripped in options:
         return stripped
+    if (unquoted := stripped.strip(_WRAPPING)) in options:
+        return unquoted
     bare = _bare(stripped)
-    same = [option for option in options if _bare(option) == bare]
-    if len(same) == 1:
-        return same[0]
+    same = [option for option in options if bare and _bare(option) == bare]
+    if same:
+        return same[0] if len(same) == 1 else None
     if numbered(options) and (number := _BARE_NUMBER.match(stripped)):
         index = int(number.group(1)) - 1
         return options[index] if 0 <= index < len(options) else None
@@ -94,12 +96,15 @@ def _named(text: str, options: Sequence[str]) -> set[str]:
     # Longest first, each hit blanked out, so that "Feelings" is not found inside "Reflection of
     # Feelings". Only Latin letters and digits need a word's edge: Chinese is written without spaces.
     rest = " ".join(text.casefold().split())
-    named = set()
-    for option in sorted(options, key=len, reverse=True):
-        words = re.escape(" ".join(option.casefold().split()))
-        rest, hits = re.subn(rf"(?<![a-z0-9]){words}(?![a-z0-9])", "\0", rest)
+    phrases: dict[str, set[str]] = {}
+    for option in options:
+        phrases.setdefault(" ".join(option.casefold().split()), set()).add(option)
+    named: set[str] = set()
+    for phrase in sorted(filter(None, phrases), key=len, reverse=True):
+        words = rf"(?<![a-z0-9]){re.escape(phrase)}(?![a-z0-9])"
+        rest, hits = re.subn(words, "\0", rest)
         if hits:
-            named.add(option)
+            named |= phrases[phrase]
     return named
 
 

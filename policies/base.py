@@ -207,6 +207,22 @@ class Policy(Protocol):
         ...
 
 
+@runtime_checkable
+class ScoringPolicy(Policy, Protocol):
+    """A policy that can also say how likely it finds a text that somebody else wrote."""
+
+    async def score(self, request: Request, continuation: str) -> tuple[TokenLogprob, ...]:
+        """Log-probabilities (nats) of the tokens of `continuation` as the answer to `request`.
+
+        Unscaled: temperature, penalties and constraints of the request do not enter. The end token
+        is not counted. `request.prefill`, if any, comes before the continuation and is not scored.
+
+        Raises:
+            ContextTooLong: prompt and continuation do not fit.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What an engine honours. An option outside these raises `Unsupported`, it is never ignored.
@@ -218,6 +234,8 @@ class Capabilities:
         prefill: `Request.prefill`.
         logprobs: `Request.logprobs`.
         seed: same request, same seed, same reply.
+        score: `score()` gives the log-probabilities of a given continuation.
+        lora: a LoRA adapter can be laid over the model.
         sampling: names of the `Sampling` fields that are honoured.
         small_model: helps for small models (pre-filled openings) are on unless switched off.
     """
@@ -228,6 +246,8 @@ class Capabilities:
     prefill: bool = False
     logprobs: bool = False
     seed: bool = True
+    score: bool = False
+    lora: bool = False
     sampling: frozenset[str] = field(
         default_factory=lambda: frozenset(f.name for f in dataclasses.fields(Sampling))
     )

@@ -106,7 +106,7 @@ class AdaptiveLimiter:
             self._leave()
 
     async def _enter(self) -> None:
-        if not self._waiting and self._room():
+        if self._room():  # whenever there is room, the queue is empty: see `_wake`
             self._in_flight += 1
             return
         turn = asyncio.get_running_loop().create_future()
@@ -127,6 +127,7 @@ class AdaptiveLimiter:
         return self._in_flight < self._limit and self._alarm is None
 
     def _wake(self) -> None:
+        """Serve the queue. Called wherever room may have come up, so that nobody overtakes it."""
         while self._waiting and self._room():
             turn, _ = self._waiting.popitem(last=False)
             if not turn.cancelled():

@@ -9,11 +9,9 @@ answers at once and OpenAI's Responses API are left out: a simulated talk needs 
 from __future__ import annotations
 
 import dataclasses
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, get_args
-from urllib.parse import urlsplit
+from typing import Any
 
 from .answers import (
     choice_instruction,
@@ -27,19 +25,14 @@ from .answers import (
     with_instruction,
 )
 from .base import BasePolicy, Capabilities, FinishReason, Message, Reply, Request, Sampling
-from .errors import BadRequest, ConfigError, ContextTooLong, UnreadableReply, Unsupported
+from .errors import BadRequest, ConfigError, UnreadableReply, Unsupported
 from .openai_client import OPENAI_URL, Call, ChatClient, ServedModel, not_served
+from .openai_options import ChoicesMode, PrefillMode, refuse_bad_options, without_secrets
 from .openai_replies import Completion
 from .sentences import limit_reached
 
-ChoicesMode = Literal["auto", "json_schema", "structured_outputs", "ask"]
-PrefillMode = Literal["off", "continue", "assistant"]
-
 _STANDARD = frozenset({"temperature", "top_p", "max_tokens"})
 _EVERY = frozenset(f.name for f in dataclasses.fields(Sampling))
-_SECRET = re.compile(
-    r"api_?key|secret|password|authorization|(?:access|auth)_?token", re.IGNORECASE
-)
 
 Read = Callable[[Completion], str | None]
 Correct = Callable[[str], list[Message]]
@@ -103,28 +96,11 @@ class OpenAIPolicy(BasePolicy):
         extra_body: Mapping[str, Any] | None = None,
         backoff: float = 0.5,
     ) -> None:
-        problems = [
-            *_url_problems(base_url),
-            *(
-                f"{name} must be {allowed}, not {value!r}"
-                for name, value, ok, allowed in (
-                    ("timeout", timeout, timeout > 0, "above 0 (seconds)"),
-                    ("max_retries", max_retries, max_retries >= 0, "at least 0"),
-                    ("max_concurrency", max_concurrency, max_concurrency >= 1, "at least 1"),
-                    ("reasks", reasks, reasks >= 0, "at least 0"),
-                    ("backoff", backoff, backoff >= 0, "at least 0 (seconds)"),
-                    ("choices_mode", choices_mode, choices_mode in get_args(ChoicesMode),
-                     f"one of {', '.join(get_args(ChoicesMode))}"),
-                    ("prefill", prefill, prefill in get_args(PrefillMode),
-                     f"one of {', '.join(get_args(PrefillMode))}"),
-                )
-                if not ok
-            ),
-        ]  # fmt: skip
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", api_key_env):
-            problems.append("api_key_env must be the name of a variable, not the key itself")
-        if problems:
-            raise ConfigError("the openai policy cannot be set up", problems=problems)
+        refuse_bad_options(
+            base_url=base_url, api_key_env=api_key_env, timeout=timeout, max_retries=max_retries,
+            max_concurrency=max_concurrency, choices_mode=choices_mode, reasks=reasks,
+            prefill=prefill, backoff=backoff,
+        )  # fmt: skip
         self.model = model
         self.base_url = (base_url or OPENAI_URL).rstrip("/")
         self.choices_mode = choices_mode
@@ -147,12 +123,10 @@ class OpenAIPolicy(BasePolicy):
 
     def _set_capabilities(self, extended: bool) -> None:
         self.capabilities = Capabilities(
-            choices=True,
             schema=True,
             max_sentences=self._stream,
             prefill=self._prefill != "off",
             logprobs=True,
-            seed=True,
             sampling=_EVERY if extended else _STANDARD,
         )
 
@@ -206,7 +180,7 @@ class OpenAIPolicy(BasePolicy):
             "stream": self._stream,
             "prefill": self._prefill,
             "extended_sampling": self.capabilities.sampling == _EVERY,
-            "extra_body": _without_secrets(self._extra_body),
+            "extra_body": without_secrets(self._extra_body),
         }
 
     def check(self, request: Request) -> None:
@@ -250,9 +224,7 @@ class OpenAIPolicy(BasePolicy):
             )
         return Reply(
             text=text,
-            finish_reason=completion.finish_reason
-            if request.choices is None
-            else FinishReason.CHOICE,
+            finish_reason=FinishReason.CHOICE if request.choices else completion.finish_reason,
             usage=call.usage,
             latency=time.perf_counter() - started,
             policy=self.name,
@@ -316,8 +288,6 @@ class OpenAIPolicy(BasePolicy):
         cut_short = False
         try:
             completion = await self._client.chat({**body, **extra}, call)
-        except ContextTooLong:
-            raise
         except BadRequest:
             pass  # if it was not about the format, asking is refused in the same way
         else:
@@ -387,16 +357,14 @@ class OpenAIPolicy(BasePolicy):
         Raises:
             UnreadableReply: quotes the last answer.
         """
-        history = list(messages)
-        completion = None
+        history, last = list(messages), ""
         for nth in range(self._reasks + 1):
             body = {**self._body(request, history, nth, room=room), **extra}
             completion = await self._client.chat(body, call, until=until)
             if (text := read(completion)) is not None:
                 return text, completion
-            if completion.text.strip():
+            if last := completion.text.strip():
                 history += correct(completion.text)
-        last = completion.text.strip() if completion is not None else ""
         raise UnreadableReply(
             f"{self.base_url} was asked {self._reasks + 1} times for {wanted};"
             f" its last answer was {last[:200]!r}",
@@ -421,31 +389,11 @@ class OpenAIPolicy(BasePolicy):
         return body
 
 
-def _url_problems(base_url: str | None) -> list[str]:
-    if base_url is None:
-        return []
-    parts = urlsplit(base_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        return [f"base_url must look like http://localhost:8000/v1, not {base_url!r}"]
-    if parts.username or parts.password or parts.query:
-        return ["base_url must not carry a user, a password or a query: records keep it"]
-    return []
-
-
-def _without_secrets(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {
-            name: "***" if _SECRET.search(str(name)) else _without_secrets(part)
-            for name, part in value.items()
-        }
-    return [_without_secrets(part) for part in value] if isinstance(value, list) else value
-
-
 def _response_format(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
     form = {"name": name, "schema": dict(schema), "strict": is_strict(schema)}
     return {"response_format": {"type": "json_schema", "json_schema": form}}
 
 
 def _json_room(option: str) -> int:
-    """Tokens that surely hold `{"choice": "<option>"}`: a byte is at most a token, plus white space."""
-    return len(option.encode()) + 32
+    """Tokens for `{"choice": "<option>"}`: a byte is at most one, and small models write blanks."""
+    return len(option.encode()) + 96

@@ -216,7 +216,9 @@ class ChatClient:
             if isinstance(failure := policy_error(error, self.endpoint()), AuthenticationFailed):
                 raise failure from None
             return None
-        except (openai.OpenAIError, TimeoutError, ValueError) as error:
+        except ValueError:  # no JSON
+            return None
+        except (openai.OpenAIError, TimeoutError) as error:
             raise policy_error(error, self.endpoint()) from error
         entries = data.get("data") if isinstance(data, Mapping) else None
         if not isinstance(entries, list):
@@ -247,7 +249,7 @@ class ChatClient:
             return isinstance(error, PolicyError) and error.retryable and patient
 
         def wait(state: RetryCallState) -> float:
-            backoff = min(_LONGEST_BACKOFF, self._backoff * 2 ** (state.attempt_number - 1))
+            backoff: float = min(_LONGEST_BACKOFF, self._backoff * 2 ** (state.attempt_number - 1))
             spread = self._jitter.random()
             if call.retry_after is not None:
                 return call.retry_after + spread * min(backoff, 1.0)
@@ -281,6 +283,8 @@ class ChatClient:
             else:
                 slot.succeeded()
                 return completion
+        if call.retry_after is not None and call.retry_after > LONGEST_WAIT:
+            failure.message += f"; it asks to be left alone for {call.retry_after:g} s"
         if isinstance(failure, ModelNotFound):
             failure = await self._naming_served(failure)
         if isinstance(failure, AuthenticationFailed) or failure is cause:
@@ -360,4 +364,4 @@ def _tell(slot: Slot, error: Exception, failure: PolicyError, wait: float | None
     """Let the limiter know how the server bore the request; other failures say nothing of load."""
     busy = getattr(error, "status_code", None) == 503 and isinstance(failure, EngineUnavailable)
     if busy or isinstance(failure, (RateLimited, EngineTimeout)):
-        slot.overloaded(min(wait, LONGEST_WAIT) if wait is not None else None)
+        slot.overloaded(wait if wait is not None and wait <= LONGEST_WAIT else None)

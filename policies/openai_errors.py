@@ -146,8 +146,8 @@ def _refused_key(status: int, endpoint: Endpoint) -> AuthenticationFailed:
         )
     return AuthenticationFailed(
         f"{endpoint.base_url} refused the key in ${endpoint.key_env} ({status})",
-        hint="check that the key belongs to this server and may use the model"
-        f" '{endpoint.model}', or name another variable with api_key_env",
+        hint="check that the key belongs to this server and may use the model, or name another"
+        " variable with api_key_env",
     )
 
 

@@ -9,7 +9,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from .base import BasePolicy, Capabilities, FinishReason, Reply, Request, Usage
-from .errors import ConfigError
+from .errors import ConfigError, PolicyError
+
+
+class NotScripted(PolicyError):
+    """Lines were given by role, and none for the role that is asked."""
+
+    fatal = True
+
 
 Answer = Callable[[Request], str | Awaitable[str]]
 
@@ -23,10 +30,14 @@ class ScriptedPolicy(BasePolicy):
             again when they are used up; so concurrent episodes get the same lines. Without a script
             each answer is a numbered placeholder.
         record: keep every request in `requests` (switch off for very large runs).
-        lines: lines of a role, by keyword: `ScriptedPolicy(seeker=[...], supporter=[...])`.
+        seeker, counselor, supporter, judger: lines per role, by keyword.
 
     A request with `choices` for which the script has nothing is answered by a seeded choice.
     Tokens are counted as words.
+
+    Raises:
+        ConfigError: a script that is neither function, lines nor lines per role.
+        NotScripted: (from `respond`) lines were given by role, but not for this one.
 
     Example:
         ```python
@@ -42,8 +53,18 @@ class ScriptedPolicy(BasePolicy):
         script: Answer | Mapping[str, Sequence[str]] | Sequence[str] | None = None,
         *,
         record: bool = True,
-        **lines: Sequence[str],
+        seeker: Sequence[str] | None = None,
+        counselor: Sequence[str] | None = None,
+        supporter: Sequence[str] | None = None,
+        judger: Sequence[str] | None = None,
     ) -> None:
+        by_role = {
+            "seeker": seeker,
+            "counselor": counselor,
+            "supporter": supporter,
+            "judger": judger,
+        }
+        lines = {role: given for role, given in by_role.items() if given is not None}
         if script is not None and lines:
             raise ConfigError("ScriptedPolicy takes a script or lines by role, not both")
         self._answer: Answer | None = None
@@ -92,6 +113,11 @@ class ScriptedPolicy(BasePolicy):
         turn = getattr(request.observation, "turn", None)
         if turn is None:
             turn = sum(message.role == "assistant" for message in request.messages)
+        if not lines and self._lines:
+            raise NotScripted(
+                f"the script has no lines for the role '{request.role}';"
+                f" it has: {', '.join(self._lines)}"
+            )
         if not lines:
             return f"This is line {turn + 1} of the {request.role or 'script'}."
         return lines[turn % len(lines)]

