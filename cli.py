@@ -312,3 +312,7 @@ def doctor(
 
 def _detail(finding: Finding) -> str:
     return f"{finding.detail} -> {finding.remedy}" if finding.remedy else finding.detail
+
+
+if __name__ == "__main__":
+    main()

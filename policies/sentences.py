@@ -79,9 +79,9 @@ def cap_sentences(text: str, limit: int) -> tuple[str, int]:
     """
     if limit < 1:
         raise ValueError(f"a sentence limit must be at least 1, not {limit}")
-    kept, before = _keep(text, limit), text.strip()
-    while kept != before:  # without what followed it, a head may split at more places than before
-        kept, before = _keep(kept, limit), kept
+    kept = _keep(text, limit)
+    while (again := _keep(kept, limit)) != kept:
+        kept = again  # without what followed it, a head may split at more places than before
     if kept == text.strip():
         return kept, 0
     return kept, max(1, count_sentences(text) - count_sentences(kept))

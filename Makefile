@@ -1,0 +1,67 @@
+# Everything runs in .venv, which the targets make by themselves. `make help` lists them.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# one exact CPU build first: any other request for torch brings gigabytes of CUDA packages
+TORCH ?= torch==2.13.0
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/core: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) install --quiet -c constraints.txt -e .
+	@touch $@
+
+.venv/dev: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) install --quiet $(TORCH)
+	$(PIP) install --quiet -c constraints.txt -e '.[dev,transformers,autogen]'
+	@touch $@ .venv/core
+
+.lint/warmline:
+	@mkdir -p .lint && ln -sfn .. .lint/warmline
+
+.PHONY: demo
+demo: .venv/core ## Simulate four conversations on the embedded model into runs/demo
+	$(BIN)/warmline simulate --episodes 4 --max-turns 8 --min-turns 6 --seed 7 --concurrency 4 --out runs/demo
+
+.PHONY: test
+test: .venv/dev ## Install what the tests need and run them
+	$(BIN)/python -m pytest
+
+.PHONY: lint
+lint: .venv/dev .lint/warmline ## Check style
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+.PHONY: types
+types: .venv/dev .lint/warmline ## Check types (mypy, strict)
+	MYPYPATH=.lint $(BIN)/mypy -p warmline
+	$(BIN)/mypy tests examples benchmarks
+
+.PHONY: check
+check: lint types ## Style and types
+
+.PHONY: fmt
+fmt: .venv/dev ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: bench
+bench: .venv/dev ## Run the benchmarks (nothing else should run beside them)
+	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/embedded.py
+
+.PHONY: docs
+docs: .venv/dev ## Check that every link and code block of the documents holds
+	$(BIN)/python -m pytest tests/test_documents.py
+
+.PHONY: clean
+clean: ## Remove the environment and caches (runs/ stays)
+	rm -rf .venv .lint .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

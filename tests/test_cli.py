@@ -1,0 +1,203 @@
+"""The command line, run as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import warmline
+
+COMMAND = [sys.executable, "-m", "warmline.cli"]
+
+
+def run(*arguments: object, code: int = 0, **env: str) -> str:
+    """Run the command; returns what it printed on both streams."""
+    done = subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1", **env},
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def scripted(out: Path, *more: object) -> list[object]:
+    return ["simulate", "--policy", "scripted", "--max-turns", 4, "--out", out, *more]
+
+
+def test_simulate_show_and_read_back(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    printed = run(*scripted(out, "--episodes", 3, "--seed", 5))
+    assert "Seeker: This is line 1 of the seeker." in printed
+    assert "research software" in printed
+    episodes = warmline.read_episodes(out)
+    assert len(episodes) == 3
+    shown = run("show", out, "--id", episodes[0].id, "--prompts")
+    assert episodes[0].scenario.problem_type in shown
+    assert "You play a person" in shown
+    assert episodes[1].id not in shown
+    (line,) = run("show", out, "--json", "--id", episodes[0].id).splitlines()
+    assert json.loads(line)["id"] == episodes[0].id
+
+
+def test_the_same_command_resumes_and_a_changed_one_is_refused(tmp_path: Path) -> None:
+    run(*scripted(tmp_path, "--episodes", 2))
+    run(*scripted(tmp_path, "--episodes", 4))
+    assert len(warmline.read_episodes(tmp_path)) == 4
+    refused = run(*scripted(tmp_path, "--episodes", 4, "--seed", 9), code=2)
+    assert "seed: 0 -> 9" in refused
+
+
+def test_a_file_and_roles_and_options(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(f'policy = "scripted"\nepisodes = 2\nmax_turns = 8\nout = "{tmp_path}/r"\n')
+    run("simulate", file, "--max-turns", 2, "--seeker.temperature", 0.25, "--no-judger.seated",
+        "--counselor.options", "record=false")  # fmt: skip
+    (episode, _) = warmline.read_episodes(tmp_path / "r")
+    calls = {call.role: call for call in episode.calls}
+    assert len(episode.utterances) == 2
+    assert calls["seeker"].sampling.temperature == 0.25
+    assert "judger" not in calls
+    run("simulate", tmp_path / "r" / "config.toml")
+
+
+def test_a_users_own_policy_by_import_string(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from warmline import Reply\n"
+        "class Parrot:\n"
+        "    def __init__(self, word='Polly'): self.word = word\n"
+        "    async def respond(self, request): return Reply(text=f'{self.word} hears.')\n"
+    )
+    out = tmp_path / "run"
+    run(*scripted(out, "--episodes", 1, "--supporter.policy", "mine:Parrot",
+                  "--supporter.options", "word=Coco"), PYTHONPATH=str(tmp_path))  # fmt: skip
+    assert warmline.read_episodes(out)[0].utterances[1].text == "Coco hears."
+
+
+def test_help_lists_every_option() -> None:
+    text = run("simulate", "--help")
+    fields = set(warmline.environments.RunSettings.model_fields) - {
+        "seeker", "counselor", "supporter", "judger",
+    }  # fmt: skip
+    for name in fields:
+        assert f"--{name.replace('_', '-')}" in text
+    for role in ("seeker", "counselor", "supporter", "judger"):
+        assert f"--{role}.policy" in text
+    assert "--supporter.openings" in text
+    assert "--judger.openings" not in text
+    assert "(default 20)" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["simulate", "--polcy", "x"], "--policy"),
+        (["simulate", "--seeker.modle", "x"], "--seeker.model"),
+        (["simulat"], "simulate"),
+        (["simulate", "--policy", "scriptd"], "did you mean 'scripted'"),
+        (["simulate", "--policy", "scripted", "--max-turns", "0"], "max_turns"),
+        (["simulate", "--policy", "scripted", "--max-turns", "few"], "few"),
+        (["simulate", "--policy", "scripted", "--options", "record"], "is not key=value"),
+        (["simulate", "--policy", "scripted", "--options", "recrod=1"], "did you mean 'record'"),
+        (["simulate", "--policy", "scripted", "--scenarios", "gone.jsonl"], "gone.jsonl: no such"),
+        (["simulate", "gone.toml"], "gone.toml: no such file"),
+        (["simulate", "--policy", "scripted", "--problem-types", "Burn out"], "'Burnout'"),
+        (["show", "gone"], "no episode log there"),
+    ],
+)
+def test_bad_input_is_answered_with_a_message_and_code_2(
+    arguments: list[str], message: str
+) -> None:
+    printed = run(*arguments, code=2)
+    assert message in printed
+    assert "Traceback" not in printed
+
+
+def test_an_unreachable_server_is_named(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/v1"
+    printed = run("simulate", "--policy", "openai", "--base-url", url, "--model", "m",
+                  "--out", tmp_path / "r", code=2)  # fmt: skip
+    assert url in printed
+    assert "Traceback" not in printed
+
+
+FULL_DISK = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+from warmline.cli import main
+sys.argv = ["warmline", *sys.argv[1:]]
+main()
+"""
+
+
+def test_a_full_disk_ends_the_run_and_loses_nothing(tmp_path: Path) -> None:
+    command = [str(part) for part in scripted(tmp_path, "--episodes", 30, "--quiet")]
+    full = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, *command],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert full.returncode == 2
+    assert "could not write episode" in full.stderr
+    done = warmline.read_episodes(tmp_path)
+    assert 0 < len(done) < 30
+    run(*command)
+    assert len(warmline.read_episodes(tmp_path)) == 30
+
+
+SLOW = """
+import asyncio
+from warmline import Reply
+class Slow:
+    async def respond(self, request):
+        await asyncio.sleep(0.05)
+        return Reply(text="Well.")
+"""
+
+
+def test_ctrl_c_finishes_open_conversations_and_says_how_to_resume(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    out = tmp_path / "run"
+    arguments = ["simulate", "--policy", "slow:Slow", "--max-turns", "4", "--no-judger.seated",
+                 "--no-counselor.seated", "--episodes", "40", "--concurrency", "2",
+                 "--out", str(out), "--quiet"]  # fmt: skip
+    env = {**os.environ, "PYTHONPATH": str(tmp_path), "COLUMNS": "200"}
+    process = subprocess.Popen(
+        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env
+    )
+    while not (out / "episodes.jsonl").exists() or not (out / "episodes.jsonl").stat().st_size:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    printed = process.communicate(timeout=30)[0]
+    assert process.returncode == 130
+    assert "the same command again" in printed
+    done = warmline.read_episodes(out)
+    assert 1 <= len(done) < 40
+    assert all(len(episode.utterances) == 4 for episode in done)
+    assert json.loads((out / "summary.json").read_text())["episodes"] == len(done)
+    run(*arguments, PYTHONPATH=str(tmp_path))
+    assert len(warmline.read_episodes(out)) == 40
+
+
+def test_doctor_and_types_and_version() -> None:
+    report = run("doctor")
+    for name in ("scripted", "embedded", "openai", "human", "replay"):
+        assert f"policy {name}" in report
+    assert len(re.findall(r"^[│|]", run("types"), re.MULTILINE)) >= 45
+    assert run("--version").strip() == f"warmline {warmline.__version__}"

@@ -1,0 +1,144 @@
+"""The package itself: what it holds, what it imports, and that its wheel works."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import warmline
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("policies", "agents", "environments", "training", "evaluation")
+MAY_IMPORT = {
+    "policies": set(),
+    "agents": {"policies"},
+    "environments": {"policies", "agents"},
+    "training": {"policies", "agents", "environments"},
+    "evaluation": {"policies", "agents", "environments"},
+}
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+SOURCES = [
+    path for room in ROOMS if (ROOT / room).is_dir() for path in sorted((ROOT / room).rglob("*.py"))
+]
+
+
+def imported_rooms(path: Path) -> set[str]:
+    """Rooms that a file imports, also inside functions."""
+    package = path.relative_to(ROOT).parent.parts
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - node.level + 1]
+            target = [*base, *(node.module or "").split(".")]
+            names = [target[0]] if target[0] else [alias.name for alias in node.names]
+            rooms.update(names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("warmline"):
+            pytest.fail(f"{path}: imports inside the rooms are relative")
+    return rooms & set(ROOMS)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_import_ladder_holds(path: Path) -> None:
+    room = path.relative_to(ROOT).parts[0]
+    assert imported_rooms(path) - {room} <= MAY_IMPORT[room]
+
+
+def test_every_package_folder_is_listed_for_the_wheel() -> None:
+    folders = {
+        "warmline." + ".".join(path.parent.relative_to(ROOT).parts)
+        for room in ROOMS
+        for path in (ROOT / room).rglob("__init__.py")
+    }
+    assert folders | {"warmline"} == set(PYPROJECT["tool"]["setuptools"]["packages"])
+
+
+def test_the_wheel_holds_everything_and_works_by_itself(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
+         "--wheel-dir", str(tmp_path), str(ROOT)],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"warmline"}
+    expected = {
+        f"warmline/{path.relative_to(ROOT)}"
+        for room in ROOMS
+        for path in (ROOT / room).rglob("*")
+        if path.suffix in (".py", ".toml", ".jinja") and "__pycache__" not in path.parts
+    }
+    assert expected <= names
+    assert {"warmline/py.typed", "warmline/cli.py"} <= names
+    unpacked = tmp_path / "unpacked"
+    zipfile.ZipFile(wheel).extractall(unpacked)
+    code = (
+        "import warmline, pathlib; print(pathlib.Path(warmline.__file__).parent);"
+        "print(len(warmline.simulate(episodes=2, policy=warmline.ScriptedPolicy(), max_turns=2)))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(unpacked), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.split() == [str(unpacked / "warmline"), "2"]
+
+
+HEAVY = ("torch", "transformers", "vllm", "ray", "fastapi", "uvicorn", "xllamacpp", "sklearn")
+
+
+@pytest.mark.parametrize(
+    ("code", "forbidden"),
+    [
+        ("import warmline", (*HEAVY, "autogen_agentchat", "openai", "pydantic", "jinja2")),
+        ("import warmline.cli", HEAVY),
+        ("import warmline; [getattr(warmline, n) for n in warmline.__all__]", HEAVY),
+        ("import warmline; warmline.make_policy('scripted')", (*HEAVY, "autogen_agentchat")),
+    ],
+)
+def test_starting_is_light(code: str, forbidden: tuple[str, ...]) -> None:
+    loaded = subprocess.run(
+        [sys.executable, "-c", f"{code}; import sys; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert set(loaded).isdisjoint(forbidden)
+
+
+def test_core_dependencies_stay_light() -> None:
+    names = {re.split(r"[<>=;\[ ]", d)[0] for d in PYPROJECT["project"]["dependencies"]}
+    assert names.isdisjoint(HEAVY[:6])
+
+
+def test_public_names_exist_and_match_the_type_checkers_view() -> None:
+    for name in warmline.__all__:
+        assert getattr(warmline, name) is not None
+    homes = {name for names in warmline._HOMES.values() for name in names}
+    assert homes == set(warmline.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'simulat'"):
+        _ = warmline.simulat
+
+
+def test_nothing_of_a_machine_is_in_the_repository() -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\n")
+    pattern = re.compile(r"index-url|(?<![\w.])/(?:root|home/\w+|work)/")
+    for name in filter(None, tracked):
+        path = ROOT / name
+        if path.suffix in (".py", ".md", ".toml", ".txt", ".yaml", ".ipynb", ".jinja"):
+            if path == Path(__file__):
+                continue
+            assert not pattern.search(path.read_text("utf-8")), name
