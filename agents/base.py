@@ -19,7 +19,7 @@ from autogen_agentchat.base import Response
 from autogen_agentchat.messages import BaseChatMessage, TextMessage
 from autogen_core import CancellationToken
 
-from ..policies.base import Message, Policy, Reply, Request, Sampling, describe_policy
+from ..policies.base import ChatRole, Message, Policy, Reply, Request, Sampling, describe_policy
 from ..policies.errors import ConfigError
 from .observations import Action, Advise, Judge, Observation, Say, Turn
 from .roles import Role, Strategy, parse_strategy
@@ -27,6 +27,12 @@ from .templates import PromptTemplate
 
 O = TypeVar("O", bound=Observation)  # noqa: E741 - the observation of a role
 A = TypeVar("A", bound=Action)
+
+BRIEFS_KEPT = 16384
+"""System messages kept rendered by one agent: about as many as episodes may be open at once."""
+
+GO_ON = "(Go on.)"
+"""Stands after an own last utterance where the role has nothing to add."""
 
 ROLE_KEY = "warmline_role"
 """Metadata key by which our agents know each other's messages in an AutoGen team."""
@@ -68,7 +74,7 @@ class Agent(BaseChatAgent, Generic[O, A]):
         self.policy = policy
         self.template = PromptTemplate(template or self.default_template)
         self.sampling = (sampling or Sampling()).over(self.default_sampling)
-        self._render_system = lru_cache(maxsize=512)(self._system_text)
+        self._render_system = lru_cache(maxsize=BRIEFS_KEPT)(self._system_text)
         self._thread: list[Turn] = []
         self._advice: Strategy | None = None
 
@@ -177,43 +183,37 @@ class Agent(BaseChatAgent, Generic[O, A]):
                 return {True: "YES", False: "NO", None: ""}[end]
 
 
+@lru_cache(maxsize=8192)
+def _message(role: ChatRole, content: str) -> Message:
+    """One object for equal messages: the same utterance appears in many prompts."""
+    return Message(role, content)
+
+
+def starts_with_own(history: Sequence[Turn], me: Role) -> bool:
+    """Whether a prompt needs an opening: the dialogue is empty or begins with an own utterance."""
+    return not history or history[0].role is me
+
+
 def chat_messages(
-    system: Message, history: Sequence[Turn], me: Role, *, opening: str, note: str
+    system: Message, history: Sequence[Turn], me: Role, *, opening: str = "", note: str = ""
 ) -> tuple[Message, ...]:
-    """A dialogue as chat messages seen by one speaker, strictly alternating and starting with `user`.
+    """A dialogue as chat messages seen by one speaker, strictly alternating, `user` first and last.
 
-    Own utterances become `assistant` messages. Many chat templates refuse two messages of one role in
-    a row or a first message by the assistant: `opening` stands where the window would begin with an
-    own utterance or is empty, and `note` joins the last user message.
+    Own utterances become `assistant` messages. Many chat templates refuse two messages of one role
+    in a row or a first message by the assistant: `opening` stands before an own first utterance,
+    and `note` joins the last user message or follows an own last utterance.
     """
-    roles: list[str] = []
-    texts: list[list[str]] = []
-    if not history or history[0].role is me:
-        roles, texts = ["user"], [[opening]]
+    messages = [system]
+    if starts_with_own(history, me):
+        messages.append(_message("user", opening))
     for turn in history:
-        role = "assistant" if turn.role is me else "user"
-        if roles and roles[-1] == role:
-            texts[-1].append(turn.text)
+        role: ChatRole = "assistant" if turn.role is me else "user"
+        if messages[-1].role == role:
+            messages[-1] = Message(role, f"{messages[-1].content}\n\n{turn.text}")
         else:
-            roles.append(role)
-            texts.append([turn.text])
-    if roles[-1] == "assistant":
-        roles.append("user")
-        texts.append(["(Go on.)"])
-    if note:
-        texts[-1].append(note)
-    return (
-        system,
-        *(
-            Message(role, parts[0] if len(parts) == 1 else "\n\n".join(parts))  # type: ignore[arg-type]
-            for role, parts in zip(roles, texts, strict=True)
-        ),
-    )
-
-
-def transcript(history: Sequence[Turn]) -> str:
-    """The dialogue as lines `Seeker: ...` and `Supporter: ...`, for roles that read it."""
-    return "\n".join(f"{_SPEAKER[turn.role]}: {turn.text}" for turn in history)
-
-
-_SPEAKER = {Role.SEEKER: "Seeker", Role.SUPPORTER: "Supporter"}
+            messages.append(_message(role, turn.text))
+    if messages[-1].role == "assistant":
+        messages.append(_message("user", note or GO_ON))
+    elif note:
+        messages[-1] = Message("user", f"{messages[-1].content}\n\n{note}")
+    return tuple(messages)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..policies.base import Message, Reply, Request, Sampling
-from .base import Agent, transcript
+from ..policies.base import Reply, Request, Sampling
+from .base import Agent, chat_messages
 from .observations import Advise, CounselorObservation, Turn
 from .roles import STRATEGY_LABELS, Role, Strategy, parse_strategy
 
@@ -14,7 +14,9 @@ from .roles import STRATEGY_LABELS, Role, Strategy, parse_strategy
 class StrategyCounselor(Agent[CounselorObservation, Advise]):
     """Advises the supporter: argmax over strategies given the history, as a constrained choice.
 
-    Template blocks: `system`, `user`.
+    It reads the dialogue from the supporter's side, as chat messages: so its prompt only grows at
+    the end, and the messages are the ones the other roles' prompts hold too. Template blocks:
+    `system` and `note` (the question).
     """
 
     role = Role.COUNSELOR
@@ -30,14 +32,9 @@ class StrategyCounselor(Agent[CounselorObservation, Advise]):
         session: str = "",
         max_sentences: int | None = None,
     ) -> Request:
-        user = self.template.render(
-            "user",
-            history=observation.history,
-            transcript=transcript(observation.history),
-            strategies=tuple(Strategy),
-        )
+        note = self.template.render("note", history=observation.history)
         return Request(
-            messages=(self.system(), Message("user", user)),
+            messages=chat_messages(self.system(), observation.history, Role.SUPPORTER, note=note),
             role=self.role.value,
             sampling=self.sampling,
             seed=seed,

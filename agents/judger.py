@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ..policies.base import Message, Reply, Request, Sampling
-from .base import Agent, transcript
+from ..policies.base import Reply, Request, Sampling
+from .base import Agent, chat_messages
 from .observations import Judge, JudgerObservation, Turn
 from .roles import Role, Strategy
 
@@ -18,7 +18,8 @@ _VERDICT = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
 class Judger(Agent[JudgerObservation, Judge]):
     """Ends the conversation on one of three criteria, as a constrained YES or NO.
 
-    Template blocks: `system`, `user`.
+    It reads the dialogue as chat messages, like the counselor. Template blocks: `system` and `note`
+    (the question).
     """
 
     role = Role.JUDGER
@@ -34,11 +35,9 @@ class Judger(Agent[JudgerObservation, Judge]):
         session: str = "",
         max_sentences: int | None = None,
     ) -> Request:
-        user = self.template.render(
-            "user", history=observation.history, transcript=transcript(observation.history)
-        )
+        note = self.template.render("note", history=observation.history)
         return Request(
-            messages=(self.system(), Message("user", user)),
+            messages=chat_messages(self.system(), observation.history, Role.SUPPORTER, note=note),
             role=self.role.value,
             sampling=self.sampling,
             seed=seed,

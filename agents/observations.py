@@ -33,9 +33,12 @@ class CaseTurn:
     strategy: Strategy | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """A finished dialogue of the same kind of problem, shown to the supporter as an example."""
+    """A finished dialogue of the same kind of problem, shown to the supporter as an example.
+
+    Compared by identity, so that briefs are cheap to look up; a `CasePool` makes each case once.
+    """
 
     problem_type: str
     turns: tuple[CaseTurn, ...]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..policies.base import Policy, Reply, Request, Sampling
-from .base import Agent, chat_messages
+from .base import Agent, chat_messages, starts_with_own
 from .observations import Say, SupporterBrief, SupporterObservation, Turn
 from .roles import Role, Strategy
 from .speech import read_speech
@@ -76,7 +76,9 @@ class Supporter(Agent[SupporterObservation, Say]):
                 self.system(observation.brief, max_sentences),
                 observation.history,
                 self.role,
-                opening=self.template.render("opening", **values),
+                opening=self.template.render("opening", **values)
+                if starts_with_own(observation.history, self.role)
+                else "",
                 note=self.template.render("note", **values),
             ),
             role=self.role.value,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..agents.observations import Turn
-from ..agents.roles import Role, Strategy
-from ..policies.base import Message, Reply, Request, policy_name
+from ..agents.roles import Strategy
+from ..policies.base import Message, Policy, Reply, Request, policy_name
 from ..policies.errors import PolicyError
 from ..policies.safety import crisis_kinds
 from .episode import (
@@ -36,8 +37,8 @@ def derive_seed(run_seed: int, scenario_id: str, call_index: int) -> int:
 class Dialogue:
     """One open conversation.
 
-    Kept small: ten thousand may be open at once. Messages are shared between the calls, and the
-    validated records are made only when the conversation ends.
+    Kept small, since ten thousand may be open at once: messages are shared between the calls, and
+    of a call only what its record needs is kept.
     """
 
     scenario: Scenario
@@ -48,28 +49,45 @@ class Dialogue:
     utterances: list[Utterance] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     tokens: int = 0
-    _calls: list[tuple[Request, str, tuple[int, ...], Reply | PolicyError]] = field(
-        default_factory=list
-    )
+    _calls: list[Call] = field(default_factory=list)
+    _latencies: list[float] = field(default_factory=list)
     _messages: dict[Message, int] = field(default_factory=dict)
 
     def next_seed(self) -> int:
         """The seed for the call that comes next."""
         return derive_seed(self.seed, self.scenario.id, len(self._calls))
 
-    def session(self, role: Role) -> str:
-        """Groups the calls of one role, whose prompts share a prefix."""
-        return f"{self.scenario.id}/{role.value}"
-
-    def record(self, request: Request, policy: object, answer: Reply | PolicyError) -> int:
+    def record(self, request: Request, policy: Policy, answer: Reply | PolicyError) -> int:
         """Keep one call; returns its index."""
-        refs = tuple(
-            self._messages.setdefault(message, len(self._messages)) for message in request.messages
-        )
-        name = (answer.policy if isinstance(answer, Reply) else "") or policy_name(policy)  # type: ignore[arg-type]
-        self._calls.append((request, name, refs, answer))
-        if isinstance(answer, Reply) and answer.usage is not None:
-            self.tokens += answer.usage.total_tokens
+        place = self._messages.setdefault
+        refs = tuple([place(message, len(self._messages)) for message in request.messages])
+        asked: dict[str, Any] = {
+            "role": request.role,
+            "messages": refs,
+            "sampling": request.sampling,
+            "seed": request.seed,
+            "choices": request.choices,
+            "json_schema": dict(request.schema) if request.schema is not None else None,
+            "max_sentences": request.max_sentences,
+            "prefill": request.prefill,
+        }
+        if isinstance(answer, Reply):
+            if answer.usage is not None:
+                self.tokens += answer.usage.total_tokens
+            call = Call(
+                **asked,
+                policy=answer.policy or policy_name(policy),
+                text=answer.text,
+                finish_reason=answer.finish_reason,
+                usage=answer.usage,
+                attempts=answer.attempts,
+            )
+            self._latencies.append(answer.latency)
+        else:
+            error = f"{type(answer).__name__}: {answer}"
+            call = Call(**asked, policy=policy_name(policy), error=error)
+            self._latencies.append(0.0)
+        self._calls.append(call)
         return len(self._calls) - 1
 
     def say(
@@ -84,36 +102,28 @@ class Dialogue:
     ) -> Utterance:
         """Add an utterance; crisis language in it is marked."""
         self.turns.append(Turn(role, text))
-        utterance = Utterance.model_construct(
-            role=role,
-            text=text,
-            raw=raw,
-            strategy=strategy,
-            repairs=repairs,
-            crisis=crisis_kinds(text),
-            call=call,
-        )
+        utterance = Utterance(role, text, raw, call, strategy, repairs, crisis_kinds(text))
         self.utterances.append(utterance)
         return utterance
 
-    def judge(self, end: bool | None, call: int) -> None:
+    def judge(self, end: bool | None, call: int) -> Verdict:
         """Add a verdict on the conversation so far."""
-        self.verdicts.append(Verdict.model_construct(after=len(self.turns), end=end, call=call))
+        self.verdicts.append(Verdict(len(self.turns), call, end))
+        return self.verdicts[-1]
 
     def close(
         self, stop: StopReason, *, seconds: float, error: PolicyError | None = None
     ) -> Episode:
-        """The finished record."""
+        """The finished record. Made from checked parts, so it is not checked again."""
         failure = None
         if error is not None:
-            role = self._calls[-1][0].role if self._calls else ""
             failure = EpisodeError(
                 type=type(error).__name__,
                 message=str(error),
-                role=role,
+                role=self._calls[-1].role if self._calls else "",
                 retryable=error.retryable,
             )
-        return Episode(
+        return Episode.model_construct(
             id=self.scenario.id,
             scenario=self.scenario,
             seed=self.seed,
@@ -122,36 +132,11 @@ class Dialogue:
             error=failure,
             utterances=tuple(self.utterances),
             verdicts=tuple(self.verdicts),
-            calls=tuple(_call(*entry) for entry in self._calls),
+            calls=tuple(self._calls),
             messages=tuple(self._messages),
             timing=Timing(
                 started=self.started,
                 seconds=round(seconds, 4),
-                latencies=tuple(
-                    round(answer.latency, 4) if isinstance(answer, Reply) else 0.0
-                    for *_, answer in self._calls
-                ),
+                latencies=tuple(round(latency, 4) for latency in self._latencies),
             ),
         )
-
-
-def _call(
-    request: Request, policy: str, refs: tuple[int, ...], answer: Reply | PolicyError
-) -> Call:
-    reply = answer if isinstance(answer, Reply) else None
-    return Call(
-        role=request.role,
-        policy=policy,
-        messages=refs,
-        sampling=request.sampling,
-        seed=request.seed,
-        choices=request.choices,
-        json_schema=dict(request.schema) if request.schema is not None else None,
-        max_sentences=request.max_sentences,
-        prefill=request.prefill,
-        text=reply.text if reply else None,
-        finish_reason=reply.finish_reason if reply else None,
-        usage=reply.usage if reply else None,
-        attempts=reply.attempts if reply else 1,
-        error=None if reply else f"{type(answer).__name__}: {answer}",
-    )

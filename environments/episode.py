@@ -8,10 +8,11 @@ share most of them. Everything that varies between two equal runs (clocks, waiti
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from ..agents.roles import Role, Strategy
 from ..policies.base import FinishReason, Message, Sampling, Usage
@@ -19,6 +20,9 @@ from .scenarios import Record, Scenario
 
 EPISODE_VERSION: Literal[1] = 1
 
+
+CLOSED: ConfigDict = {"extra": "forbid"}
+"""The small records are plain dataclasses, cheap to make in the loop; read back, they are checked."""
 
 Speaker = Literal[Role.SEEKER, Role.SUPPORTER]
 
@@ -47,7 +51,8 @@ class StopReason(StrEnum):
         return self in (StopReason.TURN_LIMIT, StopReason.TOKEN_BUDGET, StopReason.ERROR)
 
 
-class Utterance(Record):
+@dataclass(frozen=True, slots=True)
+class Utterance:
     """One thing said.
 
     Attributes:
@@ -60,24 +65,30 @@ class Utterance(Record):
         call: index of the call that made it.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = CLOSED
+
     role: Speaker
     text: str
     raw: str
+    call: int
     strategy: Strategy | None = None
     repairs: tuple[str, ...] = ()
     crisis: tuple[str, ...] = ()
-    call: int
 
 
-class Verdict(Record):
+@dataclass(frozen=True, slots=True)
+class Verdict:
     """The judger's answer after `after` utterances; None where it could not be read."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = CLOSED
+
     after: int
-    end: bool | None
     call: int
+    end: bool | None = None
 
 
-class Call(Record):
+@dataclass(frozen=True, slots=True)
+class Call:
     """One model call.
 
     Attributes:
@@ -89,10 +100,12 @@ class Call(Record):
         attempts: requests sent for it, retries included. Depends on the server, not on the seed.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = CLOSED
+
     role: str
     policy: str
     messages: tuple[int, ...]
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
     seed: int | None = None
     choices: tuple[str, ...] | None = None
     json_schema: dict[str, Any] | None = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import tomllib
+import zlib
 from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.resources import files
@@ -19,6 +20,8 @@ from .problem_types import category_of, problem_types
 from .scenarios import CaseDialogue, CaseDialogueTurn, Profile, Scenario
 
 SOURCE = "warmline seed pool"
+CASE_SETS = 8
+"""Different sets of case dialogues that the conversations of one problem type draw from."""
 
 
 @cache
@@ -111,11 +114,14 @@ class CasePool:
         """Up to `count` cases: of the problem type first, then of its category (000 §3.1.3).
 
         A case made from the scenario that is being played is left out, since it would tell the
-        supporter what only the seeker knows. The choice depends on the scenario id alone.
+        supporter what only the seeker knows. The choice depends on problem type and scenario id
+        alone, and a type has at most `CASE_SETS` of them: conversations then share the beginning of
+        the supporter's prompt, and an engine's prefix cache serves it.
         """
         played = scenario_id.split("~")[0]
         category = category_of(problem_type)
-        order = random.Random(scenario_id)  # noqa: S311 - not cryptography
+        number = zlib.crc32(played.encode()) % CASE_SETS
+        order = random.Random(f"{problem_type}/{number}")  # noqa: S311 - not cryptography
         same, near = [], []
         for dialogue in self.dialogues:
             if dialogue.scenario and dialogue.scenario == played:

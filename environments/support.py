@@ -318,8 +318,7 @@ class SupportEnvironment:
             return None
         observation = JudgerObservation(tuple(dialogue.turns), exchange)
         verdict, _, call = await self._ask(self.judger, observation, dialogue)
-        dialogue.judge(verdict.end, call)
-        observe(Spoken(dialogue.scenario.id, dialogue.verdicts[-1]))
+        observe(Spoken(dialogue.scenario.id, dialogue.judge(verdict.end, call)))
         return StopReason.JUDGER if verdict.end else None
 
     def _limit(self, dialogue: Dialogue) -> StopReason | None:
@@ -338,7 +337,7 @@ class SupportEnvironment:
         request: Request = agent.request(
             observation,
             seed=dialogue.next_seed(),
-            session=dialogue.session(agent.role),
+            session=f"{dialogue.scenario.id}/{agent.role.value}",
             max_sentences=self.limits.max_sentences,
         )
         try:

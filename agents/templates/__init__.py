@@ -62,6 +62,7 @@ class PromptTemplate:
         for template, _, _ in chain:
             for name, block in template.blocks.items():
                 self._blocks.setdefault(name, []).append(block)
+        self._constant = _constant_blocks(chain[0][1])
 
     @property
     def blocks(self) -> list[str]:
@@ -76,6 +77,8 @@ class PromptTemplate:
         """
         if block not in self._blocks:
             return ""
+        if (constant := self._constant.get(block)) is not None:
+            return constant
         context = self._template.new_context(values)
         context.blocks = self._blocks
         try:
@@ -124,3 +127,13 @@ class PromptTemplate:
                 hint=did_you_mean(name, known_templates()),
             )
         return [(template, text, name), *self._chain(*self._load(name))]
+
+
+def _constant_blocks(text: str) -> dict[str, str]:
+    """The blocks of a template that are plain text, already rendered."""
+    constant = {}
+    for block in _ENVIRONMENT.parse(text).find_all(nodes.Block):
+        parts = [part for output in block.body for part in getattr(output, "nodes", [None])]
+        if all(isinstance(part, nodes.TemplateData) for part in parts):
+            constant[block.name] = "".join(part.data for part in parts).strip()
+    return constant
