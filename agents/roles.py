@@ -86,10 +86,10 @@ def parse_strategy(text: str) -> Strategy | None:
     """The strategy that a free answer names, or None if it names none or more than one.
 
     Case, surrounding punctuation and a few common spellings ("Questions", "Self Disclosure") are
-    tolerated; guessing is not.
+    tolerated, short forms ("Reflection") only alone; guessing is not.
     """
     plain = _plain(text)
-    if (exact := _BY_PLAIN.get(plain)) is not None:
+    if (exact := _BY_PLAIN.get(plain) or _SHORT_FORMS.get(plain)) is not None:
         return exact
     named = {strategy for name, strategy in _BY_PLAIN.items() if f" {name} " in f" {plain} "}
     return named.pop() if len(named) == 1 else None
@@ -105,4 +105,14 @@ _BY_PLAIN = {_plain(strategy.value): strategy for strategy in Strategy} | {
     "restatement": Strategy.RESTATEMENT,
     "paraphrasing": Strategy.RESTATEMENT,
     "suggestions": Strategy.SUGGESTION,
+}
+_SHORT_FORMS = {
+    "reflection": Strategy.REFLECTION,
+    "reflection of feeling": Strategy.REFLECTION,
+    "reflecting feelings": Strategy.REFLECTION,
+    "paraphrase": Strategy.RESTATEMENT,
+    "affirmation": Strategy.AFFIRMATION,
+    "reassurance": Strategy.AFFIRMATION,
+    "suggestion": Strategy.SUGGESTION,
+    "providing suggestion": Strategy.SUGGESTION,
 }

@@ -13,34 +13,52 @@ from .roles import STRATEGY_LABELS, Role
 
 _CLOSE_ALONE = re.compile(r"""[\s"'“”‘’(\[*]*N\s*/\s*A[\s"'“”‘’)\].!*]*""", re.IGNORECASE)
 _CLOSE_AT_END = re.compile(
-    r"""(?P<text>.*[.!?…。！？"”')\]\n])\s*["'“(\[*]*N/A["'”)\].!*]*\s*""", re.DOTALL
+    r"""(?P<text>.*(?:[.!?…。！？][)\]"'”’*]*|\n))\s*["'“(\[*]*N/A["'”)\].!*]*\s*""",
+    re.DOTALL | re.IGNORECASE,
 )
 
 _NAMES = {
-    Role.SEEKER: r"seeker|user|client|person|help[- ]?seeker",
-    Role.SUPPORTER: r"supporter|assistant|counsel(?:l)?or|therapist|listener|you",
+    Role.SEEKER: r"seeker|user|client|person|help[- ]?seeker|求助者|来访者",
+    Role.SUPPORTER: r"supporter|assistant|counsel(?:l)?or|therapist|listener|you|支持者|倾听者|咨询师",
 }
 _LABELS = "|".join(re.escape(label) for label in STRATEGY_LABELS)
 _STRATEGY_LABEL = re.compile(
-    rf"\s*(?:[\[(*]+\s*(?:{_LABELS})\s*[\])*]+\s*:?|(?:{_LABELS})\s*:)\s*", re.IGNORECASE
+    rf"\s*(?:[\[(*]+\s*(?:{_LABELS})\s*[\])*]+\s*[:：]?|(?:{_LABELS})\s*[:：]"
+    rf"|\**strategy\s*[:：]\**\s*(?:{_LABELS})\s*[.\n])\s*",
+    re.IGNORECASE,
 )
 _OWN_LABEL = {
-    role: re.compile(rf"\s*\**(?:{names})\**\s*(?:\([^)\n]*\))?\s*:\**\s*", re.IGNORECASE)
+    role: re.compile(rf"\s*\**(?:{names})\**\s*(?:\([^)\n]*\))?\s*[:：]\**\s*", re.IGNORECASE)
     for role, names in _NAMES.items()
 }
 _ANY_NAME = "|".join(_NAMES.values())
-_NEXT_SPEAKER = re.compile(rf"\n\s*\**(?:{_ANY_NAME})\**\s*(?:\([^)\n]*\))?\s*:", re.IGNORECASE)
+_NEXT_SPEAKER = re.compile(rf"\n\s*\**(?:{_ANY_NAME})\**\s*(?:\([^)\n]*\))?\s*[:：]", re.IGNORECASE)
 
-_GOODBYE = (
-    r"good ?bye|bye(?:[- ]?bye)?|see (?:you|ya)(?: (?:later|soon|around|then|tomorrow|next))?"
-    r"|talk (?:to you )?(?:later|soon|again)|take care(?! of (?!your))|farewell"
-    r"|(?<!a )good ?night(?!'?s)|have a (?:good|great|nice|lovely|restful|peaceful)"
-    r"|until next time|all the best"
+_CLAUSE_START = (
+    r"(?:^|[.!?…,;:~()—–-]\s*|\b(?:and|but|so|well|ok|okay|alright|thanks|thank you|now|then)\s+)"
+    r"(?:(?:i'?ll|we'?ll|i will|we will|let'?s|i hope|hope|you|please|hope to|wishing you|i wish you"
+    r"|wish you|until then|for now|again)\s+)*"
 )
+_GOODBYE = (
+    r"see (?:you|ya)(?= (?:later|soon|around|then|tomorrow|next|again|tonight)\b|\W*$|\s*,)"
+    r"|cya|talk (?:to you )?(?:later|soon|again)"
+    r"|take (?:good |very good )?care(?! of)|take (?:good |very good )?care of your ?sel(?:f|ves)"
+    r"|farewell|good ?night(?!'?s)|until next time|all the best"
+    r"|have (?:yourself )?an? (?:good|great|nice|lovely|restful|peaceful|wonderful|safe)(?: rest of)?"
+    r"(?: (?:your|the))? (?:day|night|evening|morning|afternoon|week(?:end)?|one|time|sleep|rest|trip)"
+)
+_BYE = r"(?:good ?bye|bye(?:[- ]?bye)?|good ?night)"
+_TOLD = (
+    "say said says saying wave waved a the no last final proper real him her me them us our my his"
+    " their of to good"
+)
+_NOT_TOLD = "".join(rf"(?<!\b{word} )" for word in _TOLD.split())
+"""A goodbye after these words is told about ("I never got to say goodbye"), not said."""
 _FAREWELL = re.compile(
-    rf"\b(?:{_GOODBYE})\b(?:[\s,]+[\w'’]+){{0,2}}\W*$"
-    r"|(?:^|[.!?]\s+)(?:(?:well|okay|ok|alright|so|thanks|thank you)[, ]+)?(?:good)?bye\b[^?]*$"
-    r"|(?:再见|再見|拜拜|晚安|保重)\W*$",
+    rf"{_CLAUSE_START}(?:{_GOODBYE})\b(?:[\s,]+[\w'’]+){{0,4}}\W*$"
+    rf"|(?:^|[.!?,;]\s*){_BYE}(?:(?=\W*$|[,.!…])|\s+(?:for now|now|then|and|for|all|everyone|my)\b)[^?]*$"
+    rf"|\b{_NOT_TOLD}(?<!good){_BYE}(?: for)?(?: then| now)?\W*$"
+    r"|(?<![说說道])(?:再见|再見|拜拜|晚安|保重)[啦了哦呀啊吧呢]?\W*$",
     re.IGNORECASE,
 )
 _GREETING = re.compile(
@@ -83,7 +101,7 @@ def read_speech(raw: str, role: Role) -> Say:
 
 def is_farewell(text: str) -> bool:
     """Whether an utterance ends in a goodbye. A question never does."""
-    ending = text.rstrip()
+    ending = text.rstrip().replace("’", "'")
     return not ending.endswith(("?", "？")) and _FAREWELL.search(ending) is not None
 
 

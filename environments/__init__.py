@@ -1,6 +1,8 @@
 """Scenarios, the dialogue loop and its limits, the episode record and its log, and the runner."""
 
+from .conversation import Spoken
 from .episode import Call, Episode, EpisodeError, StopReason, Timing, Utterance, Verdict
+from .limits import Limits
 from .log import EpisodeLog, iter_episodes, read_episodes
 from .problem_types import ProblemType, problem_types
 from .run_folder import summarize
@@ -9,7 +11,7 @@ from .scenarios import CaseDialogue, CaseDialogueTurn, Profile, Scenario, read_s
 from .seed_pool import CasePool, draw_scenarios, seed_dialogues, seed_scenarios
 from .settings import RoleSettings, RunSettings, load_settings
 from .simulate import build_environment, choose_scenarios, simulate, simulate_settings
-from .support import Limits, Spoken, SupportEnvironment
+from .support import SupportEnvironment
 
 __all__ = [
     "Call",

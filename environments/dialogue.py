@@ -53,9 +53,9 @@ class Dialogue:
     _latencies: list[float] = field(default_factory=list)
     _messages: dict[Message, int] = field(default_factory=dict)
 
-    def next_seed(self) -> int:
-        """The seed for the call that comes next."""
-        return derive_seed(self.seed, self.scenario.id, len(self._calls))
+    def next_seed(self, calls_before: int = 0) -> int:
+        """The seed for the call that comes next, or after `calls_before` others."""
+        return derive_seed(self.seed, self.scenario.id, len(self._calls) + calls_before)
 
     def record(self, request: Request, policy: Policy, answer: Reply | PolicyError) -> int:
         """Keep one call; returns its index."""

@@ -15,9 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ..agents.roles import Role
+from .conversation import Spoken
 from .episode import Episode, Utterance
 from .runner import BatchEvent, Ended, Started
-from .support import Spoken
 
 STYLES = {Role.SEEKER: "cyan", Role.SUPPORTER: "green"}
 SHOWN_EXCHANGES = 6

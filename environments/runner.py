@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from ..policies.errors import ConfigError, RunError
+from .conversation import Spoken
 from .episode import Episode
 from .log import LOG_NAME, EpisodeLog, read_episodes
 from .run_folder import claim_folder, write_summary
 from .scenarios import Scenario
-from .support import Spoken, SupportEnvironment
+from .support import SupportEnvironment
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from pydantic import Field, ValidationError
 from ..agents.roles import Role
 from ..policies.base import Sampling
 from ..policies.errors import ConfigError, DataError
+from .limits import Limits
 from .scenarios import Record, problems_of
-from .support import Limits
 
 DEFAULT_POLICY = "embedded"
 
@@ -77,6 +77,9 @@ class RunSettings(EngineSettings, Limits):
     out: str | None = Field(None, description="the run's folder; the same command again resumes it")
     concurrency: Annotated[int, Field(ge=1)] = Field(8, description="conversations in flight")
     seed: int = Field(0, description="the run's seed")
+    speculative: bool = Field(
+        False, description="ask the seeker ahead while the judger decides; changes no word"
+    )
     retry_failed: bool = Field(False, description="play logged episodes that failed once more")
     case_dialogues: Annotated[int, Field(ge=0)] | None = Field(  # type: ignore[assignment]
         None, description="examples shown to the supporter; default 3, or 1 for a small model"

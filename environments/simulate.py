@@ -18,12 +18,13 @@ from ..policies.base import Policy, capabilities_of, close_policy
 from ..policies.errors import ConfigError, did_you_mean
 from ..policies.registry import make_policy
 from .episode import Episode
+from .limits import Limits
 from .problem_types import problem_types
 from .runner import BatchObserver, run_batch
 from .scenarios import Scenario, read_scenarios
 from .seed_pool import draw_scenarios, seed_scenarios
 from .settings import RoleSettings, RunSettings, load_settings
-from .support import Limits, SupportEnvironment
+from .support import SupportEnvironment
 
 AGENTS: dict[Role, type[Agent[Any, Any]]] = {
     Role.SEEKER: Seeker,
@@ -179,7 +180,7 @@ def build_environment(
     limits = {name: getattr(settings, name) for name in Limits.model_fields}
     if limits["case_dialogues"] is None:
         limits["case_dialogues"] = _default_cases(agents[Role.SUPPORTER.value])
-    return SupportEnvironment(**agents, **limits)
+    return SupportEnvironment(**agents, speculative=settings.speculative, **limits)
 
 
 def _shared_policy(chosen: RoleSettings, shared: dict[str, Policy]) -> Policy:

@@ -15,9 +15,10 @@ from autogen_core import CancellationToken
 from pydantic import BaseModel
 
 from ..agents.base import ROLE_KEY
+from .conversation import Spoken
 from .episode import Episode, Utterance
 from .scenarios import Scenario
-from .support import Spoken, SupportEnvironment
+from .support import SupportEnvironment
 
 Item = BaseAgentEvent | BaseChatMessage | TaskResult
 

@@ -20,39 +20,82 @@ CRISIS_GUIDANCE = (
     " https://findahelpline.com lists free, confidential lines by country."
 )
 
-_SELF = r"my ?self"
+_ONESELF = r"(?:my ?self|(?:him|her|your|one)self|themsel(?:f|ves)|ourselves)"
+_PERSON = (
+    r"(?:he|she|they|someone|somebody|partner|spouse|husband|wife|fianc[ée]e?|boyfriend|girlfriend|bf"
+    r"|gf|ex|(?:step|grand)?(?:father|mother|dad|mom|mum|parents?)|brother|sister|uncle|aunt|cousin"
+    r"|son|daughter|boss|coach|teacher|room ?mate|guy|man|men)"
+)
+_SOME_WORDS = (
+    r"(?:'s|'d|'ve|'re)?(?: (?:has|have|had|is|are|was|were|been|would|will|used to|keeps?|kept|started"
+    r"|tried to|always|often|sometimes|just|once|again|even|actually|sexually|physically))*"
+)
 _PATTERNS = {
     "suicide": (
-        r"\bsuicid(?:e|al)\b",
-        rf"\b(?:kill|hang|shoot|drown|poison)(?:ing|ed)? {_SELF}\b",
-        r"\bend(?:ing)? (?:my|it) (?:own )?(?:life|all)\b",
-        r"\b(?:tak(?:e|ing)|took) my (?:own )?life\b",
-        r"\b(?:want|wanna|wish|going|ready|better off|rather)(?: to)?(?: be)? (?:die|dead)\b",
-        r"\bwish (?:that )?i (?:was|were|had) (?:dead|never (?:been )?born)\b",
-        r"\b(?:don'?t|do not|no longer|not) want to (?:live|be alive|wake up|be here any ?more)\b",
-        r"\bno (?:reason|point)(?: left)? (?:to|in) (?:live|living|go on|going on)\b",
+        r"\bsuicid(?:es?|al|ality|ally)\b",
+        rf"\b(?:kill|hang|shoot|drown|poison|unaliv)(?:e|s|ing|ed)? {_ONESELF}\b",
+        rf"\b(?:hung|shot) {_ONESELF}\b",
+        r"\bkms\b|\bunaliv(?:e|ed|ing)\b|\boverdos(?:e|es|ed|ing)\b",
+        r"\bend(?:s|ed|ing)? (?:it all|(?:my|his|her|their|your) (?:own )?li(?:fe|ves))\b",
+        r"\bwant (?:it|this|everything) all to (?:end|stop|be over)\b",
+        r"\b(?:tak(?:e|es|ing|en)|took) (?:my|(?:his|her|their|your) own) (?:own )?li(?:fe|ves)\b",
+        r"\b(?:want(?:s|ed|ing)?|wanna|gonna|wish(?:es|ed)?|hop(?:e|ed|ing)|going|ready|better off"
+        r"|rather|should just|tr(?:y|ied|ying)|pills)"
+        r"(?: (?:to|i|just|be|been|could|would|had|was|were|have|really|simply))* (?:die|dead)\b",
+        r"\bwish (?:that )?i(?: was| were| had|'d)? (?:dead|(?:never|not) (?:been )?born)\b",
+        r"\bwish (?:that )?i (?:didn'?t|did not|never|could (?:just )?stop) exist",
+        r"\bwant to (?:just )?(?:not|stop) exist|\bnot want to exist\b",
+        r"\b(?:don'?t|do not|didn'?t|did not|no longer|not|never)(?: really| even| just)?"
+        r" (?:want(?:ed)? to|wanna|wish to)"
+        r" (?:live|be alive|exist|wake up|be (?:here|around) any ?more)\b",
+        r"\b(?:wish|hope) i (?:could |would |will )?(?:just )?(?:don'?t|won'?t|not|never) wake up\b",
+        r"\b(?:sleep|asleep) and (?:never|not) wake up\b",
+        r"\b(?:no|a|any|the) (?:reason|point)(?: left)? (?:to|in|for)(?: me to)?(?: keep| keeping)?"
+        r" (?:live|living|go on|going on|stay alive|be alive|being alive)\b",
+        r"\b(?:can'?t|cannot|can not) (?:go on|keep) living\b|\bnothing (?:left )?to live for\b",
+        r"(?:\bnot|n'?t|\bnever|\bhardly) worth (?:living|living for)\b",
+        r"\bjump(?:ed|ing)? (?:off|from|out of|in front of|under) (?:a|an|the|my|that)(?: \w+)?"
+        r" (?:bridge|building|roof|balcony|cliff|window|train|bus|truck|car)\b",
+        r"\b(?:goodbye|farewell) (?:note|letter)\b",
         r"\bbetter off without me\b",
-        r"自杀|自殺|想死|不想活|结束(?:自己的)?生命|轻生",
+        r"自杀|自殺|想死|不想活|活不下去|活着没(?:有)?(?:意思|意义)|活著沒(?:有)?(?:意思|意義)"
+        r"|[结結][束](?:自己的|我的)?生命|轻生|輕生|寻死|尋死",
     ),
     "self_harm": (
-        rf"\b(?:hurt|harm|cut|cutt|burn|scratch|starv)(?:e|ing|ed)? {_SELF}\b",
-        r"\bself[- ]?(?:harm|injur)\w*",
-        r"自残|自殘|割腕|伤害自己",
+        r"\b(?:hurt|harm|cut|cutt|burn|scratch|starv|punch|hit|hitt|stab|slash|injur)"
+        rf"(?:e|es|s|ing|ed)? {_ONESELF}\b(?! off\b| some slack\b)",
+        r"\bself[- ]?(?:harm|injur|mutilat)\w*",
+        r"\b(?:start(?:ed)?|keep|kept|stop(?:ped)?|been|back to) cutting(?: again\b|(?=[^\w\s]|\s*$))",
+        r"\bhit(?:ting)? my head against\b",
+        r"自残|自殘|割腕|[伤傷]害自己|自伤|自傷",
     ),
     "violence": (
-        r"\b(?:he|she|they|husband|wife|partner|boyfriend|girlfriend|father|mother|dad|mom)"
-        r" (?:beats?|hits?|chokes?|strangles?|rapes?|raped|punche[sd]) me\b",
-        r"\b(?:i was|been|got|being) (?:raped|sexually (?:assaulted|abused)|molested)\b",
+        rf"\b{_PERSON}{_SOME_WORDS} (?:beat(?:s|en|ing)?|hit(?:s|ting)?|chok(?:e[sd]?|ing)"
+        r"|strangl(?:e[sd]?|ing)|rap(?:e[sd]?|ing)|punch(?:e[sd]|ing)?|slap(?:s|ped|ping)?"
+        r"|kick(?:s|ed|ing)?|shov(?:e[sd]?|ing)|abus(?:e[sd]?|ing)|assault(?:s|ed|ing)?"
+        r"|molest(?:s|ed|ing)?|attack(?:s|ed|ing)?|grop(?:e[sd]?|ing)) me\b",
+        rf"\b{_PERSON}{_SOME_WORDS} (?:push|shov|thr[eo]w)(?:e?s|ed|ing)? me (?:down|against|into)\b",
+        r"\b(?:was|were|been|got|being)(?: being)?(?: (?:sexually|physically|repeatedly|also|once))*"
+        r" (?:raped|abused|assaulted|molested|groped|strangled|beaten (?:up|by))\b",
+        r"\b(?:domestic|sexual|physical) (?:violence|abuse|assault)\b",
         r"\bkill (?:him|her|them|someone|somebody)\b",
-        r"家暴|强奸|性侵",
+        rf"\bthreaten\w* to (?:kill|hurt|shoot|stab)\b|\b(?:tr(?:ied|ying)|wants?|wanted) to kill me\b"
+        rf"|\b{_PERSON}{_SOME_WORDS} (?:going to|gonna) kill me\b",
+        r"(?<!n't )(?<!not )(?<!never )\b(?:want(?:ed)?|going|urge) to (?:really |just )?"
+        r"(?:hurt|harm|stab|shoot|strangle|attack) (?:him|her|them|someone|somebody|people)\b",
+        r"\bafraid (?:that )?i(?:'ll| will| might| could)? (?:hurt|harm) (?:someone|somebody|people)\b",
+        r"家暴|[强強](?:奸|姦|暴)|性侵"
+        r"|(?:他|她|丈夫|老公|老婆|妻子|男友|男朋友|爸|父亲|妈|母亲)(?:又|总是?|经常|常常?|一直|会)?打了?我(?!电话)",
     ),
 }
 _COMPILED = {
     kind: re.compile("|".join(patterns), re.IGNORECASE) for kind, patterns in _PATTERNS.items()
 }
 
+_APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\uff07`", "'"))
+
 
 def crisis_kinds(text: str) -> tuple[str, ...]:
     """The kinds of crisis language in `text`, of `suicide`, `self_harm` and `violence`."""
-    plain = text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+    plain = " ".join(text.translate(_APOSTROPHES).split())
     return tuple(kind for kind, pattern in _COMPILED.items() if pattern.search(plain))

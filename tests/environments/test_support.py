@@ -353,3 +353,84 @@ async def test_a_users_own_agent_takes_the_seat() -> None:
     policy = talk(supporter=["Short. And more."])
     episode = await environment(policy, supporter=Terse(policy), max_turns=2).run(scenario())
     assert episode.utterances[1].text == "Short."
+
+
+# Speculation
+
+
+def by_seed(request: warmline.Request) -> str:
+    if request.choices:
+        return request.choices[(request.seed or 0) % len(request.choices)]
+    return f"Words {request.seed} for the {request.role}."
+
+
+async def test_speculation_changes_no_word() -> None:
+    policy = warmline.ScriptedPolicy(by_seed)
+    plain, ahead = environment(policy), environment(policy, speculative=True)
+    for s in scenarios(12):
+        first, second = await plain.run(s, seed=4), await ahead.run(s, seed=4)
+        assert first.content() == second.content()
+    assert plain.config_hash == ahead.config_hash
+
+
+async def test_the_seeker_is_asked_while_the_judger_decides() -> None:
+    order: list[str] = []
+
+    async def answer(request: warmline.Request) -> str:
+        order.append(f"{request.role} asked")
+        await asyncio.sleep(0.02 if request.role == "judger" else 0.001)
+        order.append(f"{request.role} answered")
+        return "NO" if request.role == "judger" else "Well."
+
+    policy = warmline.ScriptedPolicy(answer)
+    await environment(policy, counselor=None, max_turns=3, speculative=True).run(scenario())
+    judged = order.index("judger answered")
+    assert order[judged - 1] == "seeker answered"
+
+
+async def test_what_was_asked_ahead_is_dropped_when_the_judger_ends_it() -> None:
+    cancelled = asyncio.Event()
+
+    async def answer(request: warmline.Request) -> str:
+        if request.role == "judger":
+            await asyncio.sleep(0.001)
+            return "YES"
+        if request.observation.turn == 1:
+            try:
+                await asyncio.sleep(10)
+            except asyncio.CancelledError:
+                cancelled.set()
+                raise
+        return "Well."
+
+    policy = warmline.ScriptedPolicy(answer)
+    episode = await environment(policy, counselor=None, speculative=True).run(scenario())
+    assert episode.stop is StopReason.JUDGER
+    assert [call.role for call in episode.calls] == ["seeker", "supporter", "judger"]
+    await asyncio.wait_for(cancelled.wait(), 1)
+
+
+async def test_a_failure_ahead_counts_only_if_the_talk_goes_on() -> None:
+    def failing(verdict: str) -> warmline.ScriptedPolicy:
+        async def answer(request: warmline.Request) -> str:
+            if request.role == "judger":
+                await asyncio.sleep(0.001)
+                return verdict
+            if request.observation.turn == 1:
+                raise EngineUnavailable("gone")
+            return "Well."
+
+        return warmline.ScriptedPolicy(answer)
+
+    ended = await environment(failing("YES"), counselor=None, speculative=True).run(scenario())
+    assert ended.stop is StopReason.JUDGER
+    went_on = await environment(failing("NO"), counselor=None, speculative=True).run(scenario())
+    assert went_on.stop is StopReason.ERROR
+    assert [call.role for call in went_on.calls] == ["seeker", "supporter", "judger", "seeker"]
+
+
+async def test_half_a_character_in_a_reply_is_replaced() -> None:
+    policy = talk(seeker=["Broken \ud83d half."])
+    episode = await environment(policy, max_turns=2).run(scenario(), seed=1)
+    assert episode.utterances[0].text == "Broken ? half."
+    assert episode.to_json().encode()
