@@ -26,12 +26,13 @@ from rich.table import Table
 from rich.text import Text
 
 from .agents.roles import Role
+from .environments.estimate import estimate
 from .environments.live import LiveView, conversation
 from .environments.log import iter_episodes
 from .environments.problem_types import problem_types
 from .environments.runner import Interrupted
 from .environments.settings import RunSettings, load_settings
-from .environments.simulate import choose_scenarios, simulate_settings
+from .environments.simulate import build_environment, choose_scenarios, simulate_settings
 from .policies.doctor import Finding, examine
 from .policies.errors import ConfigError, DataError, WarmlineError
 from .policies.safety import DISCLAIMER
@@ -45,12 +46,13 @@ SMALL_MODEL_NOTE = (
 )
 
 HIDDEN = {
+    ("", "prices"),
     ("seeker.", "seated"),
     ("supporter.", "seated"),
     ("counselor.", "openings"),
     ("judger.", "openings"),
 }
-"""Fields that have no meaning for a seat."""
+"""Fields that have no meaning for a seat, or no room on a command line."""
 
 app = typer.Typer(
     name="warmline",
@@ -93,12 +95,15 @@ def _root(
 
 
 def _simulate(file: Path | None, **given: Any) -> None:
-    quiet = given.pop("quiet")
+    quiet, dry_run = given.pop("quiet"), given.pop("dry_run")
     settings = load_settings(file, _nested(given))
     if settings.out is None:
         folder = f"runs/{settings.policy.replace(':', '-').replace('/', '-')}-seed{settings.seed}"
         settings = settings.model_copy(update={"out": folder})
     console = Console()
+    if dry_run:
+        console.print(_estimate_table(settings))
+        return
     total = len(choose_scenarios(settings))
     _warn_small(settings, console)
     view = LiveView(total, console=console, conversations=not quiet and total <= SHOWN_WHOLE)
@@ -148,14 +153,43 @@ def _table_of(folder: str) -> Table:
     summary = json.loads(path.read_text("utf-8"))
     table = Table(title=folder, show_header=False)
     for key, value in summary.items():
-        if key != "tokens" and value not in (None, {}, 0):
+        if key != "usage" and value not in (None, {}, 0):
             shown = value
             if isinstance(value, dict):
                 shown = ", ".join(f"{name} {count}" for name, count in value.items())
             table.add_row(key.replace("_", " "), str(shown))
-    total = summary["tokens"].get("total", {})
-    table.add_row("tokens", ", ".join(f"{name} {count}" for name, count in total.items()))
+    for role, used in summary["usage"].items():
+        table.add_row(f"{role} calls", _used(used))
     return table
+
+
+def _estimate_table(settings: RunSettings) -> Table:
+    foreseen = asyncio.run(
+        estimate(build_environment(settings), choose_scenarios(settings), prices=settings.prices)
+    )
+    table = Table("role", "calls", "prompt tokens", "completion tokens", "cost")
+    table.title = f"at most, for {foreseen.episodes} episodes to the turn limit, nothing cached"
+    for role, used in foreseen.usage.items():
+        cost = foreseen.cost[role]
+        table.add_row(
+            role,
+            str(foreseen.calls[role]),
+            str(used.prompt_tokens),
+            str(used.completion_tokens),
+            "no price given" if cost is None else f"{cost:.4f}",
+        )
+    return table
+
+
+def _used(used: dict[str, Any]) -> str:
+    line = f"{used['calls']} ({used['failed']} failed)" if used["failed"] else f"{used['calls']}"
+    line += f", {used['prompt_tokens']} prompt tokens ({used['cached_tokens']} cached)"
+    line += f", {used['completion_tokens']} completion tokens"
+    if used["calls_without_usage"]:
+        line += f", {used['calls_without_usage']} calls without token counts"
+    waits = ", ".join(f"{name} {s} s" for name, s in used["latency_seconds"].items())
+    line += f"; {waits}"
+    return f"{line}; cost {used['cost']}" if "cost" in used else line
 
 
 def _nested(given: dict[str, Any]) -> dict[str, Any]:
@@ -235,10 +269,16 @@ def _register_simulate() -> None:
         Path | None, typer.Argument(help="TOML file with settings; options come on top.")
     ]
     quiet = Annotated[bool, typer.Option("--quiet", help="Do not print whole conversations.")]
+    dry_run = Annotated[
+        bool, typer.Option("--dry-run", help="Estimate calls, tokens and cost; ask no engine.")
+    ]
     parameters = [
         inspect.Parameter("file", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=file),
         *_options_of(RunSettings),
         inspect.Parameter("quiet", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=quiet),
+        inspect.Parameter(
+            "dry_run", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=dry_run
+        ),
     ]
     _simulate.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     app.command("simulate", help="Simulate conversations into a run's folder; resumes by itself.")(

@@ -39,6 +39,7 @@ class AutogenAgentPolicy(BasePolicy):
             self._make = agent
             self._idle.append(agent())
         self._one_at_a_time = asyncio.Semaphore(1)
+        self._class = type(self._idle[0])
         self.name = f"autogen:{self._idle[0].name}"
 
     async def respond(self, request: Request) -> Reply:
@@ -53,8 +54,10 @@ class AutogenAgentPolicy(BasePolicy):
                 text, usage = await self._ask(self._idle[0], request)
         else:
             agent = self._idle.pop() if self._idle else self._make()
-            text, usage = await self._ask(agent, request)
-            self._idle.append(agent)
+            try:
+                text, usage = await self._ask(agent, request)
+            finally:
+                self._idle.append(agent)
         return Reply(
             text=text,
             usage=usage,
@@ -84,8 +87,7 @@ class AutogenAgentPolicy(BasePolicy):
         return response.chat_message.to_model_text(), usage
 
     def describe(self) -> dict[str, Any]:
-        kind = type(self._idle[0]) if self._idle else None
         return {
             "policy": self.name,
-            "agent_class": f"{kind.__module__}:{kind.__qualname__}" if kind else "",
+            "agent_class": f"{self._class.__module__}:{self._class.__qualname__}",
         }

@@ -20,7 +20,7 @@ from autogen_agentchat.messages import BaseChatMessage, TextMessage
 from autogen_core import CancellationToken
 
 from ..policies.base import ChatRole, Message, Policy, Reply, Request, Sampling, describe_policy
-from ..policies.errors import ConfigError
+from ..policies.errors import ConfigError, did_you_mean
 from .observations import Action, Advise, Judge, Observation, Say, Turn
 from .roles import Role, Strategy, parse_strategy
 from .templates import PromptTemplate
@@ -73,6 +73,13 @@ class Agent(BaseChatAgent, Generic[O, A]):
         super().__init__(name or self.role.value, self.description_text)
         self.policy = policy
         self.template = PromptTemplate(template or self.default_template)
+        if "system" not in self.template.blocks:
+            raise ConfigError(
+                f"the {self.role.value}'s template has no block 'system'; its blocks:"
+                f" {', '.join(self.template.blocks) or 'none'}",
+                hint=did_you_mean("system", self.template.blocks)
+                or f'begin it with {{% extends "{self.default_template}" %}} to replace one block',
+            )
         self.sampling = (sampling or Sampling()).over(self.default_sampling)
         self._render_system = lru_cache(maxsize=BRIEFS_KEPT)(self._system_text)
         self._thread: list[Turn] = []

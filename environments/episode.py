@@ -174,13 +174,6 @@ class Episode(Record):
         """Tokens of all calls whose engine reported them."""
         return sum((call.usage for call in self.calls if call.usage), Usage())
 
-    def usage_by_role(self) -> dict[str, Usage]:
-        """Tokens of each role's calls."""
-        spent: dict[str, Usage] = {}
-        for call in self.calls:
-            spent[call.role] = spent.get(call.role, Usage()) + (call.usage or Usage())
-        return spent
-
     def call_messages(self, call: Call) -> tuple[Message, ...]:
         """The exact messages that a call sent."""
         return tuple(self.messages[index] for index in call.messages)

@@ -17,10 +17,10 @@ from typing import Any
 
 import tomli_w
 
-from ..policies.base import Usage
 from ..policies.errors import DataError, RunError
 from .episode import EPISODE_VERSION, Episode
 from .support import SupportEnvironment
+from .usage import Price, account
 
 CONFIG_NAME = "config.toml"
 SUMMARY_NAME = "summary.json"
@@ -99,30 +99,38 @@ def write_whole(path: Path, text: str) -> None:
         ) from error
 
 
-def summarize(episodes: Iterable[Episode]) -> dict[str, Any]:
-    """Counts over episodes: ends, lengths, strategies, caps, tokens, seconds."""
+def summarize(
+    episodes: Iterable[Episode], prices: Mapping[str, Price] | None = None
+) -> dict[str, Any]:
+    """Counts over episodes: ends, lengths, strategies, caps, and usage by role.
+
+    Args:
+        episodes: read once, so a stream will do.
+        prices: see `account`.
+    """
     stops: Counter[str] = Counter()
     strategies: Counter[str] = Counter()
     repairs: Counter[str] = Counter()
     errors: Counter[str] = Counter()
-    spent: dict[str, Usage] = {}
-    count = utterances = crisis = unread = calls = 0
+    count = utterances = crisis = unread = 0
     seconds = 0.0
-    for episode in episodes:
-        count += 1
-        stops[episode.stop.value] += 1
-        utterances += len(episode.utterances)
-        crisis += any(u.crisis for u in episode.utterances)
-        repairs.update(repair for u in episode.utterances for repair in u.repairs)
-        strategies.update(u.strategy.value for u in episode.utterances if u.strategy)
-        unread += sum(verdict.end is None for verdict in episode.verdicts)
-        calls += len(episode.calls)
-        seconds += episode.timing.seconds
-        if episode.error:
-            errors[episode.error.type] += 1
-        for role, usage in episode.usage_by_role().items():
-            spent[role] = spent.get(role, Usage()) + usage
-    total = sum(spent.values(), Usage())
+
+    def counted() -> Iterator[Episode]:
+        nonlocal count, utterances, crisis, unread, seconds
+        for episode in episodes:
+            count += 1
+            stops[episode.stop.value] += 1
+            utterances += len(episode.utterances)
+            crisis += any(u.crisis for u in episode.utterances)
+            repairs.update(repair for u in episode.utterances for repair in u.repairs)
+            strategies.update(u.strategy.value for u in episode.utterances if u.strategy)
+            unread += sum(verdict.end is None for verdict in episode.verdicts)
+            seconds += episode.timing.seconds
+            if episode.error:
+                errors[episode.error.type] += 1
+            yield episode
+
+    usage = account(counted(), prices)
     return {
         "episodes": count,
         "utterances": utterances,
@@ -133,22 +141,16 @@ def summarize(episodes: Iterable[Episode]) -> dict[str, Any]:
         "repairs": dict(repairs.most_common()),
         "episodes_with_crisis_language": crisis,
         "unreadable_verdicts": unread,
-        "calls": calls,
-        "tokens": {
-            role: {
-                "prompt": usage.prompt_tokens,
-                "cached": usage.cached_tokens,
-                "completion": usage.completion_tokens,
-            }
-            for role, usage in {**spent, "total": total}.items()
-        },
         "episode_seconds": round(seconds, 2),
+        "usage": usage,
     }
 
 
-def write_summary(folder: Path, episodes: Iterable[Episode]) -> None:
+def write_summary(
+    folder: Path, episodes: Iterable[Episode], prices: Mapping[str, Price] | None = None
+) -> None:
     """Write `summary.json`."""
     write_whole(
         folder / SUMMARY_NAME,
-        json.dumps(summarize(episodes), indent=2, ensure_ascii=False) + "\n",
+        json.dumps(summarize(episodes, prices), indent=2, ensure_ascii=False) + "\n",
     )

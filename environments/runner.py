@@ -17,6 +17,7 @@ from .log import LOG_NAME, EpisodeLog, read_episodes
 from .run_folder import claim_folder, write_summary
 from .scenarios import Scenario
 from .support import SupportEnvironment
+from .usage import Price
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ async def run_batch(
     observe: BatchObserver | None = None,
     stop: asyncio.Event | None = None,
     settings: Mapping[str, Any] | None = None,
+    prices: Mapping[str, Price] | None = None,
 ) -> list[Episode]:
     """Play one conversation for each scenario.
 
@@ -69,6 +71,7 @@ async def run_batch(
         retry_failed: play again the logged episodes that ended in an error.
         observe: called with `Started`, `Spoken` and `Ended`.
         stop: once set, no new episode begins and those in flight are finished.
+        prices: money for tokens, for the costs in `summary.json`; see `account`.
         settings: saved in the run's `config.toml` beside the environment's identity.
 
     Returns:
@@ -114,7 +117,7 @@ async def run_batch(
                 await _all(play, iter(waiting), min(concurrency, len(waiting)))
         finally:
             if out is not None:
-                write_summary(Path(out), done.values())
+                write_summary(Path(out), done.values(), prices)
     if missing := [scenario.id for scenario in scenarios if scenario.id not in done]:
         raise Interrupted(
             f"stopped with {len(done)} of {len(scenarios)} episodes finished",

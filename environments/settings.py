@@ -17,6 +17,7 @@ from ..policies.base import Sampling
 from ..policies.errors import ConfigError, DataError
 from .limits import Limits
 from .scenarios import Record, problems_of
+from .usage import Price
 
 DEFAULT_POLICY = "embedded"
 
@@ -83,6 +84,11 @@ class RunSettings(EngineSettings, Limits):
     retry_failed: bool = Field(False, description="play logged episodes that failed once more")
     case_dialogues: Annotated[int, Field(ge=0)] | None = Field(  # type: ignore[assignment]
         None, description="examples shown to the supporter; default 3, or 1 for a small model"
+    )
+    prices: dict[str, Price] = Field(
+        default_factory=dict,
+        description='money per million tokens by policy, in the TOML file: [prices."openai:NAME"]'
+        " prompt = 2.5, cached = 1.25, completion = 10.0",
     )
     seeker: RoleSettings = RoleSettings()
     counselor: RoleSettings = RoleSettings()

@@ -143,6 +143,7 @@ async def simulate_settings(
             observe=observe,
             stop=stop,
             settings=settings.model_dump(exclude_defaults=True),
+            prices=settings.prices,
         )
     finally:
         for policy in environment.policies():

@@ -173,6 +173,9 @@ class Reply:
         policy: name of the policy that answered, as it should appear in a record.
         logprobs: one entry a generated token, where asked for.
         attempts: requests sent to get this answer, retries and re-asks included.
+        cached: the answer came from a store and cost nothing now; `usage` tells what it cost once.
+        notes: what a wrapper wants kept in the record, as plain data under the wrapper's name (the
+            analysis behind a rewritten reply, the scores of the candidates).
     """
 
     text: str
@@ -182,6 +185,8 @@ class Reply:
     policy: str = ""
     logprobs: tuple[TokenLogprob, ...] | None = None
     attempts: int = 1
+    cached: bool = False
+    notes: Mapping[str, Any] | None = None
 
 
 @runtime_checkable
@@ -307,8 +312,9 @@ class BasePolicy:
 
 
 def policy_name(policy: Policy) -> str:
-    """The name of a policy for records: its own, else its class's."""
-    return str(getattr(policy, "name", None) or type(policy).__name__)
+    """The name of a policy for records: its `id` or `name`, else its class's."""
+    named = getattr(policy, "id", None) or getattr(policy, "name", None)
+    return str(named or type(policy).__name__)
 
 
 def capabilities_of(policy: Policy) -> Capabilities | None:

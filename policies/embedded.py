@@ -8,38 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from .base import (
-    BasePolicy,
-    Capabilities,
-    FinishReason,
-    Message,
-    Reply,
-    Request,
-    Sampling,
-)
-from .errors import BadRequest, ConfigError, EngineUnavailable, UnreadableReply
-from .llama import EngineSettings, Generation, LlamaEngine, acquire, release, usable_cores
+from .answers import derive_seed, misfit
+from .base import BasePolicy, Capabilities, FinishReason, Reply, Request, Sampling, Usage
+from .errors import ConfigError, EngineUnavailable, UnreadableReply, Unsupported
+from .llama import EngineSettings, Generation, LlamaEngine, Watch, acquire, release, usable_cores
 from .sentences import limit_reached
-from .weights import find_weights, weights_identity
+from .weights import WEIGHTS_VARIABLE, find_weights, weights_identity
 
 DEFAULT_SAMPLING = Sampling(
     temperature=0.7, top_p=0.9, top_k=40, min_p=0.05, repetition_penalty=1.15, max_tokens=96
 )
-"""What a request leaves open. The penalty ends the loops that a small model falls into."""
+"""For what a request leaves open. The penalty ends the loops that a small model falls into."""
 
 SCHEMA_MAX_TOKENS = 512
 """Room for a JSON answer, which is worth nothing when it is cut."""
 
 PENALTY_WINDOW = 256
 """Tokens over which the repetition penalty looks back."""
+
+REASKS = 2
+"""Further questions after an empty or unfinished answer, each with a seed derived from the first."""
 
 _CONTROL_TOKEN = re.compile(r"<(?=\|[^<>|\s]{1,40}\|>)")
 
@@ -102,5 +98,228 @@ class EmbeddedPolicy(BasePolicy):
         self._closed = False
         self.capabilities = Capabilities(
             schema=True, prefill=True, logprobs=True, seed=deterministic,
-            small_model=model is None,
+            small_model=not (model or os.environ.get(WEIGHTS_VARIABLE)),
         )  # fmt: skip
+
+    async def open(self) -> None:
+        """Find or fetch the weights and load them; both in threads.
+
+        Raises:
+            ConfigError: the engine's library is missing, or the file is no GGUF model.
+            ModelNotFound: no such file.
+            EngineUnavailable: the weights could not be fetched or loaded.
+        """
+        self._closed = False
+        if self._engine is not None:
+            return
+        settings = EngineSettings(
+            model=await asyncio.to_thread(find_weights, self._model),
+            slots=self._slots,
+            threads=self._threads or usable_cores(),
+            context_tokens=self._context_tokens,
+            cache_mib=self._cache_mib,
+            reuse_prompts=not self._deterministic,
+        )
+        engine = await acquire(settings)
+        if self._engine is not None or self._closed:  # another task was faster
+            await release(engine)
+        else:
+            self._engine = engine
+
+    async def aclose(self) -> None:
+        """Give the engine back; its last user frees it, ending what is still being written."""
+        self._closed = True
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await release(engine)
+
+    @property
+    def base_url(self) -> str:
+        """Address under which the open engine also speaks the OpenAI protocol, on 127.0.0.1 only.
+
+        Raises:
+            EngineUnavailable: the policy is not open.
+        """
+        return self._opened().base_url
+
+    @property
+    def api_key(self) -> str:
+        """The key that `base_url` asks for: random, new with every load, for this process to share.
+
+        Raises:
+            EngineUnavailable: the policy is not open.
+        """
+        return self._opened().api_key
+
+    def _opened(self) -> LlamaEngine:
+        if self._engine is None:
+            raise EngineUnavailable(
+                "the embedded policy is not open",
+                hint="await policy.open(), or `async with policy`",
+            )
+        return self._engine
+
+    def describe(self) -> dict[str, Any]:
+        """Model, engine version and everything that shapes the answers."""
+        return {
+            "policy": self.name,
+            **weights_identity(self._model),
+            "engine": f"xllamacpp {_engine_version()}",
+            "context_tokens": self._context_tokens,
+            "deterministic": self._deterministic,
+            "defaults": DEFAULT_SAMPLING.as_dict(),
+            "penalty_window": PENALTY_WINDOW,
+        }
+
+    def check(self, request: Request) -> None:
+        """Refuse options that cannot be honoured together.
+
+        Raises:
+            Unsupported: names them.
+        """
+        super().check(request)
+        if request.choices is not None and not request.choices:
+            raise Unsupported("choices must hold at least one option")
+        asked = {
+            "choices": request.choices is not None,
+            "schema": request.schema is not None,
+            "prefill": bool(request.prefill),
+        }
+        if sum(asked.values()) > 1:
+            together = " and ".join(option for option, is_set in asked.items() if is_set)
+            raise Unsupported(
+                f"policy '{self.name}' cannot honour {together} together",
+                hint="ask for one of them",
+            )
+
+    async def respond(self, request: Request) -> Reply:
+        """Answer one request; see `Policy.respond` and `errors.py`."""
+        self.check(request)
+        started = time.perf_counter()
+        if self._engine is None and not self._closed:
+            await self.open()
+        usage = Usage()
+        for attempt in range(REASKS + 1):
+            body = self._body(request, derive_seed(request.seed, attempt))
+            generation = await self._opened().generate(body, _sentence_watch(request))
+            usage += generation.usage
+            text = _joined(request.prefill, generation.text).strip()
+            if (fault := _fault(request, text, generation)) is None:
+                return Reply(
+                    text=text,
+                    finish_reason=_finish_reason(request, generation),
+                    usage=usage,
+                    latency=time.perf_counter() - started,
+                    policy=self.name,
+                    logprobs=tuple(generation.logprobs) if request.logprobs else None,
+                    attempts=attempt + 1,
+                )
+        raise UnreadableReply(
+            f"the embedded model was asked {REASKS + 1} times; its last answer {fault}:"
+            f" {text[:200]!r}",
+            hint="raise max_tokens, simplify the schema, or use a larger model",
+        )
+
+    def _body(self, request: Request, seed: int | None) -> dict[str, Any]:
+        sampling = request.sampling.over(_defaults_for(request))
+        messages = [
+            {"role": message.role, "content": without_control_tokens(message.content)}
+            for message in request.messages
+        ]
+        body: dict[str, Any] = {
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "top_k": sampling.top_k,
+            "min_p": sampling.min_p,
+            "repeat_penalty": sampling.repetition_penalty,
+            "repeat_last_n": PENALTY_WINDOW,
+            "max_tokens": sampling.max_tokens,
+            "cache_prompt": not self._deterministic,
+        }
+        if seed is not None:
+            body["seed"] = seed % 0xFFFFFFFF  # 32 bits; the largest one means "at random"
+        if request.choices is not None:
+            body["grammar"] = choice_grammar(request.choices)
+        if request.schema is not None:
+            body["json_schema"] = dict(request.schema)
+        if request.prefill:
+            prefill = without_control_tokens(request.prefill).rstrip()  # tokens begin with spaces
+            messages.append({"role": "assistant", "content": prefill})
+            body |= {"continue_final_message": True, "add_generation_prompt": False}
+        if request.logprobs:
+            body |= {"logprobs": True, "top_logprobs": 1}
+        return body | {"messages": messages}
+
+
+def choice_grammar(options: Sequence[str]) -> str:
+    """The GBNF grammar of exactly these texts."""
+
+    def literal(option: str) -> str:
+        for plain, escaped in (
+            ("\\", "\\\\"),
+            ('"', '\\"'),
+            ("\n", "\\n"),
+            ("\r", "\\r"),
+            ("\t", "\\t"),
+        ):
+            option = option.replace(plain, escaped)
+        return f'"{option}"'
+
+    return "root ::= " + " | ".join(map(literal, options))
+
+
+def without_control_tokens(text: str) -> str:
+    """`text` with marks such as `<|im_end|>` broken up, so that no speaker can end a message."""
+    return _CONTROL_TOKEN.sub("< ", text)
+
+
+def _defaults_for(request: Request) -> Sampling:
+    """Bound answers get no repetition penalty (it would fight their form), and room to finish."""
+    if request.choices is not None:
+        longest = max(len(option.encode()) for option in request.choices)
+        return Sampling(repetition_penalty=1.0, max_tokens=longest + 1).over(DEFAULT_SAMPLING)
+    if request.schema is not None:
+        bound = Sampling(repetition_penalty=1.0, max_tokens=SCHEMA_MAX_TOKENS)
+        return bound.over(DEFAULT_SAMPLING)
+    return DEFAULT_SAMPLING
+
+
+def _sentence_watch(request: Request) -> Watch | None:
+    limit = request.max_sentences
+    if limit is None or request.choices is not None or request.schema is not None:
+        return None
+    return lambda text: limit_reached(_joined(request.prefill, text), limit)
+
+
+def _joined(prefill: str, continuation: str) -> str:
+    if prefill[-1:].isspace():
+        continuation = continuation.lstrip()
+    return prefill + continuation
+
+
+def _fault(request: Request, text: str, generation: Generation) -> str | None:
+    """Why an answer cannot be taken, or None."""
+    if request.choices is not None:
+        return None if generation.text in request.choices else "is none of the choices"
+    if request.schema is not None:
+        try:
+            value = json.loads(text)
+        except ValueError:
+            return "is no complete JSON"
+        return misfit(value, request.schema)
+    return None if text else "is empty"
+
+
+def _finish_reason(request: Request, generation: Generation) -> FinishReason:
+    if request.choices is not None:
+        return FinishReason.CHOICE
+    if generation.finish == "watch":
+        return FinishReason.SENTENCES
+    return FinishReason.LENGTH if generation.finish == "length" else FinishReason.STOP
+
+
+def _engine_version() -> str:
+    try:
+        return version("xllamacpp")
+    except PackageNotFoundError:
+        return "(not installed)"

@@ -54,6 +54,10 @@ class PolicyNotFound(ConfigError):
     """No policy goes by that name."""
 
 
+class WrapperNotFound(ConfigError):
+    """No wrapper goes by that name."""
+
+
 class MissingExtra(ConfigError):
     """A part of Warmline whose libraries are not installed."""
 
@@ -163,6 +167,16 @@ class UnreadableReply(PolicyError):
     """The engine answered, but not in the form that was asked for, after the bounded re-asks."""
 
     retryable = True
+
+
+class BudgetExceeded(PolicyError):
+    """What may be spent is spent. The run stops; the same command with a larger budget resumes it."""
+
+    fatal = True
+
+
+class AllFailed(PolicyError):
+    """Every policy of a fallback failed; the message says how each did."""
 
 
 class ParticipantLeft(PolicyError):

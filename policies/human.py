@@ -102,7 +102,7 @@ class HumanPolicy(BasePolicy):
 
 
 def _chosen(typed: str, options: tuple[str, ...]) -> str | None:
-    if typed.isdigit() and 1 <= int(typed) <= len(options):
+    if typed.isdecimal() and 1 <= int(typed) <= len(options):
         return options[int(typed) - 1]
     named = [option for option in options if option.casefold() == typed.casefold()]
     return named[0] if named else None

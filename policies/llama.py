@@ -203,7 +203,6 @@ def _load(settings: EngineSettings, api_key: str) -> Any:
     params.ctx_shift = False  # never forget the beginning of a prompt in silence
     params.fit_params = False
     params.prefill_assistant = False  # asked for by request, never guessed from the last message
-    params.force_pure_content_parser = True
     params.warmup = False
     params.verbosity = -1
     params.ui = False

@@ -79,6 +79,11 @@ class OpenAIPolicy(BasePolicy):
 
     name = "openai"
 
+    @property
+    def id(self) -> str:
+        """The name in records and price tables: `openai:<model>`."""
+        return f"{self.name}:{self.model}" if self.model else self.name
+
     def __init__(
         self,
         model: str | None = None,
@@ -227,7 +232,7 @@ class OpenAIPolicy(BasePolicy):
             finish_reason=FinishReason.CHOICE if request.choices else completion.finish_reason,
             usage=call.usage,
             latency=time.perf_counter() - started,
-            policy=self.name,
+            policy=self.id,
             logprobs=completion.logprobs if request.logprobs else None,
             attempts=call.attempts,
         )

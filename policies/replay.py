@@ -21,8 +21,9 @@ class ReplayPolicy(BasePolicy):
         path: a run's folder or its `episodes.jsonl`.
         match: `exact` answers a request with the same role, seed and messages, and refuses any
             other; so a replayed run is the recorded run or an error. `turn` answers by episode id,
-            role and how often the role has spoken, whatever the messages say; so one role can be
-            replayed against a new policy in another seat.
+            role and exchange (each begins with the seeker), whatever the messages say; so one role
+            can be replayed against a new policy in another seat. Where an empty answer was asked
+            for again, the last answer counts.
 
     Raises:
         DataError: no such log, or a line that is not an episode.
@@ -53,14 +54,14 @@ class ReplayPolicy(BasePolicy):
         try:
             episode = json.loads(line)
             messages = [Message(m["role"], m["content"]) for m in episode["messages"]]
-            spoken: dict[str, int] = {}
+            turn, before = -1, ""
             for call, latency in zip(episode["calls"], episode["timing"]["latencies"], strict=True):
-                if call["text"] is None:
+                turn += call["role"] == "seeker" != before
+                before = call["role"]
+                if call.get("text") is None:
                     continue
                 prompt = tuple(messages[index] for index in call["messages"])
-                turn = spoken.get(call["role"], 0)
-                spoken[call["role"]] = turn + 1
-                usage = call["usage"]
+                usage = call.get("usage")
                 reply = Reply(
                     text=call["text"],
                     finish_reason=FinishReason(call["finish_reason"]),
@@ -69,7 +70,7 @@ class ReplayPolicy(BasePolicy):
                     policy=f"replay:{call['policy']}",
                 )
                 if self.match == "exact":
-                    self._answers[call["role"], call["seed"], prompt] = reply
+                    self._answers[call["role"], call.get("seed"), prompt] = reply
                 else:
                     self._answers[f"{episode['id']}/{call['role']}", turn] = reply
         except (KeyError, TypeError, ValueError, IndexError) as error:

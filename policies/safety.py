@@ -30,72 +30,131 @@ _SOME_WORDS = (
     r"(?:'s|'d|'ve|'re)?(?: (?:has|have|had|is|are|was|were|been|would|will|used to|keeps?|kept|started"
     r"|tried to|always|often|sometimes|just|once|again|even|actually|sexually|physically))*"
 )
-_PATTERNS = {
+_PATTERNS: dict[str, tuple[tuple[str, str], ...]] = {
     "suicide": (
-        r"\bsuicid(?:es?|al|ality|ally)\b",
-        rf"\b(?:kill|hang|shoot|drown|poison|unaliv)(?:e|s|ing|ed)? {_ONESELF}\b",
-        rf"\b(?:hung|shot) {_ONESELF}\b",
-        r"\bkms\b|\bunaliv(?:e|ed|ing)\b|\boverdos(?:e|es|ed|ing)\b",
-        r"\bend(?:s|ed|ing)? (?:it all|(?:my|his|her|their|your) (?:own )?li(?:fe|ves))\b",
-        r"\bwant (?:it|this|everything) all to (?:end|stop|be over)\b",
-        r"\b(?:tak(?:e|es|ing|en)|took) (?:my|(?:his|her|their|your) own) (?:own )?li(?:fe|ves)\b",
-        r"\b(?:want(?:s|ed|ing)?|wanna|gonna|wish(?:es|ed)?|hop(?:e|ed|ing)|going|ready|better off"
-        r"|rather|should just|tr(?:y|ied|ying)|pills)"
-        r"(?: (?:to|i|just|be|been|could|would|had|was|were|have|really|simply))* (?:die|dead)\b",
-        r"\bwish (?:that )?i(?: was| were| had|'d)? (?:dead|(?:never|not) (?:been )?born)\b",
-        r"\bwish (?:that )?i (?:didn'?t|did not|never|could (?:just )?stop) exist",
-        r"\bwant to (?:just )?(?:not|stop) exist|\bnot want to exist\b",
-        r"\b(?:don'?t|do not|didn'?t|did not|no longer|not|never)(?: really| even| just)?"
-        r" (?:want(?:ed)? to|wanna|wish to)"
-        r" (?:live|be alive|exist|wake up|be (?:here|around) any ?more)\b",
-        r"\b(?:wish|hope) i (?:could |would |will )?(?:just )?(?:don'?t|won'?t|not|never) wake up\b",
-        r"\b(?:sleep|asleep) and (?:never|not) wake up\b",
-        r"\b(?:no|a|any|the) (?:reason|point)(?: left)? (?:to|in|for)(?: me to)?(?: keep| keeping)?"
-        r" (?:live|living|go on|going on|stay alive|be alive|being alive)\b",
-        r"\b(?:can'?t|cannot|can not) (?:go on|keep) living\b|\bnothing (?:left )?to live for\b",
-        r"(?:\bnot|n'?t|\bnever|\bhardly) worth (?:living|living for)\b",
-        r"\bjump(?:ed|ing)? (?:off|from|out of|in front of|under) (?:a|an|the|my|that)(?: \w+)?"
-        r" (?:bridge|building|roof|balcony|cliff|window|train|bus|truck|car)\b",
-        r"\b(?:goodbye|farewell) (?:note|letter)\b",
-        r"\bbetter off without me\b",
-        r"自杀|自殺|想死|不想活|活不下去|活着没(?:有)?(?:意思|意义)|活著沒(?:有)?(?:意思|意義)"
-        r"|[结結][束](?:自己的|我的)?生命|轻生|輕生|寻死|尋死",
+        (
+            "suicid kms unaliv overdos",
+            r"\b(?:suicid(?:es?|al|ality|ally)|kms|unaliv\w+|overdos\w+)\b",
+        ),
+        ("sel", rf"\b(?:kill|hang|shoot|drown|poison)(?:s|ing|ed)? {_ONESELF}\b"),
+        ("sel", rf"\b(?:hung|shot) {_ONESELF}\b"),
+        ("end", r"\bend(?:s|ed|ing)? (?:it all|(?:my|his|her|their|your) (?:own )?li(?:fe|ves))\b"),
+        ("want", r"\bwant (?:it|this|everything) all to (?:end|stop|be over)\b"),
+        (
+            "life lives",
+            r"\b(?:tak(?:e|es|ing|en)|took) (?:my|(?:his|her|their|your) own) (?:own )?li(?:fe|ves)\b",
+        ),
+        (
+            "die dead",
+            r"\b(?:want(?:s|ed|ing)?|wanna|gonna|wish(?:es|ed)?|hop(?:e|ed|ing)|going|ready"
+            r"|better off|rather|should just|tr(?:y|ied|ying)|pills)"
+            r"(?: (?:to|that|i|just|be|been|could|would|had|was|were|have|really|simply))* (?:die|dead)\b",
+        ),
+        ("born", r"\bwish (?:that )?i(?: was| were| had|'d)? (?:never|not) (?:been )?born\b"),
+        (
+            "exist",
+            r"\bwish (?:that )?i (?:didn'?t|did not|never|could (?:just )?stop) exist"
+            r"|\bwant to (?:just )?(?:not|stop) exist",
+        ),
+        (
+            "live alive exist wake here around",
+            r"\b(?:don'?t|do not|didn'?t|did not|no longer|not|never)(?: really| even| just)?"
+            r" (?:want(?:ed)? to|wanna|wish to)"
+            r" (?:live|be alive|exist|wake up|be (?:here|around) any ?more)\b",
+        ),
+        (
+            "wake",
+            r"\b(?:wish|hope) i (?:could |would |will )?(?:just )?(?:don'?t|won'?t|not|never) wake up\b"
+            r"|\b(?:sleep|asleep) and (?:never|not) wake up\b",
+        ),
+        (
+            "reason point",
+            r"\b(?:no|a|any|the) (?:reason|point)(?: left)? (?:to|in|for)(?: me to)?"
+            r"(?: keep| keeping)? (?:live|living|go on|going on|stay alive|be alive|being alive)\b",
+        ),
+        (
+            "live living",
+            r"\b(?:can'?t|cannot|can not) (?:go on|keep) living\b|\bnothing (?:left )?to live for\b"
+            r"|(?:\bnot|n'?t|\bnever|\bhardly) worth living\b",
+        ),
+        (
+            "jump",
+            r"\bjump(?:ed|ing)? (?:off|from|out of|in front of|under) (?:a|an|the|my|that)(?: \w+)?"
+            r" (?:bridge|building|roof|balcony|cliff|window|train|bus|truck|car)\b",
+        ),
+        ("goodbye farewell", r"\b(?:goodbye|farewell) (?:note|letter)\b"),
+        ("without", r"\bbetter off without me\b"),
+        (
+            "杀 殺 死 活 生命 轻生 輕生",
+            r"自杀|自殺|想死|不想活|活不下去|活[着著][没沒]有?意(?:思|义|義)|[结結]束(?:自己的|我的)?生命"
+            r"|轻生|輕生|寻死|尋死",
+        ),
     ),
     "self_harm": (
-        r"\b(?:hurt|harm|cut|cutt|burn|scratch|starv|punch|hit|hitt|stab|slash|injur)"
-        rf"(?:e|es|s|ing|ed)? {_ONESELF}\b(?! off\b| some slack\b)",
-        r"\bself[- ]?(?:harm|injur|mutilat)\w*",
-        r"\b(?:start(?:ed)?|keep|kept|stop(?:ped)?|been|back to) cutting(?: again\b|(?=[^\w\s]|\s*$))",
-        r"\bhit(?:ting)? my head against\b",
-        r"自残|自殘|割腕|[伤傷]害自己|自伤|自傷",
+        (
+            "sel",
+            r"\b(?:hurt|harm|cut|cutt|burn|scratch|starv|punch|hit|hitt|stab|slash|injur)"
+            rf"(?:e|es|s|ing|ed)? {_ONESELF}\b(?! off\b| some slack\b)",
+        ),
+        ("self", r"\bself[- ]?(?:harm|injur|mutilat)\w*"),
+        (
+            "cutting",
+            r"\b(?:start(?:ed)?|keep|kept|stop(?:ped)?|been|back to) cutting"
+            r"(?: again\b|(?=[^\w\s]|\s*$))",
+        ),
+        ("head", r"\bhit(?:ting)? my head against\b"),
+        ("自 割腕", r"自残|自殘|割腕|[伤傷]害自己|自伤|自傷"),
     ),
     "violence": (
-        rf"\b{_PERSON}{_SOME_WORDS} (?:beat(?:s|en|ing)?|hit(?:s|ting)?|chok(?:e[sd]?|ing)"
-        r"|strangl(?:e[sd]?|ing)|rap(?:e[sd]?|ing)|punch(?:e[sd]|ing)?|slap(?:s|ped|ping)?"
-        r"|kick(?:s|ed|ing)?|shov(?:e[sd]?|ing)|abus(?:e[sd]?|ing)|assault(?:s|ed|ing)?"
-        r"|molest(?:s|ed|ing)?|attack(?:s|ed|ing)?|grop(?:e[sd]?|ing)) me\b",
-        rf"\b{_PERSON}{_SOME_WORDS} (?:push|shov|thr[eo]w)(?:e?s|ed|ing)? me (?:down|against|into)\b",
-        r"\b(?:was|were|been|got|being)(?: being)?(?: (?:sexually|physically|repeatedly|also|once))*"
-        r" (?:raped|abused|assaulted|molested|groped|strangled|beaten (?:up|by))\b",
-        r"\b(?:domestic|sexual|physical) (?:violence|abuse|assault)\b",
-        r"\bkill (?:him|her|them|someone|somebody)\b",
-        rf"\bthreaten\w* to (?:kill|hurt|shoot|stab)\b|\b(?:tr(?:ied|ying)|wants?|wanted) to kill me\b"
-        rf"|\b{_PERSON}{_SOME_WORDS} (?:going to|gonna) kill me\b",
-        r"(?<!n't )(?<!not )(?<!never )\b(?:want(?:ed)?|going|urge) to (?:really |just )?"
-        r"(?:hurt|harm|stab|shoot|strangle|attack) (?:him|her|them|someone|somebody|people)\b",
-        r"\bafraid (?:that )?i(?:'ll| will| might| could)? (?:hurt|harm) (?:someone|somebody|people)\b",
-        r"家暴|[强強](?:奸|姦|暴)|性侵"
-        r"|(?:他|她|丈夫|老公|老婆|妻子|男友|男朋友|爸|父亲|妈|母亲)(?:又|总是?|经常|常常?|一直|会)?打了?我(?!电话)",
+        (
+            " me",
+            rf"\b{_PERSON}{_SOME_WORDS} (?:(?:beat(?:s|en|ing)?|hit(?:s|ting)?|chok(?:e[sd]?|ing)"
+            r"|strangl(?:e[sd]?|ing)|rap(?:e[sd]?|ing)|punch(?:e[sd]|ing)?|slap(?:s|ped|ping)?"
+            r"|kick(?:s|ed|ing)?|shov(?:e[sd]?|ing)|abus(?:e[sd]?|ing)|assault(?:s|ed|ing)?"
+            r"|molest(?:s|ed|ing)?|attack(?:s|ed|ing)?|grop(?:e[sd]?|ing)|(?:going to|gonna) kill) me\b"
+            r"|(?:push|thr[eo]w)(?:e?s|ed|ing)? me (?:down|against|into)\b)",
+        ),
+        (
+            "raped abused assaulted molested groped strangled beaten",
+            r"\b(?:was|were|been|got|being)(?: (?:being|sexually|physically|repeatedly|also|once))*"
+            r" (?:raped|abused|assaulted|molested|groped|strangled|beaten (?:up|by))\b",
+        ),
+        ("violence abuse assault", r"\b(?:domestic|sexual|physical) (?:violence|abuse|assault)\b"),
+        ("kill", r"\bkill (?:him|her|them|someone|somebody)\b"),
+        ("threaten", r"\bthreaten\w* to (?:kill|hurt|shoot|stab)\b"),
+        ("kill", r"\b(?:tr(?:ied|ying)|wants?|wanted) to kill me\b"),
+        (
+            "hurt harm stab shoot strangle attack",
+            r"(?<!n't )(?<!not )(?<!never )\b(?:want(?:ed)?|going|urge) to (?:really |just )?"
+            r"(?:hurt|harm|stab|shoot|strangle|attack) (?:him|her|them|someone|somebody|people)\b"
+            r"|\bafraid (?:that )?i(?:'ll| will| might| could)? (?:hurt|harm)"
+            r" (?:someone|somebody|people)\b",
+        ),
+        (
+            "暴 奸 姦 性侵 打",
+            r"家暴|[强強](?:奸|姦|暴)|性侵|(?:他|她|丈夫|老公|老婆|妻子|男友|男朋友|爸|父亲|妈|母亲)"
+            r"(?:又|总是?|经常|常常?|一直|会)?打了?我(?!电话)",
+        ),
     ),
 }
+"""Per kind: words of which every match holds at least one (a quick look first), and the pattern."""
 _COMPILED = {
-    kind: re.compile("|".join(patterns), re.IGNORECASE) for kind, patterns in _PATTERNS.items()
+    kind: [
+        (tuple(words.split()), re.compile(pattern, re.IGNORECASE)) for words, pattern in patterns
+    ]
+    for kind, patterns in _PATTERNS.items()
 }
-
 _APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\uff07`", "'"))
 
 
 def crisis_kinds(text: str) -> tuple[str, ...]:
     """The kinds of crisis language in `text`, of `suicide`, `self_harm` and `violence`."""
-    plain = " ".join(text.translate(_APOSTROPHES).split())
-    return tuple(kind for kind, pattern in _COMPILED.items() if pattern.search(plain))
+    plain = " ".join(text.lower().translate(_APOSTROPHES).split())
+    return tuple(
+        kind
+        for kind, patterns in _COMPILED.items()
+        if any(
+            any(word in plain for word in words) and pattern.search(plain)
+            for words, pattern in patterns
+        )
+    )

@@ -89,7 +89,7 @@ def test_a_users_own_policy_by_import_string(tmp_path: Path) -> None:
 def test_help_lists_every_option() -> None:
     text = run("simulate", "--help")
     fields = set(warmline.environments.RunSettings.model_fields) - {
-        "seeker", "counselor", "supporter", "judger",
+        "seeker", "counselor", "supporter", "judger", "prices",
     }  # fmt: skip
     for name in fields:
         assert f"--{name.replace('_', '-')}" in text
@@ -108,7 +108,7 @@ def test_help_lists_every_option() -> None:
         (["simulat"], "simulate"),
         (["simulate", "--policy", "scriptd"], "did you mean 'scripted'"),
         (["simulate", "--policy", "scripted", "--max-turns", "0"], "max_turns"),
-        (["simulate", "--policy", "scripted", "--max-turns", "few"], "few"),
+        (["simulate", "--policy", "scripted", "--max-turns", "few"], "valid integer"),
         (["simulate", "--policy", "scripted", "--options", "record"], "is not key=value"),
         (["simulate", "--policy", "scripted", "--options", "recrod=1"], "did you mean 'record'"),
         (["simulate", "--policy", "scripted", "--scenarios", "gone.jsonl"], "gone.jsonl: no such"),
@@ -201,3 +201,14 @@ def test_doctor_and_types_and_version() -> None:
         assert f"policy {name}" in report
     assert len(re.findall(r"^[│|]", run("types"), re.MULTILINE)) >= 45
     assert run("--version").strip() == f"warmline {warmline.__version__}"
+
+
+def test_a_dry_run_estimates_and_writes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text('[prices."scripted"]\nprompt = 1\ncompletion = 2\n')
+    out = tmp_path / "run"
+    printed = run("simulate", file, "--policy", "scripted", "--episodes", 10, "--max-turns", 6,
+                  "--out", out, "--dry-run")  # fmt: skip
+    assert "10 episodes" in printed
+    assert re.search(r"supporter\s*│\s*30\s*│", printed)
+    assert not out.exists()

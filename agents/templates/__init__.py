@@ -33,6 +33,16 @@ _ENVIRONMENT = ImmutableSandboxedEnvironment(
     keep_trailing_newline=False,
 )
 
+_RAISED_BY_TEMPLATES = (
+    jinja2.TemplateError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+"""What a template's own expressions raise; jinja2 passes Python's errors on as they are."""
+
 
 def known_templates() -> list[str]:
     """Names of the templates that ship."""
@@ -83,7 +93,7 @@ class PromptTemplate:
         context.blocks = self._blocks
         try:
             return "".join(self._blocks[block][0](context)).strip()
-        except jinja2.TemplateError as error:
+        except _RAISED_BY_TEMPLATES as error:
             raise ConfigError(
                 f"template {self._label}, block '{block}': {error}",
                 hint=f"values at hand: {', '.join(values)}",

@@ -35,7 +35,11 @@ async def test_a_plain_answer() -> None:
     async with ChaosServer() as server, asking(server) as policy:
         reply = await policy.respond(ASK)
     assert reply.text == "You said something. I heard it, seed 5. Tell me more. I have time."
-    assert (reply.finish_reason, reply.attempts, reply.policy) == (FinishReason.STOP, 1, "openai")
+    assert (reply.finish_reason, reply.attempts, reply.policy) == (
+        FinishReason.STOP,
+        1,
+        "openai:tiny",
+    )
     assert reply.usage == Usage(prompt_tokens=7, cached_tokens=3, completion_tokens=14)
     assert reply.logprobs is None
     assert 0 < reply.latency < 5

@@ -1,0 +1,62 @@
+"""Store a GGUF model's weights in another quantisation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+KEPT = frozenset({"F32", "F16", "BF16"})
+"""Tensor types that are copied as they are: norms, mostly."""
+
+
+def requantize(
+    source: Path, target: Path, to: str, tell: Callable[[int, int], None] = lambda *_: None
+) -> None:
+    """Write `source` as `target`, each quantised tensor stored as `to`.
+
+    The values change by the rounding of both formats only. Metadata are kept, the file type aside.
+
+    Args:
+        to: a GGML type that the `gguf` library can write, such as `Q8_0` or `Q4_0`.
+        tell: called with the tensors done and their number.
+
+    Raises:
+        ValueError: `to` is no such type.
+    """
+    import gguf
+
+    kinds = {kind.name: kind for kind in gguf.GGMLQuantizationType}
+    files = {kind.name.removeprefix("MOSTLY_"): kind for kind in gguf.LlamaFileType}
+    if to not in kinds or to not in files:
+        raise ValueError(f"no quantisation named {to!r}")
+    reader = gguf.GGUFReader(source)
+    architecture = reader.get_field(gguf.Keys.General.ARCHITECTURE)
+    if architecture is None:
+        raise ValueError(f"{source} names no architecture")
+    writer = gguf.GGUFWriter(target, str(architecture.contents()))
+    try:
+        _copy_metadata(reader, writer, gguf)
+        writer.add_file_type(files[to])
+        for done, tensor in enumerate(reader.tensors, start=1):
+            kind, data = tensor.tensor_type, tensor.data
+            if kind.name not in KEPT and kind is not kinds[to]:
+                data = gguf.quants.quantize(gguf.quants.dequantize(data, kind), kinds[to])
+                kind = kinds[to]
+            writer.add_tensor(tensor.name, data, raw_dtype=kind)
+            tell(done, len(reader.tensors))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+    finally:
+        writer.close()
+
+
+def _copy_metadata(reader: Any, writer: Any, gguf: Any) -> None:
+    own = (gguf.Keys.General.ARCHITECTURE, gguf.Keys.General.FILE_TYPE)
+    for field in reader.fields.values():
+        if field.name.startswith("GGUF.") or field.name in own:
+            continue
+        kind = field.types[0]
+        inner = field.types[-1] if kind is gguf.GGUFValueType.ARRAY else None
+        writer.add_key_value(field.name, field.contents(), kind, sub_type=inner)
