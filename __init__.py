@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from . import agents, environments, policies
     from .agents import (
         Agent,
         Judger,
@@ -110,9 +111,12 @@ __all__ = [
     "Supporter",
     "Usage",
     "WarmlineError",
+    "agents",
     "draw_scenarios",
+    "environments",
     "iter_episodes",
     "make_policy",
+    "policies",
     "problem_types",
     "read_episodes",
     "read_scenarios",
@@ -126,6 +130,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return version("warmline")
+    if name in _HOMES:
+        return import_module(f".{name}", __name__)
     if (room := _HOME_OF.get(name)) is None:
         raise AttributeError(f"module 'warmline' has no attribute '{name}'")
     value = getattr(import_module(f".{room}", __name__), name)

@@ -1,0 +1,184 @@
+"""The sentence splitter, the cap, and when a growing text may be stopped."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from warmline.policies.sentences import (
+    cap_sentences,
+    count_sentences,
+    limit_reached,
+    split_sentences,
+)
+
+DATA = Path(os.environ.get("WARMLINE_DATA", Path(__file__).parents[3] / "shared" / "data"))
+
+FRAGMENTS = st.sampled_from(
+    "I am sad|He left|ok|A|é|我难过|دعم| |. |.| ... |…|?!|! |? |\n|\n\n|(|)|[|]|\"|“|”|'|’|1. |2)|(a) "
+    "|Dr. |e.g. |U.S. |p.m. |No. 1|😊|。|！|？|।|؟|«|»|「|」|*|- |a.b@c.de|[1]| | |\u2028|3.5|<3|\ud83d".split(
+        "|"
+    )
+)
+TEXTS = st.lists(FRAGMENTS, max_size=16).map("".join) | st.text(max_size=120)
+LIMITS = st.integers(1, 4)
+
+
+@pytest.mark.parametrize(
+    "sentences",
+    [
+        ["Dr. Smith called. ", "I left."],
+        ["I like tea, e.g. green tea. ", "You?"],
+        ["We met at 5 p.m. ", "Then I cried."],
+        ["I live in the U.S. and like it. ", "You?"],
+        ["He is no. 1 in class. ", "I am not."],
+        ["It costs 3.50 a day. ", "Ok."],
+        ["I am J. Smith. ", "Hi."],
+        ['She said "No way. Really." ', "Then she left."],
+        ["“I can't.” ", "He cried. ", "“Why?”"],
+        ["Well... I don't know. ", "Maybe."],
+        ["Well… maybe. ", "I see."],
+        ["Wait... ", "Then he left."],
+        ["I am sad 😢. ", "Help."],
+        ["Thanks! 😊 ", "I needed that."],
+        ["It hurts (a lot). ", "Yes."],
+        ["(I know. It is odd.) ", "But yes."],
+        ["1. Breathe. ", "2. Walk. ", "3. Sleep."],
+        ["1) Breathe\n", "2) Walk"],
+        ["What?! ", "No way. ", "Really?!? ", "ok"],
+        ["i lost my job. ", "i feel bad. ", "idk what to do"],
+        ["我很难过。", "我不知道怎么办！", "你呢？"],
+        ["嗯……我不知道。", "真的吗？！", "好。"],
+        ["「もう無理。」", "と言った。", "疲れた。"],
+        ["मैं दुखी हूँ। ", "मुझे नहीं पता।"],
+        ["أنا حزين. ", "لا أعرف ماذا أفعل؟ ", "شكرا"],
+        ["Line one\n\n", "Line two"],
+        ["He left.", "She stayed."],
+        ["no punctuation at all"],
+        ["..."],
+        ["?!"],
+        ["😊"],
+        [],
+    ],
+    ids=lambda sentences: "".join(sentences) or "empty",
+)
+def test_sentences_of(sentences: list[str]) -> None:
+    text = "".join(sentences)
+    assert split_sentences(text) == sentences
+    assert count_sentences(text) == len(sentences)
+
+
+def test_white_space_alone_holds_no_sentence() -> None:
+    assert split_sentences(" \n\t ") == []
+
+
+@pytest.mark.parametrize("space", ["\u2028", "\u3000", "\u00a0", "\u202f", "\x85", "\ud83d"])
+def test_characters_at_which_sentencex_aborts(space: str) -> None:
+    text = f"{space}A. B{space}C. Then we went home."
+    assert "".join(split_sentences(text)) == text
+    assert limit_reached(f"ok{space}(A. So it went.", 3) is False
+
+
+@settings(max_examples=400, deadline=None)
+@given(TEXTS)
+def test_joined_sentences_are_the_text(text: str) -> None:
+    assert "".join(split_sentences(text)) == (text if text.strip() else "")
+
+
+@settings(max_examples=400, deadline=None)
+@given(TEXTS, LIMITS)
+@example("[No. 1」!? é1. 2)", 1)
+@example("1. • …ok? U.S. (a) ।;。", 1)
+def test_capped_text_is_within_the_limit_and_stays_as_it_is(text: str, limit: int) -> None:
+    capped, cut = cap_sentences(text, limit)
+    assert count_sentences(capped) <= limit
+    assert cap_sentences(capped, limit) == (capped, 0)
+    assert text.strip().startswith(capped)
+    assert (cut == 0) == (capped == text.strip())
+
+
+@settings(max_examples=400, deadline=None)
+@given(TEXTS, LIMITS)
+@example("“No. 1” is what he said. So", 1)
+@example('He said "No. Never. Not you. Ok?" and left. I cried. Then', 2)
+@example("6'2\" tall. He is. 5'4\" she. And then. Or", 2)
+def test_the_limit_is_never_reached_early(text: str, limit: int) -> None:
+    reached = next(
+        (text[:end] for end in range(len(text) + 1) if limit_reached(text[:end], limit)), None
+    )
+    if reached is not None:
+        assert cap_sentences(reached, limit)[0] == cap_sentences(text, limit)[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "capped", "cut"),
+    [
+        ("One. Two. Three.", 2, "One. Two.", 1),
+        ("One. Two. Three.", 3, "One. Two. Three.", 0),
+        ("  One.  ", 3, "One.", 0),
+        ("One! 😊 Two. Three. Four.", 2, "One! 😊 Two.", 2),
+        ('He said "No. Stop. Never." and left. Two. Three.', 1,
+         'He said "No. Stop. Never." and left.', 2),
+        ("一。二。三。四。", 3, "一。二。三。", 1),
+        ("", 3, "", 0),
+    ],
+)  # fmt: skip
+def test_cap(text: str, limit: int, capped: str, cut: int) -> None:
+    assert cap_sentences(text, limit) == (capped, cut)
+
+
+@pytest.mark.parametrize(
+    ("text", "reached"),
+    [
+        ("One. Two.", False),
+        ("One. Two. ", False),
+        ("One. Two. Thr", False),
+        ("One. Two. Three ", True),
+        ("One. Dr. Who ", False),
+        ("One. Two (three. four. five ", False),
+        ('One. Two "three. four. five ', False),
+        ("一。二。三，", True),
+    ],
+)
+def test_two_sentences_are_complete_once_the_first_word_after_them_is(
+    text: str, reached: bool
+) -> None:
+    assert limit_reached(text, 2) is reached
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_below_one_is_refused(limit: int) -> None:
+    with pytest.raises(ValueError, match=f"at least 1, not {limit}"):
+        cap_sentences("One.", limit)
+
+
+def _smilechat() -> Iterator[str]:
+    for path in sorted((DATA / "smilechat").glob("*.gz")):
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            for line in lines:
+                yield from (turn["content"] for turn in json.loads(line)["dialog"])
+
+
+def _esconv() -> Iterator[str]:
+    with gzip.open(DATA / "esconv" / "esconv_dev1070.jsonl.gz", "rt", encoding="utf-8") as lines:
+        for line in lines:
+            yield from (turn["text"] for turn in json.loads(line)["dialog"])
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"no research data at {DATA} (set WARMLINE_DATA)")
+@pytest.mark.parametrize(("read", "least"), [(_smilechat, 20_000), (_esconv, 30_000)])
+def test_the_cap_holds_on_real_dialogues(read: object, least: int) -> None:
+    texts = list(read())  # type: ignore[operator]
+    assert len(texts) >= least
+    for text in texts:
+        capped, cut = cap_sentences(text, 3)
+        assert count_sentences(capped) <= 3
+        if cut:
+            assert cap_sentences(capped, 3) == (capped, 0)
