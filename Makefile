@@ -24,8 +24,11 @@ help: ## List the targets
 	$(PIP) install --quiet -c constraints.txt -e '.[dev,transformers,autogen]'
 	@touch $@ .venv/core
 
-.lint/warmline:
-	@mkdir -p .lint && ln -sfn .. .lint/warmline
+# mypy needs the root under its package name: a folder of links to what the package holds
+.lint/warmline: pyproject.toml
+	@rm -rf .lint && mkdir -p .lint/warmline
+	@for part in __init__.py cli.py agents environments policies; do \
+		ln -s ../../$$part .lint/warmline/$$part; done
 
 .PHONY: demo
 demo: .venv/core ## Simulate four conversations on the embedded model into runs/demo
@@ -42,7 +45,7 @@ lint: .venv/dev .lint/warmline ## Check style
 
 .PHONY: types
 types: .venv/dev .lint/warmline ## Check types (mypy, strict)
-	MYPYPATH=.lint $(BIN)/mypy -p warmline
+	$(BIN)/mypy -p warmline
 	$(BIN)/mypy tests examples benchmarks
 
 .PHONY: check

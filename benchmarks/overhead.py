@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from autogen_agentchat.agents import BaseChatAgent
-from autogen_agentchat.base import Response
+from autogen_agentchat.base import ChatAgent, Response, Team
 from autogen_agentchat.conditions import MaxMessageTermination
 from autogen_agentchat.messages import BaseChatMessage, TextMessage
 from autogen_agentchat.teams import RoundRobinGroupChat
@@ -108,7 +108,7 @@ async def autogens(teams: int) -> float:
     """Microseconds a turn (two messages) of round-robin teams, all in flight at once."""
 
     def team() -> RoundRobinGroupChat:
-        agents = [Trivial(role, "trivial") for role in ROLES]
+        agents: list[ChatAgent | Team] = [Trivial(role, "trivial") for role in ROLES]
         return RoundRobinGroupChat(
             agents, termination_condition=MaxMessageTermination(2 * TURNS + 1)
         )

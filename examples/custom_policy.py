@@ -22,7 +22,7 @@ class RuleSupporter:
     """Answers by the strategy that the counselor chose."""
 
     async def respond(self, request: warmline.Request) -> warmline.Reply:
-        strategy = getattr(request.observation, "strategy", None)
+        strategy = getattr(request.observation, "strategy", None) or "Others"
         text = REPLIES.get(strategy, "I am listening. Please go on.")
         return warmline.Reply(text=text, policy="rules")
 

@@ -1,7 +1,7 @@
 """One conversation, built by hand: seats, environment, scenario, record.
 
-    python examples/one_conversation.py            # the embedded model
-    python examples/one_conversation.py scripted   # no model at all
+python examples/one_conversation.py            # the embedded model
+python examples/one_conversation.py scripted   # no model at all
 """
 
 from __future__ import annotations
