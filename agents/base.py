@@ -31,6 +31,9 @@ A = TypeVar("A", bound=Action)
 BRIEFS_KEPT = 16384
 """System messages kept rendered by one agent: about as many as episodes may be open at once."""
 
+BEGIN = "(Begin.)"
+"""Stands before an own first utterance where the role's template has no opening."""
+
 GO_ON = "(Go on.)"
 """Stands after an own last utterance where the role has nothing to add."""
 
@@ -212,7 +215,7 @@ def chat_messages(
     """
     messages = [system]
     if starts_with_own(history, me):
-        messages.append(_message("user", opening))
+        messages.append(_message("user", opening or BEGIN))
     for turn in history:
         role: ChatRole = "assistant" if turn.role is me else "user"
         if messages[-1].role == role:

@@ -78,7 +78,7 @@ class SeekerObservation:
 
 @dataclass(frozen=True, slots=True)
 class CounselorObservation:
-    """The counselor's view: the dialogue so far. `turn` counts its earlier decisions."""
+    """The counselor's view: the dialogue so far. `turn` is the number of the exchange, from 0."""
 
     history: tuple[Turn, ...]
     turn: int = 0
@@ -96,7 +96,7 @@ class SupporterObservation:
 
 @dataclass(frozen=True, slots=True)
 class JudgerObservation:
-    """The judger's view: the dialogue so far. `turn` counts its earlier verdicts."""
+    """The judger's view: the dialogue so far. `turn` is the number of the exchange, from 0."""
 
     history: tuple[Turn, ...]
     turn: int = 0

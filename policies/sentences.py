@@ -19,6 +19,8 @@ _ENDS_INSIDE = re.compile(r"(?:[.!?。！？][)\]）】]+|[?!]{2,})\s+(?=\S)")
 _UNSAFE = re.compile(r"(?![ -~\n\r\t])[\s\ud800-\udfff]")
 _END_MARK = re.compile(r"[.!?…。！？｡।॥؟۔]+|\n")
 _NEXT_WORD = re.compile(r"\W*\w+\W")
+_SINGLE_OPENS = re.compile(r"(?<!\w)['‘](?=\w)")
+_SINGLE_CLOSES = re.compile(r"(?<=\S)['’](?!\w)")
 _PAIRS = ("()", "[]", "{}", "（）", "“”", "«»", "「」", "《》")
 
 
@@ -126,6 +128,8 @@ def _next_words(text: str) -> Iterator[int]:
 def _open_marks(text: str) -> bool:
     """Whether the last paragraph of `text` ends within quotation marks or brackets."""
     paragraph = text[text.rfind("\n\n") + 1 :]
-    return paragraph.count('"') % 2 == 1 or any(
-        paragraph.count(opening) > paragraph.count(closing) for opening, closing in _PAIRS
+    return (
+        paragraph.count('"') % 2 == 1
+        or any(paragraph.count(pair[0]) > paragraph.count(pair[1]) for pair in _PAIRS)
+        or len(_SINGLE_OPENS.findall(paragraph)) > len(_SINGLE_CLOSES.findall(paragraph))
     )

@@ -45,21 +45,23 @@ class Wrapper:
             return await self.inner.respond(request)
     ```
 
-    It has `score()` where the inner policy has it, and closing it closes the inner policy.
+    It has `score()` where the inner policy and all others have it, and closing it closes the inner
+    policy.
 
     Args:
         policy: the inner policy.
+        others: further policies that may answer in its place.
 
     Raises:
-        ConfigError: `policy` is none.
+        ConfigError: one of them is no policy.
     """
 
     kind: ClassVar[str] = "wrapper"
     score: Callable[[Request, str], Awaitable[tuple[TokenLogprob, ...]]]
 
-    def __init__(self, policy: Policy) -> None:
-        self.inner = as_policy(policy, type(self).__name__)
-        if isinstance(policy, ScoringPolicy):
+    def __init__(self, policy: Policy, *others: Policy) -> None:
+        self.inner = as_policy(policy, f"wrapper '{self.kind}'")
+        if all(isinstance(p, ScoringPolicy) for p in (policy, *others)):
             # On the instance: `isinstance(wrapper, ScoringPolicy)` must be false without it.
             self.score = self._score
 

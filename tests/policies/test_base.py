@@ -53,7 +53,7 @@ def test_the_edges_of_the_sampling_ranges_are_allowed(edge: dict[str, float]) ->
 @pytest.mark.parametrize("field", ["temperature", "top_p", "min_p", "repetition_penalty"])
 def test_not_a_number_is_refused(field: str) -> None:
     with pytest.raises(ConfigError, match=field):
-        Sampling(**{field: float("nan")})
+        Sampling(**{field: float("nan")})  # type: ignore[arg-type]
 
 
 def test_own_settings_go_over_the_defaults() -> None:

@@ -16,7 +16,7 @@ I have nothing to live for | I tried to take my own life | He took his own life
 my brother killed himself | I keep having suicidal thoughts | I'M SUICIDAL | i'm gonna kms
 I overdosed last year | I want to jump off a bridge | I wrote a goodbye note
 I wish I could just not wake up | I want it all to end | I wish I didn't exist
-unalive myself | I want\nto   die | 我想自杀 | 我不想活了 | 我活不下去了 | 活着没意思 | 想結束生命
+unalive myself | I want to\u00a0   die | 我想自杀 | 我不想活了 | 我活不下去了 | 活着没意思 | 想結束生命
 """
 SELF_HARM = """
 I cut myself last night | I've been cutting myself | I started cutting again | self-harm | selfharm
@@ -42,7 +42,7 @@ He never called me | he beat the record | I tried to jump in and help | 他打�
 
 
 def _each(table: str) -> list[str]:
-    return [text.strip().replace("\\n", "\n") for line in table.strip().splitlines()
+    return [text.strip() for line in table.strip().splitlines()
             for text in line.split("|")]  # fmt: skip
 
 

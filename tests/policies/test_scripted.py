@@ -9,7 +9,7 @@ import pytest
 
 from warmline.policies.base import FinishReason, Message, Request, Usage
 from warmline.policies.errors import ConfigError
-from warmline.policies.scripted import ScriptedPolicy
+from warmline.policies.scripted import NotScripted, ScriptedPolicy
 
 
 def ask(role: str = "seeker", turn: int = 0, **changes: object) -> Request:
@@ -54,9 +54,13 @@ async def test_functions_plain_and_async() -> None:
     assert await said(ScriptedPolicy(later), ask(seed=3)) == ["later 3"]
 
 
-async def test_a_role_without_lines_gets_numbered_placeholders() -> None:
-    policy = ScriptedPolicy(seeker=["a"])
-    assert await said(policy, ask("supporter", 1)) == ["This is line 2 of the supporter."]
+async def test_without_a_script_lines_are_numbered() -> None:
+    assert await said(ScriptedPolicy(), ask(turn=1)) == ["This is line 2 of the seeker."]
+
+
+async def test_a_role_that_the_script_leaves_out_is_an_error() -> None:
+    with pytest.raises(NotScripted, match="no lines for the role 'supporter'; it has: seeker"):
+        await ScriptedPolicy(seeker=["a"]).respond(ask("supporter"))
 
 
 async def test_choices_without_lines_are_seeded() -> None:

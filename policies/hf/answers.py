@@ -1,0 +1,167 @@
+"""One growing answer: its tokens, its text so far, and when it is done."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from ..base import FinishReason, Sampling, TokenLogprob
+from ..sentences import limit_reached
+
+_CONTEXT = 6
+"""Tokens in front of the answer that are decoded with it, since they decide about spaces."""
+
+
+class Constraint(Protocol):
+    """What may come next."""
+
+    def allowed(self) -> bytes:
+        """One bit a token, lowest bit first."""
+
+    def take(self, token: int) -> None:
+        """Go on by a token."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing but the end may follow."""
+
+
+class Detokenizer:
+    """Tokens into text, one at a time; a character is given out once all its bytes are there.
+
+    Args:
+        tokenizer: of transformers.
+        before: tokens in front of the first one.
+    """
+
+    def __init__(self, tokenizer: Any, before: Sequence[int]) -> None:
+        self._tokenizer = tokenizer
+        self._window = list(before[-_CONTEXT:])
+        self._shown = len(self._window)
+        self.text = ""
+
+    def add(self, token: int) -> None:
+        """Take one more token."""
+        self._window.append(token)
+        new = self._new_text()
+        if new and not new.endswith("\N{REPLACEMENT CHARACTER}"):
+            self._give_out(new)
+
+    def finish(self) -> str:
+        """The whole text, with what is left of an unfinished character."""
+        if new := self._new_text():
+            self._give_out(new)
+        return self.text
+
+    def _new_text(self) -> str:
+        whole, known = self._decode(self._window), self._decode(self._window[: self._shown])
+        return whole[len(known) :]
+
+    def _give_out(self, new: str) -> None:
+        self.text += new
+        self._window = self._window[max(0, self._shown - _CONTEXT) :]
+        self._shown = len(self._window)
+
+    def _decode(self, tokens: Sequence[int]) -> str:
+        return str(
+            self._tokenizer.decode(
+                tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
+        )
+
+
+class Answer:
+    """An answer while it is written.
+
+    Args:
+        prompt: tokens that the repetition penalty counts as seen, besides the answer's own.
+        before: tokens directly in front of the answer.
+        prefill: what the text begins with.
+        sampling: every field set.
+        seed: of the draws; None takes one from the system.
+        stop_tokens: ids that end it.
+        max_sentences: ends it once so many are complete.
+        logprobs: whether log-probabilities are kept.
+        constraint: what may be written.
+    """
+
+    def __init__(
+        self,
+        *,
+        tokenizer: Any,
+        prompt: Sequence[int],
+        before: Sequence[int],
+        prefill: str,
+        sampling: Sampling,
+        seed: int | None,
+        stop_tokens: frozenset[int],
+        max_sentences: int | None,
+        logprobs: bool,
+        constraint: Constraint | None = None,
+    ) -> None:
+        self.prompt, self.sampling, self.stop_tokens = prompt, sampling, stop_tokens
+        self.constraint = constraint
+        self.wants_logprobs = logprobs
+        self.tokens: list[int] = []
+        self.seen: Any = None  # (vocabulary,) booleans, made by the sampler when first needed
+        self.reason: FinishReason | None = None
+        self._logprobs: list[float] = []
+        self._random = random.Random(seed)  # noqa: S311 - draws of text, not of keys
+        self._tokenizer = tokenizer
+        self._detokenizer = Detokenizer(tokenizer, before)
+        self._prefill, self._max_sentences = prefill, max_sentences
+
+    def draw(self) -> float:
+        """The next number in [0, 1); one a token, so that nothing else can shift the sequence."""
+        return self._random.random()
+
+    def take(self, token: int, logprob: float | None) -> None:
+        """Go on by a token; `reason` is set once the answer is complete."""
+        if token in self.stop_tokens:
+            self.reason = FinishReason.STOP
+            return
+        self.tokens.append(token)
+        if logprob is not None:
+            self._logprobs.append(logprob)
+        self._detokenizer.add(token)
+        if self.constraint is not None:
+            self.constraint.take(token)
+        self.reason = self._reason()
+
+    def _reason(self) -> FinishReason | None:
+        if self.constraint is not None and self.constraint.finished:
+            return FinishReason.STOP
+        limit = self._max_sentences
+        if limit is not None and limit_reached(self._text(self._detokenizer.text), limit):
+            return FinishReason.SENTENCES
+        if self.sampling.max_tokens is not None and len(self.tokens) >= self.sampling.max_tokens:
+            return FinishReason.LENGTH
+        return None
+
+    @property
+    def text(self) -> str:
+        """The finished text, prefill included, without white space around it."""
+        return self._text(self._detokenizer.finish()).strip()
+
+    @property
+    def logprobs(self) -> tuple[TokenLogprob, ...] | None:
+        """One entry a token, where wanted."""
+        if not self.wants_logprobs:
+            return None
+        return token_logprobs(self._tokenizer, self.tokens, self._logprobs)
+
+    def _text(self, written: str) -> str:
+        if self._prefill[-1:].isspace():
+            written = written.lstrip()
+        return self._prefill + written
+
+
+def token_logprobs(
+    tokenizer: Any, tokens: Sequence[int], logprobs: Sequence[float]
+) -> tuple[TokenLogprob, ...]:
+    """Tokens as text, with their log-probabilities."""
+    return tuple(
+        TokenLogprob(str(tokenizer.decode([token])), value)
+        for token, value in zip(tokens, logprobs, strict=True)
+    )

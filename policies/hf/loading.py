@@ -1,0 +1,298 @@
+"""Weights into memory: one function for every kind of source, and the model it gives."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    DynamicCache,
+    GenerationConfig,
+)
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+from ..base import Sampling
+from ..errors import ConfigError, EngineUnavailable, MissingExtra, ModelNotFound
+from .sources import Source
+
+BASE = "__base__"
+"""What PEFT calls a row without adapter."""
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+NO_LIMIT = 1 << 20
+"""Context of models that state none: tokenizers say 1e30."""
+
+
+def find_device(asked: str) -> str:
+    """`cuda` where there is one, else `cpu`, unless a device is asked for.
+
+    Raises:
+        ConfigError: no such device here.
+    """
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(asked)
+    except RuntimeError as error:
+        raise ConfigError(f"'{asked}' is no device", hint="auto, cpu, cuda or cuda:1") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"device '{asked}' was asked for, but torch sees {torch.cuda.device_count()} of CUDA",
+            hint="device='auto' takes what there is",
+        )
+    return asked
+
+
+def find_dtype(asked: str, device: str) -> str:
+    """The number format: as asked, else bfloat16 where the hardware multiplies it fast.
+
+    On a CPU that is AMX; with AVX-512 or AVX2 alone float32 is faster.
+    """
+    if asked != "auto":
+        return asked
+    if device.startswith("cuda"):
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+    capable = getattr(torch.cpu, "get_capabilities", dict)()
+    return "bfloat16" if device == "cpu" and capable.get("amx_bf16") else "float32"
+
+
+@dataclass(slots=True)
+class LoadedModel:
+    """A model in memory. Belongs to the thread that computes with it.
+
+    Attributes:
+        model: as loaded, adapters merged.
+        tokenizer: a tokenizer of transformers.
+        name: for messages.
+        context: most tokens in prompt and answer together.
+        defaults: sampling settings that the model's authors recommend.
+        layers: number of decoder layers.
+        windows: for each kind of attention layer its window in tokens, or None for full attention.
+        adapters: names of the LoRA adapters laid over it at the moment.
+    """
+
+    model: Any
+    tokenizer: Any
+    name: str
+    context: int
+    defaults: Sampling
+    layers: int
+    windows: dict[str, int | None]
+    adapters: dict[str, str]
+    peft: Any = None
+
+    @property
+    def is_encoder_decoder(self) -> bool:
+        return bool(self.model.config.is_encoder_decoder)
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self.model.device
+        return device
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of token ids that the model gives a probability."""
+        return int(self.model.config.get_text_config().vocab_size)
+
+    def forward(self, adapters: Sequence[str], **inputs: Any) -> Any:
+        """One pass of the network; `adapters` names one for each row, `BASE` for none."""
+        if self.peft is None:
+            return self.model(**inputs)
+        return self.peft(adapter_names=list(adapters), **inputs)
+
+    def takes(self, argument: str) -> bool:
+        """Whether the model's forward pass knows an argument."""
+        return argument in inspect.signature(self.model.forward).parameters
+
+    def add_adapter(self, folder: str) -> str:
+        """Lay a plain LoRA adapter over the model; returns the name for `forward`."""
+        if folder in self.adapters:
+            return self.adapters[folder]
+        from peft import PeftModel
+
+        # numbered, because PEFT takes no dots in names, and folders of one name may differ
+        taken = {int(name.removeprefix("lora")) for name in self.adapters.values()}
+        name = f"lora{next(n for n in range(len(taken) + 1) if n not in taken)}"
+        try:
+            if self.peft is None:
+                self.peft = PeftModel.from_pretrained(
+                    self.model, folder, adapter_name=name, autocast_adapter_dtype=False
+                )
+            else:
+                self.peft.load_adapter(folder, name, autocast_adapter_dtype=False)
+        except (ValueError, RuntimeError) as error:
+            raise _misfit(folder, self.name, error) from error
+        self.peft.eval().requires_grad_(False)
+        self.adapters[folder] = name
+        return name
+
+    def remove_adapter(self, folder: str) -> None:
+        """Take an adapter off again."""
+        name = self.adapters.pop(folder, None)
+        if name is None:
+            return
+        if self.adapters:
+            self.peft.delete_adapter(name)
+        else:
+            self.model = self.peft.unload()
+            self.peft = None
+
+
+def load(
+    source: Source, *, device: str, dtype: str, context_tokens: int | None = None
+) -> LoadedModel:
+    """Read the weights of a source, without the adapter that is laid over it later.
+
+    Safetensors and GGUF only, and no code from model repositories: both other ways can run code.
+
+    Args:
+        device: a torch device.
+        dtype: a name in `DTYPES`.
+        context_tokens: most tokens in prompt and answer; None takes the model's own limit.
+
+    Raises:
+        ModelNotFound: neither here nor on the hub, or not in a safe format.
+        ConfigError: a model or adapter of a kind that cannot be used.
+        MissingExtra: libraries are missing.
+    """
+    where: dict[str, Any] = {"gguf_file": source.gguf} if source.gguf else {}
+    if source.revision:
+        where["revision"] = source.revision
+    try:
+        config = AutoConfig.from_pretrained(source.base, **where)
+        tokenizer = AutoTokenizer.from_pretrained(source.base, **where)
+        model = _weights(source, config, where, DTYPES[dtype])
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelNotFound(
+            f"transformers cannot load '{source.base}': {error}",
+            hint="a folder or hub id with config.json, tokenizer and safetensors weights, or a GGUF"
+            " file of a kind that transformers reads",
+        ) from error
+    except ImportError as error:
+        raise MissingExtra(f"loading '{source.shown}' ({error})", extra="transformers") from error
+    for folder in source.merged:
+        model = _merged(model, folder)
+    model = model.to(device).eval().requires_grad_(False)
+    windows, layers = _attention(model.config, source.shown)
+    return LoadedModel(
+        model=model,
+        tokenizer=tokenizer,
+        name=source.shown,
+        context=_context(model.config, tokenizer, context_tokens),
+        defaults=_defaults(model.generation_config),
+        layers=layers,
+        windows=windows,
+        adapters={},
+    )
+
+
+def _weights(source: Source, config: Any, where: dict[str, Any], dtype: torch.dtype) -> Any:
+    kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    if source.gguf:
+        from transformers import GgufConfig
+
+        # stated, so that the weights are plain numbers afterwards and adapters fit
+        where = where | {"quantization_config": GgufConfig(dequantize=True)}
+    else:
+        where = where | {"use_safetensors": True}
+    return kind.from_pretrained(source.base, dtype=dtype, trust_remote_code=False, **where)
+
+
+def _merged(model: Any, folder: str) -> Any:
+    from peft import PeftModel
+
+    try:
+        return PeftModel.from_pretrained(model, folder).merge_and_unload(safe_merge=True)
+    except (ValueError, RuntimeError, AttributeError) as error:
+        raise _misfit(folder, Path(folder).name, error) from error
+
+
+def _misfit(folder: str, model: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"the adapter '{folder}' cannot be laid over '{model}': {error}",
+        hint="an adapter fits only the base model that it was trained on",
+    )
+
+
+def _attention(config: Any, name: str) -> tuple[dict[str, int | None], int]:
+    """The windows of the decoder's kinds of layers, and the number of layers.
+
+    Raises:
+        ConfigError: the model remembers in another way than by keys and values.
+    """
+    text = config.get_text_config(decoder=True)
+    layers = DynamicCache(config=config).layers
+    others = {type(layer).__name__ for layer in layers} - {
+        DynamicLayer.__name__,
+        DynamicSlidingWindowLayer.__name__,
+    }
+    kinds = list(getattr(text, "layer_types", None) or [])
+    others |= set(kinds) - {"full_attention", "sliding_attention"}
+    if others:
+        raise ConfigError(
+            f"'{name}' ({config.model_type}) keeps a state that this policy cannot batch:"
+            f" {', '.join(sorted(others))}",
+            hint="serve it with vLLM and use the `openai` policy",
+        )
+    window = next((layer.sliding_window for layer in layers if layer.is_sliding), None)
+    named = {kind: window if kind == "sliding_attention" else None for kind in kinds}
+    return named or {"all": window}, len(layers)
+
+
+def _context(config: Any, tokenizer: Any, asked: int | None) -> int:
+    text = config.get_text_config()
+    limits = [
+        getattr(text, "max_position_embeddings", None),
+        getattr(text, "n_positions", None) if config.model_type != "t5" else None,
+    ]
+    stated = [limit for limit in limits if limit]
+    if not stated and tokenizer.model_max_length < NO_LIMIT:
+        stated = [tokenizer.model_max_length]
+    most = min(stated, default=NO_LIMIT)
+    if asked is not None and asked > most:
+        raise ConfigError(f"context_tokens = {asked}, but the model holds only {most}")
+    return int(asked or most)
+
+
+def _defaults(config: GenerationConfig) -> Sampling:
+    """The settings in the model's `generation_config.json`; greedy if it switches sampling off."""
+    if config.do_sample is False:
+        return Sampling(temperature=0.0, repetition_penalty=config.repetition_penalty)
+    return Sampling(
+        temperature=config.temperature,
+        top_p=config.top_p,
+        top_k=config.top_k,
+        min_p=config.min_p,
+        repetition_penalty=config.repetition_penalty,
+    )
+
+
+def token_budget(model: LoadedModel, gigabytes: float | None) -> int:
+    """Tokens whose keys and values fit into so much memory; None is 2 GB, or half a GPU's rest."""
+    if gigabytes is not None:
+        n_bytes = gigabytes * 1e9
+    elif model.device.type == "cuda":
+        n_bytes = torch.cuda.mem_get_info(model.device)[0] / 2
+    else:
+        n_bytes = 2e9
+    cache = DynamicCache(config=model.model.config)
+    with torch.inference_mode():
+        probe = torch.zeros(1, 1, dtype=torch.long, device=model.device)
+        model.model(input_ids=probe, past_key_values=cache, use_cache=True)
+    each = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
+    budget = int(n_bytes // each)
+    if budget < 1:
+        raise EngineUnavailable(
+            f"no memory is left for keys and values on {model.device}",
+            hint="use a smaller model or dtype, or free the device",
+        )
+    return budget

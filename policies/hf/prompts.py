@@ -1,0 +1,174 @@
+"""Messages into tokens, with the model's own chat template."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+
+from ..base import Message, Request
+from ..errors import BadRequest, ConfigError
+
+TURN_SEPARATOR = "\n"
+"""Between the messages of an encoder-decoder model without template: ParlAI's delimiter, with which
+the BlenderBot family was trained."""
+
+_MARK = "warmline"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A tokenized request.
+
+    Attributes:
+        tokens: what the model reads; for an encoder-decoder, what the encoder reads.
+        start: what the decoder of an encoder-decoder begins with.
+        text: what `tokens` (or `start`) come from, for continuations.
+    """
+
+    tokens: tuple[int, ...]
+    start: tuple[int, ...]
+    text: str
+
+
+class PromptWriter:
+    """Renders requests for one model. Not for several threads at once.
+
+    What speakers say cannot steer: in their text, marks that mean something to the model (such as
+    `<|im_end|>`) are broken up.
+
+    Args:
+        tokenizer: of transformers.
+        config: the model's configuration.
+        generation_config: the model's; names tokens that end an answer.
+        chat_template: Jinja text instead of the model's own template.
+
+    Raises:
+        ConfigError: a decoder-only model without chat template.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        config: Any,
+        generation_config: Any,
+        *,
+        chat_template: str | None = None,
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._template = chat_template or tokenizer.chat_template
+        if isinstance(self._template, dict):
+            self._template = self._template.get("default")
+        self._seq2seq = bool(config.is_encoder_decoder)
+        if self._template is None and not self._seq2seq:
+            raise ConfigError(
+                f"the model '{tokenizer.name_or_path}' has no chat template: it does not say how"
+                " messages become a prompt",
+                hint="use an instruction-tuned model, or give chat_template=... (Jinja)",
+            )
+        self._start = self._decoder_start(config, generation_config) if self._seq2seq else ()
+        control = {str(token) for token in tokenizer.all_special_tokens if len(str(token)) > 1}
+        control |= {str(t) for t in tokenizer.added_tokens_decoder.values() if t.special}
+        self._control = re.compile("|".join(map(re.escape, sorted(control, key=len, reverse=True))))
+        self.stop_tokens = self._find_stop_tokens(config, generation_config)
+        """Ids that end an answer."""
+
+    def write(self, request: Request) -> Prompt:
+        """The prompt of a request, its prefill included.
+
+        Raises:
+            BadRequest: the template refuses the messages.
+        """
+        begun = self._plain(request.prefill).rstrip()  # tokens begin with their space
+        if self._seq2seq:
+            tokens = tuple(self._tokenizer(self._encoder_text(request.messages))["input_ids"])
+            return Prompt(tokens, (*self._start, *self._encode(begun)), begun)
+        text = self._render(request.messages, answer=True) + begun
+        prompt = tuple(self._encode(text))
+        if not prompt and self._tokenizer.bos_token_id is not None:
+            prompt = (self._tokenizer.bos_token_id,)
+        if not prompt:
+            raise BadRequest("the prompt is empty", hint="give at least one message")
+        return Prompt(prompt, (), text)
+
+    def continuation(self, prompt: Prompt, text: str) -> tuple[int, ...]:
+        """The tokens of `text` as it stands behind a prompt."""
+        before = self._encode(prompt.text)
+        both = self._encode(prompt.text + text)
+        if both[: len(before)] == before:
+            return tuple(both[len(before) :])
+        return tuple(self._encode(text))  # the joint would lie within a token
+
+    def _plain(self, text: str) -> str:
+        if not self._control.pattern:
+            return text
+        return self._control.sub(lambda mark: mark[0][0] + " " + mark[0][1:], text)
+
+    def _encode(self, text: str) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
+
+    def _encoder_text(self, messages: Sequence[Message]) -> str:
+        if self._template is not None:
+            return self._render(messages, answer=True)
+        return TURN_SEPARATOR.join(self._plain(message.content) for message in messages)
+
+    def _render(self, messages: Sequence[Message], *, answer: bool) -> str:
+        plain: list[Mapping[str, str]] = [
+            {"role": message.role, "content": self._plain(message.content)} for message in messages
+        ]
+        try:
+            return str(
+                self._tokenizer.apply_chat_template(
+                    plain,
+                    chat_template=self._template,
+                    tokenize=False,
+                    add_generation_prompt=answer,
+                )
+            )
+        except jinja2.TemplateError as error:
+            order = ", ".join(message.role for message in messages) or "no messages"
+            raise BadRequest(
+                f"the chat template refuses these messages ({order}): {error}",
+                hint="give a chat_template=... that takes them",
+            ) from error
+
+    def _decoder_start(self, config: Any, generation_config: Any) -> tuple[int, ...]:
+        start = generation_config.decoder_start_token_id
+        if start is None:
+            start = getattr(config, "decoder_start_token_id", None)
+        if start is None:
+            start = self._tokenizer.bos_token_id
+        if start is None:
+            raise ConfigError("the model does not say with which token its decoder begins")
+        forced = generation_config.forced_bos_token_id
+        return (start,) if forced is None else (start, forced)
+
+    def _find_stop_tokens(self, config: Any, generation_config: Any) -> frozenset[int]:
+        found: set[int] = set()
+        for stated in (
+            generation_config.eos_token_id,
+            getattr(config, "eos_token_id", None),
+            self._tokenizer.eos_token_id,
+        ):
+            found.update(stated if isinstance(stated, list) else [stated])
+        found.update(self._end_of_turn())
+        found.discard(None)  # type: ignore[arg-type]
+        if not found:
+            raise ConfigError("neither the model nor its tokenizer names a token that ends answers")
+        return frozenset(found)
+
+    def _end_of_turn(self) -> list[int]:
+        """The control token that the template puts behind an answer, if it does."""
+        if self._template is None or self._seq2seq:
+            return []
+        try:
+            talk = (Message("user", "Hello."), Message("assistant", _MARK))
+            _, found, behind = self._render(talk, answer=False).rpartition(_MARK)
+        except BadRequest:
+            return []
+        tokens = self._encode(behind.lstrip()) if found else []
+        is_control = bool(tokens) and tokens[0] in self._tokenizer.all_special_ids
+        return tokens[:1] if is_control else []

@@ -1,0 +1,225 @@
+"""`refine`: the model reflects on the person, criticises its own reply, and rewrites it.
+
+What 002 section 2.2 does to make training data (equations 4 and 5; the first reply is its "rejected",
+the rewritten one its "chosen"), done while the conversation runs. The prompt is ours.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from ..answers import read_json, schema_instruction
+from ..base import Message, Policy, Reply, Request, Sampling, capabilities_of, policy_name
+from ..errors import ConfigError, UnreadableReply, Unsupported
+from .base import Wrapper, honoured, salted_seed, total_usage, with_notes
+
+ABOUT = ("profile", "emotion", "personality", "intention")
+"""What is inferred about the person (002 appendix E.1)."""
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        **{about: {"type": "string"} for about in ABOUT},
+        "score": {"type": "integer", "enum": [1, 2, 3, 4, 5]},
+        "criticism": {"type": "string"},
+        "reply": {"type": "string"},
+    },
+    "required": [*ABOUT, "score", "criticism", "reply"],
+    "additionalProperties": False,
+}
+"""The order is the order of thought: the person first, the new reply last."""
+
+_TASK = (
+    "You review what a supporter is about to say to a person in distress. Work in this order, in few"
+    " words, from the conversation alone; do not guess beyond it.\n"
+    "profile: who the person is and what happened to them.\n"
+    "emotion: what they feel now, and why.\n"
+    "personality: how they seem to be, and so how one should talk with them.\n"
+    "intention: what they want from this moment of the conversation.\n"
+    "score: how well the planned reply serves this person, from 1 (not at all) to 5 (fully).\n"
+    "criticism: what is weak in it, such as its tone, stock phrases, or a need it passes over.\n"
+    "reply: a better version, in the supporter's voice. Say it as plainly and as briefly as the"
+    " planned reply."
+)
+
+Outcome = Literal["rewritten", "unreadable", "too_long", "lost_opening"]
+
+
+class Refine(Wrapper):
+    """Rewrites replies after reflection.
+
+    The inner policy writes a first reply. It is then asked once, without the role's instructions,
+    for one JSON object: what the dialogue tells of the person's profile, emotion, personality and
+    intention, a score of the reply from 1 to 5, a criticism, and a rewritten reply. The rewritten
+    one is given out. The first reply stands where the JSON cannot be read after `tries` attempts,
+    where the rewritten one is too long, or where it loses the opening that `prefill` asks for.
+
+    Requests of other roles, and those with `choices` or `schema`, are passed on as they are.
+
+    Args:
+        policy: the inner policy.
+        roles: whose replies are rewritten.
+        tries: how often the JSON is asked for, each time with another seed (002 appendix A: three).
+        longest: most characters of the rewritten reply, as a multiple of the first one's (002
+            appendix A: two; it does not say of what). None takes any length.
+        max_tokens: room for the reflection. The rest of the sampling is the request's.
+
+    Raises:
+        ConfigError: an option out of range.
+        Unsupported: (from `respond`) log-probabilities of a reply that is rewritten.
+
+    The reply has the usage and the attempts of all calls. An engine that gives up on the JSON by
+    itself (`UnreadableReply`) does not say what that cost; it is then not among them.
+    `Reply.notes["refine"]` holds the first reply, the analysis and the outcome.
+    """
+
+    kind = "refine"
+
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        roles: str | Sequence[str] = ("supporter",),
+        tries: int = 3,
+        longest: float | None = 2.0,
+        max_tokens: int = 512,
+    ) -> None:
+        super().__init__(policy)
+        self.roles = (roles,) if isinstance(roles, str) else tuple(roles)
+        self.tries, self.longest, self.max_tokens = tries, longest, max_tokens
+        problems = [
+            f"{name} must be at least {least}, not {value!r}"
+            for name, value, least in (
+                ("tries", tries, 1), ("longest", longest, 1), ("max_tokens", max_tokens, 1)
+            )
+            if value is not None and not value >= least
+        ]  # fmt: skip
+        if problems:
+            raise ConfigError("wrapper 'refine' cannot be set up", problems=problems)
+
+    def describe(self) -> dict[str, Any]:
+        """The settings and the inner policy."""
+        return {
+            "policy": self.name,
+            "roles": list(self.roles),
+            "tries": self.tries,
+            "longest": self.longest,
+            "max_tokens": self.max_tokens,
+            "inner": super().describe(),
+        }
+
+    async def respond(self, request: Request) -> Reply:
+        if (
+            request.role not in self.roles
+            or request.choices is not None
+            or request.schema is not None
+        ):
+            return await self.inner.respond(request)
+        if request.logprobs:
+            raise Unsupported(
+                f"policy '{self.name}' cannot give log-probabilities: it rewrites its replies",
+                hint="ask for none, or seat the policy without refine",
+            )
+        started = time.perf_counter()
+        first = await self.inner.respond(request)
+        analysis, answers, attempts = await self._reflect(request, first)
+        outcome = self._judge(request, first, analysis)
+        text = first.text
+        if analysis is not None and outcome == "rewritten":
+            text = analysis["reply"].strip()
+        calls = [first, *answers]
+        reply = dataclasses.replace(
+            first,
+            text=text,
+            usage=total_usage(calls),
+            latency=time.perf_counter() - started,
+            policy=f"{self.kind}({first.policy or policy_name(self.inner)})",
+            attempts=first.attempts + attempts,
+            cached=all(answer.cached for answer in calls),
+        )
+        notes = {"first": first.text, "outcome": outcome, "analysis": analysis}
+        return with_notes(reply, self.kind, notes)
+
+    async def _reflect(
+        self, request: Request, first: Reply
+    ) -> tuple[dict[str, Any] | None, list[Reply], int]:
+        """The analysis or None, the answers read, and the requests sent."""
+        answers: list[Reply] = []
+        attempts = 0
+        for nth in range(self.tries):
+            try:
+                answer = await self.inner.respond(self.question(request, first.text, nth))
+            except UnreadableReply:
+                attempts += 1
+                continue
+            answers.append(answer)
+            attempts += answer.attempts
+            if (analysis := read_analysis(answer.text)) is not None:
+                return analysis, answers, attempts
+        return None, answers, attempts
+
+    def question(self, request: Request, reply: str, nth: int = 0) -> Request:
+        """The request for the nth attempt at an analysis. Pure."""
+        able = capabilities_of(self.inner)
+        bound = able is not None and able.schema
+        parts = [_TASK]
+        if request.max_sentences is not None:
+            parts.append(f"The new reply has at most {request.max_sentences} sentences.")
+        if request.prefill:
+            parts.append(f"The new reply begins with these words: {request.prefill}")
+        if not bound:
+            parts.append(schema_instruction(SCHEMA))
+        return Request(
+            messages=(
+                Message("system", "\n".join(parts)),
+                Message(
+                    "user",
+                    f"{_dialogue(request.messages)}\n\n[Planned reply]\n{reply}\n\n"
+                    "Review the planned reply. Answer in JSON.",
+                ),
+            ),
+            role=request.role,
+            sampling=honoured(
+                Sampling(max_tokens=self.max_tokens).over(request.sampling), self.inner
+            ),
+            seed=salted_seed(request.seed, "refine", nth),
+            schema=SCHEMA if bound else None,
+            session=f"{request.session}/refine" if request.session else "",
+        )
+
+    def _judge(self, request: Request, first: Reply, analysis: dict[str, Any] | None) -> Outcome:
+        if analysis is None:
+            return "unreadable"
+        text = analysis["reply"].strip()
+        if not text.startswith(request.prefill):
+            return "lost_opening"
+        if self.longest is not None and len(text) > self.longest * len(first.text):
+            return "too_long"
+        return "rewritten"
+
+
+def read_analysis(text: str) -> dict[str, Any] | None:
+    """The analysis in an answer: the JSON by itself, in a code fence, or with words around it.
+
+    None if it does not fit `SCHEMA` or its rewritten reply is blank.
+    """
+    fitting = read_json(text, SCHEMA)
+    if fitting is None and "{" in text:
+        fitting = read_json(text[text.index("{") : text.rfind("}") + 1], SCHEMA)
+    if fitting is None or not fitting[1]["reply"].strip():
+        return None
+    analysis: dict[str, Any] = fitting[1]
+    return analysis
+
+
+def _dialogue(messages: Sequence[Message]) -> str:
+    """The conversation without the role's instructions, which must not pass for the person's words."""
+    names = {"user": "Person", "assistant": "Supporter"}
+    return "\n\n".join(
+        f"[{names[message.role]}]\n{message.content}"
+        for message in messages
+        if message.role in names
+    )

@@ -1,0 +1,107 @@
+"""The plug-in door: names, import strings, options, and a package that brings its own policy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from warmline.policies import find_policy, known_policies, make_policy
+from warmline.policies.base import Policy
+from warmline.policies.errors import ConfigError, PolicyNotFound
+from warmline.policies.scripted import ScriptedPolicy
+
+
+@pytest.mark.parametrize("name", known_policies())
+def test_every_shipped_name_loads_a_policy(name: str) -> None:
+    factory = find_policy(name)
+    assert isinstance(factory, type)
+    assert issubclass(factory, Policy)
+    assert factory.name  # type: ignore[attr-defined]
+
+
+def test_our_own_policies_come_through_the_door() -> None:
+    assert {"embedded", "human", "openai", "replay", "scripted"} <= set(known_policies())
+    assert known_policies() == sorted(known_policies())
+
+
+def test_a_policy_by_name_or_by_import_string() -> None:
+    assert isinstance(make_policy("scripted", seeker=["a"]), ScriptedPolicy)
+    made = make_policy("warmline.policies.scripted:ScriptedPolicy", record=False)
+    assert isinstance(made, ScriptedPolicy)
+    assert made.record is False
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("opnai", r"no policy named 'opnai'; known: .*\n.*did you mean 'openai'\?"),
+        ("zzz", r"no policy named 'zzz'; known: (.|\n)*import string such as"),
+        ("no_such_module:X", "no module named 'no_such_module'"),
+        ("warmline.nowhere:X", "no module named 'warmline.nowhere'"),
+        ("warmline.policies.scripted:ScriptPolicy", r"did you mean 'ScriptedPolicy'\?"),
+        ("warmline.policies.scripted:Nothing", "has no class or function 'Nothing'"),
+        ("warmline.policies.safety:DISCLAIMER", "has no class or function 'DISCLAIMER'"),
+    ],
+)
+def test_an_unknown_name_is_told_with_what_exists(name: str, message: str) -> None:
+    with pytest.raises(PolicyNotFound, match=message):
+        make_policy(name)
+
+
+def test_a_missing_library_inside_a_users_module_is_not_hidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "needs_more.py").write_text("import a_library_that_is_not_there\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="a_library_that_is_not_there"):
+        make_policy("needs_more:X")
+
+
+def test_all_wrong_options_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as raised:
+        make_policy("replay", mach="exact", wxyz=3)
+    assert raised.value.problems == (
+        "unknown option 'mach'; did you mean 'match'?",
+        "unknown option 'wxyz'",
+        "missing option 'path'",
+    )
+    assert raised.value.hint == "its options are: path, match"
+
+
+PLUGIN = '''
+from warmline import Reply
+
+class Parrot:
+    """Repeats."""
+
+    def __init__(self, *, times=1):
+        self.times = times
+
+    async def respond(self, request):
+        return Reply(" ".join([request.messages[-1].content] * self.times))
+'''
+USE = """
+import asyncio, warmline
+from warmline.policies import Message, known_policies
+assert "parrot" in known_policies(), known_policies()
+policy = warmline.make_policy("parrot", times=2)
+reply = asyncio.run(policy.respond(warmline.Request((Message("user", "Hello."),))))
+print(reply.text)
+"""
+
+
+def test_an_installed_package_brings_its_own_policy(tmp_path: Path) -> None:
+    (tmp_path / "parrot_plugin.py").write_text(PLUGIN)
+    info = tmp_path / "parrot_plugin-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: parrot-plugin\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[warmline.policies]\nparrot = parrot_plugin:Parrot\n")
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{USE}"],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "Hello. Hello.\n"
