@@ -61,6 +61,11 @@ _FAREWELL = re.compile(
     r"|(?<![说說道])(?:再见|再見|拜拜|晚安|保重)[啦了哦呀啊吧呢]?\W*$",
     re.IGNORECASE,
 )
+_FAREWELL_WORDS = (
+    *("bye", "see y", "cya", "talk", "care", "farewell", "night", "until next", "all the best"),
+    *("have a", "have y", "再见", "再見", "拜拜", "晚安", "保重"),
+)
+"""Every farewell holds one of these: a quick look before the pattern."""
 _GREETING = re.compile(
     r"\s*(?:(?:hi|hello|hey|hiya|greetings|howdy|good (?:morning|afternoon|evening|day))"
     r"(?:[ ,]+(?:there|again|everyone|you|friend|dear))*|你好|您好|嗨)\s*[,.!?…！。，~]+\s*",
@@ -102,7 +107,10 @@ def read_speech(raw: str, role: Role) -> Say:
 def is_farewell(text: str) -> bool:
     """Whether an utterance ends in a goodbye. A question never does."""
     ending = text.rstrip().replace("’", "'")
-    return not ending.endswith(("?", "？")) and _FAREWELL.search(ending) is not None
+    if ending.endswith(("?", "？")):
+        return False
+    plain = ending.lower()
+    return any(word in plain for word in _FAREWELL_WORDS) and bool(_FAREWELL.search(ending))
 
 
 def strip_greeting(text: str) -> str:

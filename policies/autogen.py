@@ -168,10 +168,11 @@ class AutogenClientPolicy(BasePolicy):
             token.cancel()
             raise
         except Exception as error:
-            # A client raises whatever its library raises: one boundary, and the cause is kept
-            # unless it is about the key, which it may repeat.
+            # A client raises whatever its library raises: one boundary, cause kept.
             failure = client_error(error, self._title)
-            raise failure from (None if isinstance(failure, AuthenticationFailed) else error)
+            if isinstance(failure, AuthenticationFailed):
+                raise failure from None  # the library's message may repeat the key
+            raise failure from error
 
     def _reply(
         self, request: Request, text: str, spent: Sequence[CreateResult], seconds: float

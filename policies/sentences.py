@@ -81,6 +81,8 @@ def cap_sentences(text: str, limit: int) -> tuple[str, int]:
     """
     if limit < 1:
         raise ValueError(f"a sentence limit must be at least 1, not {limit}")
+    if text.isascii() and sum(map(text.count, ".!?\n")) < limit:
+        return text.strip(), 0  # too few marks for a further sentence
     kept = _keep(text, limit)
     while (again := _keep(kept, limit)) != kept:
         kept = again  # without what followed it, a head may split at more places than before

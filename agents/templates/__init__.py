@@ -19,10 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from jinja2 import nodes
+from jinja2 import meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ...policies.errors import ConfigError, did_you_mean
+
+RENDERED_KEPT = 4096
+"""Rendered blocks that one template keeps."""
 
 _FOLDER = Path(__file__).parent
 _ENVIRONMENT = ImmutableSandboxedEnvironment(
@@ -72,7 +75,10 @@ class PromptTemplate:
         for template, _, _ in chain:
             for name, block in template.blocks.items():
                 self._blocks.setdefault(name, []).append(block)
-        self._constant = _constant_blocks(chain[0][1])
+        self._uses = {
+            name: _values_used(name, [text for _, text, _ in chain]) for name in self._blocks
+        }
+        self._kept: dict[tuple[Any, ...], str] = {}
 
     @property
     def blocks(self) -> list[str]:
@@ -87,8 +93,16 @@ class PromptTemplate:
         """
         if block not in self._blocks:
             return ""
-        if (constant := self._constant.get(block)) is not None:
-            return constant
+        if (uses := self._uses[block]) is None:
+            return self._fresh(block, values)
+        key = (block, *[values.get(name) for name in uses])
+        if (text := self._kept.get(key)) is None:
+            if len(self._kept) >= RENDERED_KEPT:
+                self._kept.clear()
+            text = self._kept[key] = self._fresh(block, values)
+        return text
+
+    def _fresh(self, block: str, values: dict[str, Any]) -> str:
         context = self._template.new_context(values)
         context.blocks = self._blocks
         try:
@@ -139,11 +153,19 @@ class PromptTemplate:
         return [(template, text, name), *self._chain(*self._load(name))]
 
 
-def _constant_blocks(text: str) -> dict[str, str]:
-    """The blocks of a template that are plain text, already rendered."""
-    constant = {}
-    for block in _ENVIRONMENT.parse(text).find_all(nodes.Block):
-        parts = [part for output in block.body for part in getattr(output, "nodes", [None])]
-        if all(isinstance(part, nodes.TemplateData) for part in parts):
-            constant[block.name] = "".join(part.data for part in parts).strip()
-    return constant
+def _values_used(block: str, chain: list[str]) -> tuple[str, ...] | None:
+    """The values that a block is rendered from; None if it reads the dialogue, or may read anything.
+
+    Rendering is pure, so a block with the same values need not be rendered again.
+    """
+    used: set[str] = set()
+    for text in chain:
+        for found in _ENVIRONMENT.parse(text).find_all(nodes.Block):
+            if found.name != block:
+                continue
+            if any(found.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Block))):
+                return None
+            body = nodes.Template(found.body, lineno=1)
+            body.set_environment(_ENVIRONMENT)
+            used |= meta.find_undeclared_variables(body)
+    return None if "history" in used else tuple(sorted(used))

@@ -112,13 +112,14 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]
         view = self.shared.view
         return view.write(self.keys, key_states), view.write(self.values, value_states)
 
-    def grow(self) -> None:
+    def resize(self) -> None:
         if not self.is_initialized:
             return
         for name in ("keys", "values"):
             old = getattr(self, name)
             new = self._new(old)
-            new[: old.shape[0], :, : old.shape[2]] = old
+            rows, columns = min(len(old), len(new)), min(old.shape[2], new.shape[2])
+            new[:rows, :, :columns] = old[:rows, :, :columns]
             setattr(self, name, new)
 
     def get_seq_length(self) -> int:
@@ -157,15 +158,14 @@ class RowCache(Cache):  # type: ignore[misc]
         """Memory of the buffers."""
         return sum(buffer.nbytes for buffer in self._buffers())
 
-    def reserve(self, slots: int, columns: int) -> None:
-        """Make room for this many rows of this many tokens; what is there already stays."""
-        shared = self._shared
-        if slots <= shared.slots and columns <= shared.columns:
+    def resize(self, slots: int, columns: int) -> None:
+        """Make room for just so many rows of so many tokens; what fits of the old ones stays."""
+        columns = rounded_up(columns, COLUMNS)
+        if (slots, columns) == (self._shared.slots, self._shared.columns):
             return
-        shared.slots = max(slots, shared.slots)
-        shared.columns = max(rounded_up(columns, COLUMNS), shared.columns)
+        self._shared.slots, self._shared.columns = slots, columns
         for layer in self.layers:
-            layer.grow()
+            layer.resize()
 
     def chunk(self, first: int, rows: int, past: int) -> None:
         """The next pass computes tokens from column `past` on, for `rows` slots from `first` on."""

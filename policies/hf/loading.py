@@ -182,7 +182,9 @@ def load(
     for folder in source.merged:
         model = _merged(model, folder)
     model = model.to(device).eval().requires_grad_(False)
-    windows, layers = _attention(model.config, source.shown)
+    windows, layers = (
+        ({}, 0) if config.is_encoder_decoder else _attention(model.config, source.shown)
+    )
     return LoadedModel(
         model=model,
         tokenizer=tokenizer,

@@ -354,7 +354,7 @@ async def test_over_http() -> None:
     assert {reply.text for reply in replies} == {
         "You said something. I heard it, seed 5. Tell me more. I have time."
     }
-    assert replies[0].usage == Usage(7, 0, 13)
+    assert replies[0].usage == Usage(7, 0, 14)
     assert not replies[0].cached
 
 

@@ -229,7 +229,8 @@ async def test_the_prefill_is_given_and_not_scored() -> None:
 
 
 async def test_a_rubric_makes_a_judge_of_a_scoring_policy_too() -> None:
-    for options in ({"ranking": "rubric"}, {"rubric": "5 is best"}):
+    settings: list[dict[str, Any]] = [{"ranking": "rubric"}, {"rubric": "5 is best"}]
+    for options in settings:
         model = Scoring(lambda r: "3")
         await BestOf(Engine(), scorer=model, **options).respond(ASK)
         assert model.asked

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from wrapping import ASK, Engine, Scoring
 
 import warmline
-from warmline.policies.base import Reply, Usage
+from warmline.policies.base import Reply, Request, Usage
 from warmline.policies.errors import (
     BudgetExceeded,
     ConfigError,
@@ -54,7 +55,7 @@ async def test_a_request_that_just_fits_is_let_through() -> None:
 
 
 async def test_money() -> None:
-    prices = {"prompt_price": 2.0, "completion_price": 10.0}
+    prices: dict[str, Any] = {"prompt_price": 2.0, "completion_price": 10.0}
     policy = Budget(Engine(usage=Usage(1000, 400, 50)), money=1.0, cached_price=0.5, **prices)
     await policy.respond(ASK)
     # 600 fresh at 2, 400 cached at 0.5 and 50 answered at 10, each per million
@@ -100,9 +101,17 @@ def test_it_is_overshot_by_the_answers_in_flight_at_most(
         assert policy.left < PROMPT + concurrency * PROMPT, "it does not stop early either"
 
 
+def _fail(failure: Exception, request: Request) -> Exception:
+    return failure
+
+
 async def test_what_fails_for_nothing_is_not_counted_and_what_was_paid_is() -> None:
-    for failure, spent in ((EngineTimeout("slow"), 0), (UnreadableReply("what?"), PROMPT)):
-        policy = Budget(Engine(lambda r, failure=failure: failure), tokens=1000)
+    failures: list[tuple[Exception, int]] = [
+        (EngineTimeout("slow"), 0),
+        (UnreadableReply("what?"), PROMPT),
+    ]
+    for failure, spent in failures:
+        policy = Budget(Engine(partial(_fail, failure)), tokens=1000)
         with pytest.raises(type(failure)):
             await policy.respond(ASK)
         assert policy.spent == spent

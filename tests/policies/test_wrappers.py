@@ -52,8 +52,8 @@ async def test_a_wrapper_passes_everything_on(kind: str) -> None:
     policy = wrapped(kind, inner)
     assert policy.name.startswith(f"{kind}(engine")
     assert capabilities_of(policy) == inner.capabilities
-    assert isinstance(policy, ScoringPolicy)
-    scored = await policy.score(ASK, "so sorry")
+    assert isinstance(wrapped(kind, inner), ScoringPolicy)
+    scored = await wrapped(kind, inner).score(ASK, "so sorry")
     assert [entry.token for entry in scored] == ["so", "sorry"]
     async with policy:
         assert inner.opened == 1

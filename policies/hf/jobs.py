@@ -1,0 +1,209 @@
+"""One request on its way through an engine's thread."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..base import FinishReason, Request, Sampling, TokenLogprob, Usage
+from ..errors import ContextTooLong
+from .answers import Answer, token_logprobs
+from .constraints import JsonConstraints
+from .prompts import Prompt, PromptWriter
+
+DEFAULTS = Sampling(
+    temperature=1.0, top_p=1.0, top_k=0, min_p=0.0, repetition_penalty=1.0, max_tokens=256
+)
+"""For what neither the request nor the model's `generation_config.json` sets."""
+
+SCHEMA_MAX_TOKENS = 512
+"""Room for a JSON answer, which is worth nothing when it is cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a job."""
+
+    text: str
+    reason: FinishReason
+    usage: Usage
+    logprobs: tuple[TokenLogprob, ...] | None
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A request, and where its outcome is waited for.
+
+    Attributes:
+        request: with the seed of this attempt.
+        writer: of the policy that asks.
+        adapter: as `LoadedModel.forward` names it.
+        continuation: a given text to score instead of an answer to write.
+        by_length: whether options are compared by the mean of their tokens' log-probabilities.
+        future: cancelled by whoever no longer waits.
+    """
+
+    request: Request
+    writer: PromptWriter
+    adapter: str
+    continuation: str | None = None
+    by_length: bool = False
+    future: Future[Outcome] = field(default_factory=Future)
+
+    def finish(self, outcome: Outcome) -> None:
+        """Hand over the outcome, unless nobody waits."""
+        if not self.future.done() and self.future.set_running_or_notify_cancel():
+            self.future.set_result(outcome)
+
+    def fail(self, error: BaseException) -> None:
+        """Hand over the error, unless nobody waits."""
+        if not self.future.done() and self.future.set_running_or_notify_cancel():
+            self.future.set_exception(error)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits any more."""
+        return self.future.cancelled()
+
+
+@dataclass(slots=True, eq=False)
+class Task:
+    """A job in tokens: one of an answer to write and given continuations to score.
+
+    Attributes:
+        answer: None where continuations are scored.
+        continuations: tokens of the options, or of the one given text.
+        room: most tokens behind the prompt.
+    """
+
+    job: Job
+    prompt: Prompt
+    answer: Answer | None
+    continuations: tuple[tuple[int, ...], ...]
+    room: int
+
+    def usage(self, completion: int, cached: int = 0) -> Usage:
+        """Tokens of this job; the prompt's are those that the model read."""
+        read = len(self.prompt.tokens) + max(0, len(self.prompt.start) - 1)
+        return Usage(read, cached, completion)
+
+    def written(self, cached: int = 0) -> Outcome:
+        """The outcome of a finished answer."""
+        answer = self.answer
+        assert answer is not None
+        assert answer.reason is not None
+        used = self.usage(len(answer.tokens), cached)
+        return Outcome(answer.text, answer.reason, used, answer.logprobs)
+
+    def scored(
+        self, tokenizer: Any, scores: Sequence[tuple[list[float], float]], cached: int = 0
+    ) -> Outcome:
+        """The outcome of scored continuations.
+
+        Args:
+            scores: for each continuation the log-probabilities of its tokens, and that of the
+                answer's ending there.
+        """
+        chosen, text = 0, self.job.continuation or ""
+        if self.job.request.choices is not None:
+            chosen = self._choose(scores)
+            text = self.job.request.choices[chosen]
+        tokens = self.continuations[chosen]
+        wanted = self.job.continuation is not None or self.job.request.logprobs
+        return Outcome(
+            text,
+            FinishReason.CHOICE,
+            self.usage(len(tokens), cached),
+            token_logprobs(tokenizer, tokens, scores[chosen][0]) if wanted else None,
+        )
+
+    def _choose(self, scores: Sequence[tuple[list[float], float]]) -> int:
+        totals = [
+            (sum(tokens) + end) / (len(tokens) + 1 if self.job.by_length else 1)
+            for tokens, end in scores
+        ]
+        best = max(totals)
+        temperature = self._temperature()
+        if not temperature:
+            return totals.index(best)
+        weights = [math.exp((total - best) / temperature) for total in totals]
+        draw = random.Random(self.job.request.seed)  # noqa: S311 - a draw of text, not of keys
+        return draw.choices(range(len(totals)), weights)[0]
+
+    def _temperature(self) -> float:
+        given = self.job.request.sampling.temperature
+        return DEFAULTS.temperature or 0.0 if given is None else given
+
+
+def make_task(
+    job: Job,
+    tokenizer: Any,
+    *,
+    context: int,
+    defaults: Sampling,
+    constraints: JsonConstraints | None,
+) -> Task:
+    """Tokenize a job.
+
+    Args:
+        context: most tokens in prompt and answer; for an encoder-decoder, in each of the two.
+        defaults: the model's own settings.
+        constraints: needed for requests with a schema.
+
+    Raises:
+        ContextTooLong: prompt and answer do not fit.
+        BadRequest: the template refuses the messages.
+    """
+    request, prompt = job.request, job.writer.write(job.request)
+    in_front = prompt.start or prompt.tokens
+    if job.continuation is None and request.choices is None:
+        room = context - len(in_front)
+        if room < 1 or len(prompt.tokens) > context:
+            raise ContextTooLong(
+                prompt_tokens=max(len(in_front), len(prompt.tokens)), context_tokens=context
+            )
+        answer = _answer(job, prompt, tokenizer, room, defaults, constraints)
+        return Task(job, prompt, answer, (), answer.sampling.max_tokens or room)
+    texts = (job.continuation or "",) if request.choices is None else request.choices
+    continuations = tuple(job.writer.continuation(prompt, text) for text in texts)
+    longest = max(map(len, continuations))
+    needed = max(len(in_front) + longest, len(prompt.tokens))
+    if needed > context:
+        raise ContextTooLong(prompt_tokens=needed, context_tokens=context)
+    return Task(job, prompt, None, continuations, longest)
+
+
+def _answer(
+    job: Job,
+    prompt: Prompt,
+    tokenizer: Any,
+    room: int,
+    defaults: Sampling,
+    constraints: JsonConstraints | None,
+) -> Answer:
+    request = job.request
+    sampling = request.sampling
+    if request.schema is not None:  # the model's own penalty would fight the form
+        sampling = sampling.over(Sampling(repetition_penalty=1.0, max_tokens=SCHEMA_MAX_TOKENS))
+    sampling = sampling.over(defaults).over(DEFAULTS)
+    sampling = replace(sampling, max_tokens=min(sampling.max_tokens or room, room))
+    in_front = prompt.start or prompt.tokens
+    return Answer(
+        tokenizer=tokenizer,
+        prompt=in_front,
+        before=in_front,
+        prefill=request.prefill,
+        sampling=sampling,
+        seed=request.seed,
+        stop_tokens=job.writer.stop_tokens,
+        max_sentences=None if request.schema is not None else request.max_sentences,
+        logprobs=request.logprobs,
+        constraint=(
+            None if request.schema is None or constraints is None
+            else constraints.make(request.schema)
+        ),
+    )  # fmt: skip
