@@ -185,6 +185,8 @@ def _used(used: dict[str, Any]) -> str:
     line = f"{used['calls']} ({used['failed']} failed)" if used["failed"] else f"{used['calls']}"
     line += f", {used['prompt_tokens']} prompt tokens ({used['cached_tokens']} cached)"
     line += f", {used['completion_tokens']} completion tokens"
+    if used["from_cache"]:
+        line += f", {used['from_cache']} calls from the cache"
     if used["calls_without_usage"]:
         line += f", {used['calls_without_usage']} calls without token counts"
     waits = ", ".join(f"{name} {s} s" for name, s in used["latency_seconds"].items())
@@ -250,7 +252,7 @@ def _option(prefix: str, name: str, field: FieldInfo, kind: Any) -> tuple[Any, A
     help_text = field.description or ""
     if field.default not in (None, (), PydanticUndefined) and kind is not bool:
         help_text += f" (default {field.default})"
-    many = name in ("options", "problem_types")
+    many = name in ("options", "problem_types", "wrap")
     types = {int: int | None, float: float | None, bool: bool | None}
     names = [f"--{flag}/--no-{flag}"] if kind is bool else [f"--{flag}"]
     return (

@@ -81,6 +81,8 @@ class Dialogue:
                 finish_reason=answer.finish_reason,
                 usage=answer.usage,
                 attempts=answer.attempts,
+                cached=answer.cached,
+                notes=dict(answer.notes) if answer.notes is not None else None,
             )
             self._latencies.append(answer.latency)
         else:

@@ -98,6 +98,8 @@ class Call:
         text: the raw reply; None if the call failed.
         error: class and message of the failure.
         attempts: requests sent for it, retries included. Depends on the server, not on the seed.
+        cached: answered from a cache; its tokens were paid before.
+        notes: what a wrapper wants kept (an analysis, scores), by the wrapper's name.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = CLOSED
@@ -115,6 +117,8 @@ class Call:
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
     attempts: int = 1
+    cached: bool = False
+    notes: dict[str, Any] | None = None
     error: str | None = None
 
 

@@ -31,6 +31,11 @@ class EngineSettings(Record):
     options: dict[str, Any] = Field(
         default_factory=dict, description="further options of the policy, as key=value"
     )
+    wrap: tuple[str | dict[str, Any], ...] = Field(
+        (),
+        description="wrappers around the policy, innermost first: cache, limit, budget, best_of,"
+        " refine, fallback; as NAME or NAME:key=value,key=value",
+    )
     temperature: float | None = Field(None, description="0 is greedy")
     top_p: float | None = Field(None, description="nucleus mass")
     top_k: int | None = Field(None, description="most likely tokens kept; 0 keeps all")
@@ -50,8 +55,8 @@ class EngineSettings(Record):
         )
 
     def policy_options(self) -> dict[str, Any]:
-        """Arguments for the policy's class."""
-        named = {"model": self.model, "base_url": self.base_url}
+        """Arguments for `make_policy`."""
+        named = {"model": self.model, "base_url": self.base_url, "wrap": list(self.wrap) or None}
         return {k: v for k, v in named.items() if v is not None} | self.options
 
 
@@ -105,6 +110,7 @@ class RunSettings(EngineSettings, Limits):
         inherited: dict[str, Any] = {}
         if own.policy is None:
             inherited |= {"policy": self.policy, "options": {**self.options, **own.options}}
+            inherited["wrap"] = own.wrap or self.wrap
             inherited |= {
                 "model": own.model or self.model,
                 "base_url": own.base_url or self.base_url,

@@ -39,6 +39,7 @@ class Spent:
     Attributes:
         calls: model calls, the failed ones included.
         failed: those without an answer.
+        from_cache: those answered by a cache of replies; their tokens are not counted again.
         unreported: answered calls whose engine did not tell its tokens; missing, not zero.
         unpriced: answered calls of a policy that no price is known for.
         latencies: seconds of each answered call.
@@ -47,6 +48,7 @@ class Spent:
 
     calls: int = 0
     failed: int = 0
+    from_cache: int = 0
     unreported: int = 0
     unpriced: int = 0
     usage: Usage = field(default_factory=Usage)
@@ -60,6 +62,9 @@ class Spent:
             self.failed += 1
             return
         self.latencies.append(latency)
+        if call.cached:
+            self.from_cache += 1
+            return
         if call.usage is None:
             self.unreported += 1
             return
@@ -75,6 +80,7 @@ class Spent:
         shown: dict[str, Any] = {
             "calls": self.calls,
             "failed": self.failed,
+            "from_cache": self.from_cache,
             "prompt_tokens": self.usage.prompt_tokens,
             "cached_tokens": self.usage.cached_tokens,
             "completion_tokens": self.usage.completion_tokens,
@@ -114,8 +120,9 @@ def account(
 
 
 def price_of(policy: str, prices: Mapping[str, Price]) -> Price | None:
-    """The price for a policy's name: the longest key that it begins with."""
-    fitting = [name for name in prices if policy.startswith(name)]
+    """The price for a policy's name: the longest key that it, or what it wraps, begins with."""
+    inner = policy.rsplit("(", 1)[-1]
+    fitting = [name for name in prices if policy.startswith(name) or inner.startswith(name)]
     return prices[max(fitting, key=len)] if fitting else None
 
 

@@ -95,6 +95,7 @@ class AutogenClientPolicy(BasePolicy):
         self._arguments = _arguments(self.client, sampling)
         self._seed_argument = "seed" if seed is True else seed or ""
         self._reasks = reasks
+        self._model = _config(self.client).get("model")
         self._title = f"AutoGen client {type(self.client).__name__}"
         self.capabilities = Capabilities(
             schema=True,
@@ -102,6 +103,11 @@ class AutogenClientPolicy(BasePolicy):
             seed=bool(self._seed_argument),
             sampling=frozenset(self._arguments),
         )
+
+    @property
+    def id(self) -> str:
+        """The name in records and price tables: `autogen:<model>`, where the client names one."""
+        return f"{self.name}:{self._model}" if self._model else self.name
 
     async def aclose(self) -> None:
         """Close the client."""
@@ -182,7 +188,7 @@ class AutogenClientPolicy(BasePolicy):
             finish_reason=_finish_reason(request, spent[-1]),
             usage=_usage(spent),
             latency=seconds,
-            policy=self.name,
+            policy=self.id,
             attempts=len(spent),
             cached=all(result.cached for result in spent),
         )

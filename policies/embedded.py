@@ -12,6 +12,7 @@ import os
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,9 @@ class EmbeddedPolicy(BasePolicy):
     """
 
     name = "embedded"
+    capabilities = Capabilities(
+        schema=True, prefill=True, logprobs=True, seed=False, small_model=True
+    )
 
     def __init__(
         self,
@@ -96,10 +100,11 @@ class EmbeddedPolicy(BasePolicy):
         self._cache_mib = cache_mib
         self._engine: LlamaEngine | None = None
         self._closed = False
-        self.capabilities = Capabilities(
-            schema=True, prefill=True, logprobs=True, seed=deterministic,
+        self.capabilities = replace(
+            self.capabilities,
+            seed=deterministic,
             small_model=not (model or os.environ.get(WEIGHTS_VARIABLE)),
-        )  # fmt: skip
+        )
 
     async def open(self) -> None:
         """Find or fetch the weights and load them; both in threads.
@@ -221,7 +226,7 @@ class EmbeddedPolicy(BasePolicy):
         )
 
     def _body(self, request: Request, seed: int | None) -> dict[str, Any]:
-        sampling = request.sampling.over(_defaults_for(request))
+        sampling = _sampling(request)
         messages = [
             {"role": message.role, "content": without_control_tokens(message.content)}
             for message in request.messages
@@ -273,15 +278,22 @@ def without_control_tokens(text: str) -> str:
     return _CONTROL_TOKEN.sub("< ", text)
 
 
-def _defaults_for(request: Request) -> Sampling:
-    """Bound answers get no repetition penalty (it would fight their form), and room to finish."""
+def _sampling(request: Request) -> Sampling:
+    """What is asked for, over our defaults.
+
+    Bound answers get no repetition penalty of ours, which would fight their form, and room to end:
+    an option is never cut, whatever `max_tokens` says, since a token is at least a byte.
+    """
     if request.choices is not None:
-        longest = max(len(option.encode()) for option in request.choices)
-        return Sampling(repetition_penalty=1.0, max_tokens=longest + 1).over(DEFAULT_SAMPLING)
+        room = max(len(option.encode()) for option in request.choices) + 1
+        return replace(_bound(request, DEFAULT_SAMPLING), max_tokens=room)
     if request.schema is not None:
-        bound = Sampling(repetition_penalty=1.0, max_tokens=SCHEMA_MAX_TOKENS)
-        return bound.over(DEFAULT_SAMPLING)
-    return DEFAULT_SAMPLING
+        return _bound(request, replace(DEFAULT_SAMPLING, max_tokens=SCHEMA_MAX_TOKENS))
+    return request.sampling.over(DEFAULT_SAMPLING)
+
+
+def _bound(request: Request, defaults: Sampling) -> Sampling:
+    return request.sampling.over(replace(defaults, repetition_penalty=1.0))
 
 
 def _sentence_watch(request: Request) -> Watch | None:

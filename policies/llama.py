@@ -165,7 +165,7 @@ class LlamaEngine:
 
         if not self._closing.is_set():
             whole = {**body, "stream": True, "timings_per_token": True, "return_progress": True}
-            self._server.handle_chat_completions(whole, on_chunk)
+            self._ask(whole, on_chunk)
         if failures:
             raise failures[0]
         if not generation.finish:
@@ -174,6 +174,14 @@ class LlamaEngine:
                 hint="keep the policy open until its last answer",
             )
         return generation
+
+    def _ask(self, body: dict[str, Any], on_chunk: Callable[[dict[str, Any]], bool]) -> None:
+        try:
+            self._server.handle_chat_completions(body, on_chunk)
+        except ValueError as error:  # what is wrong before a slot is taken
+            raise engine_error({"code": 400, "message": str(error)}) from error
+        except RuntimeError as error:
+            raise engine_error({"code": 500, "message": str(error)}) from error
 
     def close(self) -> None:
         """End what is running, then free the model. Blocks until both are done."""

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 
-from ..errors import ConfigError, ContextTooLong
-from .cache import COLUMNS, RowCache, rounded_up
+from ..errors import ContextTooLong
+from .cache import COLUMNS, rounded_up
 from .jobs import Job, Task
 from .loading import BASE, LoadedModel
+from .passes import Passes
 from .prefixes import PrefixStore
 from .sampling import logprobs_of, next_tokens
 
@@ -92,7 +92,7 @@ class CausalLoop:
         self._rows: list[_Row] = []
         self._joining: list[_Row] = []
         self._next: Task | None = None
-        self._cache = RowCache(model.layers)
+        self._passes = Passes(model, alone=limits.max_batch == 1)
 
     @property
     def busy(self) -> bool:
@@ -115,8 +115,17 @@ class CausalLoop:
             jobs.append(self._next.job)
         self._rows, self._joining, self._next = [], [], None
         self._prefixes.clear()
-        self._cache = RowCache(self._model.layers)
+        self._passes = Passes(self._model, alone=self._passes.alone)
         return jobs
+
+    def prove(self) -> None:
+        """See that the model can be batched at all.
+
+        Raises:
+            ConfigError: it cannot.
+        """
+        if self._limits.max_batch > 1:
+            self._passes.prove(self._padded(2))
 
     def forget_adapter(self) -> None:
         """Drop stored prefixes: the name of an adapter may come to mean another one."""
@@ -170,11 +179,11 @@ class CausalLoop:
     def _make_room(self) -> None:
         slots = self._padded(len(self._rows))
         columns = max(row.most for row in self._rows)
-        wide, high = max(slots, self._cache.slots), max(columns, self._cache.columns)
+        wide, high = max(slots, self._passes.cache.slots), max(columns, self._passes.cache.columns)
         if wide * high > self._limits.token_budget:
-            self._cache.resize(slots, columns)
+            self._passes.cache.resize(slots, columns)
         else:
-            self._cache.resize(wide, high)
+            self._passes.cache.resize(wide, high)
 
     def _begin(self, rows: list[_Row]) -> None:
         """Compute prompts, draw the first tokens, and answer what only asks for scores."""
@@ -184,11 +193,13 @@ class CausalLoop:
         self._make_room()
         for slot, row in enumerate(rows, first):
             owner = row.task.job.adapter
-            row.length = row.cached = self._prefixes.load(self._cache, slot, row.tokens, owner)
+            row.length = row.cached = self._prefixes.load(
+                self._passes.cache, slot, row.tokens, owner
+            )
         while run := _run(rows):
             self._compute_chunk(first + run.start, rows[run])
         for slot, row in enumerate(rows, first):
-            self._prefixes.save(self._cache, slot, row.tokens, row.task.job.adapter)
+            self._prefixes.save(self._passes.cache, slot, row.tokens, row.task.job.adapter)
         written = [row for row in rows if row.task.answer is not None]
         if written:
             self._take(written, torch.stack([_known(row.logits) for row in written]))
@@ -199,92 +210,30 @@ class CausalLoop:
         self._leave()
 
     def _compute_chunk(self, first: int, rows: Sequence[_Row]) -> None:
-        """The next piece of prompts that are equally far; shorter ones are filled up behind."""
+        """The next piece of prompts that are equally far."""
         past = rows[0].length
-        width = min(self._block, max(len(row.tokens) for row in rows) - past)
-        pieces = [list(row.tokens[past : past + width]) for row in rows]
-        ends = {
-            len(piece) - 1
-            for row, piece in zip(rows, pieces, strict=True)
-            if past + len(piece) == len(row.tokens)
-        }
-        kept = sorted(ends) or [width - 1]
-        self._cache.chunk(first, len(rows), past)
-        logits = self._forward(
-            [piece + [0] * (width - len(piece)) for piece in pieces],
-            torch.arange(past, past + width).expand(len(rows), -1),
-            [row.task.job.adapter for row in rows],
-            kept=kept,
-        )
-        for number, (row, piece) in enumerate(zip(rows, pieces, strict=True)):
-            row.length = past + len(piece)
-            if row.length == len(row.tokens):
-                row.logits = logits[number, kept.index(len(piece) - 1)].float()
-
-    # one token for every row
+        pieces = [row.tokens[past : past + self._block] for row in rows]
+        adapters = [row.task.job.adapter for row in rows]
+        logits = self._passes.chunk(first, past, pieces, adapters)
+        for row, piece, behind in zip(rows, pieces, logits, strict=True):
+            row.length += len(piece)
+            row.logits = behind
 
     def _decode(self) -> None:
-        rows, count = self._rows, self._padded(len(self._rows))
-        filling = count - len(rows)
+        """One token for every row."""
+        rows = self._rows
+        filling = self._padded(len(rows)) - len(rows)
         adapters = [row.task.job.adapter for row in rows]
-        same = len(set(adapters)) == 1
-        adapters += [adapters[0] if same else BASE] * filling
-        positions = torch.tensor([row.length for row in rows] + [0] * filling)
-        longest = int(positions.max()) + 1
-        alone = self._limits.max_batch == 1
-        width = longest if alone else rounded_up(longest, COLUMNS)
-        self._cache.step(*self._placed(torch.arange(count), positions), width)
-        logits = self._forward(
-            [[_last(row)] for row in rows] + [[0]] * filling,
-            positions[:, None],
-            adapters,
-            mask=None if alone else self._mask(positions, width),
+        filler = adapters[0] if len(set(adapters)) == 1 else BASE
+        logits = self._passes.step(
+            [_last(row) for row in rows] + [0] * filling,
+            [row.length for row in rows] + [0] * filling,
+            adapters + [filler] * filling,
         )
         for row in rows:
             row.length += 1
-        self._take(rows, logits[: len(rows), -1].float())
+        self._take(rows, logits[: len(rows)])
         self._leave()
-
-    def _placed(self, *tensors: torch.Tensor) -> list[torch.Tensor]:
-        return [tensor.to(self._model.device) for tensor in tensors]
-
-    def _mask(self, positions: torch.Tensor, width: int) -> Any:
-        """Which columns each row sees: those up to its own, within the layer's window."""
-        columns = torch.arange(width)
-        masks: dict[str, torch.Tensor] = {}
-        for kind, window in self._model.windows.items():
-            seen = columns <= positions[:, None]
-            if window is not None:
-                seen &= columns > positions[:, None] - window
-            mask = seen[:, None, None, :].to(self._model.device)
-            if self._model.model.config._attn_implementation != "sdpa":
-                dtype = self._model.model.dtype
-                lowest = torch.finfo(dtype).min
-                mask = torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, lowest)
-            masks[kind] = mask
-        return masks if len(masks) > 1 else next(iter(masks.values()))
-
-    def _forward(
-        self,
-        tokens: list[list[int]],
-        positions: torch.Tensor,
-        adapters: Sequence[str],
-        *,
-        mask: Any = None,
-        kept: list[int] | None = None,
-    ) -> torch.Tensor:
-        """Logits `(rows, kept or all, vocabulary)` of one pass through the chosen view."""
-        inputs, positions = self._placed(torch.tensor(tokens), positions)
-        extra: dict[str, Any] = {"past_key_values": self._cache, "use_cache": True}
-        if mask is not None:
-            extra["attention_mask"] = mask
-        if self._model.takes("position_ids"):
-            extra["position_ids"] = positions
-        few = kept is not None and self._model.takes("logits_to_keep")
-        if few:
-            (extra["logits_to_keep"],) = self._placed(torch.tensor(kept))
-        logits: torch.Tensor = self._model.forward(adapters, input_ids=inputs, **extra).logits
-        return logits[:, kept] if kept is not None and not few else logits
 
     # ending
 
@@ -304,25 +253,13 @@ class CausalLoop:
         scores = []
         for start in range(0, len(given), at_once):
             part = given[start : start + at_once]
-            for tokens, logits in zip(part, self._branch(slot, row, part), strict=True):
+            branches = self._passes.branch(slot, row.length, part, row.task.job.adapter)
+            for tokens, logits in zip(part, branches, strict=True):
                 logprobs = torch.cat([_known(row.logits)[None], logits]).log_softmax(dim=-1)
                 wanted = torch.tensor(tokens, dtype=torch.long, device=self._model.device)
                 each = logprobs[:-1].gather(1, wanted[:, None])[:, 0].tolist()
                 scores.append((each, float(logprobs[-1, stops].logsumexp(dim=-1))))
         row.task.job.finish(row.task.scored(self._model.tokenizer, scores, row.cached))
-
-    def _branch(self, slot: int, row: _Row, given: Sequence[tuple[int, ...]]) -> list[torch.Tensor]:
-        """Logits `(length, vocabulary)` at the tokens of each continuation."""
-        width = max(map(len, given))
-        if width == 0:
-            return [torch.empty(0, self._model.vocabulary, device=self._model.device)] * len(given)
-        self._cache.branch(slot, row.length)
-        logits = self._forward(
-            [[*tokens, *[0] * (width - len(tokens))] for tokens in given],
-            torch.arange(row.length, row.length + width).expand(len(given), -1),
-            [row.task.job.adapter] * len(given),
-        )
-        return [logits[n, : len(tokens)].float() for n, tokens in enumerate(given)]
 
     def _leave(self) -> None:
         gone = []
@@ -339,45 +276,8 @@ class CausalLoop:
         for slot in sorted(slots, reverse=True):
             last = self._rows.pop()
             if slot < len(self._rows):
-                self._cache.move(len(self._rows), slot, last.length)
+                self._passes.cache.move(len(self._rows), slot, last.length)
                 self._rows[slot] = last
-
-    # trust
-
-    def prove(self) -> None:
-        """See that two rows of different lengths get the same logits as each by itself.
-
-        Raises:
-            ConfigError: they do not, so the model needs something that this loop does not give it.
-        """
-        if self._limits.max_batch == 1:
-            return
-        vocabulary = self._model.vocabulary
-        texts = [[(7 * n + 3) % vocabulary for n in range(length)] for length in (5, 9)]
-        self._cache.resize(self._padded(2), max(map(len, texts)))
-        for slot, text in enumerate(texts):
-            self._cache.chunk(slot, 1, 0)
-            self._forward([text[:-1]], torch.arange(len(text) - 1)[None], [BASE])
-        count = self._padded(2)
-        positions = torch.tensor([len(text) - 1 for text in texts] + [0] * (count - 2))
-        self._cache.step(*self._placed(torch.arange(count), positions), COLUMNS)
-        batched = self._forward(
-            [[text[-1]] for text in texts] + [[0]] * (count - 2),
-            positions[:, None],
-            [BASE] * count,
-            mask=self._mask(positions, COLUMNS),
-        )[:, -1].float()
-        exact = self._model.model.dtype == torch.float32
-        for slot, text in enumerate(texts):
-            (tokens,) = self._placed(torch.tensor([text]))
-            plain = self._model.forward([BASE], input_ids=tokens).logits[0, -1].float()
-            off = float((batched[slot] - plain).norm() / plain.norm())
-            if not off < (1e-3 if exact else 5e-2):
-                raise ConfigError(
-                    f"'{self._model.name}' cannot be batched: beside another request its logits are"
-                    f" off by {off:.1%}",
-                    hint="set max_batch = 1",
-                )
 
 
 def _run(rows: Sequence[_Row]) -> slice | None:

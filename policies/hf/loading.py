@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ def find_dtype(asked: str, device: str) -> str:
         return asked
     if device.startswith("cuda"):
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
-    capable = getattr(torch.cpu, "get_capabilities", dict)()
+    capable = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return "bfloat16" if device == "cpu" and capable.get("amx_bf16") else "float32"
 
 
@@ -76,7 +76,9 @@ class LoadedModel:
         defaults: sampling settings that the model's authors recommend.
         layers: number of decoder layers.
         windows: for each kind of attention layer its window in tokens, or None for full attention.
-        adapters: names of the LoRA adapters laid over it at the moment.
+        arguments: what the model's forward pass can be told.
+        adapters: names of the LoRA adapters laid over it at the moment, by folder.
+        peft: the model with its adapters, while there are any.
     """
 
     model: Any
@@ -86,7 +88,8 @@ class LoadedModel:
     defaults: Sampling
     layers: int
     windows: dict[str, int | None]
-    adapters: dict[str, str]
+    arguments: frozenset[str]
+    adapters: dict[str, str] = field(default_factory=dict)
     peft: Any = None
 
     @property
@@ -108,10 +111,6 @@ class LoadedModel:
         if self.peft is None:
             return self.model(**inputs)
         return self.peft(adapter_names=list(adapters), **inputs)
-
-    def takes(self, argument: str) -> bool:
-        """Whether the model's forward pass knows an argument."""
-        return argument in inspect.signature(self.model.forward).parameters
 
     def add_adapter(self, folder: str) -> str:
         """Lay a plain LoRA adapter over the model; returns the name for `forward`."""
@@ -193,7 +192,7 @@ def load(
         defaults=_defaults(model.generation_config),
         layers=layers,
         windows=windows,
-        adapters={},
+        arguments=frozenset(inspect.signature(model.forward).parameters),
     )
 
 

@@ -80,8 +80,10 @@ class PromptWriter:
         """The prompt of a request, its prefill included.
 
         Raises:
-            BadRequest: the template refuses the messages.
+            BadRequest: there are no messages, or the template refuses them.
         """
+        if not request.messages:
+            raise BadRequest("the request has no messages", hint="give at least one")
         begun = self._plain(request.prefill).rstrip()  # tokens begin with their space
         if self._seq2seq:
             tokens = tuple(self._tokenizer(self._encoder_text(request.messages))["input_ids"])
@@ -91,7 +93,7 @@ class PromptWriter:
         if not prompt and self._tokenizer.bos_token_id is not None:
             prompt = (self._tokenizer.bos_token_id,)
         if not prompt:
-            raise BadRequest("the prompt is empty", hint="give at least one message")
+            raise BadRequest("the chat template makes an empty prompt of these messages")
         return Prompt(prompt, (), text)
 
     def continuation(self, prompt: Prompt, text: str) -> tuple[int, ...]:
@@ -147,7 +149,7 @@ class PromptWriter:
         return (start,) if forced is None else (start, forced)
 
     def _find_stop_tokens(self, config: Any, generation_config: Any) -> frozenset[int]:
-        found: set[int] = set()
+        found: set[int | None] = set()
         for stated in (
             generation_config.eos_token_id,
             getattr(config, "eos_token_id", None),
@@ -155,10 +157,10 @@ class PromptWriter:
         ):
             found.update(stated if isinstance(stated, list) else [stated])
         found.update(self._end_of_turn())
-        found.discard(None)  # type: ignore[arg-type]
-        if not found:
+        stops = frozenset(token for token in found if token is not None)
+        if not stops:
             raise ConfigError("neither the model nor its tokenizer names a token that ends answers")
-        return frozenset(found)
+        return stops
 
     def _end_of_turn(self) -> list[int]:
         """The control token that the template puts behind an answer, if it does."""

@@ -52,7 +52,8 @@ class Cache(Wrapper):
         DataError: (from `open` and `respond`) the file is damaged or something else.
         RunError: (from the same) the file cannot be read or written.
 
-    Replies from the cache have `cached` set and keep the usage of the first asking.
+    Replies from the cache have `cached` set; they keep the usage and the policy's name of the first
+    asking, so that an episode's record is the same whether it was interrupted or not.
     """
 
     kind = "cache"
@@ -97,7 +98,7 @@ class Cache(Wrapper):
             reply, cached = await self._join(request_key(request, self.inner), request)
         return dataclasses.replace(
             reply,
-            policy=f"{self.kind}({reply.policy or policy_name(self.inner)})",
+            policy=reply.policy or policy_name(self.inner),
             latency=time.perf_counter() - started,
             cached=cached or reply.cached,
         )

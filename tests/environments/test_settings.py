@@ -119,6 +119,25 @@ def test_helps_for_small_models_are_on_by_themselves_and_can_be_switched_off() -
     assert (chosen.limits.case_dialogues, chosen.supporter.openings) == (2, False)
 
 
+def test_wrappers_are_composed_from_settings(tmp_path: Path) -> None:
+    cache = {"name": "cache", "path": str(tmp_path / "c.sqlite")}
+    given = {"policy": "scripted", "wrap": [cache], "seeker": {"wrap": ["limit:requests_per_minute=1000"]}}
+    environment = build_environment(load_settings(given=given))
+    assert type(environment.supporter.policy).__name__ == "Cache"
+    assert type(environment.seeker.policy).__name__ == "Limit"
+    with pytest.raises(ConfigError, match="did you mean 'cache'"):
+        build_environment(load_settings(given={"policy": "scripted", "wrap": ["cach"]}))
+
+
+def test_a_run_through_a_cache_is_marked_the_second_time(tmp_path: Path) -> None:
+    wrap = [{"name": "cache", "path": str(tmp_path / "c.sqlite")}]
+    options = {"policy": "scripted", "wrap": wrap, "episodes": 2, "max_turns": 2}
+    first, second = warmline.simulate(**options), warmline.simulate(**options)
+    assert not any(call.cached for e in first for call in e.calls)
+    assert all(call.cached for e in second for call in e.calls)
+    assert [e.utterances for e in first] == [e.utterances for e in second]
+
+
 # Scenario files
 
 

@@ -80,6 +80,21 @@ def test_the_summary_holds_usage_and_cost(tmp_path: Path) -> None:
     assert summary["usage"]["total"]["cost"] > 0
 
 
+def test_what_came_from_a_cache_costs_nothing_again() -> None:
+    (episode, _) = run()
+    kept = dataclasses.replace(episode.calls[0], cached=True)
+    price = {"meter": Price(prompt=1, completion=1)}
+    used = account([episode.model_copy(update={"calls": (kept, *episode.calls[1:])})], price)
+    assert used["seeker"]["from_cache"] == 1
+    assert used["seeker"]["prompt_tokens"] == 1000
+    assert used["seeker"]["cost"] == pytest.approx(1050e-6)
+
+
+def test_a_wrapped_policy_has_the_price_of_what_it_wraps() -> None:
+    price = Price(prompt=1, completion=1)
+    assert price_of("refine(best_of(openai:m))", {"openai:m": price}) is price
+
+
 def test_failed_calls_are_counted_apart() -> None:
     (episode, _) = run()
     broken = dataclasses.replace(episode.calls[0], text=None, error="EngineTimeout: late")

@@ -356,6 +356,7 @@ async def test_over_http() -> None:
     }
     assert replies[0].usage == Usage(7, 0, 14)
     assert not replies[0].cached
+    assert replies[0].policy == "autogen:tiny"
 
 
 async def test_length_choices_and_schema_over_http() -> None:
@@ -391,7 +392,7 @@ async def test_length_choices_and_schema_over_http() -> None:
 async def test_failures_over_http(
     fault: Fault, error: type[PolicyError], retryable: bool, fatal: bool
 ) -> None:
-    async with ChaosServer([fault], delay=1.0) as server, over_http(server, timeout=0.3) as policy:
+    async with ChaosServer([fault], delay=3.0) as server, over_http(server, timeout=1.0) as policy:
         with pytest.raises(error, match="AutoGen client OpenAIChatCompletionClient") as caught:
             await policy.respond(ASK)
         assert (caught.value.retryable, caught.value.fatal) == (retryable, fatal)
@@ -428,11 +429,16 @@ async def test_a_server_that_is_not_there() -> None:
 
 
 async def test_identity_without_secrets() -> None:
-    async with ChaosServer() as server, over_http(server, temperature=0.1) as policy:
+    headers = {"Authorization": "Bearer very-secret", "x-team": "a"}
+    async with (
+        ChaosServer() as server,
+        over_http(server, temperature=0.1, default_headers=headers) as policy,
+    ):
         described = policy.describe()
     assert described["client"].endswith(":OpenAIChatCompletionClient")
     assert described["config"]["base_url"] == server.base_url
     assert described["config"]["temperature"] == 0.1
+    assert described["config"]["default_headers"]["x-team"] == "a"
     assert "very-secret" not in json.dumps(described)
     other = AutogenClientPolicy(replay("a"))
     assert other.describe() != AutogenClientPolicy(replay("b")).describe()
@@ -464,4 +470,4 @@ async def test_a_whole_conversation() -> None:
         episode = await environment.run(scenario, seed=1)
     assert episode.error is None
     assert len(episode.utterances) == 4
-    assert {call.policy for call in episode.calls} == {"autogen"}
+    assert {call.policy for call in episode.calls} == {"autogen:tiny"}

@@ -13,6 +13,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
+
 import warmline.policies.weights as weights
 from warmline.policies.errors import ConfigError, ModelNotFound
 from warmline.policies.requantize import requantize
@@ -234,9 +235,10 @@ def test_requantize_keeps_values_and_metadata(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         values(new, "blk.0.attn_q.weight"), values(old, "blk.0.attn_q.weight"), atol=0.005
     )
-    assert new.get_field("general.license").contents() == "apache-2.0"
-    assert new.get_field("tokenizer.ggml.tokens").contents() == ["a", "b", "ä"]
-    assert new.get_field("general.file_type").contents() == gguf.LlamaFileType.MOSTLY_Q8_0
+    kept = {name: field.contents() for name, field in new.fields.items()}
+    assert kept["general.license"] == "apache-2.0"
+    assert kept["tokenizer.ggml.tokens"] == ["a", "b", "ä"]
+    assert kept["general.file_type"] == gguf.LlamaFileType.MOSTLY_Q8_0
     with pytest.raises(ValueError, match="Q9_9"):
         requantize(source, tmp_path / "no.gguf", "Q9_9")
 

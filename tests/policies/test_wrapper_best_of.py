@@ -117,6 +117,20 @@ async def test_all_failed_or_one_fatal_is_a_failure() -> None:
         await BestOf(Engine(answer), n=2, scorer=length).respond(ASK)
 
 
+async def test_a_fatal_failure_cancels_the_other_candidates() -> None:
+    class Half(Engine):
+        async def respond(self, request: Request) -> Reply:
+            if request.seed == SEEDS[2]:
+                raise AuthenticationFailed("key")
+            return await super().respond(request)
+
+    engine = Half(hold=asyncio.Event())
+    with pytest.raises(AuthenticationFailed):
+        await asyncio.wait_for(BestOf(engine, n=3, scorer=length).respond(ASK), 5)
+    assert engine.in_flight == 0
+    assert len(engine.asked) == 2
+
+
 async def test_a_failing_scorer_leaves_scores_missing() -> None:
     def grade(request: Request) -> str | Exception:
         if "[The reply to grade]\nbb" in request.messages[-1].content:

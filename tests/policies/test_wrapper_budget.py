@@ -118,6 +118,18 @@ async def test_what_fails_for_nothing_is_not_counted_and_what_was_paid_is() -> N
         assert policy._in_flight == 0
 
 
+async def test_prompts_in_flight_are_as_good_as_spent() -> None:
+    engine = Engine(hold=asyncio.Event(), usage=Usage(PROMPT, 0, 0))
+    assert engine._hold is not None
+    policy = Budget(engine, tokens=3 * PROMPT)
+    asked = [asyncio.create_task(policy.respond(ASK)) for _ in range(5)]
+    await asyncio.sleep(0.01)
+    engine._hold.set()
+    outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [Reply] * 3 + [BudgetExceeded] * 2
+    assert policy.left == 0
+
+
 async def test_a_cancelled_request_is_counted_with_its_prompt() -> None:
     policy = Budget(Engine(hold=asyncio.Event()), tokens=1000)
     asked = asyncio.create_task(policy.respond(ASK))
@@ -167,9 +179,7 @@ def _environment(policy: Any) -> warmline.SupportEnvironment:
 
 
 def _contents(episodes: list[warmline.Episode]) -> list[dict[str, Any]]:
-    return [{**episode.content(), "calls": [
-        {**call, "policy": ""} for call in episode.content()["calls"]
-    ]} for episode in episodes]  # fmt: skip
+    return [episode.content() for episode in episodes]
 
 
 async def test_a_run_stops_in_good_order_and_goes_on_with_more(tmp_path: Path) -> None:

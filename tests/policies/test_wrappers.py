@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 from wrapping import ASK, CHOOSE, Bare, Engine, Scoring
 
-from warmline.policies.base import Reply, Request, ScoringPolicy, capabilities_of
+from warmline.policies.base import Reply, Request, ScoringPolicy, capabilities_of, policy_name
 from warmline.policies.errors import ConfigError, WrapperNotFound
 from warmline.policies.registry import (
     find_wrapper,
@@ -21,6 +23,7 @@ from warmline.policies.registry import (
 from warmline.policies.wrappers import BestOf, Budget, Cache, Fallback, Limit, Refine, Wrapper
 from warmline.policies.wrappers.base import salted_seed
 
+PAGE = Path(__file__).parents[2] / "docs" / "wrappers.md"
 TRANSPARENT = ("budget", "cache", "limit")
 
 
@@ -177,3 +180,34 @@ def test_importing_the_wrappers_is_light() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert {"openai", "autogen_core", "pydantic", "tenacity"}.isdisjoint(run.stdout.split())
+
+
+@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL))
+def test_the_documented_examples_run(block: str, tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    for line in re.findall(r"^print\(.*\)  # (.*)$", block, re.MULTILINE):
+        assert line in run.stdout
+
+
+@pytest.mark.parametrize("block", re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL))
+def test_the_documented_settings_are_settings(
+    block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from warmline.environments.settings import load_settings
+    from warmline.environments.simulate import build_environment
+
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-none")
+    (tmp_path / "run.toml").write_text(block)
+    environment = build_environment(load_settings(tmp_path / "run.toml"))
+    names = {policy_name(policy) for policy in environment.policies()}
+    assert names <= {"cache(budget(openai:my-model))", "autogen:gpt-4o-mini"}
+
+
+def test_the_page_names_every_wrapper_and_every_option() -> None:
+    page = PAGE.read_text()
+    for name in known_wrappers():
+        section = page.split(f"## `{name}`")[1].split("\n## ")[0]
+        for option in list(inspect.signature(find_wrapper(name)).parameters)[1:]:
+            assert f"`{option}" in section or option in ("clock", "sleep"), (name, option)
