@@ -2,7 +2,7 @@
 
 Training, evaluation and replay need nothing else: every model call is here with its exact messages,
 sampling and seed. Messages are stored once and referred to by index, since the calls of an episode
-share most of them. Everything that varies between two equal runs (clocks, waiting) is in `timing`.
+share most of them. `Episode.content` is the part that is equal for equal runs.
 """
 
 from __future__ import annotations
@@ -187,8 +187,17 @@ class Episode(Record):
         return "\n".join(f"{u.role.value.capitalize()}: {u.text}" for u in self.utterances)
 
     def content(self) -> dict[str, Any]:
-        """The record without `timing`: equal for equal runs."""
-        return self.model_dump(mode="json", exclude={"timing"})
+        """The record without what may differ between two equal runs.
+
+        That is `timing`, and of each call the attempts, whether a cache answered, and how many
+        prompt tokens a prefix cache held.
+        """
+        record = self.model_dump(mode="json", exclude={"timing"})
+        for call in record["calls"]:
+            del call["attempts"], call["cached"]
+            if call["usage"]:
+                del call["usage"]["cached_tokens"]
+        return record
 
     def to_json(self) -> str:
         """One line of the log."""
