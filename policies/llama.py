@@ -63,8 +63,10 @@ class Generation:
         text: all text so far; complete characters only.
         finish: `stop`, `length`, or `watch` where the watcher ended it.
         usage: tokens so far.
-        logprobs: one entry a token; the tokens of a character that takes several are one entry,
-            with the log-probability of the last.
+        logprobs: one entry a token, without the one that ends the message, which llama.cpp does
+            not stream; the tokens of a character that takes several are one entry, with the
+            log-probability of the last. They are the model's own: before temperature, penalty,
+            cuts and grammar.
     """
 
     text: str = ""

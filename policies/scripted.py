@@ -81,6 +81,7 @@ class ScriptedPolicy(BasePolicy):
         self.requests: list[Request] = []
 
     async def respond(self, request: Request) -> Reply:
+        self.check(request)
         started = time.perf_counter()
         if self.record:
             self.requests.append(request)

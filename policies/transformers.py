@@ -56,12 +56,12 @@ class TransformersPolicy(BasePolicy):
     way to end. Prompts that begin as an earlier one did are computed from there on.
 
     Seeds: every draw comes from the request's own seed, and the rows of a batch are laid out so that
-    a row's numbers do not depend on the others. On the CPUs tried (float32 and bfloat16, one thread
-    and two) every bit was the same at concurrency 1 and 16, so that a seed gave the same text; this
-    rests on how the libraries round, which they do not promise. `deterministic=True` rests on less:
-    every pass then has the same shape, and adapters do not share a model. Encoder-decoder models,
-    and other machines, may differ after some words without it. Another dtype, device or release of
-    torch may always give another text.
+    a row's numbers do not depend on the others. With one thread, on the CPUs tried, every bit was the
+    same at concurrency 1 and 16, in float32 and bfloat16; with two threads log-probabilities moved
+    by up to 1e-5, and no text changed. This rests on how the libraries round, which they do not
+    promise. `deterministic=True` rests on less: one thread, every pass of the same shape, no model
+    shared between adapters. Without it GPUs and encoder-decoder models may differ after some words.
+    Another dtype, device or release of torch may always give another text.
 
     Choices: each option is scored by the log-probability of its tokens and of the answer's ending
     behind them, so that an option that begins like another competes fairly. Temperature 0 takes the
@@ -93,7 +93,8 @@ class TransformersPolicy(BasePolicy):
             Encoder-decoder models without one read the messages joined by line ends.
         choice_normalization: `mean` divides an option's score by its number of tokens.
         deterministic: see above; encoder-decoder models then answer one request at a time.
-        threads: of the computation on a CPU, for all of torch in this process; None leaves them.
+        threads: of the computation on a CPU, for all of torch in this process; None leaves them, or
+            takes one if `deterministic`.
 
     Raises:
         ConfigError: an option out of range; all problems at once.
@@ -127,6 +128,8 @@ class TransformersPolicy(BasePolicy):
             {"dtype": (dtype, DType), "choice_normalization": (choice_normalization, Normalization)},
             cache_gb,
         )  # fmt: skip
+        if deterministic and threads not in (None, 1):
+            raise ConfigError(f"threads = {threads}, but deterministic computation takes one")
         for library in ("torch", "transformers", "peft"):
             if find_spec(library) is None:
                 raise MissingExtra("the `transformers` policy", extra="transformers")
@@ -138,7 +141,7 @@ class TransformersPolicy(BasePolicy):
         self._cache_gb, self._prefix_cache_gb = cache_gb, prefix_cache_gb
         self._chat_template = chat_template
         self._by_length = choice_normalization == "mean"
-        self._deterministic, self._threads = deterministic, threads
+        self._deterministic, self._threads = deterministic, 1 if deterministic else threads
         self._seat: _Seat | None = None
         self._leave: weakref.finalize[..., TransformersPolicy] | None = None
         self._closed = False

@@ -15,16 +15,14 @@ import threading
 import time
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .answers import derive_seed, read_json
-from .base import BasePolicy, Capabilities, FinishReason, Reply, Request, TokenLogprob, Usage
+from .answers import derive_seed
+from .base import BasePolicy, Capabilities, Reply, Request, TokenLogprob, Usage
 from .errors import (
-    BadRequest,
     ConfigError,
     ContextTooLong,
     EngineUnavailable,
@@ -33,18 +31,9 @@ from .errors import (
     Unsupported,
 )
 from .hf.sources import Source, find_source, identity
-from .sentences import limit_reached
 from .vllm_api import vllm_version
-from .vllm_engine import EngineSettings, Generation, VllmEngine, Watch, acquire, release
-
-if TYPE_CHECKING:
-    from .hf.prompts import Prompt, PromptWriter
-
-MAX_TOKENS = 256
-"""For a free answer where neither request nor model says. vLLM's own default, 16, cuts sentences."""
-
-SCHEMA_MAX_TOKENS = 512
-"""Room for a JSON answer, which is worth nothing when it is cut."""
+from .vllm_engine import EngineSettings, VllmEngine, acquire, release
+from .vllm_requests import Seat, finish_reason, read, score, write
 
 MAX_LORAS = 4
 """Adapters computed in one batch, where a policy has one and `max_loras` says nothing."""
@@ -52,7 +41,6 @@ MAX_LORAS = 4
 REASKS = 2
 """Further questions after an empty or unfinished answer, each with a seed derived from the first."""
 
-_DRAWING = ("temperature", "top_k", "top_p", "min_p")
 _OWN = {
     "model": "model", "revision": "revision", "dtype": "dtype", "max_model_len": "max_model_len",
     "tensor_parallel_size": "tensor_parallel_size", "enforce_eager": "enforce_eager",
@@ -60,25 +48,7 @@ _OWN = {
     "max_loras": "max_loras", "enable_lora": "max_loras", "lora_modules": "adapter",
     "chat_template": "chat_template",
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class _Seat:
-    """What an open policy holds.
-
-    Attributes:
-        engine: shared with other policies.
-        writer: of prompts, under this policy's template.
-        adapter: vLLM's name for the adapter, or None.
-        context: most tokens in prompt and answer together.
-        defaults: sampling of the model's `generation_config.json`.
-    """
-
-    engine: VllmEngine
-    writer: PromptWriter
-    adapter: Any
-    context: int
-    defaults: Mapping[str, Any]
+"""Engine arguments, and the options that set them."""
 
 
 class VLLMPolicy(BasePolicy):
@@ -93,7 +63,7 @@ class VLLMPolicy(BasePolicy):
     the other, each from its first token, and a seed holds exactly (same machine, dtype and releases).
 
     Choices and schemas bind the draws (vLLM's structured outputs). Log-probabilities are the model's
-    own, before temperature, penalties and constraints.
+    own, before temperature and penalties; those of a bound answer are among what the form allowed.
 
     What a request leaves open comes from the model's `generation_config.json`, else is plain
     sampling at temperature 1, with at most 256 tokens. A bound answer gets no penalties unless the
@@ -151,6 +121,7 @@ class VLLMPolicy(BasePolicy):
              "max_lora_rank": (max_lora_rank, 1), "max_loras": (max_loras, 0)},
             gpu_memory_utilization,
             further,
+            deterministic,
         )  # fmt: skip
         if find_spec("vllm") is None:
             raise MissingExtra("the `vllm` policy", extra="vllm")
@@ -172,7 +143,7 @@ class VLLMPolicy(BasePolicy):
             "max_num_seqs": 1 if deterministic else None,
         }
         self._further = further
-        self._seat: _Seat | None = None
+        self._seat: Seat | None = None
         self._leave: weakref.finalize[..., VLLMPolicy] | None = None
         self._closed = False
         self.capabilities = dataclasses.replace(type(self).capabilities, seed=deterministic)
@@ -203,7 +174,7 @@ class VLLMPolicy(BasePolicy):
             self._leave = weakref.finalize(self, _release_later, engine)
             self._leave.atexit = False  # the engine sees to that by itself
 
-    async def _sit_down(self, engine: VllmEngine) -> _Seat:
+    async def _sit_down(self, engine: VllmEngine) -> Seat:
         """In the engine's loop."""
         from .hf.prompts import PromptWriter
 
@@ -215,7 +186,7 @@ class VLLMPolicy(BasePolicy):
             chat_template=_template(self._chat_template),
         )
         adapter = None if self._lora is None else await engine.take_adapter(*self._lora)
-        return _Seat(
+        return Seat(
             engine=engine,
             writer=writer,
             adapter=adapter,
@@ -277,12 +248,12 @@ class VLLMPolicy(BasePolicy):
         seat = await self._seated()
         for attempt in range(REASKS + 1):
             again = dataclasses.replace(request, seed=derive_seed(request.seed, attempt))
-            generation = await seat.engine.run(lambda asked=again: _write(seat, asked))  # type: ignore[misc]
+            generation = await seat.engine.run(lambda asked=again: write(seat, asked))  # type: ignore[misc]
             usage += generation.usage
-            if (text := _read(request, generation)) is not None:
+            if (text := read(request, generation)) is not None:
                 return Reply(
                     text=text,
-                    finish_reason=_finish_reason(request, generation),
+                    finish_reason=finish_reason(request, generation),
                     usage=usage,
                     latency=time.perf_counter() - started,
                     policy=self.id,
@@ -302,9 +273,9 @@ class VLLMPolicy(BasePolicy):
     async def score(self, request: Request, continuation: str) -> tuple[TokenLogprob, ...]:
         """See `ScoringPolicy.score`. Choices and schema of the request do not enter."""
         seat = await self._seated()
-        return await seat.engine.run(lambda: _score(seat, request, continuation))
+        return await seat.engine.run(lambda: score(seat, request, continuation))
 
-    async def _seated(self) -> _Seat:
+    async def _seated(self) -> Seat:
         if self._seat is None and not self._closed:
             await self.open()
         if self._seat is None:
@@ -350,7 +321,7 @@ class VLLMPolicy(BasePolicy):
         return EngineSettings.of(**{**arguments, **self._further})
 
 
-async def _stand_up(seat: _Seat, lora: tuple[str, str] | None) -> None:
+async def _stand_up(seat: Seat, lora: tuple[str, str] | None) -> None:
     try:
         if lora is not None and seat.engine.alive:
             await seat.engine.run(lambda: seat.engine.give_adapter(*lora))
@@ -367,6 +338,7 @@ def _refuse_bad_options(
     least: Mapping[str, tuple[int | None, int]],
     gpu_memory_utilization: float | None,
     further: Mapping[str, Any],
+    deterministic: bool,
 ) -> None:
     problems = [
         f"{option} must be at least {low}, not {value!r}"
@@ -381,6 +353,13 @@ def _refuse_bad_options(
         f"engine_args: {name} is the policy's own option '{_OWN[name]}'"
         for name in further
         if name in _OWN
+    ]
+    if "hf_token" in further:
+        problems.append("engine_args: hf_token would be kept in records; set HF_TOKEN instead")
+    problems += [
+        f"engine_args: {name} is what `deterministic` sets"
+        for name in further
+        if deterministic and name in ("max_num_seqs", "enable_prefix_caching")
     ]
     if problems:
         raise ConfigError("the vllm policy cannot be set up", problems=problems)
@@ -397,101 +376,3 @@ def _generation_config(model_config: Any) -> Any:
     from transformers import GenerationConfig
 
     return GenerationConfig(**model_config.try_get_generation_config())
-
-
-# in the engine's loop
-
-
-async def _write(seat: _Seat, request: Request) -> Generation:
-    prompt = _prompt(seat, request)
-    api = seat.engine.api
-    watch = _sentence_watch(request)
-    params = api.sampling(
-        choices=request.choices,
-        schema=request.schema,
-        seed=None if request.seed is None else request.seed % 2**63,
-        logprobs=0 if request.logprobs else None,  # 0: of the drawn token only
-        stop_token_ids=sorted(seat.writer.stop_tokens),
-        output_kind=api.final_only if watch is None else api.deltas,
-        **_sampling(seat, request),
-    )
-    return await seat.engine.generate(prompt.tokens, params, adapter=seat.adapter, watch=watch)
-
-
-def _prompt(seat: _Seat, request: Request, room: int = 1) -> Prompt:
-    """The prompt, if `room` tokens fit behind it.
-
-    Raises:
-        ContextTooLong: they do not.
-    """
-    prompt = seat.writer.write(request)
-    if len(prompt.tokens) + room > seat.context:
-        raise ContextTooLong(prompt_tokens=len(prompt.tokens), context_tokens=seat.context)
-    return prompt
-
-
-def _sampling(seat: _Seat, request: Request) -> dict[str, Any]:
-    asked, bound = request.sampling.as_dict(), request.choices is not None or request.schema
-    own = {name: v for name, v in seat.defaults.items() if not bound or name in _DRAWING}
-    fields = {"max_tokens": SCHEMA_MAX_TOKENS if request.schema else MAX_TOKENS, **own, **asked}
-    if request.choices is not None:
-        # an option is never cut: a byte is at most one token, and one ends the answer
-        longest = max(len(option.encode()) for option in request.choices)
-        fields["max_tokens"] = max(fields["max_tokens"], longest + 1)
-    return fields
-
-
-def _sentence_watch(request: Request) -> Watch | None:
-    limit = request.max_sentences
-    if limit is None or request.choices is not None or request.schema is not None:
-        return None
-    return lambda text: limit_reached(_joined(request.prefill, text), limit)
-
-
-def _joined(prefill: str, written: str) -> str:
-    return prefill + (written.lstrip() if prefill[-1:].isspace() else written)
-
-
-def _read(request: Request, generation: Generation) -> str | None:
-    """The text of the reply, or None if it is not what was asked for."""
-    if request.choices is not None:
-        return generation.text if generation.text in request.choices else None
-    if request.schema is not None:
-        fitting = read_json(generation.text, request.schema)
-        return None if fitting is None else fitting[0]
-    return _joined(request.prefill, generation.text).strip() or None
-
-
-def _finish_reason(request: Request, generation: Generation) -> FinishReason:
-    if request.choices is not None:
-        return FinishReason.CHOICE
-    if generation.finish == "watch":
-        return FinishReason.SENTENCES
-    return FinishReason.LENGTH if generation.finish == "length" else FinishReason.STOP
-
-
-async def _score(seat: _Seat, request: Request, continuation: str) -> tuple[TokenLogprob, ...]:
-    prompt = seat.writer.write(request)
-    given = seat.writer.continuation(prompt, continuation)
-    if not given:
-        return ()
-    tokens = [*prompt.tokens, *given]
-    if len(tokens) + 1 > seat.context:  # vLLM always writes one token more
-        raise ContextTooLong(prompt_tokens=len(tokens), context_tokens=seat.context)
-    api = seat.engine.api
-    params = api.sampling(
-        temperature=0.0, max_tokens=1, prompt_logprobs=0, stop_token_ids=[],
-        output_kind=api.final_only,
-    )  # fmt: skip
-    generation = await seat.engine.generate(tokens, params, adapter=seat.adapter)
-    entries = generation.prompt_logprobs[len(prompt.tokens) :]
-    if len(entries) != len(given):
-        raise BadRequest(
-            f"vLLM gave {len(entries)} log-probabilities for {len(given)} tokens",
-            hint=f"vLLM {vllm_version()} may not have prompt log-probabilities for this model",
-        )
-    decode = seat.engine.llm.get_tokenizer().decode
-    return tuple(
-        TokenLogprob(str(decode([token])), min(0.0, float(entry[token].logprob)))
-        for token, entry in zip(given, entries, strict=True)
-    )

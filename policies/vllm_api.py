@@ -23,7 +23,7 @@ _GENERATE = ("prompt", "sampling_params", "request_id", "lora_request")
 _METHODS = ("from_engine_args", "add_lora", "remove_lora", "get_tokenizer", "errored", "shutdown")
 _SAMPLING = (
     "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "max_tokens", "seed",
-    "stop_token_ids", "logprobs", "prompt_logprobs", "output_kind",
+    "stop_token_ids", "allowed_token_ids", "logprobs", "prompt_logprobs", "output_kind",
 )  # fmt: skip
 _FORMS = (
     ("StructuredOutputsParams", "structured_outputs"),
@@ -42,7 +42,6 @@ class VllmApi:
         sampling_params: the settings of one request.
         form: binds an answer to options or to a schema.
         form_field: where `sampling_params` takes it.
-        form_options: further arguments of `form`.
         deltas: output kind: every output holds what is new.
         final_only: output kind: one output, at the end.
         lora_request: names an adapter for one request.
@@ -57,7 +56,6 @@ class VllmApi:
     sampling_params: Any
     form: Any
     form_field: str
-    form_options: Mapping[str, Any]
     deltas: Any
     final_only: Any
     lora_request: Any
@@ -74,13 +72,14 @@ class VllmApi:
         Raises:
             BadRequest: vLLM refuses one, or would silently take another value.
         """
+        refused: tuple[type[Exception], ...] = (*self.refusals, TypeError)
         try:
             if choices is not None:
-                fields[self.form_field] = self.form(choice=list(choices), **self.form_options)
+                fields[self.form_field] = self.form(choice=list(choices))
             elif schema is not None:
-                fields[self.form_field] = self.form(json=dict(schema), **self.form_options)
+                fields[self.form_field] = self.form(json=dict(schema))
             params = self.sampling_params(**fields)
-        except (*self.refusals, TypeError) as error:
+        except refused as error:
             raise BadRequest(f"vLLM refuses the request: {error}") from error
         taken = getattr(params, "temperature", None)
         if "temperature" in fields and taken != fields["temperature"]:
@@ -90,13 +89,18 @@ class VllmApi:
             )
         return params
 
+    @property
+    def known_arguments(self) -> list[str]:
+        """Names of the engine's settings."""
+        return list(inspect.signature(self.engine_args).parameters)
+
     def arguments(self, wanted: Mapping[str, Any]) -> Any:
         """The engine's settings.
 
         Raises:
             ConfigError: unknown ones, all at once, or a value that vLLM refuses.
         """
-        known = list(inspect.signature(self.engine_args).parameters)
+        known = self.known_arguments
         if unknown := [name for name in wanted if name not in known]:
             raise ConfigError(
                 f"vLLM {vllm_version()} has no such engine argument",
@@ -106,9 +110,10 @@ class VllmApi:
                 ],
                 hint="they are those of `vllm serve`, with underscores",
             )
+        refused: tuple[type[Exception], ...] = (*self.refusals, TypeError, AssertionError)
         try:
             return self.engine_args(**wanted)
-        except (*self.refusals, TypeError, AssertionError) as error:
+        except refused as error:
             raise ConfigError(f"vLLM refuses the engine arguments: {error}") from error
 
 
@@ -135,7 +140,7 @@ def find_api() -> VllmApi:
     _require("SamplingParams", sampling_params, _SAMPLING)
     if missing := [name for name in _METHODS if not hasattr(async_llm, name)]:
         raise _no_part(f"AsyncLLM.{missing[0]}")
-    form, form_field, form_options = find_form(importlib.import_module("vllm.sampling_params"))
+    form, form_field = find_form(importlib.import_module("vllm.sampling_params"))
     kinds = _find("vllm.sampling_params", "RequestOutputKind")
     client_error = _find("vllm.exceptions", "VLLMClientError", needed=False)
     return VllmApi(
@@ -144,7 +149,6 @@ def find_api() -> VllmApi:
         sampling_params=sampling_params,
         form=form,
         form_field=form_field,
-        form_options=form_options,
         deltas=kinds.DELTA,
         final_only=kinds.FINAL_ONLY,
         lora_request=_find("vllm.lora.request", "LoRARequest"),
@@ -155,8 +159,8 @@ def find_api() -> VllmApi:
     )
 
 
-def find_form(module: Any) -> tuple[Any, str, dict[str, Any]]:
-    """How a release binds answers: the class, the field that takes it, further arguments.
+def find_form(module: Any) -> tuple[Any, str]:
+    """How a release binds answers: the class, and the field that takes it.
 
     Args:
         module: `vllm.sampling_params`.
@@ -169,11 +173,8 @@ def find_form(module: Any) -> tuple[Any, str, dict[str, Any]]:
         form = getattr(module, name, None)
         if form is None or field not in fields:
             continue
-        takes = inspect.signature(form).parameters
         _require(name, form, ("choice", "json"))
-        # left free to write blanks, a small model writes nothing else until it is cut off
-        compact = "disable_any_whitespace"
-        return form, field, {compact: True} if compact in takes else {}
+        return form, field
     raise _no_part("SamplingParams.structured_outputs")
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import inspect
 import itertools
 import json
+import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Coroutine, Sequence
@@ -20,16 +22,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .base import TokenLogprob, Usage
 from .errors import BadRequest, ConfigError, EngineUnavailable, PolicyError
 from .vllm_api import VllmApi, find_api, vllm_version
+from .vllm_requests import Generation, Watch
 
 T = TypeVar("T")
-Watch = Callable[[str], bool]
-"""Told the text so far; True ends the answer."""
-
 CPU_CACHE_BYTES = 4 * 2**30
 """Memory for keys and values on a CPU where nothing is said. vLLM would take 92 % of the machine."""
+
+
+FORMS = {"structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True}}
+"""How answers are bound. Left free to write blanks, a small model writes nothing else until it is
+cut off; vLLM can forbid them for the whole engine only, with a backend that is named."""
+
+_GRACE = 15.0
+"""Seconds for the engine's processes to end; vLLM's own 5 are just too few for its workers."""
 
 
 class EngineDied(EngineUnavailable):
@@ -59,51 +66,6 @@ class EngineSettings:
             raise ConfigError(f"engine arguments must be plain data: {error}") from error
 
 
-@dataclass(slots=True)
-class Generation:
-    """What the engine wrote.
-
-    Attributes:
-        text: complete characters only.
-        finish: `stop`, `length`, or `watch` where the watcher ended it.
-        usage: tokens computed, also those behind the place where the watcher ended it.
-        tokens: ids of the text's tokens, the one that ends an answer not among them.
-        logprobs: their log-probabilities (nats), where asked for.
-        prompt_logprobs: vLLM's entry for each token of the prompt, where asked for.
-    """
-
-    text: str = ""
-    finish: str = ""
-    usage: Usage = field(default_factory=Usage)
-    tokens: list[int] = field(default_factory=list)
-    logprobs: list[TokenLogprob] = field(default_factory=list)
-    prompt_logprobs: Sequence[Any] = ()
-
-    def take(self, output: Any) -> int:
-        """Add one of vLLM's outputs; gives the number of its tokens."""
-        part = output.outputs[0]
-        new = list(part.token_ids)
-        self.text += part.text
-        self.tokens += new
-        for token, entry in zip(new, part.logprobs or (), strict=False):
-            told = entry[token]
-            self.logprobs.append(
-                TokenLogprob(told.decoded_token or "", min(0.0, float(told.logprob)))
-            )
-        self.usage = Usage(
-            prompt_tokens=len(output.prompt_token_ids or ()),
-            cached_tokens=output.num_cached_tokens or 0,
-            completion_tokens=self.usage.completion_tokens + len(new),
-        )
-        self.prompt_logprobs = output.prompt_logprobs or self.prompt_logprobs
-        self.finish = part.finish_reason or self.finish
-        return len(new)
-
-    def keep(self, count: int) -> None:
-        """Drop the tokens behind the first `count`."""
-        del self.tokens[count:], self.logprobs[count:]
-
-
 class VllmEngine:
     """A loaded model in vLLM. Use `acquire` and `release`, which share it.
 
@@ -131,6 +93,11 @@ class VllmEngine:
         self._thread = threading.Thread(target=self._run, name="warmline-vllm", daemon=True)
         atexit.register(self.stop)
         self._thread.start()
+
+    @property
+    def has_adapters(self) -> bool:
+        """Whether adapters can be laid over the model."""
+        return bool(self.llm.vllm_config.lora_config)
 
     @property
     def alive(self) -> bool:
@@ -283,6 +250,7 @@ class VllmEngine:
         except Exception as error:  # noqa: BLE001 - raised in `open()`
             with self._lock:
                 self._closing = True
+            _forget(self)
             self.ready.set_exception(error)
             return
         self.ready.set_result(None)
@@ -295,11 +263,14 @@ class VllmEngine:
         arguments = json.loads(self.settings.arguments)
         if self.api.is_cpu:
             arguments = cpu_arguments(arguments)
+        if FORMS.keys() <= set(self.api.known_arguments):
+            arguments = {**FORMS, **arguments}
+        settings = self.api.arguments(arguments)
         try:
-            self.llm = self.api.async_llm.from_engine_args(self.api.arguments(arguments))
-        except (*self.api.refusals, TypeError, NotImplementedError) as error:
+            self.llm = self.api.async_llm.from_engine_args(settings)
+        except self.api.refusals as error:
             raise ConfigError(f"vLLM cannot run this model: {error}") from error
-        except (RuntimeError, OSError) as error:
+        except Exception as error:
             raise EngineDied(
                 f"vLLM {vllm_version()} could not start: {error}",
                 hint="its own message stands above, on stderr. Usual reasons: too little memory (lower"
@@ -318,8 +289,10 @@ class VllmEngine:
             handler.cancel()
             with suppress(asyncio.CancelledError):
                 await handler
-        self.llm.shutdown()
+        takes_timeout = "timeout" in inspect.signature(self.llm.shutdown).parameters
+        self.llm.shutdown(**({"timeout": _GRACE} if takes_timeout else {}))
         self.llm = None
+        multiprocessing.active_children()  # reads the exit codes, else the process table keeps them
 
     def stop(self) -> None:
         """End what is running and the engine's processes. Blocks; safe to call twice."""

@@ -21,7 +21,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from ..base import Sampling
 from ..errors import ConfigError, EngineUnavailable, MissingExtra, ModelNotFound
-from .sources import Source
+from .sources import ADAPTER_WEIGHTS, Source
 
 BASE = "__base__"
 """What PEFT calls a row without adapter."""
@@ -128,10 +128,12 @@ class LoadedModel:
                 )
             else:
                 self.peft.load_adapter(folder, name, autocast_adapter_dtype=False)
+            self.adapters[folder] = name
+            _see_all_weights_used(self.peft, name, folder)
         except (ValueError, RuntimeError) as error:
+            self.remove_adapter(folder)
             raise _misfit(folder, self.name, error) from error
         self.peft.eval().requires_grad_(False)
-        self.adapters[folder] = name
         return name
 
     def remove_adapter(self, folder: str) -> None:
@@ -140,6 +142,7 @@ class LoadedModel:
         if name is None:
             return
         if self.adapters:
+            self.peft.set_adapter(next(iter(self.adapters.values())))
             self.peft.delete_adapter(name)
         else:
             self.model = self.peft.unload()
@@ -212,9 +215,30 @@ def _merged(model: Any, folder: str) -> Any:
     from peft import PeftModel
 
     try:
-        return PeftModel.from_pretrained(model, folder).merge_and_unload(safe_merge=True)
+        adapted = PeftModel.from_pretrained(model, folder)
+        _see_all_weights_used(adapted, "default", folder)
+        return adapted.merge_and_unload(safe_merge=True)
     except (ValueError, RuntimeError, AttributeError) as error:
-        raise _misfit(folder, Path(folder).name, error) from error
+        raise _misfit(folder, model.config.model_type, error) from error
+
+
+def _see_all_weights_used(peft: Any, adapter: str, folder: str) -> None:
+    """PEFT only warns where an adapter's weights and the model's layers do not match.
+
+    Raises:
+        ValueError: they do not.
+    """
+    from peft import get_peft_model_state_dict
+    from safetensors import safe_open
+
+    expected = set(
+        get_peft_model_state_dict(peft, adapter_name=adapter, save_embedding_layers=False)
+    )
+    with safe_open(Path(folder) / ADAPTER_WEIGHTS, framework="pt") as file:
+        given = set(file.keys())
+    odd = sorted((expected - given) | {key for key in given - expected if "lora_" in key})
+    if odd:
+        raise ValueError(f"{len(odd)} weights have no counterpart, such as {odd[0]}")
 
 
 def _misfit(folder: str, model: str, error: Exception) -> ConfigError:

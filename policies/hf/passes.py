@@ -103,22 +103,26 @@ class Passes:
         for slot, text in enumerate(texts):
             self.chunk(slot, 0, [text[:-1]], [BASE])
         fill = [0] * (rows - len(texts))
-        batched = self.step(
-            [text[-1] for text in texts] + fill,
-            [len(text) - 1 for text in texts] + fill,
-            [BASE] * rows,
-        )
+        last, places = [text[-1] for text in texts], [len(text) - 1 for text in texts]
+        try:
+            batched = self.step(last + fill, places + fill, [BASE] * rows)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            raise self._unbatchable(f"its computation fails ({error})") from error
         exact = self.model.model.dtype == torch.float32
         for text, got in zip(texts, batched, strict=False):
             tokens = torch.tensor([text], device=self.model.device)
             plain = self.model.forward([BASE], input_ids=tokens).logits[0, -1].float()
             off = float((got - plain).norm() / plain.norm())
             if not off < (1e-3 if exact else 5e-2):
-                raise ConfigError(
-                    f"'{self.model.name}' cannot be batched: beside another request its logits are"
-                    f" off by {off:.1%}",
-                    hint="set max_batch = 1",
-                )
+                raise self._unbatchable(f"its logits are off by {off:.1%}")
+
+    def _unbatchable(self, fault: str) -> ConfigError:
+        return ConfigError(
+            f"'{self.model.name}' cannot be batched: beside another request {fault}",
+            hint="set max_batch = 1",
+        )
 
     def _from(self, past: int, width: int) -> torch.Tensor:
         return torch.arange(past, past + width, device=self.model.device)[None]

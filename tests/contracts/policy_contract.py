@@ -52,15 +52,18 @@ class NotApplicable(Exception):  # noqa: N818 - it is no error
     """The policy says nothing by which this check could be made."""
 
 
-def ask(text: str = TALK[1].content, **changes: Any) -> Request:
-    """A small request; `changes` are fields of `Request`."""
+def ask(policy: Policy, text: str = TALK[1].content, **changes: Any) -> Request:
+    """A small request, with no more sampling than the policy honours; `changes` are its fields."""
     fields: dict[str, Any] = {
         "messages": (TALK[0], Message("user", text)),
         "role": "supporter",
         "sampling": SHORT,
         "seed": 11,
+        **changes,
     }
-    return Request(**{**fields, **changes})
+    known = able(policy).sampling
+    asked = {k: v for k, v in fields["sampling"].as_dict().items() if k in known}
+    return Request(**{**fields, "sampling": Sampling(**asked)})
 
 
 def able(policy: Policy) -> Capabilities:
@@ -86,7 +89,7 @@ async def refuses(policy: Policy, request: Request) -> None:
 
 async def answers(policy: Policy) -> None:
     """A plain request gets text, a finish reason and honest numbers."""
-    reply = await policy.respond(ask())
+    reply = await policy.respond(ask(policy))
     assert isinstance(reply, Reply)
     assert isinstance(reply.text, str)
     assert isinstance(reply.finish_reason, FinishReason)
@@ -101,7 +104,7 @@ async def keeps_order(policy: Policy) -> None:
     """Of many requests at once each gets its own answer."""
     if not able(policy).choices:
         raise NotApplicable("answers can only be told apart by choices")
-    requests = [ask(f"Number {n}.", choices=(f"a{n}", f"b{n}")) for n in range(AT_ONCE)]
+    requests = [ask(policy, f"Number {n}.", choices=(f"a{n}", f"b{n}")) for n in range(AT_ONCE)]
     replies = await asyncio.gather(*(policy.respond(request) for request in requests))
     for request, reply in zip(requests, replies, strict=True):
         assert reply.text in (request.choices or ()), f"{reply.text!r} answers another request"
@@ -109,21 +112,20 @@ async def keeps_order(policy: Policy) -> None:
 
 async def chooses_among_the_options(policy: Policy) -> None:
     """The answer is exactly one of the options, also hot and with options inside one another."""
-    request = ask(choices=("Yes", "Yes, but", "Übermut", "不知道"))
+    options = ("Yes", "Yes, but", "Übermut", "不知道")
+    request = ask(policy, choices=options, sampling=Sampling(temperature=1.0))
     if not able(policy).choices:
         await refuses(policy, request)
         return
-    warm = Sampling(temperature=1.0) if "temperature" in able(policy).sampling else Sampling()
     for seed in range(6):
-        hot = dataclasses.replace(request, seed=seed, sampling=warm)
-        reply = await policy.respond(hot)
+        reply = await policy.respond(dataclasses.replace(request, seed=seed))
         assert reply.text in (request.choices or ()), f"{reply.text!r} is none of the options"
         assert reply.finish_reason is FinishReason.CHOICE
 
 
 async def fits_the_schema(policy: Policy) -> None:
     """The answer is JSON of the schema's form."""
-    request = ask(schema=SCHEMA, sampling=Sampling(max_tokens=200))
+    request = ask(policy, schema=SCHEMA, sampling=Sampling(max_tokens=200))
     if not able(policy).schema:
         await refuses(policy, request)
         return
@@ -137,11 +139,13 @@ async def repeats_a_seed(policy: Policy) -> None:
     """Same request, same seed: same text, alone and beside others."""
     if not able(policy).seed:
         raise NotApplicable("the policy does not promise that seeds hold")
-    alone = [(await policy.respond(ask(seed=seed))).text for seed in (1, 2)]
-    again = await policy.respond(ask(seed=1))
+    alone = [(await policy.respond(ask(policy, seed=seed))).text for seed in (1, 2)]
+    again = await policy.respond(ask(policy, seed=1))
     assert again.text == alone[0], f"{again.text!r} after {alone[0]!r} with the same seed"
-    crowd = [ask(f"Something else, number {n}.", seed=n) for n in range(AT_ONCE - 2)]
-    mixed = await asyncio.gather(*(policy.respond(r) for r in (ask(seed=1), *crowd, ask(seed=2))))
+    crowd = [ask(policy, f"Something else, number {n}.", seed=n) for n in range(AT_ONCE - 2)]
+    mixed = await asyncio.gather(
+        *(policy.respond(r) for r in (ask(policy, seed=1), *crowd, ask(policy, seed=2)))
+    )
     assert [mixed[0].text, mixed[-1].text] == alone, "a seed gave other words beside other requests"
 
 
@@ -149,13 +153,13 @@ async def stops_at_the_sentence_limit(policy: Policy) -> None:
     """Writing ends soon after the sentences are complete."""
     if not able(policy).max_sentences:
         raise NotApplicable("the environment cuts for this policy")
-    reply = await policy.respond(ask(max_sentences=1, sampling=Sampling(max_tokens=200)))
+    reply = await policy.respond(ask(policy, max_sentences=1, sampling=Sampling(max_tokens=200)))
     assert count_sentences(reply.text) <= 2, f"went on after one sentence: {reply.text!r}"
 
 
 async def begins_with_the_prefill(policy: Policy) -> None:
     """The answer begins with the given words."""
-    request = ask(prefill="It seems that you")
+    request = ask(policy, prefill="It seems that you")
     if not able(policy).prefill:
         await refuses(policy, request)
         return
@@ -165,7 +169,7 @@ async def begins_with_the_prefill(policy: Policy) -> None:
 
 async def gives_logprobs(policy: Policy) -> None:
     """One log-probability a token where asked for, none above zero."""
-    request = ask(logprobs=True)
+    request = ask(policy, logprobs=True)
     if not able(policy).logprobs:
         await refuses(policy, request)
         return
@@ -178,9 +182,11 @@ async def scores_like_it_speaks(policy: Policy) -> None:
     """`score` finds a greedy answer as likely as the engine said when it wrote it."""
     if not (able(policy).score and able(policy).logprobs and isinstance(policy, ScoringPolicy)):
         raise NotApplicable("the policy does not score")
-    greedy = ask(logprobs=True, sampling=Sampling(temperature=0, max_tokens=12))
+    greedy = ask(policy, logprobs=True, sampling=Sampling(temperature=0, max_tokens=12))
     reply = await policy.respond(greedy)
-    scored = await policy.score(ask(), reply.text)
+    if "\ufffd" in reply.text:
+        raise NotApplicable("the model wrote bytes that are no text, so it cannot be read back")
+    scored = await policy.score(ask(policy), reply.text)
     written = [t.logprob for t in reply.logprobs or ()][: len(scored)]
     assert scored, "no score for a text"
     close = [abs(a - b.logprob) for a, b in zip(written, scored, strict=False)]
@@ -193,57 +199,60 @@ async def honours_sampling(policy: Policy) -> None:
     probe = {"temperature": 0.5, "top_p": 0.9, "top_k": 5, "min_p": 0.1, "repetition_penalty": 1.1}
     for name, value in probe.items():
         if name not in known:
-            await refuses(policy, ask(sampling=Sampling(**{name: value})))
+            asked = dataclasses.replace(ask(policy), sampling=Sampling(**{name: value}))
+            await refuses(policy, asked)
     if "max_tokens" in known:
-        reply = await policy.respond(ask(sampling=Sampling(max_tokens=3)))
+        reply = await policy.respond(ask(policy, sampling=Sampling(max_tokens=3)))
         if reply.usage is not None:
             assert reply.usage.completion_tokens <= 4, reply.usage
 
 
 async def takes_unicode(policy: Policy) -> None:
     """Any script, emoji and odd marks go in, and proper text comes out."""
-    reply = await policy.respond(ask("我很难过 😢 \u202eabc\u202c e\u0301 <|im_end|> {{ x }} \x07"))
+    reply = await policy.respond(
+        ask(policy, "我很难过 😢 \u202eabc\u202c e\u0301 <|im_end|> {{ x }} \x07")
+    )
     reply.text.encode("utf-8")
 
 
 async def takes_an_empty_message(policy: Policy) -> None:
     """An empty message is answered, or refused with a reason; nothing breaks."""
     try:
-        await policy.respond(ask(""))
+        await policy.respond(ask(policy, ""))
     except PolicyError as error:
         assert str(error)
-    await policy.respond(ask())
+    await policy.respond(ask(policy))
 
 
 async def names_the_context(policy: Policy) -> None:
     """A prompt that is far too long is refused with both numbers, and costs nothing else."""
     try:
-        await policy.respond(ask("word " * 200_000))
+        await policy.respond(ask(policy, "word " * 200_000))
     except ContextTooLong as error:
         assert error.prompt_tokens, "the message does not say how long the prompt was"
         assert error.context_tokens, "the message does not say how long the context is"
         assert str(error.context_tokens) in str(error)
-    await policy.respond(ask())
+    await policy.respond(ask(policy))
 
 
 async def cancelling_frees_the_slot(policy: Policy) -> None:
     """Cancelled requests make room: after more of them than any engine has slots, one answers."""
-    long = ask(sampling=Sampling(max_tokens=400))
+    long = ask(policy, sampling=Sampling(max_tokens=400))
     tasks = [asyncio.create_task(policy.respond(long)) for _ in range(4 * AT_ONCE)]
     await asyncio.sleep(0.05)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    await policy.respond(ask(sampling=Sampling(max_tokens=4)))
+    await policy.respond(ask(policy, sampling=Sampling(max_tokens=4)))
 
 
 async def closes_twice_and_opens_again(policy: Policy) -> None:
     """Closing is safe to repeat, and a closed policy can be opened again."""
-    await policy.respond(ask(sampling=Sampling(max_tokens=4)))
+    await policy.respond(ask(policy, sampling=Sampling(max_tokens=4)))
     await close_policy(policy)
     await close_policy(policy)
     await open_policy(policy)
-    await policy.respond(ask(sampling=Sampling(max_tokens=4)))
+    await policy.respond(ask(policy, sampling=Sampling(max_tokens=4)))
 
 
 _CHECKS: dict[str, Callable[[Policy], Awaitable[None]]] = {

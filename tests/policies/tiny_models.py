@@ -67,15 +67,16 @@ def make_tokenizer(*, chat_template: str | None = CHAT_TEMPLATE) -> PreTrainedTo
 _SHAPE: dict[str, Any] = {
     "hidden_size": 32,
     "intermediate_size": 64,
-    "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "max_position_embeddings": CONTEXT,
 }
 
 
-def save_causal(folder: Path, *, seed: int = 0, kind: str = "llama", **tokenizer: Any) -> Path:
-    """A decoder-only model of two layers: `llama`, `mistral` (window of 24) or `gemma3` (window in
+def save_causal(
+    folder: Path, *, seed: int = 0, kind: str = "llama", layers: int = 2, **tokenizer: Any
+) -> Path:
+    """A decoder-only model: `llama`, `mistral` (window of 24) or `gemma3` (window in
     one layer of two)."""
     torch.manual_seed(seed)
     fast = make_tokenizer(**tokenizer)
@@ -86,15 +87,16 @@ def save_causal(folder: Path, *, seed: int = 0, kind: str = "llama", **tokenizer
         "pad_token_id": fast.pad_token_id,
         "initializer_range": 0.3,
     }
+    shape = _SHAPE | ids | {"num_hidden_layers": layers}
     model: Any
     if kind == "llama":
-        model = LlamaForCausalLM(LlamaConfig(**_SHAPE, **ids))
+        model = LlamaForCausalLM(LlamaConfig(**shape))
     elif kind == "mistral":
-        model = MistralForCausalLM(MistralConfig(**_SHAPE, **ids, sliding_window=24))
+        model = MistralForCausalLM(MistralConfig(**shape, sliding_window=24))
     else:
         types = ["sliding_attention", "full_attention"]
         model = Gemma3ForCausalLM(
-            Gemma3TextConfig(**_SHAPE, **ids, head_dim=8, sliding_window=24, layer_types=types)
+            Gemma3TextConfig(**shape, head_dim=8, sliding_window=24, layer_types=types)
         )
     return _save(model, fast, folder)
 
