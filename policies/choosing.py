@@ -1,4 +1,4 @@
-"""Choosing among options by calibrated scores, for models that have a favourite answer.
+"""Choosing among options: the grammar that allows them, and calibrated scores.
 
 A small model asked for one of several labels tends to give the same one whatever it has read. Its
 score for an option can be corrected by the score that it gives without having read anything:
@@ -21,7 +21,34 @@ from .base import Message, Usage
 Score = Callable[[Sequence[Message], str], Awaitable[tuple[float, Usage]]]
 """Log-probability (nats) of a text as the answer to messages, and the tokens it took."""
 
+Tokeniser = Callable[[str], Awaitable[list[int]]]
+
 _KEPT_BASELINES = 64
+
+
+async def choice_grammar(options: Sequence[str], tokens: Tokeniser) -> str:
+    """The GBNF grammar of exactly these texts, where possible of their usual tokens.
+
+    A grammar of characters would let the model spell an option in letters (`A`, `f`, `f`, ...),
+    which it judges by the first letter and finds most unlikely as a whole. Options beyond ASCII are
+    still given as characters: this llama.cpp fails where a token ends within one.
+    """
+    if not all(option.isascii() and option for option in options):
+        return "root ::= " + " | ".join(map(_literal, options))
+    spelled = [await tokens(option) for option in options]
+    return "root ::= " + " | ".join(" ".join(f"<[{t}]>" for t in ids) for ids in spelled)
+
+
+def _literal(option: str) -> str:
+    for plain, escaped in (
+        ("\\", "\\\\"),
+        ('"', '\\"'),
+        ("\n", "\\n"),
+        ("\r", "\\r"),
+        ("\t", "\\t"),
+    ):
+        option = option.replace(plain, escaped)
+    return f'"{option}"'
 
 
 class CalibratedChoice:

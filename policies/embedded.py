@@ -28,9 +28,9 @@ from .base import (
     Sampling,
     Usage,
 )
-from .choosing import CalibratedChoice
+from .choosing import CalibratedChoice, choice_grammar
 from .errors import ConfigError, EngineUnavailable, UnreadableReply, Unsupported
-from .llama import EngineSettings, Generation, LlamaEngine, Watch, acquire, release, usable_cores
+from .llama import EngineSettings, Generation, LlamaEngine, Watch, acquire, idle_cores, release
 from .sentences import limit_reached
 from .weights import WEIGHTS_VARIABLE, find_weights, weights_identity
 
@@ -68,7 +68,7 @@ class EmbeddedPolicy(BasePolicy):
         model: a GGUF file, or `owner/repository:file.gguf` on the Hugging Face hub. None takes the
             file named by `WARMLINE_WEIGHTS`, else SmolLM2-135M-Instruct, fetched once.
         slots: answers computed together; each costs about 45 MB for 2048 tokens of this model.
-        threads: threads of the computation; None takes the usable cores.
+        threads: threads of the computation; None takes the cores that are idle when it is opened.
         context_tokens: most tokens in prompt and answer together.
         deterministic: seeds hold exactly, at about a third of the speed.
         cache_mib: memory in which prompts of other dialogues wait for their next turn, in MiB.
@@ -143,7 +143,7 @@ class EmbeddedPolicy(BasePolicy):
         settings = EngineSettings(
             model=await asyncio.to_thread(find_weights, self._model),
             slots=self._slots,
-            threads=self._threads or usable_cores(),
+            threads=self._threads or await asyncio.to_thread(idle_cores),
             context_tokens=self._context_tokens,
             cache_mib=self._cache_mib,
             reuse_prompts=not self._deterministic,
@@ -253,11 +253,11 @@ class EmbeddedPolicy(BasePolicy):
     async def _write(self, request: Request, started: float) -> Reply:
         usage = Usage()
         for attempt in range(REASKS + 1):
-            body = self._body(request, derive_seed(request.seed, attempt))
+            body = await self._body(request, derive_seed(request.seed, attempt))
             generation = await self._opened().generate(body, _sentence_watch(request))
             usage += generation.usage
-            text = _joined(request.prefill, generation.text).strip()
-            if (fault := _fault(request, text, generation)) is None:
+            text = _answer(request, generation)
+            if (fault := _fault(request, text)) is None:
                 return Reply(
                     text=text,
                     finish_reason=_finish_reason(request, generation),
@@ -278,10 +278,10 @@ class EmbeddedPolicy(BasePolicy):
         request = Request(
             tuple(messages), choices=(text,), logprobs=True, sampling=Sampling(temperature=0.0)
         )
-        generation = await self._opened().generate(self._body(request, None))
+        generation = await self._opened().generate(await self._body(request, None))
         return sum(entry.logprob for entry in generation.logprobs), generation.usage
 
-    def _body(self, request: Request, seed: int | None) -> dict[str, Any]:
+    async def _body(self, request: Request, seed: int | None) -> dict[str, Any]:
         sampling = _sampling(request)
         messages = [
             {"role": message.role, "content": without_control_tokens(message.content)}
@@ -300,7 +300,7 @@ class EmbeddedPolicy(BasePolicy):
         if seed is not None:
             body["seed"] = seed % 0xFFFFFFFF  # 32 bits; the largest one means "at random"
         if request.choices is not None:
-            body["grammar"] = choice_grammar(request.choices)
+            body["grammar"] = await choice_grammar(request.choices, self._opened().tokens)
         if request.schema is not None:
             body["json_schema"] = dict(request.schema)
         if request.prefill:
@@ -310,23 +310,6 @@ class EmbeddedPolicy(BasePolicy):
         if request.logprobs:
             body |= {"logprobs": True, "top_logprobs": 1}
         return body | {"messages": messages}
-
-
-def choice_grammar(options: Sequence[str]) -> str:
-    """The GBNF grammar of exactly these texts."""
-
-    def literal(option: str) -> str:
-        for plain, escaped in (
-            ("\\", "\\\\"),
-            ('"', '\\"'),
-            ("\n", "\\n"),
-            ("\r", "\\r"),
-            ("\t", "\\t"),
-        ):
-            option = option.replace(plain, escaped)
-        return f'"{option}"'
-
-    return "root ::= " + " | ".join(map(literal, options))
 
 
 def without_control_tokens(text: str) -> str:
@@ -365,10 +348,16 @@ def _joined(prefill: str, continuation: str) -> str:
     return prefill + continuation
 
 
-def _fault(request: Request, text: str, generation: Generation) -> str | None:
+def _answer(request: Request, generation: Generation) -> str:
+    if request.choices is not None and generation.text in request.choices:
+        return generation.text
+    return _joined(request.prefill, generation.text).strip()
+
+
+def _fault(request: Request, text: str) -> str | None:
     """Why an answer cannot be taken, or None."""
     if request.choices is not None:
-        return None if generation.text in request.choices else "is none of the choices"
+        return None if text in request.choices else "is none of the choices"
     if request.schema is not None:
         try:
             value = json.loads(text)

@@ -132,7 +132,7 @@ class Passes:
         columns = torch.arange(width, device=positions.device)
         masks: dict[str, torch.Tensor] = {}
         for kind, window in self.model.windows.items():
-            seen = columns <= positions.max() + 0 * positions[:, None]
+            seen = columns <= positions[:, None]
             if window is not None:
                 seen &= columns > positions[:, None] - window
             mask = seen[:, None, None, :]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from warmline.policies.base import Message, Usage
-from warmline.policies.choosing import CalibratedChoice, draw, question_alone
+from warmline.policies.choosing import CalibratedChoice, choice_grammar, draw, question_alone
 
 SYSTEM = Message("system", "Choose a label.")
 OPTIONS = ("favourite", "fitting")
@@ -64,3 +64,13 @@ def test_draw_follows_the_softmax() -> None:
     assert counts["favourite"] / 2000 == pytest.approx(0.75, abs=0.03)
     assert {draw(OPTIONS, scores, 0, seed) for seed in range(9)} == {"favourite"}
     assert draw(OPTIONS, scores, 1.0, 7) == draw(OPTIONS, scores, 1.0, 7)
+
+
+async def code_points(text: str) -> list[int]:
+    return [ord(char) for char in text]
+
+
+async def test_grammar_of_tokens_and_of_characters() -> None:
+    assert await choice_grammar(("ab", "c"), code_points) == "root ::= <[97]> <[98]> | <[99]>"
+    beyond = await choice_grammar(('a"b\\c\n', "好"), code_points)
+    assert beyond == 'root ::= "a\\"b\\\\c\\n" | "好"'

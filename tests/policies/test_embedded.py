@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from warmline.policies import embedded
 from warmline.policies.base import Capabilities, FinishReason, Message, Request, Sampling
-from warmline.policies.embedded import EmbeddedPolicy, choice_grammar, without_control_tokens
+from warmline.policies.embedded import EmbeddedPolicy, without_control_tokens
 from warmline.policies.errors import (
     BadRequest,
     ConfigError,
@@ -414,6 +414,15 @@ async def test_calibrated_choices(policy: EmbeddedPolicy) -> None:
             await calibrated.respond(Request(ADVICE, choices=OPTIONS, logprobs=True))
 
 
+async def test_options_are_scored_in_their_usual_tokens(policy: EmbeddedPolicy) -> None:
+    reply = await policy.respond(
+        Request(ADVICE, choices=("Affirmation and Reassurance",), logprobs=True)
+    )
+    assert reply.logprobs is not None
+    spelled = [entry.token for entry in reply.logprobs]
+    assert spelled == ["Aff", "irm", "ation", " and", " Re", "ass", "urance"]
+
+
 async def test_score_is_the_log_probability_that_the_model_itself_tells(
     policy: EmbeddedPolicy,
 ) -> None:
@@ -495,7 +504,3 @@ async def test_import_is_light() -> None:
     code = "import sys, warmline.policies.embedded; print({'xllamacpp','gguf','rich'} & {*sys.modules})"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "set()"
-
-
-async def test_grammar_escapes() -> None:
-    assert choice_grammar(('a"b', "c\\d\n")) == 'root ::= "a\\"b" | "c\\\\d\\n"'
