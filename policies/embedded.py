@@ -140,10 +140,13 @@ class EmbeddedPolicy(BasePolicy):
         self._closed = False
         if self._engine is not None:
             return
+        threads = self._threads
+        if threads is None:
+            threads = await asyncio.to_thread(idle_cores)
         settings = EngineSettings(
             model=await asyncio.to_thread(find_weights, self._model),
             slots=self._slots,
-            threads=self._threads or await asyncio.to_thread(idle_cores),
+            threads=threads,
             context_tokens=self._context_tokens,
             cache_mib=self._cache_mib,
             reuse_prompts=not self._deterministic,

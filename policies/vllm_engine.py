@@ -31,6 +31,10 @@ CPU_CACHE_BYTES = 4 * 2**30
 """Memory for keys and values on a CPU where nothing is said. vLLM would take 92 % of the machine."""
 
 
+CPU_BLOCK_SIZE = 32
+"""Tokens in a unit of the prefix cache on a CPU; vLLM's own 128 find nothing in common in short
+prompts (0 against 37 % of 260 tokens), at the same speed."""
+
 FORMS = {"structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True}}
 """How answers are bound. Left free to write blanks, a small model writes nothing else until it is
 cut off; vLLM can forbid them for the whole engine only, with a backend that is named."""
@@ -326,7 +330,8 @@ def cpu_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     sized = {"kv_cache_memory_bytes", "gpu_memory_utilization"} & arguments.keys()
     if not sized and not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
         arguments = {"kv_cache_memory_bytes": CPU_CACHE_BYTES, **arguments}
-    return {"enforce_eager": True, **arguments, "enable_chunked_prefill": False}
+    usual = {"enforce_eager": True, "block_size": CPU_BLOCK_SIZE}
+    return {**usual, **arguments, "enable_chunked_prefill": False}
 
 
 def _quieten() -> None:

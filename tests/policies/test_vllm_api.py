@@ -14,7 +14,12 @@ from warmline.policies import make_policy
 from warmline.policies.errors import ConfigError, MissingExtra
 from warmline.policies.vllm import VLLMPolicy
 from warmline.policies.vllm_api import find_form
-from warmline.policies.vllm_engine import CPU_CACHE_BYTES, EngineSettings, cpu_arguments
+from warmline.policies.vllm_engine import (
+    CPU_BLOCK_SIZE,
+    CPU_CACHE_BYTES,
+    EngineSettings,
+    cpu_arguments,
+)
 
 
 class Form:
@@ -107,8 +112,9 @@ def test_on_a_cpu_memory_is_bounded_and_seeds_are_safe(monkeypatch: pytest.Monke
         "enforce_eager": True,
         "enable_chunked_prefill": False,
         "kv_cache_memory_bytes": CPU_CACHE_BYTES,
+        "block_size": CPU_BLOCK_SIZE,
     }
-    said = {"gpu_memory_utilization": 0.5, "enforce_eager": False}
+    said = {"gpu_memory_utilization": 0.5, "enforce_eager": False, "block_size": 64}
     assert cpu_arguments(said) == {**said, "enable_chunked_prefill": False}
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
     assert "kv_cache_memory_bytes" not in cpu_arguments({})
