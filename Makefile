@@ -41,6 +41,7 @@ help: ## List the targets
 	@rm -rf .lint && mkdir -p .lint/warmline
 	@for part in __init__.py cli.py agents environments policies; do \
 		ln -s ../../$$part .lint/warmline/$$part; done
+	@ln -s ../../tests/contracts .lint/warmline/testing
 
 .PHONY: demo
 demo: .venv/core ## Simulate four conversations on the embedded model into runs/demo
@@ -53,7 +54,7 @@ test: .venv/dev ## Install what the tests need and run them
 .PHONY: test-vllm
 test-vllm: .venv-vllm/ready ## Test the vllm policy, on a CPU, in an environment of its own (3.5 GB)
 	VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 \
-		.venv-vllm/bin/python -m pytest -p no:cacheprovider tests/policies/test_vllm*.py
+		.venv-vllm/bin/python -m pytest tests/policies/test_vllm*.py
 
 .PHONY: lint
 lint: .venv/dev .lint/warmline ## Check style

@@ -123,12 +123,12 @@ async def embedded(load: Load) -> tuple[Policy, Raw]:
 
     async def raw(calls: list[tuple[Request, Reply]]) -> int:
         engine = policy._opened()
+        bodies = [await policy._body(request, request.seed) for request, _ in calls]
         written = 0
 
-        def one(call: tuple[Request, Reply]) -> None:
+        def one(call: tuple[dict[str, Any], tuple[Request, Reply]]) -> None:
             nonlocal written
-            request, reply = call
-            body = policy._body(request, request.seed)
+            body, (request, reply) = call
             if request.choices is None:
                 body |= {"max_tokens": completion(reply), "ignore_eos": True}
             answer: list[dict[str, Any]] = []
@@ -136,7 +136,7 @@ async def embedded(load: Load) -> tuple[Policy, Raw]:
             written += answer[0]["usage"]["completion_tokens"]
 
         with ThreadPoolExecutor(engine.settings.slots) as pool:
-            await asyncio.to_thread(lambda: list(pool.map(one, calls)))
+            await asyncio.to_thread(lambda: list(pool.map(one, zip(bodies, calls, strict=True))))
         return written
 
     return policy, raw

@@ -100,7 +100,7 @@ async def ours(episodes: int) -> float:
     env, chosen = environment(Instant()), scenarios(episodes)
     await env.run(chosen[0])  # templates are compiled at first use
     started = time.perf_counter()
-    await asyncio.gather(*(env.run(scenario) for scenario in chosen))
+    await warmline.run_batch(env, chosen, concurrency=episodes)
     return (time.perf_counter() - started) / (episodes * TURNS) * 1e6
 
 

@@ -257,7 +257,7 @@ class Engine:
 
     def _fail(self, error: Exception, under_way: list[Job], arrived: deque[Job]) -> None:
         with self._condition:
-            jobs = [*under_way, *self._waiting]
+            jobs = [*under_way, *arrived, *self._waiting]
             self._waiting.clear()
         out_of_memory = "out of memory" in str(error).lower() or isinstance(error, MemoryError)
         for job in jobs:

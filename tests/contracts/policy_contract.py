@@ -48,7 +48,7 @@ SCHEMA: dict[str, Any] = {
 SHORT = Sampling(temperature=1.0, max_tokens=24)
 
 
-class NotApplicable(Exception):  # noqa: N818 - it is no error
+class NotApplicable(Exception):
     """The policy says nothing by which this check could be made."""
 
 
@@ -196,7 +196,13 @@ async def scores_like_it_speaks(policy: Policy) -> None:
 async def honours_sampling(policy: Policy) -> None:
     """A sampling setting outside the stated ones is refused; `max_tokens` is kept."""
     known = able(policy).sampling
-    probe = {"temperature": 0.5, "top_p": 0.9, "top_k": 5, "min_p": 0.1, "repetition_penalty": 1.1}
+    probe: dict[str, Any] = {
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "top_k": 5,
+        "min_p": 0.1,
+        "repetition_penalty": 1.1,
+    }
     for name, value in probe.items():
         if name not in known:
             asked = dataclasses.replace(ask(policy), sampling=Sampling(**{name: value}))

@@ -121,7 +121,11 @@ def test_helps_for_small_models_are_on_by_themselves_and_can_be_switched_off() -
 
 def test_wrappers_are_composed_from_settings(tmp_path: Path) -> None:
     cache = {"name": "cache", "path": str(tmp_path / "c.sqlite")}
-    given = {"policy": "scripted", "wrap": [cache], "seeker": {"wrap": ["limit:requests_per_minute=1000"]}}
+    given = {
+        "policy": "scripted",
+        "wrap": [cache],
+        "seeker": {"wrap": ["limit:requests_per_minute=1000"]},
+    }
     environment = build_environment(load_settings(given=given))
     assert type(environment.supporter.policy).__name__ == "Cache"
     assert type(environment.seeker.policy).__name__ == "Limit"

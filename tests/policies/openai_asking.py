@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from chaos_server import ChaosServer
-
 from warmline.policies.base import Message, Request
 from warmline.policies.openai import OpenAIPolicy
+
+from .chaos_server import ChaosServer
 
 ASK = Request(messages=(Message("system", "You listen."), Message("user", "Hello.")), seed=5)
 STRATEGIES = ("Question", "Reflection of Feelings", "Others")

@@ -24,7 +24,6 @@ from autogen_core.models import (
 )
 from autogen_ext.models.openai import OpenAIChatCompletionClient
 from autogen_ext.models.replay import ReplayChatCompletionClient
-from chaos_server import ChaosServer, Fault, Refusal
 
 from warmline.policies.answers import derive_seed
 from warmline.policies.autogen import AutogenClientPolicy
@@ -45,6 +44,8 @@ from warmline.policies.errors import (
     Unsupported,
 )
 from warmline.policies.registry import make_policy
+
+from .chaos_server import ChaosServer, Fault, Refusal
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.filterwarnings("ignore:Resolved model mismatch")]
 

@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import torch
-import warmline.testing
 from autogen_core.models import ChatCompletionClient
-from chaos_server import ChaosServer
-from tiny_models import save_causal
+
+import warmline.testing
 from warmline.policies.base import Policy, Reply, Request
 from warmline.policies.embedded import EmbeddedPolicy
 from warmline.policies.openai import OpenAIPolicy
 from warmline.policies.scripted import ScriptedPolicy
+
+from .chaos_server import ChaosServer
+from .tiny_models import save_causal
 
 CHECKS = pytest.mark.parametrize("check", warmline.testing.POLICY_CHECKS)
 
@@ -114,6 +116,7 @@ async def test_autogen(check: str) -> None:
     if check == "names_the_context":
         pytest.skip("the replay client has no context")
     from autogen_ext.models.replay import ReplayChatCompletionClient
+
     from warmline.policies.autogen import AutogenClientPolicy
 
     class Obliging(ReplayChatCompletionClient):
@@ -140,7 +143,8 @@ async def test_autogen(check: str) -> None:
 @pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM has its own stage: make test-vllm")
 @CHECKS
 async def test_vllm(check: str) -> None:
-    from vllm_models import smollm  # type: ignore[import-not-found, unused-ignore]
     from warmline.policies.vllm import VLLMPolicy
+
+    from .vllm_models import smollm  # type: ignore[import-not-found, unused-ignore]
 
     await hold(lambda: VLLMPolicy(smollm(), max_model_len=1024), check)

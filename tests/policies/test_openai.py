@@ -5,8 +5,6 @@ import email.utils
 import time
 
 import pytest
-from chaos_server import TRANSIENT, ChaosServer, Fault, Refusal, storm
-from openai_asking import ASK, CHOOSE, STRATEGIES, asking
 
 from warmline.policies.base import FinishReason, Request, Usage
 from warmline.policies.errors import (
@@ -22,6 +20,9 @@ from warmline.policies.errors import (
 from warmline.policies.openai import OpenAIPolicy
 from warmline.policies.openai_errors import retry_after
 from warmline.policies.openai_replies import read_completion
+
+from .chaos_server import TRANSIENT, ChaosServer, Fault, Refusal, storm
+from .openai_asking import ASK, CHOOSE, STRATEGIES, asking
 
 pytestmark = pytest.mark.timeout(30)
 

@@ -5,14 +5,15 @@ import json
 from typing import Any
 
 import pytest
-from chaos_server import ChaosServer, Refusal
-from openai_asking import ASK, CHOOSE, SCHEMA, STRATEGIES, asking, saying
 
 from warmline.policies.base import FinishReason, Request, Sampling, Usage
 from warmline.policies.errors import (
     BadRequest,
     UnreadableReply,
 )
+
+from .chaos_server import ChaosServer, Refusal
+from .openai_asking import ASK, CHOOSE, SCHEMA, STRATEGIES, asking, saying
 
 pytestmark = pytest.mark.timeout(30)
 

@@ -6,8 +6,6 @@ import time
 import traceback
 
 import pytest
-from chaos_server import ChaosServer, Fault, Refusal
-from openai_asking import ASK, asking
 
 from warmline.policies.errors import (
     AuthenticationFailed,
@@ -16,6 +14,9 @@ from warmline.policies.errors import (
     ModelNotFound,
 )
 from warmline.policies.openai import OpenAIPolicy
+
+from .chaos_server import ChaosServer, Fault, Refusal
+from .openai_asking import ASK, asking
 
 pytestmark = pytest.mark.timeout(30)
 

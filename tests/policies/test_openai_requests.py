@@ -5,8 +5,6 @@ import json
 from typing import Any
 
 import pytest
-from chaos_server import ChaosServer, Refusal
-from openai_asking import ASK, SCHEMA, STRATEGIES, asking, saying
 
 from warmline.policies.base import FinishReason, Request, Sampling, TokenLogprob, Usage
 from warmline.policies.errors import (
@@ -17,6 +15,9 @@ from warmline.policies.errors import (
 from warmline.policies.openai import OpenAIPolicy
 from warmline.policies.openai_errors import Endpoint, context_error
 from warmline.policies.registry import make_policy
+
+from .chaos_server import ChaosServer, Refusal
+from .openai_asking import ASK, SCHEMA, STRATEGIES, asking, saying
 
 pytestmark = pytest.mark.timeout(30)
 

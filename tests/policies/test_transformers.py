@@ -32,7 +32,6 @@ from warmline.policies.sentences import count_sentences, limit_reached
 
 pytest.importorskip("torch", reason="the extra `transformers` is not installed")
 
-import tiny_models
 import torch
 from transformers import (
     AutoModelForCausalLM,
@@ -42,6 +41,8 @@ from transformers import (
 
 from warmline.policies.hf import engine as engines
 from warmline.policies.transformers import TransformersPolicy
+
+from . import tiny_models
 
 GREEDY = Sampling(temperature=0, max_tokens=24)
 WARM = Sampling(temperature=1.0, top_p=0.9, top_k=50, repetition_penalty=1.1, max_tokens=24)
@@ -223,6 +224,22 @@ async def test_a_seed_gives_one_text_at_any_concurrency(
         assert one.text == other.text
         assert one.logprobs == other.logprobs  # to the last bit
     assert len({reply.text for reply in alone}) > len(TALKS)
+
+
+async def test_the_penalty_knows_what_was_just_written(llama: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(llama).eval()
+    tokenizer = AutoTokenizer.from_pretrained(llama)
+    sampling = Sampling(temperature=0, repetition_penalty=1.8, max_tokens=40)
+    async with TransformersPolicy(llama) as policy:
+        texts = await together(policy, [ask(talk, sampling=sampling) for talk in TALKS])
+    for talk, text in zip(TALKS, texts, strict=True):
+        prompt = plain_prompt(llama, talk)
+        with torch.inference_mode():
+            written = model.generate(
+                prompt, max_new_tokens=40, do_sample=False, repetition_penalty=1.8
+            )
+        behind = written[0, prompt.shape[1] :]
+        assert text == tokenizer.decode(behind, skip_special_tokens=True).strip()
 
 
 async def test_without_a_seed_texts_differ(llama: Path) -> None:
@@ -439,6 +456,24 @@ async def test_choices_are_scored_by_the_whole_answer(llama: Path) -> None:
         assert drawn_ones.count(option) / 300 == pytest.approx(weight, abs=0.1)
 
 
+async def test_an_option_does_not_win_for_being_the_beginning_of_another(llama: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(llama).eval()
+    picks, expected = [], []
+    nested = [tuple("abcdefgh"[: n + 1] for n in range(k, k + 4)) for k in range(3)]
+    async with TransformersPolicy(llama) as policy:
+        for talk in TALKS:
+            prompt = plain_prompt(llama, talk)
+            for options in nested:
+                scores = [
+                    sum(plain_logprobs(model, llama, prompt, option + "<|im_end|>"))
+                    for option in options
+                ]
+                expected.append(options[scores.index(max(scores))])
+                picks.append((await policy.respond(ask(talk, choices=options))).text)
+    assert picks == expected
+    assert set(picks) - {options[0] for options in nested}  # without its ending the first wins
+
+
 @pytest.mark.parametrize("kind", ["llama", "t5"])
 async def test_normalization_lets_long_options_win(folders: Path, kind: str) -> None:
     options = ("no", "That sounds hard. Would you like to tell me more about it?")
@@ -581,6 +616,17 @@ async def test_a_template_can_be_given_and_must_be_somewhere(llama: Path, tmp_pa
             await policy.respond(ask("Hi"))
 
 
+def test_the_templates_own_end_of_turn_ends_answers(llama: Path) -> None:
+    from warmline.policies.hf.prompts import PromptWriter
+
+    model = AutoModelForCausalLM.from_pretrained(llama)
+    tokenizer = AutoTokenizer.from_pretrained(llama)
+    template = tiny_models.CHAT_TEMPLATE.replace("<|im_end|>", "<|im_start|>")
+    writer = PromptWriter(tokenizer, model.config, model.generation_config, chat_template=template)
+    ends = set(tokenizer.convert_tokens_to_ids(["<|im_start|>", "<|im_end|>"]))
+    assert writer.stop_tokens == ends  # beside the one that the model's configuration names
+
+
 # --- prefixes
 
 
@@ -643,6 +689,8 @@ async def test_adapters_share_one_base_and_one_batch(folders: Path, llama: Path)
         )
         scores = [await policy.score(ask("Hi"), "Tell me more.") for policy in (base, warm, cold)]
         model = base._seat.engine._model
+        async with TransformersPolicy(llama, adapter=folders / "cold") as also_cold:
+            assert await together(also_cold, [ask("Hi")]) == [texts[2][TALKS.index("Hi")]]
         await warm.aclose()
         after = await together(cold, [ask(talk) for talk in TALKS])
         await cold.aclose()
@@ -1000,8 +1048,8 @@ def smollm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.embedded
 async def test_the_real_model_from_gguf(smollm: Path) -> None:
-    sampling = Sampling(temperature=0.7, top_p=0.9, repetition_penalty=1.15, max_tokens=24)
-    requests = [ask(talk, sampling=sampling, seed=7, max_sentences=1) for talk in TALKS[:6]]
+    sampling = Sampling(temperature=0.7, top_p=0.9, repetition_penalty=1.15, max_tokens=12)
+    requests = [ask(talk, sampling=sampling, seed=7, max_sentences=1) for talk in TALKS[:4]]
     async with TransformersPolicy(smollm, threads=1, dtype="float32") as policy:
         crowd = await asyncio.gather(*map(policy.respond, requests))
         alone = [await policy.respond(request) for request in requests]

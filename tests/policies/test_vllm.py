@@ -12,23 +12,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import vllm_models
 
 import warmline.testing
 from warmline.policies import Message, Request, Sampling
 from warmline.policies.answers import misfit
-from warmline.policies.base import FinishReason, ScoringPolicy
+from warmline.policies.base import FinishReason, Reply, ScoringPolicy, Usage
 from warmline.policies.errors import (
     BadRequest,
     ConfigError,
     ContextTooLong,
-    ModelNotFound,
     UnreadableReply,
     Unsupported,
 )
 from warmline.policies.sentences import limit_reached
 from warmline.policies.vllm import VLLMPolicy
 from warmline.policies.vllm_engine import _engines
+from warmline.policies.vllm_requests import Seat
+
+from . import vllm_models
 
 pytestmark = [
     pytest.mark.skipif(
@@ -80,6 +81,16 @@ def policy(base: Path) -> Iterator[VLLMPolicy]:
     assert not _engines
 
 
+def seat_of(policy: VLLMPolicy) -> Seat:
+    assert policy._seat is not None
+    return policy._seat
+
+
+def used(reply: Reply) -> Usage:
+    assert reply.usage is not None
+    return reply.usage
+
+
 @pytest.mark.parametrize("check", warmline.testing.POLICY_CHECKS)
 async def test_the_contract(policy: VLLMPolicy, base: Path, check: str) -> None:
     if check == "repeats_a_seed":
@@ -91,8 +102,7 @@ async def test_the_contract(policy: VLLMPolicy, base: Path, check: str) -> None:
 
 
 def prompt_of(policy: VLLMPolicy, request: Request) -> list[int]:
-    assert policy._seat is not None
-    return list(policy._seat.writer.write(request).tokens)
+    return list(seat_of(policy).writer.write(request).tokens)
 
 
 async def test_generated_tokens_have_the_models_own_logprobs(
@@ -104,7 +114,7 @@ async def test_generated_tokens_have_the_models_own_logprobs(
         request = ask(logprobs=True, sampling=sampling, seed=3)
         reply = await policy.respond(request)
         assert reply.logprobs
-        encode = policy._seat.engine.llm.get_tokenizer().encode
+        encode = seat_of(policy).engine.llm.get_tokenizer().encode
         tokens = [t for part in reply.logprobs for t in encode(part.token)]
         if len(tokens) != len(reply.logprobs):
             pytest.skip("a token that does not stand for itself was drawn")
@@ -122,7 +132,7 @@ async def test_a_given_text_is_scored_as_a_forward_pass_scores_it(
     assert isinstance(policy, ScoringPolicy)
     request = ask(sampling=Sampling(temperature=0.3, repetition_penalty=2.0), choices=("a", "b"))
     scored = await policy.score(request, text)
-    encode = policy._seat.engine.llm.get_tokenizer().encode
+    encode = seat_of(policy).engine.llm.get_tokenizer().encode
     given = encode(text)
     expected = vllm_models.logprobs(vllm_models.load(base), prompt_of(policy, request), given)
     assert [token.logprob for token in scored] == pytest.approx(expected, abs=1e-3)
@@ -142,13 +152,13 @@ async def test_adapters_share_the_engine_and_answer_side_by_side(
     again = VLLMPolicy(adapters[0], **SETTINGS)  # the base is found through the adapter
     async with warm, calm, again:
         assert len(_engines) == 1
-        assert warm._seat.adapter.lora_int_id == again._seat.adapter.lora_int_id
+        assert seat_of(warm).adapter.lora_int_id == seat_of(again).adapter.lora_int_id
         text = "I am so sorry that it rains."
         seats: list[tuple[VLLMPolicy, Path | None]] = [
             (policy, None), (warm, adapters[0]), (calm, adapters[1])
         ]  # fmt: skip
         scores = await asyncio.gather(*(seat.score(ask(), text) for seat, _ in seats))
-        given = policy._seat.engine.llm.get_tokenizer().encode(text)
+        given = seat_of(policy).engine.llm.get_tokenizer().encode(text)
         for scored, (_, adapter) in zip(scores, seats, strict=True):
             model = vllm_models.load(base, adapter)
             expected = vllm_models.logprobs(model, prompt_of(policy, ask()), given)
@@ -159,7 +169,7 @@ async def test_adapters_share_the_engine_and_answer_side_by_side(
         assert [reply.policy for reply in replies] == [
             "vllm:SmolLM2-135M-Instruct", "vllm:warm", "vllm:calm"
         ]  # fmt: skip
-    loaded = await policy._seat.engine.run(policy._seat.engine.llm.list_loras)
+    loaded = await seat_of(policy).engine.run(seat_of(policy).engine.llm.list_loras)
     assert not loaded
 
 
@@ -172,36 +182,6 @@ async def test_an_adapter_that_does_not_fit_is_refused(
     with pytest.raises(ConfigError, match=r"cannot lay the adapter 'wide'.*rank"):
         await VLLMPolicy(base, adapter=folder, **SETTINGS).open()
     assert (await policy.respond(ask())).text
-
-
-async def test_what_vllm_does_not_load_is_refused_before_it_starts(
-    base: Path, adapters: tuple[Path, Path], tmp_path: Path
-) -> None:
-    dora = vllm_models.save_lora(tmp_path / "dora", base, seed=1)
-    config = json.loads((dora / "adapter_config.json").read_text())
-    (dora / "adapter_config.json").write_text(json.dumps({**config, "use_dora": True}))
-    with pytest.raises(ConfigError, match="one plain LoRA adapter"):
-        await VLLMPolicy(base, adapter=dora).open()
-    (tmp_path / "model.gguf").write_bytes(b"GGUF")
-    with pytest.raises(ConfigError, match="GGUF file"):
-        await VLLMPolicy(tmp_path / "model.gguf").open()
-    with pytest.raises(ModelNotFound, match="no model at"):
-        await VLLMPolicy(tmp_path / "nothing").open()
-    with pytest.raises(ConfigError, match="max_loras of at least 1"):
-        await VLLMPolicy(base, adapter=adapters[0], max_loras=0).open()
-
-
-async def test_unknown_engine_arguments_are_refused_with_a_suggestion(base: Path) -> None:
-    with pytest.raises(ConfigError, match=r"max_num_seq; did you mean 'max_num_seqs'") as told:
-        await VLLMPolicy(base, engine_args={"max_num_seq": 4, "shoe_size": 43}).open()
-    assert len(told.value.problems) == 2
-    assert not any("shoe_size" in settings.arguments for settings in _engines)
-
-
-async def test_a_value_that_vllm_refuses_is_a_config_error(base: Path) -> None:
-    with pytest.raises(ConfigError, match="vLLM"):
-        await VLLMPolicy(base, dtype="float12").open()
-    assert not any("float12" in settings.arguments for settings in _engines)
 
 
 # bound answers
@@ -290,7 +270,7 @@ async def test_sentences_end_at_the_same_token_however_busy_the_engine(
         assert reply.logprobs
         assert limit_reached(reply.text, 1)
         assert not limit_reached("".join(part.token for part in reply.logprobs[:-1]), 1)
-        assert reply.usage.completion_tokens < 120
+        assert used(reply).completion_tokens < 120
     full = await policy.respond(dataclasses.replace(requests[0], max_sentences=None))
     assert full.text.startswith(alone[0].text)
 
@@ -333,9 +313,9 @@ async def test_the_repetition_penalty_forbids_what_was_said(policy: VLLMPolicy) 
 
 async def test_max_tokens_is_kept_and_has_a_default(policy: VLLMPolicy) -> None:
     short = await policy.respond(ask(sampling=Sampling(temperature=0, max_tokens=5)))
-    assert (short.usage.completion_tokens, short.finish_reason) == (5, FinishReason.LENGTH)
+    assert (used(short).completion_tokens, short.finish_reason) == (5, FinishReason.LENGTH)
     story = ask("Tell me a very long story about a boat.", sampling=Sampling(temperature=0))
-    assert 16 < (await policy.respond(story)).usage.completion_tokens <= 256
+    assert 16 < used(await policy.respond(story)).completion_tokens <= 256
 
 
 @pytest.mark.parametrize("temperature", [0.001, 3.0])
@@ -354,8 +334,8 @@ async def test_other_seeds_give_other_answers(policy: VLLMPolicy) -> None:
 async def test_a_prompt_served_from_the_cache_is_counted(policy: VLLMPolicy) -> None:
     request = ask("I remember the garden behind the house, and the apple trees. " * 5)
     first, second = await policy.respond(request), await policy.respond(request)
-    assert 64 < first.usage.prompt_tokens == second.usage.prompt_tokens < 128
-    assert second.usage.cached_tokens >= 64 > first.usage.cached_tokens
+    assert 64 < used(first).prompt_tokens == used(second).prompt_tokens < 128
+    assert used(second).cached_tokens >= 64 > used(first).cached_tokens
     assert second.text == first.text
 
 
@@ -365,7 +345,7 @@ async def test_a_prompt_that_does_not_fit_is_refused_with_both_numbers(
     room = CONTEXT - 1 - len(prompt_of(policy, ask("", prefill="I")))
     fits, long = (ask(" a" * count, prefill="I") for count in (room, room + 1))
     assert len(prompt_of(policy, fits)) == CONTEXT - 1
-    assert (await policy.respond(fits)).usage.completion_tokens == 1
+    assert used(await policy.respond(fits)).completion_tokens == 1
     with pytest.raises(ContextTooLong) as told:
         await policy.respond(long)
     assert (told.value.prompt_tokens, told.value.context_tokens) == (CONTEXT, CONTEXT)
@@ -380,7 +360,7 @@ async def test_a_cancelled_request_leaves_the_engine(policy: VLLMPolicy) -> None
     story = ask("Tell me a very long story.", sampling=Sampling(max_tokens=900, temperature=1.0))
     tasks = [asyncio.create_task(policy.respond(story)) for _ in range(8)]
     await asyncio.sleep(1)
-    open_requests = policy._seat.engine.llm.output_processor.get_num_unfinished_requests
+    open_requests = seat_of(policy).engine.llm.output_processor.get_num_unfinished_requests
     assert open_requests() == 8
     for task in tasks:
         task.cancel()
@@ -394,13 +374,3 @@ async def test_a_cancelled_request_leaves_the_engine(policy: VLLMPolicy) -> None
 async def test_no_message_at_all_is_refused(policy: VLLMPolicy) -> None:
     with pytest.raises(BadRequest, match="no messages"):
         await policy.respond(Request((), sampling=GREEDY))
-
-
-def test_the_description_names_no_place(base: Path, adapters: tuple[Path, Path]) -> None:
-    described = VLLMPolicy(base, adapter=adapters[0], **SETTINGS).describe()
-    assert described["model"] == "SmolLM2-135M-Instruct"
-    assert described["adapters"][0]["name"] == "warm"
-    assert described["engine"].startswith("vllm 0.")
-    assert described["dtype"] == "float32"
-    assert str(base.parent) not in json.dumps(described)
-    assert str(adapters[0].parent) not in json.dumps(described)

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import vllm_models
 
 import warmline.testing
 from warmline.policies import Message, Request, Sampling
 from warmline.policies.errors import EngineUnavailable
 from warmline.policies.vllm import VLLMPolicy
 from warmline.policies.vllm_engine import _engines
+
+from . import vllm_models
 
 pytestmark = [
     pytest.mark.skipif(

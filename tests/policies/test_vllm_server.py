@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import vllm_models
 
 from warmline.policies import Message, Request, Sampling
 from warmline.policies.answers import misfit
@@ -25,6 +24,8 @@ from warmline.policies.base import FinishReason
 from warmline.policies.errors import ContextTooLong
 from warmline.policies.openai import OpenAIPolicy
 from warmline.policies.sentences import limit_reached
+
+from . import vllm_models
 
 pytestmark = [
     pytest.mark.skipif(

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wrapping import ASK, CHOOSE, Bare, Engine, Scoring
 
 from warmline.policies.base import Capabilities, Reply, Request, Sampling, Usage
 from warmline.policies.errors import AuthenticationFailed, ConfigError, EngineTimeout
 from warmline.policies.wrappers import BestOf
 from warmline.policies.wrappers.base import salted_seed
 from warmline.policies.wrappers.ranking import ByRubric, read_grade
+
+from .wrapping import ASK, CHOOSE, Bare, Engine, Scoring
 
 pytestmark = pytest.mark.timeout(30)
 SEEDS = [5, *(salted_seed(5, "best_of", n) for n in (1, 2, 3))]

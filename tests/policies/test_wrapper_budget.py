@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wrapping import ASK, Engine, Scoring
 
 import warmline
 from warmline.policies.base import Reply, Request, Usage
@@ -24,6 +23,8 @@ from warmline.policies.errors import (
 )
 from warmline.policies.wrappers import Budget, Cache
 from warmline.policies.wrappers.base import estimated_prompt
+
+from .wrapping import ASK, Engine, Scoring
 
 pytestmark = pytest.mark.timeout(30)
 PROMPT = estimated_prompt(ASK.messages)

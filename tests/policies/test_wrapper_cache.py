@@ -17,13 +17,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wrapping import ASK, CHOOSE, Engine
 
 from warmline.policies.base import FinishReason, Message, Reply, Sampling, TokenLogprob, Usage
 from warmline.policies.errors import DataError, EngineTimeout, RunError
 from warmline.policies.wrappers import Cache
 from warmline.policies.wrappers.cache import request_key
 from warmline.policies.wrappers.store import ReplyStore, from_json, to_json
+
+from .wrapping import ASK, CHOOSE, Engine
 
 pytestmark = pytest.mark.timeout(60)
 GREEDY = dataclasses.replace(ASK, seed=None, sampling=Sampling(temperature=0.0))

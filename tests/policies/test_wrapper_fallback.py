@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from wrapping import ASK, Engine, Scoring
 
 from warmline.policies.base import Capabilities
 from warmline.policies.errors import (
@@ -20,6 +19,8 @@ from warmline.policies.errors import (
     ParticipantLeft,
 )
 from warmline.policies.wrappers import Budget, Fallback
+
+from .wrapping import ASK, Engine, Scoring
 
 pytestmark = pytest.mark.timeout(30)
 TOO_LONG = ContextTooLong(prompt_tokens=9, context_tokens=8)

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wrapping import ASK, Engine, FakeTime, Scoring
 
 from warmline.policies.base import Message, Reply, Request, Sampling, Usage
 from warmline.policies.errors import BadRequest, ConfigError, EngineTimeout, RateLimited
 from warmline.policies.wrappers import Limit
 from warmline.policies.wrappers.base import estimated_completion, estimated_prompt
+
+from .wrapping import ASK, Engine, FakeTime, Scoring
 
 pytestmark = pytest.mark.timeout(30)
 

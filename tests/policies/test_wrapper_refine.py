@@ -8,13 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from wrapping import ASK, CHOOSE, Bare, Engine
 
 import warmline
 from warmline.policies.base import Capabilities, Reply, Request, Sampling, Usage
 from warmline.policies.errors import ConfigError, EngineTimeout, UnreadableReply, Unsupported
 from warmline.policies.wrappers import Refine
 from warmline.policies.wrappers.refine import SCHEMA, read_analysis
+
+from .wrapping import ASK, CHOOSE, Bare, Engine
 
 pytestmark = pytest.mark.timeout(30)
 FIRST = "I am sorry to hear that."

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wrapping import ASK, CHOOSE, Bare, Engine, Scoring
 
 from warmline.policies.base import Reply, Request, ScoringPolicy, capabilities_of, policy_name
 from warmline.policies.errors import ConfigError, WrapperNotFound
@@ -22,6 +21,8 @@ from warmline.policies.registry import (
 )
 from warmline.policies.wrappers import BestOf, Budget, Cache, Fallback, Limit, Refine, Wrapper
 from warmline.policies.wrappers.base import salted_seed
+
+from .wrapping import ASK, CHOOSE, Bare, Engine, Scoring
 
 PAGE = Path(__file__).parents[2] / "docs" / "wrappers.md"
 TRANSPARENT = ("budget", "cache", "limit")
