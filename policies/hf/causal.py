@@ -101,6 +101,7 @@ class CausalLoop:
 
     def step(self, waiting: deque[Job]) -> None:
         """Let in what fits, and compute one token for every row."""
+        self._remove([slot for slot, row in enumerate(self._rows) if row.task.job.cancelled])
         self._joining = self._admitted(waiting)
         while self._joining:
             self._begin(self._joining[: self._prompts_together])
