@@ -8,13 +8,25 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from .base import Capabilities
 from .errors import MissingExtra
 from .registry import find_policy, known_policies
+from .weights import MODEL_FILE, WEIGHTS_VARIABLE, cache_dir
 
 CORE = ("autogen-agentchat", "openai", "sentencex", "jinja2", "pydantic", "xllamacpp", "gguf")
-OPTIONAL: dict[str, str] = {}
+OPTIONAL = {
+    "transformers": "transformers",
+    "peft": "transformers",
+    "torch": "transformers",
+    "vllm": "vllm",
+    "autogen-ext": "autogen",
+}
+"""Libraries behind an extra, and its name."""
+NEEDS = {"transformers": "transformers", "vllm": "vllm", "autogen": "autogen-ext"}
+"""Policies whose library is behind an extra, and that library."""
+
 TIMEOUT = 5.0
 """Seconds to wait for a server."""
 
@@ -44,7 +56,9 @@ def examine(base_url: str | None = None) -> list[Finding]:
     """
     findings = [Finding("python", None, f"{platform.python_version()} on {platform.platform()}")]
     findings += [_library(name) for name in CORE]
+    findings += [_library(name, extra) for name, extra in OPTIONAL.items()]
     findings += [_policy(name) for name in known_policies()]
+    findings.append(_weights())
     has_key = bool(os.environ.get("OPENAI_API_KEY"))
     findings.append(
         Finding(
@@ -59,11 +73,12 @@ def examine(base_url: str | None = None) -> list[Finding]:
     return findings
 
 
-def _library(name: str) -> Finding:
+def _library(name: str, extra: str = "") -> Finding:
     try:
         return Finding(name, True, version(name))
     except PackageNotFoundError:
-        return Finding(name, False, "not installed", f"pip install {name}")
+        remedy = f"pip install 'warmline[{extra}]'" if extra else f"pip install {name}"
+        return Finding(name, False, "not installed", remedy)
 
 
 def _policy(name: str) -> Finding:
@@ -71,8 +86,21 @@ def _policy(name: str) -> Finding:
         policy = find_policy(name)
     except MissingExtra as error:
         return Finding(f"policy {name}", False, error.message, error.hint or "")
+    needed = NEEDS.get(name)
+    if needed and not (library := _library(needed, OPTIONAL[needed])).works:
+        return Finding(f"policy {name}", False, f"{needed} is not installed", library.remedy)
     able = getattr(policy, "capabilities", None)
     return Finding(f"policy {name}", True, _capabilities(able))
+
+
+def _weights() -> Finding:
+    kept = cache_dir() / "weights" / MODEL_FILE
+    named = os.environ.get(WEIGHTS_VARIABLE)
+    if named:
+        return Finding("embedded weights", Path(named).is_file(), f"{WEIGHTS_VARIABLE}={named}")
+    if kept.is_file():
+        return Finding("embedded weights", True, f"{MODEL_FILE}, {kept.stat().st_size >> 20} MB")
+    return Finding("embedded weights", None, f"{MODEL_FILE} is fetched at first use (93 MB)")
 
 
 def _capabilities(able: object) -> str:

@@ -30,7 +30,7 @@ from .base import (
 )
 from .choosing import CalibratedChoice, choice_grammar
 from .errors import ConfigError, EngineUnavailable, UnreadableReply, Unsupported
-from .llama import EngineSettings, Generation, LlamaEngine, Watch, acquire, idle_cores, release
+from .llama import EngineSettings, Generation, LlamaEngine, Watch, acquire, release, spare_cores
 from .sentences import limit_reached
 from .weights import WEIGHTS_VARIABLE, find_weights, weights_identity
 
@@ -68,7 +68,8 @@ class EmbeddedPolicy(BasePolicy):
         model: a GGUF file, or `owner/repository:file.gguf` on the Hugging Face hub. None takes the
             file named by `WARMLINE_WEIGHTS`, else SmolLM2-135M-Instruct, fetched once.
         slots: answers computed together; each costs about 45 MB for 2048 tokens of this model.
-        threads: threads of the computation; None takes the cores that are idle when it is opened.
+        threads: threads of the computation; None takes the cores that are idle when it
+            is opened, but one.
         context_tokens: most tokens in prompt and answer together.
         deterministic: seeds hold exactly, at about a third of the speed.
         cache_mib: memory in which prompts of other dialogues wait for their next turn, in MiB.
@@ -142,7 +143,7 @@ class EmbeddedPolicy(BasePolicy):
             return
         threads = self._threads
         if threads is None:
-            threads = await asyncio.to_thread(idle_cores)
+            threads = await asyncio.to_thread(spare_cores)
         settings = EngineSettings(
             model=await asyncio.to_thread(find_weights, self._model),
             slots=self._slots,

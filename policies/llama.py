@@ -334,19 +334,20 @@ def usable_cores() -> int:
 
 
 @cache
-def idle_cores() -> int:
-    """Usable cores that others leave idle, at least one; looked at once in a process.
+def spare_cores() -> int:
+    """Cores for the computation: those that are idle now but one, at least one; looked at once.
 
-    The threads of this engine wait for each other many times a token. With a core less than threads
-    they all wait for the one that is not running: two threads beside one busy process took 19 s for
-    what they do alone in 6 and one thread does in 10.
+    The threads of this engine wait for each other many times a token, at full load. With a core less
+    than threads they all wait for the one that is not running: on two cores, two threads beside one
+    busy process took 19 s for what they do alone in 6 and one thread always does in 10. So one core
+    is left to Python and to others.
     """
-    if not _CPU_TIMES.is_file():
-        return usable_cores()
-    before = _busy_seconds()
-    time.sleep(_LOOK_SECONDS)
-    busy = (_busy_seconds() - before) / _LOOK_SECONDS
-    return max(1, usable_cores() - round(busy))
+    busy = 0.0
+    if _CPU_TIMES.is_file():
+        before = _busy_seconds()
+        time.sleep(_LOOK_SECONDS)
+        busy = (_busy_seconds() - before) / _LOOK_SECONDS
+    return max(1, usable_cores() - max(1, round(busy)))
 
 
 def _busy_seconds() -> float:

@@ -14,6 +14,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
@@ -245,6 +246,10 @@ class VllmEngine:
     # the thread
 
     def _run(self) -> None:
+        # Ctrl-C in a terminal reaches vLLM's processes too. They inherit this thread's mask, and so
+        # live on until the conversations under way are finished.
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(self._live())
 

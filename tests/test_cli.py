@@ -10,11 +10,13 @@ import socket
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 import warmline
+from warmline.policies.registry import known_policies
 
 COMMAND = [sys.executable, "-m", "warmline.cli"]
 
@@ -197,8 +199,10 @@ def test_ctrl_c_finishes_open_conversations_and_says_how_to_resume(tmp_path: Pat
 
 def test_doctor_and_types_and_version() -> None:
     report = run("doctor")
-    for name in ("scripted", "embedded", "openai", "human", "replay"):
+    for name in known_policies():
         assert f"policy {name}" in report
+    if find_spec("vllm") is None:
+        assert "pip install 'warmline[vllm]'" in report
     assert len(re.findall(r"^[│|]", run("types"), re.MULTILINE)) >= 45
     assert run("--version").strip() == f"warmline {warmline.__version__}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import sys
 import time
@@ -87,11 +88,15 @@ async def test_deterministic_seeds_hold_at_any_concurrency(base: Path) -> None:
         )
 
 
-async def test_closing_frees_who_waits_and_ends_the_processes(base: Path) -> None:
+async def test_interrupts_are_survived_and_closing_ends_everything(base: Path) -> None:
     policy = VLLMPolicy(base, **SETTINGS)
     await policy.open()
     processes = engine_processes()
     assert len(processes) >= 2
+    for process in processes:  # as Ctrl-C in a terminal does
+        process.send_signal(signal.SIGINT)
+    await asyncio.sleep(1)
+    assert (await policy.respond(ask(1, max_tokens=4))).text
     tasks = [asyncio.create_task(policy.respond(ask(n, max_tokens=300))) for n in range(16)]
     await asyncio.sleep(1)
     await policy.aclose()
