@@ -122,6 +122,8 @@ async def embedded(load: Load) -> tuple[Policy, Raw]:
     await policy.open()
 
     async def raw(calls: list[tuple[Request, Reply]]) -> int:
+        await policy.aclose()  # an engine that has not seen these prompts, as ours had not
+        await policy.open()
         engine = policy._opened()
         bodies = [await policy._body(request, request.seed) for request, _ in calls]
         written = 0

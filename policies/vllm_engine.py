@@ -20,6 +20,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -249,6 +250,7 @@ class VllmEngine:
         # Ctrl-C in a terminal reaches vLLM's processes too. They inherit this thread's mask, and so
         # live on until the conversations under way are finished.
         if hasattr(signal, "pthread_sigmask"):
+            resource_tracker.ensure_running()  # would lift the mask if it were started later
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(self._live())
