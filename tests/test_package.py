@@ -56,7 +56,9 @@ def test_every_package_folder_is_listed_for_the_wheel() -> None:
         for room in ROOMS
         for path in (ROOT / room).rglob("__init__.py")
     }
-    assert folders | {"warmline", "warmline.testing"} == set(PYPROJECT["tool"]["setuptools"]["packages"])
+    assert folders | {"warmline", "warmline.testing"} == set(
+        PYPROJECT["tool"]["setuptools"]["packages"]
+    )
 
 
 def test_the_wheel_holds_everything_and_works_by_itself(tmp_path: Path) -> None:
