@@ -286,28 +286,33 @@ class BasePolicy:
         await self.aclose()
 
     def check(self, request: Request) -> None:
-        """Refuse options that this engine cannot honour.
+        """Refuse options that this engine cannot honour, alone or together.
 
         Raises:
             Unsupported: names the options and what the engine can do.
         """
         able = self.capabilities
-        refused = [
-            option
-            for option, asked, can in (
-                ("choices", request.choices is not None, able.choices),
-                ("schema", request.schema is not None, able.schema),
-                ("prefill", bool(request.prefill), able.prefill),
-                ("logprobs", request.logprobs, able.logprobs),
-            )
-            if asked and not can
-        ]
+        forms = {
+            "choices": (request.choices is not None, able.choices),
+            "schema": (request.schema is not None, able.schema),
+            "prefill": (bool(request.prefill), able.prefill),
+        }
+        options = {**forms, "logprobs": (request.logprobs, able.logprobs)}
+        refused = [name for name, (asked, can) in options.items() if asked and not can]
         refused += [f for f in request.sampling.as_dict() if f not in able.sampling]
         if refused:
             raise Unsupported(
                 f"policy '{self.name}' cannot honour {', '.join(refused)}",
                 hint="leave the option out for this role, or seat a policy that has it"
                 " (`warmline doctor` lists what each can do)",
+            )
+        if request.choices is not None and not all(request.choices or ("",)):
+            raise Unsupported("choices must hold at least one option, and none may be empty")
+        together = [name for name, (asked, _) in forms.items() if asked]
+        if len(together) > 1:
+            raise Unsupported(
+                f"policy '{self.name}' cannot honour {' and '.join(together)} together",
+                hint="ask for one of them",
             )
 
 

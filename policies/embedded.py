@@ -211,19 +211,6 @@ class EmbeddedPolicy(BasePolicy):
             Unsupported: names them.
         """
         super().check(request)
-        if request.choices is not None and not request.choices:
-            raise Unsupported("choices must hold at least one option")
-        asked = {
-            "choices": request.choices is not None,
-            "schema": request.schema is not None,
-            "prefill": bool(request.prefill),
-        }
-        if sum(asked.values()) > 1:
-            together = " and ".join(option for option, is_set in asked.items() if is_set)
-            raise Unsupported(
-                f"policy '{self.name}' cannot honour {together} together",
-                hint="ask for one of them",
-            )
 
         if request.choices is not None and self._choice_method == "calibrated":
             self._check_calibrated(request)

@@ -188,27 +188,6 @@ class OpenAIPolicy(BasePolicy):
             "extra_body": without_secrets(self._extra_body),
         }
 
-    def check(self, request: Request) -> None:
-        """Refuse options that cannot be honoured, alone or together.
-
-        Raises:
-            Unsupported: names them.
-        """
-        super().check(request)
-        if request.choices is not None and not request.choices:
-            raise Unsupported("choices must hold at least one option")
-        asked = {
-            "choices": request.choices is not None,
-            "schema": request.schema is not None,
-            "prefill": bool(request.prefill),
-        }
-        if sum(asked.values()) > 1:
-            together = " and ".join(option for option, is_set in asked.items() if is_set)
-            raise Unsupported(
-                f"policy '{self.name}' cannot honour {together} together",
-                hint="ask for one of them",
-            )
-
     async def respond(self, request: Request) -> Reply:
         """Answer one request; see `Policy.respond` and `errors.py`."""
         self.check(request)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .answers import derive_seed, read_json
 from .base import BasePolicy, Capabilities, FinishReason, Reply, Request, TokenLogprob, Usage
-from .errors import ConfigError, EngineUnavailable, MissingExtra, UnreadableReply, Unsupported
+from .errors import ConfigError, EngineUnavailable, MissingExtra, UnreadableReply
 from .hf.engine import Engine, EngineSettings, acquire, release
 from .hf.sources import Source, find_source, identity
 
@@ -212,27 +212,6 @@ class TransformersPolicy(BasePolicy):
             digest = hashlib.sha256(self._chat_template.encode()).hexdigest()
             described["chat_template_sha256"] = digest
         return described
-
-    def check(self, request: Request) -> None:
-        """Refuse options that cannot be honoured together.
-
-        Raises:
-            Unsupported: names them.
-        """
-        super().check(request)
-        if request.choices is not None and not request.choices:
-            raise Unsupported("choices must hold at least one option")
-        asked = {
-            "choices": request.choices is not None,
-            "schema": request.schema is not None,
-            "prefill": bool(request.prefill),
-        }
-        if sum(asked.values()) > 1:
-            together = " and ".join(option for option, is_set in asked.items() if is_set)
-            raise Unsupported(
-                f"policy '{self.name}' cannot honour {together} together",
-                hint="ask for one of them",
-            )
 
     async def respond(self, request: Request) -> Reply:
         """Answer one request; see `Policy.respond` and `errors.py`."""

@@ -28,7 +28,6 @@ from .errors import (
     EngineUnavailable,
     MissingExtra,
     UnreadableReply,
-    Unsupported,
 )
 from .hf.sources import Source, find_source, identity
 from .vllm_api import vllm_version
@@ -219,27 +218,6 @@ class VLLMPolicy(BasePolicy):
             text = _template(self._chat_template) or ""
             described["chat_template_sha256"] = hashlib.sha256(text.encode()).hexdigest()
         return described
-
-    def check(self, request: Request) -> None:
-        """Refuse options that cannot be honoured together.
-
-        Raises:
-            Unsupported: names them.
-        """
-        super().check(request)
-        if request.choices is not None and not all(request.choices or ("",)):
-            raise Unsupported("choices must hold at least one option, and none may be empty")
-        asked = {
-            "choices": request.choices is not None,
-            "schema": request.schema is not None,
-            "prefill": bool(request.prefill),
-        }
-        if sum(asked.values()) > 1:
-            together = " and ".join(option for option, is_set in asked.items() if is_set)
-            raise Unsupported(
-                f"policy '{self.name}' cannot honour {together} together",
-                hint="ask for one of them",
-            )
 
     async def respond(self, request: Request) -> Reply:
         """Answer one request; see `Policy.respond` and `errors.py`."""
