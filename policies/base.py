@@ -306,8 +306,8 @@ class BasePolicy:
                 hint="leave the option out for this role, or seat a policy that has it"
                 " (`warmline doctor` lists what each can do)",
             )
-        if request.choices is not None and not all(request.choices or ("",)):
-            raise Unsupported("choices must hold at least one option, and none may be empty")
+        if request.choices is not None and not request.choices:
+            raise Unsupported("choices must hold at least one option")
         together = [name for name, (asked, _) in forms.items() if asked]
         if len(together) > 1:
             raise Unsupported(

@@ -219,6 +219,16 @@ class VLLMPolicy(BasePolicy):
             described["chat_template_sha256"] = hashlib.sha256(text.encode()).hexdigest()
         return described
 
+    def check(self, request: Request) -> None:
+        """Refuse what cannot be honoured; vLLM takes no empty option.
+
+        Raises:
+            Unsupported: names it.
+        """
+        super().check(request)
+        if "" in (request.choices or ()):
+            raise Unsupported("vLLM cannot choose an empty option", hint="leave it out")
+
     async def respond(self, request: Request) -> Reply:
         """Answer one request; see `Policy.respond` and `errors.py`."""
         self.check(request)
