@@ -11,23 +11,25 @@ import json
 import os
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from .answers import derive_seed, misfit
 from .base import (
     BasePolicy,
     Capabilities,
     FinishReason,
+    Message,
     Reply,
     Request,
     Sampling,
     Usage,
 )
-from .errors import ConfigError, EngineUnavailable, UnreadableReply
-from .grammar import choice_grammar
+from .choosing import CalibratedChoice, choice_grammar
+from .errors import ConfigError, EngineUnavailable, UnreadableReply, Unsupported
 from .llama import EngineSettings, Generation, LlamaEngine, Watch, acquire, release, spare_cores
 from .sentences import limit_reached
 from .weights import WEIGHTS_VARIABLE, find_weights, weights_identity
@@ -45,6 +47,8 @@ PENALTY_WINDOW = 256
 
 REASKS = 2
 """Further questions after an empty or unfinished answer, each with a seed derived from the first."""
+
+ChoiceMethod = Literal["direct", "calibrated"]
 
 _CONTROL_TOKEN = re.compile(r"<(?=\|[^<>|\s]{1,40}\|>)")
 
@@ -69,6 +73,11 @@ class EmbeddedPolicy(BasePolicy):
         context_tokens: most tokens in prompt and answer together.
         deterministic: seeds hold exactly, at about a third of the speed.
         cache_mib: memory in which prompts of other dialogues wait for their next turn, in MiB.
+        choice_method: how `Request.choices` are answered. `direct`: written under a grammar of the
+            options. `calibrated`: scored, less the score without the dialogue (`choosing.py`); one
+            short answer an option. It spreads a small model's answers and does not make them right:
+            see the figures there. It draws by temperature alone, so a request that sets another
+            sampling field besides, or asks for log-probabilities, is refused.
 
     Raises:
         ConfigError: a setting out of range.
@@ -88,6 +97,7 @@ class EmbeddedPolicy(BasePolicy):
         context_tokens: int = 3072,
         deterministic: bool = False,
         cache_mib: int = 1024,
+        choice_method: ChoiceMethod = "direct",
     ) -> None:
         problems = [
             f"{option} must be at least {least}, not {value!r}"
@@ -99,6 +109,9 @@ class EmbeddedPolicy(BasePolicy):
             )
             if value is not None and value < least
         ]
+        if choice_method not in get_args(ChoiceMethod):
+            known = ", ".join(get_args(ChoiceMethod))
+            problems.append(f"choice_method must be one of {known}, not {choice_method!r}")
         if problems:
             raise ConfigError("the embedded policy cannot be set up", problems=problems)
         self._model = model
@@ -107,6 +120,8 @@ class EmbeddedPolicy(BasePolicy):
         self._context_tokens = context_tokens
         self._deterministic = deterministic
         self._cache_mib = cache_mib
+        self._choice_method = choice_method
+        self._calibrated = CalibratedChoice(self._score)
         self._engine: LlamaEngine | None = None
         self._closed = False
         self.capabilities = replace(
@@ -184,17 +199,29 @@ class EmbeddedPolicy(BasePolicy):
             "engine": f"xllamacpp {_engine_version()}",
             "context_tokens": self._context_tokens,
             "deterministic": self._deterministic,
+            "choice_method": self._choice_method,
             "defaults": DEFAULT_SAMPLING.as_dict(),
             "penalty_window": PENALTY_WINDOW,
         }
 
     def check(self, request: Request) -> None:
-        """Refuse options that cannot be honoured together.
+        """As every policy does; calibrated choices also refuse what they cannot honour.
 
         Raises:
-            Unsupported: names them.
+            Unsupported: names the options.
         """
         super().check(request)
+        if request.choices is not None and self._choice_method == "calibrated":
+            self._check_calibrated(request)
+
+    def _check_calibrated(self, request: Request) -> None:
+        idle = {"top_p", "top_k", "min_p", "repetition_penalty"} & request.sampling.as_dict().keys()
+        refused = sorted(idle) + ["logprobs"] * request.logprobs
+        if refused:
+            raise Unsupported(
+                f"calibrated choices cannot honour {', '.join(refused)}",
+                hint="leave it out for this role, or set choice_method to 'direct'",
+            )
 
     async def respond(self, request: Request) -> Reply:
         """Answer one request; see `Policy.respond` and `errors.py`."""
@@ -202,6 +229,18 @@ class EmbeddedPolicy(BasePolicy):
         started = time.perf_counter()
         if self._engine is None and not self._closed:
             await self.open()
+        if request.choices is not None and self._choice_method == "calibrated":
+            text, usage = await self._calibrated.choose(
+                request.messages,
+                request.choices,
+                temperature=_sampling(request).temperature or 0.0,
+                seed=request.seed,
+            )
+            latency = time.perf_counter() - started
+            return Reply(text, FinishReason.CHOICE, usage, latency, self.name)
+        return await self._write(request, started)
+
+    async def _write(self, request: Request, started: float) -> Reply:
         usage = Usage()
         for attempt in range(REASKS + 1):
             body = await self._body(request, derive_seed(request.seed, attempt))
@@ -223,6 +262,14 @@ class EmbeddedPolicy(BasePolicy):
             f" {text[:200]!r}",
             hint="raise max_tokens, simplify the schema, or use a larger model",
         )
+
+    async def _score(self, messages: Sequence[Message], text: str) -> tuple[float, Usage]:
+        """The log-probability (nats) of `text` as the answer, by forcing it."""
+        request = Request(
+            tuple(messages), choices=(text,), logprobs=True, sampling=Sampling(temperature=0.0)
+        )
+        generation = await self._opened().generate(await self._body(request, None))
+        return sum(entry.logprob for entry in generation.logprobs), generation.usage
 
     async def _body(self, request: Request, seed: int | None) -> dict[str, Any]:
         sampling = _sampling(request)

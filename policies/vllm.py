@@ -28,6 +28,7 @@ from .errors import (
     EngineUnavailable,
     MissingExtra,
     UnreadableReply,
+    Unsupported,
 )
 from .hf.sources import Source, find_source, identity
 from .vllm_api import vllm_version

@@ -382,13 +382,60 @@ async def test_description_identifies_model_engine_and_defaults(policy: Embedded
     assert policy.api_key not in str(about)
 
 
-async def test_options_are_written_in_their_usual_tokens(policy: EmbeddedPolicy) -> None:
+ADVICE = (
+    Message("system", "Name the strategy that fits the supporter's next answer."),
+    Message("user", "I lost my job last week.\n\nWhich strategy fits? Answer with its name only."),
+)
+
+
+async def test_calibrated_choices(policy: EmbeddedPolicy) -> None:
+    async with EmbeddedPolicy(
+        slots=4, threads=1, context_tokens=1536, choice_method="calibrated"
+    ) as calibrated:
+        assert calibrated.base_url == policy.base_url  # the method is no matter of the engine
+
+        async def choose(temperature: float, seed: int) -> str:
+            sampling = Sampling(temperature=temperature)
+            request = Request(ADVICE, seed=seed, choices=OPTIONS, sampling=sampling)
+            reply = await calibrated.respond(request)
+            assert reply.finish_reason is FinishReason.CHOICE
+            assert reply.usage is not None
+            assert reply.usage.completion_tokens >= len(OPTIONS)
+            return reply.text
+
+        assert {await choose(0.0, seed) for seed in range(3)} == {await choose(0.0, 9)}
+        drawn = [await choose(50.0, seed) for seed in range(8)]
+        assert set(drawn) <= set(OPTIONS)
+        assert len(set(drawn)) > 1
+        for option in (Sampling(top_k=3), Sampling(repetition_penalty=1.1)):
+            with pytest.raises(Unsupported, match="calibrated choices cannot honour"):
+                await calibrated.respond(Request(ADVICE, choices=OPTIONS, sampling=option))
+        with pytest.raises(Unsupported, match="logprobs"):
+            await calibrated.respond(Request(ADVICE, choices=OPTIONS, logprobs=True))
+
+
+async def test_options_are_scored_in_their_usual_tokens(policy: EmbeddedPolicy) -> None:
     reply = await policy.respond(
-        Request(SEEKER_SPOKE, choices=("Affirmation and Reassurance",), logprobs=True)
+        Request(ADVICE, choices=("Affirmation and Reassurance",), logprobs=True)
     )
     assert reply.logprobs is not None
     spelled = [entry.token for entry in reply.logprobs]
     assert spelled == ["Aff", "irm", "ation", " and", " Re", "ass", "urance"]
+
+
+async def test_score_is_the_log_probability_that_the_model_itself_tells(
+    policy: EmbeddedPolicy,
+) -> None:
+    free = await policy.respond(
+        Request(SEEKER_SPOKE, logprobs=True, sampling=Sampling(temperature=0.0, max_tokens=6))
+    )
+    assert free.logprobs is not None
+    told = sum(entry.logprob for entry in free.logprobs)
+    score, usage = await policy._score(SEEKER_SPOKE, free.text)
+    assert score == pytest.approx(told, abs=0.01)
+    assert usage.completion_tokens >= len(free.logprobs)
+    other, _ = await policy._score(SEEKER_SPOKE, "Zebra umbrella quartz")
+    assert other < score
 
 
 async def test_class_states_what_an_instance_can_do() -> None:
@@ -402,8 +449,8 @@ async def test_class_states_what_an_instance_can_do() -> None:
 
 async def test_settings_out_of_range_are_listed_together() -> None:
     with pytest.raises(ConfigError) as refused:
-        EmbeddedPolicy(slots=0, threads=0, context_tokens=1)
-    assert len(refused.value.problems) == 3
+        EmbeddedPolicy(slots=0, threads=0, context_tokens=1, choice_method="guess")  # type: ignore[arg-type]
+    assert len(refused.value.problems) == 4
 
 
 async def test_a_damaged_model_is_a_clear_error(tmp_path: Any) -> None:

@@ -164,6 +164,7 @@ asyncio.run(main())
         capture_output=True,
         text=True,
         check=True,
+        timeout=120,
     )
     first, second, third = done.stdout.splitlines()
     assert first == "OK someone/tiny transformers:tiny"

@@ -109,7 +109,7 @@ async def test_schema_answers_fit(folders: Path, kind: str) -> None:
 
 async def test_choices_are_scored_by_the_whole_answer(llama: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(llama).eval()
-    options = ("Question", "Question, please", "Self-disclosure", "我很难过", "")
+    options = ("Question", "Question, please", "Self-disclosure", "我很难过", "I")
     prompt = plain_prompt(llama, TALKS[0])
     expected = [
         sum(plain_logprobs(model, llama, prompt, option + "<|im_end|>")) for option in options
