@@ -58,7 +58,7 @@ class TransformersPolicy(BasePolicy):
     Seeds: every draw comes from the request's own seed, and the rows of a batch are laid out so that
     a row's numbers do not depend on the others. With one thread, on the CPUs tried, every bit was the
     same at concurrency 1 and 16, in float32 and bfloat16; with two threads log-probabilities moved
-    by up to 1e-5, and no text changed. This rests on how the libraries round, which they do not
+    by up to 1.3e-5, and no text changed. This rests on how the libraries round, which they do not
     promise. `deterministic=True` rests on less: one thread, every pass of the same shape, no model
     shared between adapters. Without it GPUs and encoder-decoder models may differ after some words.
     Another dtype, device or release of torch may always give another text.
