@@ -16,15 +16,18 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import warmline
-from warmline.policies.base import Policy, Reply, Request, Usage, close_policy, open_policy
+from warmline.policies.base import Policy, Reply, Request, Usage, open_policy
 
 GOAL = 0.9
+GIVEN: dict[str, Any] = {"model": None}
 
 
 @dataclass
@@ -56,13 +59,41 @@ class Load:
     tokens: int
 
 
-def environment(policy: Policy, load: Load) -> warmline.SupportEnvironment:
+class Unstable:
+    """Begins every prompt with another word, as prompts do that carry a date or a turn count."""
+
+    def __init__(self, inner: Policy) -> None:
+        self.inner, self.count = inner, 0
+
+    async def respond(self, request: Request) -> Reply:
+        self.count += 1
+        first, *others = request.messages
+        first = dataclasses.replace(first, content=f"{self.count}. {first.content}")
+        return await self.inner.respond(dataclasses.replace(request, messages=(first, *others)))
+
+
+class NeverEnds:
+    """Asks for the verdict and hears no, so that equally many turns are played."""
+
+    def __init__(self, inner: Policy) -> None:
+        self.inner = inner
+
+    async def respond(self, request: Request) -> Reply:
+        reply = await self.inner.respond(request)
+        return dataclasses.replace(reply, text="NO")
+
+
+def environment(
+    policy: Policy, load: Load, judged: bool, speculative: bool
+) -> warmline.SupportEnvironment:
     sampling = warmline.Sampling(max_tokens=load.tokens)
     return warmline.SupportEnvironment(
         seeker=warmline.Seeker(policy, sampling=sampling),
         counselor=policy,
         supporter=warmline.Supporter(policy, sampling=sampling),
-        judger=None,
+        judger=warmline.Judger(NeverEnds(policy)) if judged else None,
+        min_turns=2,
+        speculative=speculative,
         case_dialogues=1,
         max_turns=load.turns,
         max_sentences=20,
@@ -70,10 +101,21 @@ def environment(policy: Policy, load: Load) -> warmline.SupportEnvironment:
     )
 
 
-async def play(policy: Kept, load: Load, how: str) -> dict[str, Any]:
+async def play(
+    policy: Kept,
+    load: Load,
+    how: str,
+    *,
+    unstable: bool = False,
+    judged: bool = False,
+    speculative: bool = False,
+) -> dict[str, Any]:
     """Play the load and measure it; `how` is concurrent, sequential or lockstep."""
     scenarios = warmline.draw_scenarios(load.episodes, seed=0)
-    env = environment(LockStep(policy, load.episodes) if how == "lockstep" else policy, load)
+    seated: Policy = Unstable(policy) if unstable else policy
+    if how == "lockstep":
+        seated = LockStep(seated, load.episodes)
+    env = environment(seated, load, judged, speculative)
     policy.calls.clear()
     own, started = time.thread_time(), time.perf_counter()
     if how == "sequential":
@@ -112,39 +154,45 @@ class LockStep:
         return await self.inner.respond(request)
 
 
-# Each engine: a policy, and a way to send the kept requests to it without us
+# Each engine: a policy just opened, and a way to send the kept requests to it without us. Every
+# measurement gets an engine of its own that has seen none of the prompts.
 
-Raw = Callable[[list[tuple[Request, Reply]]], Awaitable[int]]
+Calls = list[tuple[Request, Reply]]
+Raw = Callable[[Calls], Awaitable[float]]
+"""Sends them all at once, answers as long as before; gives output tokens a second."""
 
 
-async def embedded(load: Load) -> tuple[Policy, Raw]:
+@asynccontextmanager
+async def embedded(load: Load) -> AsyncIterator[tuple[Policy, Raw]]:
     policy = warmline.EmbeddedPolicy(slots=min(16, load.episodes), context_tokens=2048)
     await policy.open()
 
-    async def raw(calls: list[tuple[Request, Reply]]) -> int:
-        await policy.aclose()  # an engine that has not seen these prompts, as ours had not
-        await policy.open()
+    async def raw(calls: Calls) -> float:
         engine = policy._opened()
         bodies = [await policy._body(request, request.seed) for request, _ in calls]
-        written = 0
 
-        def one(call: tuple[dict[str, Any], tuple[Request, Reply]]) -> None:
-            nonlocal written
+        def one(call: tuple[dict[str, Any], tuple[Request, Reply]]) -> int:
             body, (request, reply) = call
             if request.choices is None:
                 body |= {"max_tokens": completion(reply), "ignore_eos": True}
             answer: list[dict[str, Any]] = []
             engine._server.handle_chat_completions({**body, "stream": False}, answer.append)
-            written += answer[0]["usage"]["completion_tokens"]
+            return int(answer[0]["usage"]["completion_tokens"])
 
-        with ThreadPoolExecutor(engine.settings.slots) as pool:
-            await asyncio.to_thread(lambda: list(pool.map(one, zip(bodies, calls, strict=True))))
-        return written
+        def all_of_them() -> float:
+            started = time.perf_counter()
+            with ThreadPoolExecutor(engine.settings.slots) as pool:
+                written = sum(pool.map(one, zip(bodies, calls, strict=True)))
+            return written / (time.perf_counter() - started)
 
-    return policy, raw
+        return await asyncio.to_thread(all_of_them)
+
+    yield policy, raw
+    await policy.aclose()
 
 
-async def openai(load: Load) -> tuple[Policy, Raw]:
+@asynccontextmanager
+async def openai(load: Load) -> AsyncIterator[tuple[Policy, Raw]]:
     engine = warmline.EmbeddedPolicy(slots=min(16, load.episodes), context_tokens=2048)
     await engine.open()
     os.environ["WARMLINE_BENCH_KEY"] = engine.api_key
@@ -153,51 +201,76 @@ async def openai(load: Load) -> tuple[Policy, Raw]:
     )
     await policy.open()
 
-    async def raw(calls: list[tuple[Request, Reply]]) -> int:
+    async def raw(calls: Calls) -> float:
         from openai import AsyncOpenAI
 
         client = AsyncOpenAI(base_url=engine.base_url, api_key=engine.api_key)
 
         async def one(request: Request, reply: Reply) -> int:
-            forced = {"ignore_eos": True} if request.choices is None else {}
+            extra: dict[str, Any] = {"ignore_eos": True}
+            if request.choices is not None:
+                extra = {"grammar": grammar(request.choices)}
             answer = await client.chat.completions.create(
                 model=str(policy.model),
                 messages=[{"role": m.role, "content": m.content} for m in request.messages],  # type: ignore[misc]
                 max_tokens=completion(reply),
                 seed=request.seed,
-                extra_body=forced,
+                extra_body=extra,
             )
             return answer.usage.completion_tokens if answer.usage else 0
 
-        return sum(await asyncio.gather(*(one(*call) for call in calls)))
+        started = time.perf_counter()
+        written = sum(await asyncio.gather(*(one(*call) for call in calls)))
+        return written / (time.perf_counter() - started)
 
-    return policy, raw
+    yield policy, raw
+    await policy.aclose()
+    await engine.aclose()
 
 
-async def transformers(load: Load) -> tuple[Policy, Raw]:
+def grammar(choices: tuple[str, ...]) -> str:
+    return "root ::= " + " | ".join(json.dumps(choice) for choice in choices)
+
+
+@asynccontextmanager
+async def transformers(load: Load) -> AsyncIterator[tuple[Policy, Raw]]:
     from warmline.policies.transformers import TransformersPolicy
-    from warmline.policies.weights import find_weights
 
-    policy = TransformersPolicy(find_weights(), max_batch=min(32, load.episodes))
+    source: Any = GIVEN["model"]
+    if source is None:
+        from warmline.policies.weights import find_weights
+
+        source = find_weights()
+    policy = TransformersPolicy(source, max_batch=min(32, load.episodes))
     await policy.open()
 
-    async def raw(calls: list[tuple[Request, Reply]]) -> int:
-        return await asyncio.to_thread(_generate, find_weights(), calls, min(32, load.episodes))
+    async def raw(calls: Calls) -> float:
+        return await asyncio.to_thread(_generate, source, calls, min(32, load.episodes))
 
-    return policy, raw
+    yield policy, raw
+    await policy.aclose()
 
 
-def _generate(weights: Any, calls: list[tuple[Request, Reply]], batch: int) -> int:
-    """transformers' own `generate` in static batches, answers as long as before."""
+def _generate(source: Any, calls: Calls, batch: int) -> float:
+    """transformers' own `generate` in static batches; choices are left out of its time and tokens."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    folder, name = str(weights.parent), weights.name
-    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name, padding_side="left")
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, gguf_file=name, quantization_config=GgufConfig(dequantize=True), dtype="auto"
-    )
-    tokenizer.pad_token = tokenizer.eos_token
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    path = Path(source)
+    if path.is_file():
+        tokenizer = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
+        model = AutoModelForCausalLM.from_pretrained(
+            str(path.parent),
+            gguf_file=path.name,
+            quantization_config=GgufConfig(dequantize=True),
+            dtype=torch.bfloat16,
+        )
+    else:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16)
+    model.to(device)
+    tokenizer.padding_side, tokenizer.pad_token = "left", tokenizer.eos_token
     free = [call for call in calls if call[0].choices is None]
     written, started = 0, time.perf_counter()
     for start in range(0, len(free), batch):
@@ -210,27 +283,54 @@ def _generate(weights: Any, calls: list[tuple[Request, Reply]], batch: int) -> i
             )
             for request, _ in rows
         ]
-        inputs = tokenizer(texts, return_tensors="pt", padding=True)
+        inputs = tokenizer(texts, return_tensors="pt", padding=True).to(device)
         longest = max(completion(reply) for _, reply in rows)
         with torch.inference_mode():
             model.generate(**inputs, max_new_tokens=longest, min_new_tokens=longest, do_sample=True)
         written += sum(completion(reply) for _, reply in rows)
-    _generate.seconds = time.perf_counter() - started  # type: ignore[attr-defined]
-    return written
+    return written / (time.perf_counter() - started)
 
 
-async def vllm(load: Load) -> tuple[Policy, Raw]:
+@asynccontextmanager
+async def vllm(load: Load) -> AsyncIterator[tuple[Policy, Raw]]:
     from warmline.policies.vllm import VLLMPolicy
 
-    policy = VLLMPolicy(os.environ["WARMLINE_BENCH_MODEL"], max_model_len=2048)
+    policy = VLLMPolicy(GIVEN["model"] or os.environ["WARMLINE_BENCH_MODEL"], max_model_len=2048)
     await policy.open()
 
-    async def raw(calls: list[tuple[Request, Reply]]) -> int:
-        forced = [dataclasses.replace(r, max_sentences=None, sampling=r.sampling) for r, _ in calls]
-        replies = await asyncio.gather(*(policy.respond(request) for request in forced))
-        return sum(completion(reply) for reply in replies)
+    async def raw(calls: Calls) -> float:
+        from vllm import SamplingParams
+        from vllm.sampling_params import StructuredOutputsParams
 
-    return policy, raw
+        engine = policy._seat.engine  # type: ignore[union-attr]
+        tokenizer = engine.llm.get_tokenizer()
+
+        async def one(number: int, request: Request, reply: Reply) -> int:
+            chat = [{"role": m.role, "content": m.content} for m in request.messages]
+            prompt = tokenizer.apply_chat_template(
+                chat, add_generation_prompt=True, return_dict=False
+            )
+            form = {"ignore_eos": True, "max_tokens": completion(reply)}
+            if request.choices is not None:
+                choice = StructuredOutputsParams(choice=list(request.choices))
+                form = {"structured_outputs": choice, "max_tokens": 32}
+            written = 0
+            async for output in engine.llm.generate(
+                {"prompt_token_ids": list(prompt)}, SamplingParams(**form), f"raw-{number}"
+            ):
+                written = len(output.outputs[0].token_ids)
+            return written
+
+        async def everything() -> float:
+            started = time.perf_counter()
+            jobs = (one(number, *call) for number, call in enumerate(calls))
+            return sum(await asyncio.gather(*jobs)) / (time.perf_counter() - started)
+
+        rate: float = await engine.run(everything)
+        return rate
+
+    yield policy, raw
+    await policy.aclose()
 
 
 def completion(reply: Reply) -> int:
@@ -241,36 +341,48 @@ ENGINES = {"embedded": embedded, "openai": openai, "transformers": transformers,
 
 
 async def measure(name: str, load: Load, baselines: bool) -> dict[str, Any]:
-    policy, raw = await ENGINES[name](load)
-    kept = Kept(policy)
-    await play(kept, Load(2, 2, 8), "concurrent")  # warm up
-    ours = await play(kept, load, "concurrent")
-    calls = list(kept.calls)
-    started = time.perf_counter()
-    written = await raw(calls)
-    seconds = getattr(_generate, "seconds", 0) or time.perf_counter() - started
-    direct = written / seconds
-    result = {
+    calls: Calls = []
+
+    async def fresh(how: str, load: Load, **options: Any) -> dict[str, Any]:
+        async with ENGINES[name](load) as (policy, _):
+            kept = Kept(policy)
+            await play(kept, Load(2, 2, 8), "concurrent")  # warm up
+            result = await play(kept, load, how, **options)
+            calls[:] = kept.calls
+            return result
+
+    ours = await fresh("concurrent", load)
+    async with ENGINES[name](load) as (_, raw):
+        direct = await raw([call for call in calls if call[1].text])
+    free = sum(completion(reply) for request, reply in calls if request.choices is None)
+    share = free / sum(completion(reply) for _, reply in calls) if name == "transformers" else 1.0
+    result: dict[str, Any] = {
         "ours": ours,
         "raw_tokens_a_second": direct,
-        "ratio": ours["tokens_a_second"] / direct,
+        "ratio": ours["tokens_a_second"] * share / direct,
     }
-    if baselines:
-        result["lockstep"] = await play(kept, load, "lockstep")
-        few = dataclasses.replace(load, episodes=max(1, load.episodes // 8))
-        result["sequential"] = await play(kept, few, "sequential")
-    await close_policy(policy)
+    if not baselines:
+        return result
+    few = dataclasses.replace(load, episodes=max(2, load.episodes // 8))
+    result["lockstep"] = await fresh("lockstep", load)
+    result["sequential"] = await fresh("sequential", few)
+    result["unstable_prompts"] = await fresh("concurrent", load, unstable=True)
+    for word in (False, True):
+        judged = await fresh("concurrent", few, judged=True, speculative=word)
+        result[f"judged_{few.episodes}_at_once" + ("_speculative" if word else "")] = judged
     return result
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--model", help="for transformers and vllm: a model's folder")
     parser.add_argument("--engines", nargs="+", default=["embedded", "openai", "transformers"])
     parser.add_argument("--episodes", type=int, default=32)
     parser.add_argument("--turns", type=int, default=4)
     parser.add_argument("--tokens", type=int, default=48)
     parser.add_argument("--no-baselines", action="store_true")
     given = parser.parse_args()
+    GIVEN["model"] = given.model
     load = Load(given.episodes, given.turns, given.tokens)
     for name in given.engines:
         result = asyncio.run(measure(name, load, not given.no_baselines))
