@@ -24,7 +24,7 @@ help: ## List the targets
 
 .venv/dev: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) install --quiet $(TORCH)
-	$(PIP) install --quiet -c constraints.txt -e '.[dev,transformers,autogen]'
+	$(PIP) install --quiet -c constraints.txt -e '.[dev,transformers,autogen,data,eval,train]'
 	@touch $@ .venv/core
 
 # One resolution for vLLM and us: their protobuf and AutoGen's only meet that way. What it asks for of
@@ -39,7 +39,7 @@ help: ## List the targets
 # mypy needs the root under its package name: a folder of links to what the package holds
 .lint/warmline: pyproject.toml
 	@rm -rf .lint && mkdir -p .lint/warmline
-	@for part in __init__.py cli.py agents environments policies; do \
+	@for part in __init__.py cli.py agents environments evaluation policies training; do \
 		ln -s ../../$$part .lint/warmline/$$part; done
 	@ln -s ../../tests/contracts .lint/warmline/testing
 

@@ -1,4 +1,4 @@
-"""The command line: `warmline simulate`, `show`, `types`, `doctor`.
+"""The command line: `simulate`, `show`, `types`, `doctor`, and the commands that the rooms bring.
 
 Options of `simulate` are made from `RunSettings`, so that file, keywords and command line cannot
 drift apart. A deliberate error prints its message and leaves with code 2, an interrupt with 130.
@@ -10,17 +10,14 @@ import inspect
 import json
 import signal
 import sys
-import tomllib
 from contextlib import suppress
+from importlib import import_module
 from importlib.metadata import version as installed_version
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any
 
 import typer
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -29,12 +26,13 @@ from .agents.roles import Role
 from .environments.estimate import estimate
 from .environments.live import LiveView, conversation
 from .environments.log import iter_episodes
+from .environments.options import nested, options_of
 from .environments.problem_types import problem_types
 from .environments.runner import Interrupted
 from .environments.settings import RunSettings, load_settings
 from .environments.simulate import build_environment, choose_scenarios, simulate_settings
 from .policies.doctor import Finding, examine
-from .policies.errors import ConfigError, DataError, WarmlineError
+from .policies.errors import DataError, WarmlineError
 from .policies.safety import DISCLAIMER
 
 SHOWN_WHOLE = 20
@@ -46,7 +44,6 @@ SMALL_MODEL_NOTE = (
 )
 
 HIDDEN = {
-    ("", "prices"),
     ("seeker.", "seated"),
     ("supporter.", "seated"),
     ("counselor.", "openings"),
@@ -96,7 +93,7 @@ def _root(
 
 def _simulate(file: Path | None, **given: Any) -> None:
     quiet, dry_run = given.pop("quiet"), given.pop("dry_run")
-    settings = load_settings(file, _nested(given))
+    settings = load_settings(file, nested(given))
     if settings.out is None:
         folder = f"runs/{settings.policy.replace(':', '-').replace('/', '-')}-seed{settings.seed}"
         settings = settings.model_copy(update={"out": folder})
@@ -194,78 +191,6 @@ def _used(used: dict[str, Any]) -> str:
     return f"{line}; cost {used['cost']}" if "cost" in used else line
 
 
-def _nested(given: dict[str, Any]) -> dict[str, Any]:
-    """Command-line values as settings: unset ones left out, `role__field` nested, options parsed."""
-    settings: dict[str, Any] = {}
-    for name, value in given.items():
-        if value is None or value == []:
-            continue
-        role, _, field = name.rpartition("__")
-        target = settings.setdefault(role, {}) if role else settings
-        target[field] = _key_values(value, name) if field == "options" else value
-    return settings
-
-
-def _key_values(pairs: list[str], name: str) -> dict[str, Any]:
-    """`key=value` pairs; values as TOML where they are TOML (3, true, [1, 2]), else text."""
-    options: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise ConfigError(
-                f"--{name.replace('__', '.')}: '{pair}' is not key=value", hint="e.g. slots=8"
-            )
-        try:
-            options[key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            options[key] = value
-    return options
-
-
-def _options_of(model: type[BaseModel], prefix: str = "") -> list[inspect.Parameter]:
-    """One command-line option for each field of a settings model; None means not given."""
-    parameters = []
-    for name, field in model.model_fields.items():
-        kinds = [k for k in get_args(field.annotation) if k is not type(None)]
-        kind = field.annotation if not kinds else kinds[0]
-        while get_origin(kind) is Annotated:
-            kind = get_args(kind)[0]
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            parameters += _options_of(kind, f"{name}.")
-            continue
-        if (prefix, name) in HIDDEN:
-            continue
-        option, flag = _option(prefix, name, field, kind)
-        parameters.append(
-            inspect.Parameter(
-                f"{prefix.replace('.', '__')}{name}",
-                inspect.Parameter.KEYWORD_ONLY,
-                default=None,
-                annotation=Annotated[option, flag],
-            )
-        )
-    return parameters
-
-
-def _option(prefix: str, name: str, field: FieldInfo, kind: Any) -> tuple[Any, Any]:
-    flag = f"{prefix}{name}".replace("_", "-")
-    help_text = field.description or ""
-    if field.default not in (None, (), PydanticUndefined) and kind is not bool:
-        help_text += f" (default {field.default})"
-    many = name in ("options", "problem_types", "wrap")
-    types = {int: int | None, float: float | None, bool: bool | None}
-    names = [f"--{flag}/--no-{flag}"] if kind is bool else [f"--{flag}"]
-    return (
-        (list[str] | None) if many else types.get(kind, str | None),
-        typer.Option(
-            *names,
-            help=help_text,
-            show_default=False,
-            rich_help_panel=f"The {prefix[:-1]}'s seat" if prefix else "Run",
-        ),
-    )
-
-
 def _register_simulate() -> None:
     file = Annotated[
         Path | None, typer.Argument(help="TOML file with settings; options come on top.")
@@ -276,7 +201,7 @@ def _register_simulate() -> None:
     ]
     parameters = [
         inspect.Parameter("file", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=file),
-        *_options_of(RunSettings),
+        *options_of(RunSettings, hidden=HIDDEN),
         inspect.Parameter("quiet", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=quiet),
         inspect.Parameter(
             "dry_run", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=dry_run
@@ -354,6 +279,13 @@ def doctor(
 
 def _detail(finding: Finding) -> str:
     return f"{finding.detail} -> {finding.remedy}" if finding.remedy else finding.detail
+
+
+ROOM_COMMANDS: tuple[str, ...] = ()
+"""Modules of the rooms that bring a command: each has `register(app)` and imports nothing heavy."""
+
+for _module in ROOM_COMMANDS:
+    import_module(f".{_module}", __package__).register(app)
 
 
 if __name__ == "__main__":

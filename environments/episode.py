@@ -44,6 +44,8 @@ class StopReason(StrEnum):
     """The episode's tokens were used up."""
     ERROR = "error"
     """A known error of a policy; `Episode.error` tells."""
+    RECORDED = "recorded"
+    """An imported conversation; why it ended is not known."""
 
     @property
     def truncated(self) -> bool:
@@ -62,7 +64,9 @@ class Utterance:
         strategy: chosen by the counselor for this supporter turn.
         repairs: what was done between raw and text, by name; `sentence_cap` is one.
         crisis: kinds of crisis language found in the text.
-        call: index of the call that made it.
+        call: index of the call that made it; None where no policy did (an imported conversation).
+        labels: every strategy that a source gives for this utterance, in order, where it gives
+            several; `strategy` is the first of them.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = CLOSED
@@ -70,10 +74,11 @@ class Utterance:
     role: Speaker
     text: str
     raw: str
-    call: int
+    call: int | None = None
     strategy: Strategy | None = None
     repairs: tuple[str, ...] = ()
     crisis: tuple[str, ...] = ()
+    labels: tuple[Strategy, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,19 +151,23 @@ class Timing(Record):
 
 
 class Episode(Record):
-    """One conversation.
+    """One conversation, simulated here or imported.
 
     Attributes:
         id: the scenario's id.
         seed: the run's seed; with the id it gives every call's seed.
         config_hash: of everything that decides the content besides scenario and seed.
         messages: every distinct message of the episode, in order of first use.
+        timing: None for an imported conversation.
+        source: the corpus that it was imported from; empty for one simulated here.
+        annotations: what a source says beyond our fields (survey scores, its own labels), as plain
+            data under the source's own names.
     """
 
     version: Literal[1] = EPISODE_VERSION
     id: str
     scenario: Scenario
-    seed: int
+    seed: int = 0
     config_hash: str = ""
     stop: StopReason
     error: EpisodeError | None = None
@@ -166,7 +175,9 @@ class Episode(Record):
     verdicts: tuple[Verdict, ...] = ()
     calls: tuple[Call, ...] = ()
     messages: tuple[Message, ...] = ()
-    timing: Timing = Field(repr=False)
+    timing: Timing | None = Field(None, repr=False)
+    source: str = ""
+    annotations: dict[str, Any] | None = None
 
     @property
     def truncated(self) -> bool:

@@ -98,7 +98,8 @@ class LiveView:
         if self._live is None:
             done = sum(self.stops.values())
             line = f"{done}/{self.total} {episode.id}: {episode.stop.value}"
-            line += f", {len(episode.utterances)} utterances, {episode.timing.seconds:.1f} s"
+            line += f", {len(episode.utterances)} utterances"
+            line += f", {episode.timing.seconds:.1f} s" if episode.timing else ""
             self.console.print(Text(line))
             if episode.error:
                 self.console.print(Text(f"  {episode.error.type}: {episode.error.message}"))

@@ -125,7 +125,7 @@ def summarize(
             repairs.update(repair for u in episode.utterances for repair in u.repairs)
             strategies.update(u.strategy.value for u in episode.utterances if u.strategy)
             unread += sum(verdict.end is None for verdict in episode.verdicts)
-            seconds += episode.timing.seconds
+            seconds += episode.timing.seconds if episode.timing else 0.0
             if episode.error:
                 errors[episode.error.type] += 1
             yield episode

@@ -8,7 +8,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -20,6 +20,8 @@ from .scenarios import Record, problems_of
 from .usage import Price
 
 DEFAULT_POLICY = "embedded"
+
+R = TypeVar("R", bound=Record)
 
 
 class EngineSettings(Record):
@@ -124,9 +126,21 @@ class RunSettings(EngineSettings, Limits):
 def load_settings(
     file: str | Path | None = None, given: Mapping[str, Any] | None = None
 ) -> RunSettings:
+    """The settings of a run; see `read_settings`."""
+    return read_settings(RunSettings, file, given)
+
+
+def read_settings(
+    model: type[R], file: str | Path | None = None, given: Mapping[str, Any] | None = None
+) -> R:
     """Settings from a TOML file, with `given` laid over them.
 
     A run's own `config.toml` is such a file; its `[identity]` is left aside.
+
+    Args:
+        model: the closed record that says which settings there are.
+        file: TOML.
+        given: keywords or command-line values; nested tables as nested mappings.
 
     Raises:
         DataError: no such file, or not TOML (with its line).
@@ -144,11 +158,11 @@ def load_settings(
         data.pop("identity", None)
     merged = _merge(data, given or {})
     try:
-        return RunSettings.model_validate(merged)
+        return model.model_validate(merged)
     except ValidationError as error:
         where = f" in {file}" if file is not None else ""
         raise ConfigError(
-            f"settings{where} cannot be used", problems=problems_of(error, RunSettings)
+            f"settings{where} cannot be used", problems=problems_of(error, model)
         ) from None
 
 

@@ -109,7 +109,8 @@ def account(
     spent: dict[str, Spent] = {}
     total = Spent()
     for episode in episodes:
-        latencies = episode.timing.latencies or (0.0,) * len(episode.calls)
+        timed = episode.timing.latencies if episode.timing else ()
+        latencies = timed or (0.0,) * len(episode.calls)
         for call, latency in zip(episode.calls, latencies, strict=True):
             price = price_of(call.policy, prices)
             spent.setdefault(call.role, Spent()).add(call, latency, price)

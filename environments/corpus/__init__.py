@@ -1,0 +1,1 @@
+"""Building a corpus: import, generation, coverage, cleaning, review and export."""

@@ -1,0 +1,1 @@
+"""Metrics, analyses, judges, statistics and reports over episodes and ratings."""

@@ -1,0 +1,1 @@
+"""Rows from episodes, losses, and the trainers that turn them into policies."""
