@@ -54,7 +54,7 @@ test: .venv/dev ## Install what the tests need and run them
 .PHONY: test-vllm
 test-vllm: .venv-vllm/ready ## Test the vllm policy, on a CPU, in an environment of its own (3.5 GB)
 	VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 \
-		.venv-vllm/bin/python -m pytest tests/policies/test_vllm*.py
+		.venv-vllm/bin/python -m pytest tests/policies/test_vllm*.py tests/policies/test_contract.py -k vllm
 
 .PHONY: lint
 lint: .venv/dev .lint/warmline ## Check style
@@ -78,6 +78,12 @@ fmt: .venv/dev ## Format the code
 bench: .venv/dev ## Run the benchmarks (nothing else should run beside them)
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/embedded.py
+
+# With the machine's own torch, which knows its accelerator; the core's packages must be there too.
+GPU_PYTHON ?= python3
+.PHONY: gpu-check
+gpu-check: .lint/warmline ## The checks that need an accelerator (GPU_PYTHON=... to choose)
+	PYTHONPATH=.lint $(GPU_PYTHON) benchmarks/gpu.py
 
 .PHONY: docs
 docs: .venv/dev ## Check that every link and code block of the documents holds

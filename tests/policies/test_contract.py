@@ -140,11 +140,23 @@ async def test_autogen(check: str) -> None:
     await hold(make, check)
 
 
-@pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM has its own stage: make test-vllm")
-@CHECKS
-async def test_vllm(check: str) -> None:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def vllm_engine() -> AsyncIterator[Callable[[], Policy]]:
+    """One engine for all checks: it takes half a minute to load, and policies share it."""
     from warmline.policies.vllm import VLLMPolicy
 
-    from .vllm_models import smollm  # type: ignore[import-not-found, unused-ignore]
+    from .vllm_models import smollm
 
-    await hold(lambda: VLLMPolicy(smollm(), max_model_len=1024), check)
+    def make() -> Policy:
+        return VLLMPolicy(smollm(), max_model_len=1024)
+
+    async with make():  # type: ignore[attr-defined]
+        yield make
+
+
+@pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM has its own stage: make test-vllm")
+@pytest.mark.timeout(600)
+@pytest.mark.asyncio(loop_scope="module")
+@CHECKS
+async def test_vllm(check: str, vllm_engine: Callable[[], Policy]) -> None:
+    await hold(vllm_engine, check)
