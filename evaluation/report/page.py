@@ -1,0 +1,103 @@
+"""The page: one HTML file with everything in it, which asks no network for anything.
+
+Text of models goes in as data and comes out as text nodes; the page's own policy forbids any script
+but ours and any request. Without JavaScript the tables and figures are still there.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, select_autoescape
+from markupsafe import Markup
+
+from ...agents.roles import Strategy
+from ...environments.run_folder import write_whole
+from ...policies.errors import ConfigError
+from ...policies.safety import CRISIS_GUIDANCE, DISCLAIMER
+from .data import RunView, as_script, read_run
+from .tables import Table, tables
+
+REPORT_NAME = "report.html"
+
+
+def write_report(
+    runs: Sequence[str | Path],
+    out: str | Path | None = None,
+    *,
+    ratings: Iterable[Path] = (),
+    title: str | None = None,
+) -> Path:
+    """Write the page about one or several runs.
+
+    Args:
+        runs: run folders or log files; several are compared, a column each.
+        out: the file; `report.html` in the first run's folder by default.
+        ratings: files of ratings beyond those in the folders.
+        title: of the page; the runs' names by default.
+
+    Returns:
+        Where it was written.
+
+    Raises:
+        DataError: a run that cannot be read.
+        RunError: the disk refuses.
+    """
+    if not runs:
+        raise ConfigError("a report needs at least one run", hint="warmline report runs/first")
+    ratings = list(ratings)
+    views = [read_run(path, name=name, ratings=ratings) for path, name in _named(runs)]
+    if out is None:
+        first = Path(runs[0])
+        out = (first if first.is_dir() else first.parent) / REPORT_NAME
+    path = Path(out)
+    write_whole(path, render(views, title=title))
+    return path
+
+
+def render(runs: Sequence[RunView], *, title: str | None = None) -> str:
+    """The page's text."""
+    assets = files(__package__)
+    script = assets.joinpath("report.js").read_text("utf-8")
+    template = Environment(autoescape=select_autoescape(default=True)).from_string(
+        assets.joinpath("report.html.jinja").read_text("utf-8")
+    )
+    data = {
+        "runs": [{"name": run.name, "episodes": run.episodes} for run in runs],
+        "strategies": [s.value for s in Strategy],
+    }
+    return template.render(
+        title=title or " and ".join(run.name for run in runs),
+        disclaimer=DISCLAIMER,
+        guidance=CRISIS_GUIDANCE,
+        crisis=sum(run.counts.crisis for run in runs),
+        tables=[_with_markup(table) for table in tables(runs)],
+        style=Markup(assets.joinpath("report.css").read_text("utf-8")),  # noqa: S704 - our own files
+        script=Markup(script),  # noqa: S704
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        data=Markup(as_script(data)),  # noqa: S704 - escaped there
+    )
+
+
+def _with_markup(table: Table) -> dict[str, object]:
+    return {
+        "title": table.title,
+        "head": table.head,
+        "rows": table.rows,
+        "note": table.note,
+        "figure": Markup(table.figure),  # noqa: S704 - ours, its texts escaped
+    }
+
+
+def _named(runs: Sequence[str | Path]) -> list[tuple[Path, str]]:
+    """A heading for each run: its name, with its parents' where two have the same."""
+    paths = [Path(run) for run in runs]
+    plain = [path.name if path.is_dir() else path.stem for path in paths]
+    return [
+        (path, name if plain.count(name) == 1 else "/".join(path.parts[-2:]))
+        for path, name in zip(paths, plain, strict=True)
+    ]
