@@ -8,9 +8,7 @@ drift apart. A deliberate error prints its message and leaves with code 2, an in
 import asyncio
 import inspect
 import json
-import signal
 import sys
-from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import version as installed_version
 from itertools import islice
@@ -24,6 +22,7 @@ from rich.text import Text
 
 from .agents.roles import Role
 from .environments.estimate import estimate
+from .environments.interrupt import run_interruptible
 from .environments.live import LiveView, conversation
 from .environments.log import iter_episodes
 from .environments.options import nested, options_of
@@ -115,29 +114,9 @@ def _simulate(file: Path | None, **given: Any) -> None:
 
 def _run_interruptible(settings: RunSettings, view: LiveView) -> Interrupted | None:
     """Run; the first Ctrl-C finishes open conversations, the second drops them."""
-
-    async def work() -> None:
-        stop, loop = asyncio.Event(), asyncio.get_running_loop()
-        task = asyncio.current_task()
-
-        def on_interrupt() -> None:
-            if stop.is_set() and task is not None:
-                task.cancel()
-                return
-            stop.set()
-            view.console.print("finishing open conversations; Ctrl-C again drops them")
-
-        with suppress(NotImplementedError):  # Windows loops take no handlers: Ctrl-C then cancels
-            loop.add_signal_handler(signal.SIGINT, on_interrupt)
-        await simulate_settings(settings, observe=view, stop=stop)
-
-    try:
-        asyncio.run(work())
-    except Interrupted as stopped:
-        return stopped
-    except (asyncio.CancelledError, KeyboardInterrupt):
-        return Interrupted("stopped", hint="the same command again plays what is missing")
-    return None
+    return run_interruptible(
+        lambda stop: simulate_settings(settings, observe=view, stop=stop), view.console.print
+    )
 
 
 def _warn_small(settings: RunSettings, console: Console) -> None:
@@ -281,7 +260,22 @@ def _detail(finding: Finding) -> str:
     return f"{finding.detail} -> {finding.remedy}" if finding.remedy else finding.detail
 
 
-ROOM_COMMANDS: tuple[str, ...] = ()
+ROOM_COMMANDS: tuple[str, ...] = (
+    "environments.corpus.build_command",
+    "environments.corpus.clean_command",
+    "environments.corpus.export_command",
+    "environments.corpus.import_command",
+    "environments.corpus.review_command",
+    "evaluation.analyze_command",
+    "evaluation.evaluate_command",
+    "evaluation.judge_command",
+    "evaluation.harness_command",
+    "evaluation.report_command",
+    "evaluation.selfplay_command",
+    "training.checkpoints_command",
+    "training.preview_command",
+    "training.train_command",
+)
 """Modules of the rooms that bring a command: each has `register(app)` and imports nothing heavy."""
 
 for _module in ROOM_COMMANDS:

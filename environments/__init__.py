@@ -7,7 +7,7 @@ from .log import EpisodeLog, iter_episodes, read_episodes
 from .problem_types import ProblemType, problem_types
 from .run_folder import summarize
 from .runner import Ended, Interrupted, Started, run_batch
-from .scenarios import CaseDialogue, CaseDialogueTurn, Profile, Scenario, read_scenarios
+from .scenarios import CaseDialogue, CaseDialogueTurn, Origin, Profile, Scenario, read_scenarios
 from .seed_pool import CasePool, draw_scenarios, seed_dialogues, seed_scenarios
 from .settings import RoleSettings, RunSettings, load_settings
 from .simulate import build_environment, choose_scenarios, simulate, simulate_settings
@@ -24,6 +24,7 @@ __all__ = [
     "EpisodeLog",
     "Interrupted",
     "Limits",
+    "Origin",
     "ProblemType",
     "Profile",
     "RoleSettings",

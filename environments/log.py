@@ -28,23 +28,18 @@ SYNC_EVERY = 1.0
 """Seconds between flushes to the disk itself; a killed process loses nothing, a power cut this much."""
 
 
-class EpisodeLog:
-    """An open log, for appending. Use as a context manager.
+class LineLog:
+    """An open file of lines, for appending. Use as a context manager.
 
     Args:
         path: the file; made if it is not there.
 
-    Attributes:
-        finished: ids of the episodes already in it, with whether they ended in an error.
-
     Raises:
         RunError: another process is writing it, or the disk refuses.
-        DataError: a line (other than a torn last one) is no episode.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.finished: dict[str, bool] = {}
         self._file: IO[bytes] | None = None
         self._synced = 0.0
 
@@ -56,9 +51,6 @@ class EpisodeLog:
             raise RunError(f"cannot write {self.path}: {error.strerror}") from error
         self._lock(self._file)
         self._repair(self._file)
-        for _, line in complete_lines(self.path):
-            head = _head(line, self.path)
-            self.finished[head["id"]] = head["stop"] == "error"
         return self
 
     def __exit__(
@@ -72,15 +64,19 @@ class EpisodeLog:
             self._file.close()
             self._file = None
 
-    def append(self, episode: Episode) -> None:
-        """Write one finished episode.
+    def write_line(self, text: str, what: str) -> None:
+        """Append one line, whole or not at all.
+
+        Args:
+            text: without a line break.
+            what: names it in the error.
 
         Raises:
             RunError: the disk is full or fails; the log is left as it was before the call.
         """
         if self._file is None:
             raise RunError(f"{self.path} is not open")
-        line = (episode.to_json() + "\n").encode()
+        line = (text + "\n").encode()
         before = self._file.seek(0, os.SEEK_END)
         try:
             written = self._file.write(line)
@@ -93,10 +89,9 @@ class EpisodeLog:
             with suppress(OSError):  # a torn line that stays is cut off at the next opening
                 self._file.truncate(before)
             raise RunError(
-                f"could not write episode '{episode.id}' to {self.path}: {error.strerror}",
+                f"could not write {what} to {self.path}: {error.strerror}",
                 hint="free some space and give the same command again; nothing finished is lost",
             ) from error
-        self.finished[episode.id] = episode.error is not None
 
     def _lock(self, file: IO[bytes]) -> None:
         try:
@@ -124,6 +119,38 @@ class EpisodeLog:
         keep = position + tail.rfind(b"\n") + 1
         if keep < end:
             file.truncate(keep)
+
+
+class EpisodeLog(LineLog):
+    """An open log of episodes.
+
+    Attributes:
+        finished: ids of the episodes already in it, with whether they ended in an error.
+
+    Raises:
+        RunError: another process is writing it, or the disk refuses.
+        DataError: a line (other than a torn last one) is no episode.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        self.finished: dict[str, bool] = {}
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        for _, line in complete_lines(self.path):
+            head = _head(line, self.path)
+            self.finished[head["id"]] = head["stop"] == "error"
+        return self
+
+    def append(self, episode: Episode) -> None:
+        """Write one finished episode.
+
+        Raises:
+            RunError: the disk is full or fails; the log is left as it was before the call.
+        """
+        self.write_line(episode.to_json(), f"episode '{episode.id}'")
+        self.finished[episode.id] = episode.error is not None
 
 
 def complete_lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -69,7 +69,8 @@ def options_of(
         while get_origin(kind) is Annotated:
             kind = get_args(kind)[0]
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            parameters += options_of(kind, f"{name}.", hidden=hidden, panel=f"The {name}'s seat")
+            seat = f"The {name}'s seat" if "policy" in kind.model_fields else name.capitalize()
+            parameters += options_of(kind, f"{name}.", hidden=hidden, panel=seat)
             continue
         table = get_origin(kind) is dict and name != "options"
         if table or (prefix, name) in hidden:

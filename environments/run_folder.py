@@ -31,14 +31,27 @@ def claim_folder(
     environment: SupportEnvironment,
     seed: int,
     settings: Mapping[str, Any] | None = None,
+    identity: Mapping[str, Any] | None = None,
 ) -> None:
     """Start or resume a run in `folder`.
+
+    Args:
+        identity: what decides the content, in place of the environment's own description; for runs
+            whose environment grows as they go (a corpus whose dialogues become cases).
 
     Raises:
         RunError: the folder holds a run with another identity; the difference is shown.
         DataError: its `config.toml` cannot be read.
     """
-    identity = _plain({"seed": seed, "episode_version": EPISODE_VERSION, **environment.describe()})
+    described = environment.describe() if identity is None else identity
+    claim(folder, {"seed": seed, "episode_version": EPISODE_VERSION, **described}, settings)
+
+
+def claim(
+    folder: Path, identity: Mapping[str, Any], settings: Mapping[str, Any] | None = None
+) -> None:
+    """Start or resume in `folder` any work whose content `identity` decides; see `claim_folder`."""
+    identity = _plain(identity)
     path = folder / CONFIG_NAME
     if path.is_file():
         try:

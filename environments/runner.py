@@ -56,6 +56,7 @@ async def run_batch(
     stop: asyncio.Event | None = None,
     settings: Mapping[str, Any] | None = None,
     prices: Mapping[str, Price] | None = None,
+    identity: Mapping[str, Any] | None = None,
 ) -> list[Episode]:
     """Play one conversation for each scenario.
 
@@ -74,6 +75,7 @@ async def run_batch(
         stop: once set, no new episode begins and those in flight are finished.
         prices: money for tokens, for the costs in `summary.json`; see `account`.
         settings: saved in the run's `config.toml` beside the environment's identity.
+        identity: in place of the environment's own; see `claim_folder`.
 
     Returns:
         The episodes in the order of the scenarios, those read back from the log included.
@@ -93,7 +95,7 @@ async def run_batch(
     with ExitStack() as stack:
         log: EpisodeLog | None = None
         if out is not None:
-            claim_folder(Path(out), environment, seed, settings)
+            claim_folder(Path(out), environment, seed, settings, identity)
             log = stack.enter_context(EpisodeLog(Path(out) / LOG_NAME))
             done = _finished(log, {scenario.id for scenario in scenarios}, retry_failed)
             for episode in done.values():

@@ -69,6 +69,28 @@ class Profile(Record):
         return ", ".join(filter(None, about))
 
 
+class Origin(Record):
+    """How a generated scenario came about (001 eq. 1-3 and 5).
+
+    Attributes:
+        depth: 1 + the greatest depth among the examples shown; hand-written and imported ones are 0.
+        round: of self-iteration, from 1.
+        attempt: of this scenario's place in the plan, from 1.
+        examples: ids of the scenarios shown as examples.
+        written_by: name of the policy that wrote the situation.
+        profile_by: name of the policy that wrote the profile; `drawn` if no policy did.
+        profile_example: id of the scenario whose profile was shown as the example.
+    """
+
+    depth: Annotated[int, Field(ge=1)]
+    round: Annotated[int, Field(ge=1)]
+    attempt: Annotated[int, Field(ge=1)]
+    examples: tuple[str, ...] = ()
+    written_by: str = ""
+    profile_by: str = ""
+    profile_example: str = ""
+
+
 class Scenario(Record):
     """What a conversation is about; the seeker's private knowledge but for the problem type.
 
@@ -79,6 +101,7 @@ class Scenario(Record):
         profile: who the seeker is; a sentence or a `Profile`.
         category: of the problem type; filled in for the 45.
         source: where the scenario comes from.
+        origin: how it was generated; None for one that people wrote.
     """
 
     id: Text
@@ -87,6 +110,7 @@ class Scenario(Record):
     profile: str | Profile = ""
     category: str = ""
     source: str = ""
+    origin: Origin | None = None
 
     @validator(mode="before")
     @classmethod

@@ -1,0 +1,255 @@
+"""Cleaning a run's folder: every episode is examined once and its findings are kept.
+
+Streams: in memory are one block of episodes, the ids of what is tagged, and the sketches of
+`near_duplicates` (about 2 kB a dialogue). A kill loses at most a block; the same command goes on, and
+over a finished folder it changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ....policies.base import Policy, close_policy, describe_policy, open_policy
+from ....policies.errors import ConfigError, RunError
+from ....policies.registry import make_policy
+from ...episode import Episode
+from ...log import iter_episodes
+from ...rating import RATINGS_NAME, Rating, append_ratings, iter_ratings
+from ...run_folder import write_whole
+from ...settings import EngineSettings
+from ...simulate import run_sync
+from ..tags import TAGS_NAME, Finding, Severity, Tags, content_digest, edited, iter_tags, read_tags
+from .base import Filter, trims
+from .judge import DIMENSION, RUBRIC, RoleJudge, judged
+from .report import CleaningReport, report_of
+from .settings import CleanSettings
+
+REPORT_NAME = "cleaning.json"
+BLOCK = 64
+"""Episodes between two writes; also how many the judge is asked about at a time."""
+
+
+def examine(episode: Episode, filters: Sequence[Filter]) -> tuple[Finding, ...]:
+    """All findings about one episode, with indices into the episode as it is given.
+
+    First the filters that trim, over and over until none has anything to trim; then all look at the
+    trimmed episode for what drops or is flagged. So a leak or a loop that was cut off drops nothing.
+    """
+    cut: list[Finding] = []
+    while more := _trims_of(episode, cut, filters):
+        cut += more
+    return (*cut, *_look(episode, cut, filters))
+
+
+def _look(
+    episode: Episode, cut: Sequence[Finding], filters: Sequence[Filter]
+) -> tuple[Finding, ...]:
+    """What the filters find beside trims in the episode as it is after `cut`."""
+    current, places = _with_places(episode, cut)
+    return tuple(
+        finding if finding.utterance is None else _moved(finding, places[finding.utterance])
+        for filter_ in filters
+        for finding in filter_.examine(current)
+        if finding.severity is not Severity.TRIM
+    )
+
+
+def _trims_of(episode: Episode, cut: Sequence[Finding], filters: Sequence[Filter]) -> list[Finding]:
+    """The first trims that a filter asks for beyond `cut`."""
+    current, places = _with_places(episode, cut)
+    for filter_ in filters:
+        if trims(filter_):
+            more = [
+                _moved(finding, places[finding.utterance])
+                for finding in filter_.examine(current)
+                if finding.severity is Severity.TRIM and finding.utterance is not None
+            ]
+            if more:
+                return more
+    return []
+
+
+def _with_places(episode: Episode, cut: Sequence[Finding]) -> tuple[Episode, list[int]]:
+    """The episode after the trims so far, and where its utterances stood."""
+    texts = {f.utterance: f.edited for f in cut}
+    places = [i for i in range(len(episode.utterances)) if texts.get(i) != ""]
+    return edited(episode, cut), places
+
+
+def _moved(finding: Finding, place: int) -> Finding:
+    return Finding(
+        finding.filter, finding.severity, finding.reason, place, finding.value, finding.edited
+    )
+
+
+def clean_run(
+    folder: str | Path,
+    settings: CleanSettings | None = None,
+    *,
+    judge: Policy | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> CleaningReport:
+    """Examine every episode of a folder; writes `tags.jsonl` and `cleaning.json`, deletes nothing.
+
+    Goes on where an earlier call with the same settings stopped; with other settings the tags are
+    made anew. The same folder and settings give the same bytes.
+
+    Args:
+        folder: holds `episodes.jsonl`.
+        settings: the default filters if not given.
+        judge: also judges the roles; instead of `settings.judge`.
+        progress: told how many episodes are through, after every block.
+
+    Raises:
+        DataError: no log, or a line that is no episode.
+        ConfigError: filters that do not exist or cannot be set up that way.
+        PolicyError: the judge failed; what it answered before is kept.
+        RunError: the disk refuses.
+    """
+    folder, settings = Path(folder), settings or CleanSettings()
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is no folder", hint="give a run's folder")
+    judge = judge or _judge_policy(settings.judge)
+    digest = settings.digest(None if judge is None else describe_policy(judge))
+    asker = None
+    if judge is not None:
+        sampling = settings.judge.sampling()
+        asker = RoleJudge(judge, settings.judge_concurrency, settings.seed, sampling)
+    cleaning = _Cleaning(folder, settings.make(), digest, asker)
+    run_sync(cleaning.run(progress or (lambda _: None)))
+    path = folder / TAGS_NAME
+    report = report_of(read_tags(path).values() if path.is_file() else (), digest)
+    write_whole(folder / REPORT_NAME, report.to_json())
+    return report
+
+
+def _judge_policy(engine: EngineSettings) -> Policy | None:
+    return None if engine.policy is None else make_policy(engine.policy, **engine.policy_options())
+
+
+class _Cleaning:
+    """One call of `clean_run`.
+
+    Filters that remember (near-duplicates) come last and see only what nothing else drops, so that
+    the dialogue that stays is a good one.
+    """
+
+    def __init__(
+        self, folder: Path, filters: Sequence[Filter], digest: str, judge: RoleJudge | None
+    ) -> None:
+        self.folder, self.digest, self.judge = folder, digest, judge
+        self.rules = [f for f in filters if not getattr(f, "remembers", False)]
+        self.remembering = [f for f in filters if getattr(f, "remembers", False)]
+        self.path = folder / TAGS_NAME
+        self.done = _tagged(self.path, digest)
+        self.ratings = self.kept_ratings()
+
+    async def run(self, progress: Callable[[int], None]) -> None:
+        _append(self.path, ())
+        if self.judge:
+            await open_policy(self.judge.policy)
+        try:
+            count = 0
+            for block in _blocks(self.fresh()):
+                await self.tag(block)
+                progress(count := count + len(block))
+        finally:
+            if self.judge:
+                await close_policy(self.judge.policy)
+
+    def fresh(self) -> Iterator[tuple[Episode, str]]:
+        """Episodes without tags. Those that stay in the corpus are remembered on the way."""
+        for episode in iter_episodes(self.folder):
+            content = content_digest(episode)
+            dropped = self.done.get((episode.id, content))
+            if dropped is None:
+                yield episode, content
+            elif self.remembering and not dropped:
+                cut = [f for f in examine(episode, self.rules) if f.severity is Severity.TRIM]
+                _look(episode, cut, self.remembering)
+
+    async def tag(self, block: Sequence[tuple[Episode, str]]) -> None:
+        found = [examine(episode, self.rules) for episode, _ in block]
+        if self.judge:
+            await self.rate([e for (e, _), f in zip(block, found, strict=True) if not _drops(f)])
+        lines = []
+        for (episode, content), findings in zip(block, found, strict=True):
+            every = findings
+            if not _drops(every) and episode.id in self.ratings:
+                every += judged(self.ratings[episode.id])
+            if not _drops(every):
+                cut = [f for f in findings if f.severity is Severity.TRIM]
+                every += _look(episode, cut, self.remembering)
+            lines.append(Tags(episode.id, content, self.digest, every).to_json())
+        _append(self.path, lines)
+
+    async def rate(self, episodes: Sequence[Episode]) -> None:
+        """Ask the judge about those of which no rating is kept."""
+        assert self.judge is not None
+        ratings, fatal = await self.judge.rate([e for e in episodes if e.id not in self.ratings])
+        append_ratings(self.folder / RATINGS_NAME, ratings)
+        self.ratings |= {rating.episode: rating for rating in ratings}
+        if fatal is not None:
+            raise fatal
+
+    def kept_ratings(self) -> dict[str, Rating]:
+        path = self.folder / RATINGS_NAME
+        if self.judge is None or not path.is_file():
+            return {}
+        return {
+            rating.episode: rating
+            for rating in iter_ratings(path)
+            if (rating.dimension, rating.rubric, rating.rater)
+            == (DIMENSION, RUBRIC, self.judge.rater)
+        }
+
+
+def _drops(findings: Sequence[Finding]) -> bool:
+    return any(f.severity is Severity.DROP for f in findings)
+
+
+def _blocks(stream: Iterable[Any]) -> Iterator[list[Any]]:
+    rest = iter(stream)
+    while block := list(islice(rest, BLOCK)):
+        yield block
+
+
+def _tagged(path: Path, digest: str) -> dict[tuple[str, str], bool]:
+    """What the file already holds, and whether it is dropped; a torn last line is cut off.
+
+    Tags of other settings are begun anew: they are made from the log alone.
+    """
+    if not path.is_file():
+        return {}
+    with path.open("r+b") as file:
+        size = end = 0
+        for line in file:
+            size += len(line)
+            end = size if line.endswith(b"\n") else end
+        file.truncate(end)
+    done, stale = {}, False
+    for tags in iter_tags(path):
+        stale = stale or tags.cleaning != digest
+        done[tags.id, tags.content] = tags.dropped
+    if stale:
+        path.unlink()
+        return {}
+    return done
+
+
+def _append(path: Path, lines: Sequence[str]) -> None:
+    data = "".join(line + "\n" for line in lines).encode("utf-8", "replace")
+    try:
+        with path.open("ab") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise RunError(
+            f"cannot write {path}: {error.strerror}",
+            hint="free some space and give the same command again; nothing examined is lost",
+        ) from error

@@ -1,0 +1,174 @@
+"""Statistics of a corpus in the form of the papers' tables (000 Table 2, 001 Table 1), in one pass.
+
+A word is what `str.split` gives, as the papers count; for languages written without spaces the
+lengths in words mean nothing. An average over nothing is None.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from pydantic import Field
+
+from ...agents.roles import Role, Strategy
+from ..episode import Episode
+from ..scenarios import Record
+
+DIGITS = 4
+"""Decimal places of averages."""
+
+
+class CorpusStatistics(Record):
+    """Sizes and lengths of a corpus.
+
+    Attributes:
+        avg_dialogue_len: utterances a dialogue.
+        avg_utt_len: words an utterance; likewise by role.
+        utts_per_dialogue_per_role: the seeker's; the supporter's is `supporter_per_dialogue`.
+        strategies: labels of supporter utterances. Published shares are over raw utterances, so
+            take them from a corpus that was not merged (or from the import's report): merging two
+            utterances with one label leaves one label.
+    """
+
+    dialogues: int
+    utterances: int
+    avg_dialogue_len: float | None
+    avg_utt_len: float | None
+    seeker_utts: int
+    seeker_avg_len: float | None
+    supporter_utts: int
+    supporter_avg_len: float | None
+    utts_per_dialogue_per_role: float | None
+    supporter_per_dialogue: float | None = Field(None, exclude=True)
+    strategies: dict[str, int] = Field(default_factory=dict, exclude=True)
+
+    def to_dict(self) -> dict[str, int | float | None]:
+        """The sizes and lengths alone."""
+        return self.model_dump(mode="json")
+
+
+@dataclass(slots=True)
+class StatisticsCounter:
+    """Counts episodes as they pass; holds a handful of numbers, however many pass."""
+
+    dialogues: int = 0
+    utterances: Counter[Role] = field(default_factory=Counter)
+    words: Counter[Role] = field(default_factory=Counter)
+    strategies: Counter[Strategy] = field(default_factory=Counter)
+
+    def add(self, episode: Episode) -> None:
+        """Count one dialogue."""
+        self.dialogues += 1
+        for utterance in episode.utterances:
+            self.utterances[utterance.role] += 1
+            self.words[utterance.role] += len(utterance.text.split())
+            if utterance.strategy is not None:
+                self.strategies.update(utterance.labels or (utterance.strategy,))
+
+    def passing(self, episodes: Iterable[Episode]) -> Iterator[Episode]:
+        """The same episodes, counted on their way."""
+        for episode in episodes:
+            self.add(episode)
+            yield episode
+
+    def result(self) -> CorpusStatistics:
+        """Statistics of what was counted so far."""
+        spoken, words = self.utterances, self.words
+        seeker, supporter = Role.SEEKER, Role.SUPPORTER
+        return CorpusStatistics(
+            dialogues=self.dialogues,
+            utterances=spoken.total(),
+            avg_dialogue_len=_mean(spoken.total(), self.dialogues),
+            avg_utt_len=_mean(words.total(), spoken.total()),
+            seeker_utts=spoken[seeker],
+            seeker_avg_len=_mean(words[seeker], spoken[seeker]),
+            supporter_utts=spoken[supporter],
+            supporter_avg_len=_mean(words[supporter], spoken[supporter]),
+            utts_per_dialogue_per_role=_mean(spoken[seeker], self.dialogues),
+            supporter_per_dialogue=_mean(spoken[supporter], self.dialogues),
+            strategies={s.value: n for s, n in self.strategies.most_common()},
+        )
+
+
+def corpus_statistics(episodes: Iterable[Episode]) -> CorpusStatistics:
+    """Statistics of episodes, read once, so a stream will do."""
+    counter = StatisticsCounter()
+    for episode in episodes:
+        counter.add(episode)
+    return counter.result()
+
+
+def _mean(total: int, count: int) -> float | None:
+    return round(total / count, DIGITS) if count else None
+
+
+def strategy_shares(counts: dict[str, int]) -> dict[str, float]:
+    """Each strategy's share of all labels, in per cent with two decimals, the largest first."""
+    total = sum(counts.values())
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    return {name: round(100 * count / total, 2) for name, count in ordered} if total else {}
+
+
+ROWS = (
+    "Dialogues",
+    "Utterances",
+    "Utterances a dialogue",
+    "Words an utterance",
+    "Seeker utterances",
+    "- a dialogue",
+    "- words an utterance",
+    "Supporter utterances",
+    "- a dialogue",
+    "- words an utterance",
+)
+PUBLISHED = {
+    "ESConv": (
+        *("1,300", "29,278", "22.54", "21.17"),
+        *("14,639", "11.27", "19.90", "14,639", "11.27", "22.45"),
+    ),
+    "EmoCare": (
+        *("2,574", "42,770", "16.61", "17.49"),
+        *("20,913", "8.12", "14.49", "21,857", "8.49", "20.33"),
+    ),
+    "ServeForEmo": (
+        *("3,757", "62,863", "16.73", "17.97"),
+        *("30,722", "8.18", "15.25", "32,141", "8.55", "20.56"),
+    ),
+}
+"""As printed, in the order of `ROWS`: 000 Table 2 and 001 Table 1."""
+
+
+def comparison(statistics: CorpusStatistics, name: str) -> list[tuple[str, ...]]:
+    """The corpus beside the published ones: a row of headings, then one row for each of `ROWS`."""
+    s = statistics
+    own = (
+        _whole(s.dialogues),
+        _whole(s.utterances),
+        _two(s.avg_dialogue_len),
+        _two(s.avg_utt_len),
+        _whole(s.seeker_utts),
+        _two(s.utts_per_dialogue_per_role),
+        _two(s.seeker_avg_len),
+        _whole(s.supporter_utts),
+        _two(s.supporter_per_dialogue),
+        _two(s.supporter_avg_len),
+    )
+    columns = {name: own, **{f"{title} (published)": c for title, c in PUBLISHED.items()}}
+    return [("", *columns), *zip(ROWS, *columns.values(), strict=True)]
+
+
+def comparison_markdown(statistics: CorpusStatistics, name: str) -> str:
+    """The same as a Markdown table."""
+    head, *rows = comparison(statistics, name)
+    lines = [head, ("---", *("--:" for _ in head[1:])), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _whole(number: int) -> str:
+    return f"{number:,}"
+
+
+def _two(number: float | None) -> str:
+    return "none" if number is None else f"{number:.2f}"

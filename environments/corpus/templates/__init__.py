@@ -1,0 +1,1 @@
+"""The templates that ship with corpus building: generation prompts and the data card."""

@@ -1,0 +1,79 @@
+"""Near-duplicate dialogues: found where they are, not where they are not, first one kept."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from warmline.environments.corpus.cleaning.duplicates import SHINGLE, NearDuplicates
+from warmline.environments.corpus.cleaning.words import shingles, tokens
+from warmline.environments.corpus.tags import Severity
+from warmline.policies.errors import ConfigError
+
+from .talks import CALM, episode
+
+VOCABULARY = [f"word{n}" for n in range(400)]
+
+
+def talk(seed: int, name: str, changed: int = 0, turns: int = 10, length: int = 20) -> list[str]:
+    draw = random.Random(seed)
+    words = draw.choices(VOCABULARY, k=turns * length)
+    for place in random.Random(name).sample(range(len(words)), changed):
+        words[place] = "other" + name
+    return [" ".join(words[n : n + length]) for n in range(0, len(words), length)]
+
+
+def jaccard(one: list[str], other: list[str]) -> float:
+    """By definition, without sketches."""
+    first, second = (set(shingles(tokens(" ".join(t)), SHINGLE)) for t in (one, other))
+    return len(first & second) / len(first | second)
+
+
+def found(*texts: list[str]) -> list[bool]:
+    filter_ = NearDuplicates()
+    return [bool(filter_.examine(episode(*lines, name=f"e{n}"))) for n, lines in enumerate(texts)]
+
+
+def test_precision_and_recall_on_pairs_of_known_similarity() -> None:
+    close = [(talk(n, "x"), talk(n, f"y{n}", changed=1)) for n in range(30)]
+    apart = [(talk(n, "x"), talk(n, f"y{n}", changed=16)) for n in range(30)]
+    assert min(jaccard(*pair) for pair in close) > 0.93
+    assert max(jaccard(*pair) for pair in apart) < 0.62
+    assert [found(*pair) for pair in close] == [[False, True]] * 30
+    assert [found(*pair) for pair in apart] == [[False, False]] * 30
+
+
+def test_the_finding_names_the_earlier_dialogue() -> None:
+    filter_ = NearDuplicates()
+    assert filter_.examine(episode(*CALM, name="first")) == ()
+    (finding,) = filter_.examine(episode(*CALM[:-1], "There is no hurry.", name="second"))
+    assert finding.severity is Severity.DROP
+    assert str(finding.value).startswith("first (0.9")
+    (third,) = filter_.examine(episode(*CALM, name="third"))
+    assert third.value == "first (1.00)"
+
+
+def test_an_episode_is_no_duplicate_of_itself_played_again() -> None:
+    filter_ = NearDuplicates()
+    assert filter_.examine(episode(*CALM)) == filter_.examine(episode(*CALM)) == ()
+
+
+def test_equal_streams_give_equal_findings() -> None:
+    stream = [talk(n % 7, f"n{n}", changed=n % 2) for n in range(40)]
+    assert found(*stream) == found(*stream)
+    assert sum(found(*stream)) == 33  # seven different ones stay
+
+
+def test_short_dialogues_are_not_compared_and_scripts_without_spaces_are() -> None:
+    assert found(["Hi there.", "Hello."], ["Hi there.", "Hello."]) == [False, False]
+    chinese = [
+        "我昨天和妈妈吵架了，心里很难受，不知道该怎么办才好。",
+        "听起来你很在乎她，愿意多说一点吗？",
+    ]
+    assert found(chinese, chinese) == [False, True]
+
+
+def test_a_threshold_out_of_range_is_refused() -> None:
+    with pytest.raises(ConfigError, match="threshold"):
+        NearDuplicates(threshold=1.5)
