@@ -10,8 +10,11 @@ if TYPE_CHECKING:
     from .build_settings import BuildSettings
     from .builder import build, build_corpus
     from .cleaning import CleaningReport, CleanSettings, clean_run
+    from .export import ExportReport, dataset_of, export_corpus
+    from .export_settings import ExportSettings
     from .fidelity import seeker_fidelity
     from .importing import Import, ImportReport
+    from .review_store import ReviewStore
     from .sources import Source, read_sources, write_sources
     from .statistics import CorpusStatistics, corpus_statistics
     from .tags import Choice, cleaned, kept, read_tags
@@ -23,14 +26,19 @@ _LATE = {
     "CleanSettings": "cleaning",
     "CleaningReport": "cleaning",
     "CorpusStatistics": "statistics",
+    "ExportReport": "export",
+    "ExportSettings": "export_settings",
     "Import": "importing",
     "ImportReport": "importing",
+    "ReviewStore": "review_store",
     "Source": "sources",
     "build": "builder",
     "build_corpus": "builder",
     "clean_run": "cleaning",
     "cleaned": "tags",
     "corpus_statistics": "statistics",
+    "dataset_of": "export",
+    "export_corpus": "export",
     "kept": "tags",
     "read_sources": "sources",
     "read_tags": "tags",
@@ -45,14 +53,19 @@ __all__ = [
     "CleanSettings",
     "CleaningReport",
     "CorpusStatistics",
+    "ExportReport",
+    "ExportSettings",
     "Import",
     "ImportReport",
+    "ReviewStore",
     "Source",
     "build",
     "build_corpus",
     "clean_run",
     "cleaned",
     "corpus_statistics",
+    "dataset_of",
+    "export_corpus",
     "kept",
     "read_sources",
     "read_tags",

@@ -62,8 +62,8 @@ def register(app: typer.Typer) -> None:
 
 def _build(settings: BuildSettings, quiet: bool, as_json: bool) -> None:
     from ..live import LiveView
-    from .builder import build_corpus
     from .build_report import as_data, as_markdown
+    from .builder import build_corpus
 
     if settings.out is None:
         name = settings.policy.replace(":", "-").replace("/", "-")

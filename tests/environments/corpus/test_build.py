@@ -132,6 +132,8 @@ def test_a_dropped_dialogue_teaches_nothing(tmp_path: Path) -> None:
 
     report = made(tmp_path, ScriptedPolicy(swapped))
     assert report.generation.generated_examples == 0
+    pool = warmline.read_scenarios(tmp_path / "scenarios.jsonl")
+    assert {s.origin.profile_example for s in pool} & {s.id for s in pool}
     assert report.statistics.dialogues == 0
     assert "role" in report.dropped_by
     assert "problem type 'Burnout': 0 of 3" in report.holes
@@ -171,6 +173,14 @@ def test_a_build_where_nothing_is_accepted_still_reports(tmp_path: Path) -> None
     assert report.generation.accepted == 0
     assert report.generation.yield_rate == 0
     assert report.statistics.avg_utt_len is None
+
+
+def test_a_situation_without_a_person_was_a_usable_one(tmp_path: Path) -> None:
+    policy = ScriptedPolicy(lambda request: "no" if request.schema else answer(request))
+    made_of_it = made(tmp_path, policy, attempts=1, profile_attempts=1).generation
+    refused = sum(r.count for r in made_of_it.rejects if r.stage == "scenario")
+    assert made_of_it.accepted == 0
+    assert made_of_it.yield_rate == round((9 - refused) / 9, 4)
 
 
 # The same corpus again
