@@ -68,6 +68,15 @@ def network(name: str) -> Any:
     return adapted.train()
 
 
+def step_away(model: Any) -> None:
+    """Move the trained weights, so that the preference term is not that of the reference itself."""
+    draw = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for weights in model.parameters():
+            if weights.requires_grad:
+                weights.add_(0.02 * torch.randn(weights.shape, generator=draw))
+
+
 def batch_of(vocabulary: int, contexts: int, prompt: int, reply: int, candidates: int) -> Any:
     """Random tokens, all rows full."""
     draw = torch.Generator().manual_seed(2)
@@ -101,11 +110,12 @@ def ranking_step(model: Any, batch: CandidateBatch, form: str) -> Tensor:
 
 
 def preference_step(model: Any, batch: CandidateBatch, form: str) -> Callable[[], Tensor]:
-    """DPO + SFT; the reference is the model without its adapter."""
+    """DPO + SFT; the reference is the adapter as it was, before a step away from it."""
     if form.startswith("trl"):
         return trl_step(model, batch, precomputed="precomputed" in form)
-    with torch.no_grad(), model.disable_adapter():
+    with torch.no_grad():
         reference = candidate_log_probs(model, batch).sums
+    step_away(model)
 
     def step() -> Tensor:
         found = candidate_log_probs(model, batch)
@@ -120,12 +130,18 @@ def trl_step(model: Any, batch: CandidateBatch, *, precomputed: bool) -> Callabl
     from datasets import Dataset
     from trl import DPOConfig, DPOTrainer
 
+    class Tokenized(DPOTrainer):  # type: ignore[misc]
+        """Takes rows that are in tokens already."""
+
+        def _prepare_dataset(self, dataset: Any, *rest: Any) -> Any:
+            return dataset
+
     rows = [
         {"prompt_ids": p, "chosen_ids": r[0], "rejected_ids": r[1]}
         for p, r in zip(batch.prompt_ids.tolist(), batch.reply_ids.tolist(), strict=True)
     ]
     with tempfile.TemporaryDirectory() as folder:
-        trainer = DPOTrainer(
+        trainer = Tokenized(
             model=model,
             args=DPOConfig(
                 output_dir=folder, report_to="none", use_cpu=True, bf16=False,
@@ -138,6 +154,7 @@ def trl_step(model: Any, batch: CandidateBatch, *, precomputed: bool) -> Callabl
         )  # fmt: skip
     inputs = next(iter(trainer.get_train_dataloader()))
     trainer.model.train()
+    step_away(trainer.model)
 
     def step() -> Tensor:
         loss: Tensor = trainer.compute_loss(trainer.model, inputs)
@@ -151,8 +168,8 @@ def _tokenizer() -> Any:
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
-    made = Tokenizer(models.WordLevel({"<pad>": 0, "<eos>": 2, "a": 1}, unk_token="a"))  # noqa: S106
-    return PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>", eos_token="<eos>")  # noqa: S106
+    made = Tokenizer(models.WordLevel({"<pad>": 0, "<eos>": 2, "a": 1}, unk_token="a"))
+    return PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>", eos_token="<eos>")
 
 
 def measure(options: argparse.Namespace, prompt: int) -> dict[str, Any]:
@@ -174,7 +191,7 @@ def measure(options: argparse.Namespace, prompt: int) -> dict[str, Any]:
         model.zero_grad()
         start = time.perf_counter()
         loss = step()
-        loss.backward()
+        torch.autograd.backward(loss)
         seconds.append(time.perf_counter() - start)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     gradient = torch.cat([w.grad.flatten() for w in model.parameters() if w.grad is not None])
@@ -205,7 +222,7 @@ def compare(options: argparse.Namespace, parts: tuple[str, ...], prompt: int) ->
     with tempfile.TemporaryDirectory() as folder:
         for number, part in enumerate(parts):
             file = Path(folder) / str(number)
-            row = {"form": part, "prompt": prompt} | alone(options, part, prompt, file)
+            row = alone(options, part, prompt, file) | {"form": part, "prompt": prompt}
             first, gradient = torch.load(Path(folder) / "0"), torch.load(file)
             row["gradient_error"] = float((gradient - first).abs().max() / first.abs().max())
             base = rows[0] if rows else row
@@ -237,11 +254,15 @@ def main() -> None:
     if options.json:
         print(json.dumps(rows, indent=2))
         return
-    print(f"{'form':18} {'prompt':>6} {'seconds':>8} {'speedup':>8} {'MB':>8} {'share':>6} {'gradient':>9}")
+    print(
+        f"{'form':18} {'prompt':>6} {'seconds':>8} {'speedup':>8} {'MB':>8} {'share':>6} {'gradient':>9}"
+        f" {'loss':>8}"
+    )
     for row in rows:
         print(
             f"{row['form']:18} {row['prompt']:6} {row['seconds']:8.3f} {row['speedup']:7.2f}x"
             f" {row['megabytes']:8.0f} {row['memory']:6.2f} {row['gradient_error']:9.1e}"
+            f" {row['loss_error']:8.1e}"
         )
     print(
         f"goals at 112 tokens: cache {GOAL_SPEED}x and {GOAL_MEMORY} of the memory of repeated rows;"

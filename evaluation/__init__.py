@@ -1,1 +1,95 @@
 """Metrics, analyses, judges, statistics and reports over episodes and ratings."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha
+    from .analyses.analysis import analyse
+    from .analyses.corpus import read_corpus
+    from .evaluator import Result, evaluate
+    from .judging.calibration import calibrate
+    from .judging.helpful import helpful_rates
+    from .judging.judge import judge
+    from .judging.pairwise import compare, win_rates
+    from .judging.rubric import load_rubric
+    from .metrics import Measurement, Metric, Pairs, Score, make_metric
+    from .planning import across_seeds, dialogues_needed
+    from .presets import score_overlap, score_pairs
+    from .selfplay import self_play
+    from .selfplay_settings import SelfPlaySettings
+    from .statistics import (
+        bootstrap,
+        estimate_mean,
+        mean_tally,
+        paired_test,
+    )
+
+_HOMES = {
+    "agreement": ("cohen_kappa", "fleiss_kappa", "krippendorff_alpha"),
+    "metrics": ("Measurement", "Metric", "Pairs", "Score", "make_metric"),
+    "evaluator": ("Result", "evaluate"),
+    "analyses.analysis": ("analyse",),
+    "analyses.corpus": ("read_corpus",),
+    "judging.calibration": ("calibrate",),
+    "judging.helpful": ("helpful_rates",),
+    "judging.judge": ("judge",),
+    "judging.pairwise": ("compare", "win_rates"),
+    "judging.rubric": ("load_rubric",),
+    "selfplay": ("self_play",),
+    "selfplay_settings": ("SelfPlaySettings",),
+    "planning": ("across_seeds", "dialogues_needed"),
+    "presets": ("score_overlap", "score_pairs"),
+    "statistics": (
+        "bootstrap",
+        "estimate_mean",
+        "mean_tally",
+        "paired_test",
+    ),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Measurement",
+    "Metric",
+    "Pairs",
+    "Result",
+    "Score",
+    "SelfPlaySettings",
+    "across_seeds",
+    "analyse",
+    "bootstrap",
+    "calibrate",
+    "cohen_kappa",
+    "compare",
+    "dialogues_needed",
+    "estimate_mean",
+    "evaluate",
+    "fleiss_kappa",
+    "helpful_rates",
+    "judge",
+    "krippendorff_alpha",
+    "load_rubric",
+    "make_metric",
+    "mean_tally",
+    "paired_test",
+    "read_corpus",
+    "score_overlap",
+    "score_pairs",
+    "self_play",
+    "win_rates",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if (module := _HOME_OF.get(name)) is None:
+        raise AttributeError(f"module 'warmline.evaluation' has no attribute '{name}'")
+    value = getattr(import_module(f".{module}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

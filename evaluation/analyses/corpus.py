@@ -1,0 +1,149 @@
+"""One pass over a corpus: everything is counted, a seeded sample of its dialogues is kept.
+
+A corpus is a run's folder or a log file. Counting needs memory for the counts alone; what compares
+dialogues with each other works on the sample, so that a million dialogues are possible. Which
+dialogues are sampled depends on their ids and the seed, not on their order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...agents.roles import Role, Strategy
+from ...environments.corpus.importing import UNSPECIFIED
+from ...environments.episode import Episode, StopReason, Utterance
+from ...environments.log import iter_episodes
+from ...policies.errors import DataError
+from .profile import Counts
+
+SAMPLE = 20_000
+"""Dialogues kept for what compares dialogues."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One utterance; `strategies` are all labels that it carries, in order."""
+
+    role: Role
+    text: str
+    strategies: tuple[Strategy, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """What analyses need of an episode: a log line of 30 kB becomes 3.
+
+    A problem type or a situation that the source does not give is empty.
+    """
+
+    id: str
+    problem_type: str
+    situation: str
+    turns: tuple[Turn, ...]
+
+    @property
+    def text(self) -> str:
+        """All utterances joined by spaces, without speaker tokens (001 App. D)."""
+        return " ".join(turn.text for turn in self.turns)
+
+    def of(self, role: Role) -> list[Turn]:
+        """The utterances of one speaker."""
+        return [turn for turn in self.turns if turn.role == role]
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """A corpus as read.
+
+    Attributes:
+        name: column heading.
+        counts: over all its dialogues.
+        sample: up to `SAMPLE` dialogues, in the order of a hash of seed and id; its head is a
+            smaller sample.
+    """
+
+    name: str
+    counts: Counts
+    sample: tuple[Dialogue, ...]
+
+    @property
+    def whole(self) -> bool:
+        """Whether the sample holds every dialogue."""
+        return len(self.sample) == self.counts.dialogues
+
+
+def strategies_of(utterance: Utterance) -> tuple[Strategy, ...]:
+    """All strategy labels of an utterance, in order; none where it has none."""
+    return utterance.labels or ((utterance.strategy,) if utterance.strategy else ())
+
+
+def dialogue_of(episode: Episode) -> Dialogue:
+    """The part of an episode that analyses need."""
+    return Dialogue(
+        episode.id,
+        _given(episode.scenario.problem_type),
+        _given(episode.scenario.situation),
+        tuple(Turn(u.role, u.text, strategies_of(u)) for u in episode.utterances),
+    )
+
+
+def _given(text: str) -> str:
+    return "" if text == UNSPECIFIED else text
+
+
+def read_corpus(
+    path: str | Path, *, name: str | None = None, sample: int = SAMPLE, seed: int = 0
+) -> Corpus:
+    """Read a run's folder or a log file once.
+
+    Raises:
+        DataError: no log, a line that is no episode, or no dialogue at all.
+    """
+    path = Path(path)
+    label = name or (path.name if path.is_dir() else path.stem)
+    corpus = corpus_of(iter_episodes(path), name=label, sample=sample, seed=seed)
+    if not corpus.counts.dialogues:
+        raise DataError(
+            "holds no dialogue to analyse",
+            file=path,
+            hint="episodes that ended in an error or without an utterance are left out",
+        )
+    return corpus
+
+
+def corpus_of(
+    episodes: Iterable[Episode], *, name: str, sample: int = SAMPLE, seed: int = 0
+) -> Corpus:
+    """Count a stream of episodes and sample it.
+
+    Episodes that ended in an error, and those without any utterance, are counted and left out. An
+    episode that failed first and was played again counts as what it became.
+    """
+    counts = Counts()
+    failed: set[str] = set()
+    heap: list[tuple[int, str, int, Dialogue]] = []
+    for number, episode in enumerate(episodes):
+        if episode.stop is StopReason.ERROR:
+            failed.add(episode.id)
+            continue
+        failed.discard(episode.id)
+        if not episode.utterances:
+            counts.empty += 1
+            continue
+        counts.add(episode, [strategies_of(u) for u in episode.utterances])
+        rank = _rank(episode.id, seed)
+        if len(heap) < sample:
+            heapq.heappush(heap, (-rank, episode.id, number, dialogue_of(episode)))
+        elif heap and -rank > heap[0][0]:
+            heapq.heapreplace(heap, (-rank, episode.id, number, dialogue_of(episode)))
+    counts.failed = len(failed)
+    kept = sorted(heap, key=lambda entry: (-entry[0], entry[1], entry[2]))
+    return Corpus(name, counts, tuple(entry[3] for entry in kept))
+
+
+def _rank(name: str, seed: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8], "big")

@@ -1,0 +1,317 @@
+"""`warmline judge` and `warmline calibrate`: a judge over a log, and how far it agrees with people."""
+
+# typer reads these annotations when the module is loaded, so they are not postponed
+import dataclasses
+import inspect
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from pydantic import Field
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from ..environments.interrupt import run_interruptible
+from ..environments.log import iter_episodes, read_episodes
+from ..environments.options import nested, options_of
+from ..environments.rating import RATINGS_NAME, Rating, iter_ratings
+from ..environments.settings import EngineSettings, read_settings
+from ..policies.base import close_policy
+from ..policies.errors import ConfigError
+from ..policies.registry import make_policy
+from ..policies.safety import DISCLAIMER
+
+if TYPE_CHECKING:
+    from .judging.calibration import Calibration, Figure
+    from .judging.judge import Tally
+    from .judging.pairwise import WinRate
+
+DASH = "-"
+COMPARISONS_NAME = "comparisons.jsonl"
+
+
+class JudgeSettings(EngineSettings):
+    """Settings of `warmline judge`."""
+
+    rubric: str | None = Field(
+        None, description="rubric by name (response, dialogue) or path; default response, or"
+        " dialogue with --against"
+    )  # fmt: skip
+    dimensions: tuple[str, ...] = Field((), description="only these dimensions of the rubric")
+    samples: Annotated[int, Field(ge=1)] = Field(1, description="answers to each question")
+    contexts: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="judge a seeded sample of this many replies (or conversations)"
+    )
+    concurrency: Annotated[int, Field(ge=1)] = Field(8, description="questions in flight")
+    seed: int = Field(0, description="of the sample and the calls")
+    rater: str | None = Field(None, description="the judge's name in the ratings")
+    against: str | None = Field(
+        None, description="another run: ask which of two conversations is better, in both orders"
+    )
+    out: str | None = Field(
+        None,
+        description=f"file of ratings; default {RATINGS_NAME} (with --against:"
+        f" {COMPARISONS_NAME}) beside the log",
+    )
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    run = Annotated[Path, typer.Argument(help="A run's folder or a log file.")]
+    config = Annotated[
+        Path | None, typer.Option("--config", help="TOML file of settings; options come on top.")
+    ]
+    as_json = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
+    _judge.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter("run", keyword, annotation=run),
+            inspect.Parameter("config", keyword, default=None, annotation=config),
+            inspect.Parameter("as_json", keyword, default=False, annotation=as_json),
+            *options_of(JudgeSettings, panel="Judge"),
+        ]
+    )
+    app.command("judge", help="Ask a judge about a log, which is not changed; resumes by itself.")(
+        _judge
+    )
+    app.command("calibrate")(calibrate_judge)
+
+
+def _judge(run: Path, config: Path | None, as_json: bool, **given: Any) -> None:
+    from .judging.pairwise import win_rates
+    from .judging.rubric import load_rubric
+
+    settings = read_settings(JudgeSettings, config, nested(given))
+    if settings.policy is None:
+        raise ConfigError("no judge is named", hint="give --policy, such as --policy openai")
+    if settings.against and settings.contexts:
+        raise ConfigError("--contexts draws from one run; with --against all pairs are compared")
+    rubric = load_rubric(settings.rubric or ("dialogue" if settings.against else "response"))
+    if settings.against and rubric.subject != "episode":
+        raise ConfigError(
+            f"whole conversations are compared, and rubric '{rubric.name}' is about replies",
+            hint="leave --rubric out, or give one with subject = 'episode'",
+        )
+    out = _place(run, settings)
+    errors = Console(stderr=True)
+    tallies: list[Tally] = []
+    with Progress(
+        TextColumn("verdicts"), MofNCompleteColumn(), console=errors, transient=True
+    ) as progress:
+        bar = progress.add_task("verdicts", total=None)
+
+        def on_rating(_: Rating) -> None:
+            progress.advance(bar)
+
+        interrupted = run_interruptible(
+            lambda stop: _ask(run, settings, rubric, out, tallies, on_rating, stop), errors.print
+        )
+    if interrupted is not None:
+        errors.print(Text(str(interrupted), style="yellow"))
+        raise typer.Exit(130)
+    [tally] = tallies
+    ratings = [
+        r
+        for r in (iter_ratings(out) if out.is_file() else ())
+        if (r.rubric, r.rater) == (rubric.id, tally.rater)
+        and (settings.against is None or r.candidate == _candidate(run, settings))
+    ]
+    if as_json:
+        results = win_rates(ratings) if settings.against else scores(ratings)
+        record = {"ratings": str(out), **tally.as_dict()}
+        record["results"] = [dataclasses.asdict(each) for each in results]
+        typer.echo(json.dumps(record, ensure_ascii=False))
+    else:
+        table = win_table(win_rates(ratings)) if settings.against else score_table(scores(ratings))
+        Console().print(table, told(tally, out), Text(DISCLAIMER, style="dim"), sep="\n")
+    if tally.failed:
+        raise typer.Exit(1)
+
+
+async def _ask(
+    run: Path,
+    settings: JudgeSettings,
+    rubric: Any,
+    out: Path,
+    tallies: list[Any],
+    on_rating: Any,
+    stop: Any,
+) -> None:
+    from .judging.judge import draw_subjects, judge
+    from .judging.pairwise import compare, episode_pairs
+
+    policy = make_policy(settings.policy or "", **settings.policy_options())
+    how: dict[str, Any] = {
+        name: getattr(settings, name)
+        for name in ("dimensions", "samples", "concurrency", "seed", "rater")
+    }
+    how |= {"out": out, "sampling": settings.sampling(), "observe": on_rating, "stop": stop}
+    try:
+        if settings.against:
+            pairs = episode_pairs(read_episodes(run), read_episodes(settings.against))
+            how["candidate"] = _candidate(run, settings)
+            tallies.append(await compare(pairs, policy, rubric, **how))
+        else:
+            only = None
+            if settings.contexts:
+                only = draw_subjects(iter_episodes(run), rubric, settings.contexts, settings.seed)
+            tallies.append(await judge(iter_episodes(run), policy, rubric, only=only, **how))
+    finally:
+        await close_policy(policy)
+
+
+def _candidate(run: Path, settings: JudgeSettings) -> str:
+    return f"{run} against {settings.against}"
+
+
+def _place(run: Path, settings: JudgeSettings) -> Path:
+    if settings.out is not None:
+        return Path(settings.out)
+    folder = run if run.is_dir() else run.parent
+    return folder / (COMPARISONS_NAME if settings.against else RATINGS_NAME)
+
+
+def told(tally: "Tally", out: Path) -> Text:
+    """What was asked, found, missing, and where it is."""
+    unreadable = sum(tally.unreadable.values())
+    text = f"{tally.asked} asked, {tally.resumed} there already, {unreadable} unreadable -> {out}"
+    if tally.failed:
+        errors = "; ".join(f"{what} ({count})" for what, count in tally.errors.most_common(3))
+        text += f"\n{tally.failed} not answered, the same command asks them again: {errors}"
+    return Text(text, style="yellow" if tally.failed or unreadable else "")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Scored:
+    """The mean of one dimension; the interval resamples episodes."""
+
+    dimension: str
+    mean: float | None
+    low: float | None
+    high: float | None
+    n: int
+    missing: int
+
+
+def scores(ratings: Iterable[Rating]) -> list[Scored]:
+    """Means by dimension over ratings of one rater and rubric."""
+    from .judging.judge import shown
+    from .statistics import estimate_mean
+
+    by_dimension: dict[str, list[Rating]] = {}
+    for rating in ratings:
+        if shown(rating) is None:
+            by_dimension.setdefault(rating.dimension, []).append(rating)
+    found = []
+    for name, each in by_dimension.items():
+        mean = estimate_mean([r.value for r in each], groups=[r.episode for r in each])
+        low = mean.interval.low if mean.interval else None
+        high = mean.interval.high if mean.interval else None
+        found.append(Scored(name, mean.value, low, high, mean.n, mean.missing))
+    return found
+
+
+def score_table(found: Iterable[Scored]) -> Table:
+    """Means with intervals."""
+    table = Table("dimension", "mean", "95 % interval", "n", "missing")
+    for each in found:
+        interval = DASH if each.low is None else f"[{each.low:.2f}, {each.high:.2f}]"
+        table.add_row(
+            each.dimension, _number(each.mean), Text(interval), str(each.n), str(each.missing)
+        )
+    return table
+
+
+def win_table(found: "Iterable[WinRate]") -> Table:
+    """Win rates of A, and what the order of showing did."""
+    table = Table("dimension", "A wins", "ties", "B wins", "missing", "A's rate", "95 % interval")
+    for heading in ("consistent", "first shown wins"):
+        table.add_column(heading)
+    for each in found:
+        bias = " (position bias)" if each.position_bias else ""
+        table.add_row(
+            each.dimension,
+            *map(str, (each.wins, each.ties, each.losses, each.missing)),
+            _number(each.rate),
+            Text(str(each.interval) if each.interval else DASH),
+            _number(each.consistent),
+            _number(each.first) + bias,
+        )
+    return table
+
+
+def calibrate_judge(
+    judged: Annotated[Path, typer.Argument(help="The judge's ratings: a file, or a run's folder.")],
+    people: Annotated[Path, typer.Argument(help="People's ratings: JSONL or CSV.")],
+    episodes: Annotated[
+        Path | None, typer.Option(help="The log that was judged: finds a bias by length.")
+    ] = None,
+    rater: Annotated[str | None, typer.Option(help="Only this judge.")] = None,
+    rubric: Annotated[str | None, typer.Option(help="Only this rubric, as in the ratings.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the intervals.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
+) -> None:
+    """Compare a judge's ratings with people's: correlation, kappa, bias by length.
+
+    Where the judge also compared texts in both orders, its bias by position is told too.
+    """
+    from .judging.calibration import calibrate, lengths_of
+    from .judging.pairwise import win_rates
+    from .judging.people import read_ratings
+
+    ratings = [
+        r
+        for r in read_ratings(judged)
+        if r.kind != "human" and rater in (None, r.rater) and rubric in (None, r.rubric)
+    ]
+    lengths = lengths_of(iter_episodes(episodes)) if episodes is not None else None
+    found = calibrate(ratings, read_ratings(people), lengths=lengths, seed=seed)
+    orders = win_rates(ratings, seed=seed)
+    if not found and not orders:
+        raise ConfigError(
+            "the judge and the people share no dimension",
+            hint=f"the judge rated: {', '.join(sorted({r.dimension for r in ratings})) or 'nothing'}",
+        )
+    if as_json:
+        record = {
+            "dimensions": [dataclasses.asdict(each) for each in found],
+            "comparisons": [dataclasses.asdict(each) for each in orders],
+        }
+        typer.echo(json.dumps(record, ensure_ascii=False))
+        return
+    console = Console()
+    if found:
+        console.print(calibration_table(found))
+    if orders:
+        console.print(win_table(orders))
+    for each in found:
+        for line in each.advice:
+            console.print(Text(f"{each.dimension}: {line}", style="yellow"))
+
+
+def calibration_table(found: "Iterable[Calibration]") -> Table:
+    """Agreement by dimension."""
+    headings = ("dimension", "n", "missing", "Pearson", "Spearman", "quadratic kappa")
+    table = Table(*headings, "judge - people", "one sd longer adds")
+    for each in found:
+        bias = " (length bias)" if each.length_bias else ""
+        table.add_row(
+            each.dimension,
+            str(each.n),
+            str(each.judge_missing),
+            *(Text(_figure(f)) for f in (each.pearson, each.spearman, each.kappa, each.difference)),
+            Text(_figure(each.length_slope) + bias),
+        )
+    return table
+
+
+def _figure(figure: "Figure") -> str:
+    return _number(figure.value) + (f" {figure.interval}" if figure.interval else "")
+
+
+def _number(value: float | None) -> str:
+    return DASH if value is None else f"{value:.2f}"

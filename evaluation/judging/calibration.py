@@ -1,0 +1,269 @@
+"""How far a judge agrees with people, and what it is swayed by.
+
+For each dimension, over the subjects that both the judge and at least one person rated: Pearson and
+Spearman correlation, quadratic kappa, the mean difference, and the length bias: by how much the
+judge's score exceeds the people's for a reply that is longer by one standard deviation. The position
+bias is a matter of pairs; see `win_rates`.
+
+Samples of the judge and several people are averaged before. On averages quadratic kappa has its
+usual meaning, one minus the squared differences over those expected by chance, and equals Lin's
+concordance coefficient. Intervals resample episodes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...environments.episode import Episode
+from ...environments.rating import Rating
+from ...policies.errors import ConfigError
+from ..statistics import Interval, Tally, bootstrap
+from .judge import shown
+
+LEAST = 30
+"""Subjects below which a correlation says little: at 30, one of 0.5 has an interval of about ±0.28."""
+WIDE = 0.2
+"""Half the width of an interval above which it is said to be wide."""
+
+Floats = NDArray[np.float64]
+Place = tuple[str, int | None, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A value and its bootstrap interval; None where it is undefined."""
+
+    value: float | None
+    interval: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """A judge against people on one dimension.
+
+    Attributes:
+        n: subjects that both rated.
+        judge_missing: subjects rated by people for which the judge has no readable value.
+        people_missing: subjects rated by the judge that no person rated.
+        people: mean number of people a subject.
+        pearson, spearman, kappa: agreement. Spearman's interval keeps the ranks of the whole.
+        difference: mean of judge minus people.
+        length_slope: points of (judge − people) for one standard deviation of length.
+        lengths_missing: subjects among `n` whose length is not known.
+        advice: what to mind, in words.
+    """
+
+    dimension: str
+    n: int
+    judge_missing: int
+    people_missing: int
+    people: float | None
+    pearson: Figure
+    spearman: Figure
+    kappa: Figure
+    difference: Figure
+    length_slope: Figure
+    lengths_missing: int
+    advice: tuple[str, ...]
+
+    @property
+    def length_bias(self) -> bool | None:
+        """Whether length sways the judge more than people; None where it cannot be told."""
+        interval = self.length_slope.interval
+        return None if interval is None else not interval.low <= 0 <= interval.high
+
+
+def lengths_of(episodes: Iterable[Episode]) -> dict[Place, float]:
+    """Words of every utterance, and of every whole episode."""
+    found: dict[Place, float] = {}
+    for episode in episodes:
+        words = [len(u.text.split()) for u in episode.utterances]
+        found[(episode.id, None, "")] = float(sum(words))
+        for index, count in enumerate(words):
+            found[(episode.id, index, "")] = float(count)
+    return found
+
+
+def calibrate(
+    judge: Iterable[Rating],
+    people: Iterable[Rating],
+    *,
+    lengths: Mapping[Place, float] | None = None,
+    resamples: int = 1_000,
+    seed: int = 0,
+) -> list[Calibration]:
+    """Compare a judge's ratings with people's, dimension by dimension.
+
+    Only ratings of kind `human` count as people's; comparisons are left aside.
+
+    Args:
+        judge: of one judge and one rubric.
+        people: of any number of people.
+        lengths: in words, by (episode, utterance, candidate); see `lengths_of`.
+        resamples: bootstrap resamples.
+        seed: of the resamples.
+
+    Raises:
+        ConfigError: the judge's ratings come from several raters or rubrics.
+    """
+    scores = [r for r in judge if r.kind != "human" and shown(r) is None]
+    sources = sorted({(r.rater, r.rubric) for r in scores})
+    if len(sources) > 1:
+        raise ConfigError(
+            "one judge is calibrated at a time; here are "
+            + "; ".join(f"'{who}' with {what or 'no rubric'}" for who, what in sources),
+            hint="choose a rater and a rubric",
+        )
+    by_judge = _by_dimension(scores)
+    by_people = _by_dimension(rating for rating in people if rating.kind == "human")
+    return [
+        _calibrate(name, by_judge[name], by_people[name], lengths or {}, resamples, seed)
+        for name in by_judge
+        if name in by_people
+    ]
+
+
+def _by_dimension(ratings: Iterable[Rating]) -> dict[str, dict[Place, list[float | None]]]:
+    found: dict[str, dict[Place, list[float | None]]] = {}
+    for r in ratings:
+        if shown(r) is None:
+            place = (r.episode, r.utterance, r.candidate)
+            found.setdefault(r.dimension, {}).setdefault(place, []).append(r.value)
+    return found
+
+
+def _known(values: Sequence[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
+
+
+def _calibrate(
+    dimension: str,
+    judge: Mapping[Place, list[float | None]],
+    people: Mapping[Place, list[float | None]],
+    lengths: Mapping[Place, float],
+    resamples: int,
+    seed: int,
+) -> Calibration:
+    rated = [place for place in people if _known(people[place])]
+    both = [place for place in rated if _known(judge.get(place, []))]
+    x = np.array([fmean(_known(judge[place])) for place in both])
+    y = np.array([fmean(_known(people[place])) for place in both])
+    groups = [place[0] for place in both]
+    tallies = {
+        "pearson": moments(x, y, _pearson),
+        "spearman": moments(_ranks(x), _ranks(y), _pearson),
+        "kappa": moments(x, y, _concordance),
+        "difference": moments(x, y, _difference),
+    }
+    intervals = bootstrap(tallies, groups=groups, resamples=resamples, seed=seed)
+    told = {name: Figure(tally.value, intervals[name]) for name, tally in tallies.items()}
+    measured = [index for index, place in enumerate(both) if place in lengths]
+    slope = _length_slope(
+        np.array([lengths[both[index]] for index in measured]),
+        x[measured] - y[measured],
+        [groups[index] for index in measured],
+        resamples,
+        seed,
+    )
+    return Calibration(
+        dimension=dimension,
+        n=len(both),
+        judge_missing=len(rated) - len(both),
+        people_missing=sum(place not in people for place in judge),
+        people=fmean(len(_known(people[place])) for place in both) if both else None,
+        pearson=told["pearson"],
+        spearman=told["spearman"],
+        kappa=told["kappa"],
+        difference=told["difference"],
+        length_slope=slope,
+        lengths_missing=len(both) - len(measured),
+        advice=_advice(len(both), told["pearson"]),
+    )
+
+
+def moments(x: Floats, y: Floats, of: Callable[[Floats], Floats]) -> Tally:
+    """A figure of means of x, y, x², y² and xy, `(subjects, 6)`; x and y centred, which changes no
+    figure here but keeps the sums exact."""
+    shift = float(y.mean()) if len(y) else 0.0
+    x, y = x - shift, y - shift
+    return Tally(np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1), of)
+
+
+def _means(sums: Floats) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """Means of x and y, both variances (of the population), and the covariance."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        x, y, xx, yy, xy = (sums[..., column] / sums[..., 0] for column in range(1, 6))
+    return x, y, xx - x * x, yy - y * y, xy - x * y
+
+
+TINY = 1e-12
+
+
+def _pearson(sums: Floats) -> Floats:
+    """NaN where one side does not vary."""
+    _, _, varx, vary, both = _means(sums)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: Floats = np.where(
+            (varx > TINY) & (vary > TINY), both / np.sqrt(np.abs(varx * vary)), np.nan
+        )
+    return found
+
+
+def _concordance(sums: Floats) -> Floats:
+    """1 − E(x−y)² / (E x² + E y² − 2 E x E y), the quadratic kappa of equally spaced scores."""
+    x, y, varx, vary, both = _means(sums)
+    chance = varx + vary + (x - y) ** 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: Floats = np.where(chance > TINY, 2 * both / chance, np.nan)
+    return found
+
+
+def _difference(sums: Floats) -> Floats:
+    x, y, _, _, _ = _means(sums)
+    return x - y
+
+
+def _slope(sums: Floats) -> Floats:
+    """Of y on x."""
+    _, _, varx, _, both = _means(sums)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: Floats = np.where(varx > TINY, both / varx, np.nan)
+    return found
+
+
+def _ranks(values: Floats) -> Floats:
+    """Ranks from 1; equal values share the mean of theirs."""
+    _, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    ranks: Floats = (ends - (counts - 1) / 2)[codes]
+    return ranks
+
+
+def _length_slope(
+    lengths: Floats, excess: Floats, groups: Sequence[str], resamples: int, seed: int
+) -> Figure:
+    spread = float(lengths.std()) if len(lengths) else 0.0
+    if spread <= TINY:
+        return Figure(None, None)
+    tally = moments((lengths - lengths.mean()) / spread, excess, _slope)
+    found = bootstrap({"slope": tally}, groups=groups, resamples=resamples, seed=seed)["slope"]
+    return Figure(tally.value, found)
+
+
+def _advice(n: int, pearson: Figure) -> tuple[str, ...]:
+    advice = []
+    if n < LEAST:
+        advice.append(f"{n} subjects are too few to calibrate on; rate at least {LEAST}")
+    interval = pearson.interval
+    if n >= LEAST and interval is not None and (interval.high - interval.low) / 2 > WIDE:
+        more = math.ceil(n * ((interval.high - interval.low) / 2 / WIDE) ** 2)
+        advice.append(f"the correlation is known to ±{WIDE} only with about {more} subjects")
+    if n and pearson.value is None:
+        advice.append("the judge or the people gave one and the same score throughout")
+    return tuple(advice)

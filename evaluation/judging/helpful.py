@@ -1,0 +1,69 @@
+"""Helpful rates: of the replies that a scorer judged, the share that is helpful (000 section 4.1).
+
+A reply is helpful only if every dimension holds. One dimension that fails makes it unhelpful, even
+where another is missing; a missing one among those that hold leaves the answer missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ...environments.rating import Rating
+from ..statistics import Estimate, estimate_mean
+
+DIMENSIONS = ("empathy", "strategy", "coherence", "topic")
+ALL = "helpful"
+"""Name of the conjunction."""
+
+
+@dataclass(frozen=True, slots=True)
+class HelpfulRates:
+    """One scorer's rates, as fractions; `ALL` is the conjunction. Intervals resample episodes."""
+
+    rater: str
+    replies: int
+    rates: dict[str, Estimate]
+
+
+def helpful_rates(
+    ratings: Iterable[Rating], *, dimensions: Sequence[str] = DIMENSIONS, seed: int = 0
+) -> list[HelpfulRates]:
+    """Rates by rater over replies (utterances and their candidates).
+
+    A value of at least 0.5 holds. Ratings of other dimensions, and of whole episodes, are left
+    aside; where a rater answered several times, each sample counts as a reply of its own.
+    """
+    found: dict[str, dict[tuple[str, int, str, int], dict[str, float | None]]] = {}
+    for r in ratings:
+        if r.dimension in dimensions and r.utterance is not None:
+            place = (r.episode, r.utterance, r.candidate, r.sample)
+            found.setdefault(r.rater, {}).setdefault(place, {})[r.dimension] = r.value
+    return [_rates(rater, replies, dimensions, seed) for rater, replies in found.items()]
+
+
+def conjunction(values: Mapping[str, float | None], dimensions: Sequence[str]) -> bool | None:
+    """Whether all dimensions hold; None where that cannot be known."""
+    given = [values.get(name) for name in dimensions]
+    if any(value is not None and value < 0.5 for value in given):
+        return False
+    return None if None in given else True
+
+
+def _rates(
+    rater: str,
+    replies: Mapping[tuple[str, int, str, int], Mapping[str, float | None]],
+    dimensions: Sequence[str],
+    seed: int,
+) -> HelpfulRates:
+    groups = [place[0] for place in replies]
+    rates: dict[str, Estimate] = {}
+    for name in dimensions:
+        values = [each.get(name) for each in replies.values()]
+        held = [None if v is None else float(v >= 0.5) for v in values]
+        rates[name] = estimate_mean(held, groups=groups, seed=seed)
+    together = [conjunction(each, dimensions) for each in replies.values()]
+    rates[ALL] = estimate_mean(
+        [None if v is None else float(v) for v in together], groups=groups, seed=seed
+    )
+    return HelpfulRates(rater, len(replies), rates)

@@ -1,0 +1,72 @@
+"""Ratings by people, from a file of ratings or a table.
+
+A CSV has one rating a row, with a header: `episode`, `dimension` and `value` are needed; `rater`,
+`utterance`, `candidate`, `explanation`, `rubric` and `sample` may be there. An empty value is
+missing.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ...environments.rating import Rating, iter_ratings
+from ...environments.scenarios import problems_of
+from ...policies.errors import DataError, did_you_mean
+
+NEEDED = ("episode", "dimension", "value")
+KNOWN = (*NEEDED, "rater", "utterance", "candidate", "explanation", "rubric", "sample")
+RATER = "person"
+"""Where a table has no column of raters."""
+
+
+def read_ratings(path: str | Path) -> list[Rating]:
+    """The ratings of a `.csv` file, of a file of ratings, or of a run's folder.
+
+    Raises:
+        DataError: no such file, unknown or missing columns, or a row that is no rating.
+    """
+    path = Path(path)
+    return list(_rows(path) if path.suffix.lower() == ".csv" else iter_ratings(path))
+
+
+def _rows(path: Path) -> Iterator[Rating]:
+    if not path.is_file():
+        raise DataError("no ratings there", file=path, hint="give a CSV or JSONL file")
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        columns = list(reader.fieldnames or ())
+        _check(path, columns)
+        for row in reader:
+            line = reader.line_num
+            if None in row or None in row.values():
+                raise DataError(
+                    f"has another number of cells than the header's {len(columns)}",
+                    file=path,
+                    line=line,
+                    hint="put quotation marks around a cell with a comma",
+                )
+            given = {name: cell.strip() for name, cell in row.items() if cell.strip()}
+            try:
+                yield Rating.model_validate({"rater": RATER, "kind": "human", **given})
+            except ValidationError as error:
+                raise DataError(
+                    "; ".join(problems_of(error, Rating)[:3]), file=path, line=line
+                ) from None
+
+
+def _check(path: Path, columns: list[str]) -> None:
+    unknown = [name for name in columns if name not in KNOWN]
+    missing = [name for name in NEEDED if name not in columns]
+    if unknown or missing:
+        told = [f"unknown column '{name}'" for name in unknown]
+        told += [f"no column '{name}'" for name in missing]
+        raise DataError(
+            "; ".join(told),
+            file=path,
+            line=1,
+            hint=did_you_mean(unknown[0], KNOWN) if unknown else f"columns: {', '.join(KNOWN)}",
+        )

@@ -1,0 +1,77 @@
+"""Rubric files: those that ship, and what a user's may not be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from warmline.evaluation import load_rubric
+from warmline.evaluation.judging.rubric import known_rubrics
+from warmline.policies.errors import DataError
+
+GOOD = """
+name = "mine"
+version = "1"
+subject = "utterance"
+scale = [1, 3]
+task = "Grade it."
+[[dimensions]]
+name = "warmth"
+question = "Is it warm?"
+levels = ["cold", "lukewarm", "warm"]
+faults = [{ name = "cliche", at_most = 2, when = "it is worn" }]
+"""
+
+
+def test_the_shipped_rubrics_have_the_dimensions_of_the_papers() -> None:
+    assert known_rubrics() == ["dialogue", "response"]
+    response, dialogue = load_rubric("response"), load_rubric("dialogue")
+    assert [d.name for d in response.dimensions] == [
+        "coherence", "understanding", "empathy", "informativeness", "helpfulness", "engagement",
+        "overall",
+    ]  # fmt: skip
+    assert {d.name for d in dialogue.dimensions} == {
+        "informativeness", "rationality", "understanding", "helpfulness", "consistency",
+        "coherence", "safety",
+    }  # fmt: skip
+    assert (response.subject, dialogue.subject) == ("utterance", "episode")
+    assert all(dimension.faults for dimension in response.dimensions)
+    assert response.scale == dialogue.scale == (1, 5)
+
+
+def test_a_changed_file_is_another_rubric(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD)
+    first = load_rubric(path)
+    path.write_text(GOOD.replace("Grade it.", "Grade it well."))
+    assert load_rubric(path).id != first.id
+    assert first.id.startswith("mine 1 (")
+
+
+def test_the_lowest_cap_counts(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD)
+    [warmth] = load_rubric(path).dimensions
+    assert (warmth.cap(("cliche",)), warmth.cap(())) == (2, None)
+
+
+@pytest.mark.parametrize(("change", "to", "message"), [
+    ('"lukewarm", ', "", "2 levels for a scale of 3"),
+    ("at_most = 2", "at_most = 4", "outside the scale"),
+    ("scale = [1, 3]", "scale = [3, 1]", "runs from 3 to 1"),
+    ("question", "querstion", "querstion"),
+    ("version = ", "version ", "not TOML"),
+])  # fmt: skip
+def test_what_cannot_be_used_is_refused(tmp_path: Path, change: str, to: str, message: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD.replace(change, to, 1))
+    with pytest.raises(DataError, match=message):
+        load_rubric(path)
+
+
+def test_unknown_names_come_with_a_suggestion() -> None:
+    with pytest.raises(DataError, match="did you mean 'response'"):
+        load_rubric("responce")
+    with pytest.raises(DataError, match="did you mean 'empathy'"):
+        load_rubric("response").only(("empaty",))
