@@ -65,7 +65,7 @@ def _evaluate(
         return
     console = Console()
     for result in results:
-        console.print(score_table(result), _conventions(result))
+        console.print(_heading(result), score_table(result), _conventions(result))
 
 
 def _of_pairs(path: Path, file: Path | None, given: dict[str, Any]) -> list[Any]:
@@ -105,14 +105,17 @@ def _of_corpus(corpus: Path | None, file: Path | None, given: dict[str, Any]) ->
             raise typer.Exit(130) from None
 
 
-def score_table(result: Any) -> Table:
-    """One setting's scores, our columns first, then the papers'; letters and numbers are told below."""
+def _heading(result: Any) -> Text:
     where = "given pairs" if result.setting == "pairs" else f"{result.setting} context"
     counted = f"{result.replies} replies" + (f", {result.failed} failed" if result.failed else "")
     if result.dialogues is not None:
         counted += f", {result.dialogues} dialogues"
-    title = f"{where}, convention {result.preset}: {counted}"
-    table = Table(title=title, box=None, padding=(0, 1, 0, 0))  # eight columns within 80
+    return Text(f"{where}, convention {result.preset}: {counted}", style="bold")
+
+
+def score_table(result: Any) -> Table:
+    """One setting's scores, our columns first, then the papers'; letters and numbers are told below."""
+    table = Table(box=None, padding=(0, 1, 0, 0))  # eight columns within 80
     table.add_column("metric", no_wrap=True)
     for heading in ("value", "95 % interval", "n", "missing"):
         table.add_column(heading, justify="right", no_wrap=True)

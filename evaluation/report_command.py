@@ -21,10 +21,16 @@ def register(app: typer.Typer) -> None:
         ratings: Annotated[
             list[Path] | None, typer.Option(help="Ratings beyond those in the folders.")
         ] = None,
+        appendix: Annotated[
+            list[Path] | None,
+            typer.Option(help="A folder that analyze, evaluate or evolve wrote."),
+        ] = None,
         title: Annotated[str | None, typer.Option(help="Heading of the page.")] = None,
     ) -> None:
         """Write one HTML page: numbers, figures and browsable conversations."""
         from .report import write_report
 
-        path = write_report(runs, out, ratings=ratings or (), title=title)
+        path = write_report(
+            runs, out, ratings=ratings or (), appendices=appendix or (), title=title
+        )
         typer.echo(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")

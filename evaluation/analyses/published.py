@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...agents.roles import Strategy
+from ...environments.corpus.statistics import PUBLISHED
 
 STRATEGY_SHARES: dict[str, dict[str, float]] = {
     "ESConv": {s.value: s.share for s in Strategy},
@@ -19,25 +20,14 @@ STRATEGY_SHARES: dict[str, dict[str, float]] = {
 }
 """Fractions of supporter turns (001, Table 2)."""
 
+_SIZE_ROWS = ("dialogues", "utterances", "utterances a dialogue", "words an utterance")
+
 SIZES: dict[str, dict[str, float]] = {
-    "EmoCare": {
-        "dialogues": 2_574,
-        "utterances": 42_770,
-        "utterances a dialogue": 16.61,
-        "words an utterance": 17.49,
-    },
-    "ServeForEmo": {
-        "dialogues": 3_757,
-        "utterances": 62_863,
-        "utterances a dialogue": 16.73,
-        "words an utterance": 17.97,
-    },
-    "ESConv": {
-        "dialogues": 1_300,
-        "utterances": 29_278,
-        "utterances a dialogue": 22.54,
-        "words an utterance": 21.17,
-    },
+    name: {
+        row: float(printed.replace(",", ""))
+        for row, printed in zip(_SIZE_ROWS, column[:4], strict=True)
+    }
+    for name, column in PUBLISHED.items()
 }
 """000, Table 2; 001, Table 1."""
 

@@ -19,6 +19,7 @@ from ...agents.roles import Strategy
 from ...environments.run_folder import write_whole
 from ...policies.errors import ConfigError
 from ...policies.safety import CRISIS_GUIDANCE, DISCLAIMER
+from .appendix import Appendix, read_appendices
 from .data import RunView, as_script, read_run
 from .tables import Table, tables
 
@@ -30,6 +31,7 @@ def write_report(
     out: str | Path | None = None,
     *,
     ratings: Iterable[Path] = (),
+    appendices: Sequence[str | Path] = (),
     title: str | None = None,
 ) -> Path:
     """Write the page about one or several runs.
@@ -38,13 +40,14 @@ def write_report(
         runs: run folders or log files; several are compared, a column each.
         out: the file; `report.html` in the first run's folder by default.
         ratings: files of ratings beyond those in the folders.
+        appendices: folders with tables (Markdown) and figures (SVG) that other commands wrote.
         title: of the page; the runs' names by default.
 
     Returns:
         Where it was written.
 
     Raises:
-        DataError: a run that cannot be read.
+        DataError: a run or appendix that cannot be read.
         RunError: the disk refuses.
     """
     if not runs:
@@ -55,11 +58,13 @@ def write_report(
         first = Path(runs[0])
         out = (first if first.is_dir() else first.parent) / REPORT_NAME
     path = Path(out)
-    write_whole(path, render(views, title=title))
+    write_whole(path, render(views, title=title, appendices=read_appendices(appendices)))
     return path
 
 
-def render(runs: Sequence[RunView], *, title: str | None = None) -> str:
+def render(
+    runs: Sequence[RunView], *, title: str | None = None, appendices: Sequence[Appendix] = ()
+) -> str:
     """The page's text."""
     assets = files(__package__)
     script = assets.joinpath("report.js").read_text("utf-8")
@@ -76,6 +81,10 @@ def render(runs: Sequence[RunView], *, title: str | None = None) -> str:
         guidance=CRISIS_GUIDANCE,
         crisis=sum(run.counts.crisis for run in runs),
         tables=[_with_markup(table) for table in tables(runs)],
+        appendices=[
+            {"title": each.title, "html": Markup(each.html), "figures": each.figures}  # noqa: S704
+            for each in appendices
+        ],
         style=Markup(assets.joinpath("report.css").read_text("utf-8")),  # noqa: S704 - our own files
         script=Markup(script),  # noqa: S704
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

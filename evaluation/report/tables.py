@@ -10,21 +10,10 @@ from ...agents.roles import Strategy
 from ...environments.corpus.statistics import comparison
 from ...environments.rating import Rating
 from ..analyses.profile import INTERVALS, lengths, shares
+from ..analyses.published import STRATEGY_SHARES
 from ..statistics import estimate_mean
 from .charts import bars, histogram, stacked
 from .data import RunView
-
-SERVEFOREMO = {
-    Strategy.QUESTION: 19.04,
-    Strategy.OTHERS: 6.06,
-    Strategy.SUGGESTION: 20.00,
-    Strategy.AFFIRMATION: 25.26,
-    Strategy.SELF_DISCLOSURE: 4.93,
-    Strategy.REFLECTION: 12.03,
-    Strategy.INFORMATION: 8.79,
-    Strategy.RESTATEMENT: 3.90,
-}
-"""Share of supporter turns, per cent (001 Table 2)."""
 
 STRATEGY_CLASSES = tuple(f"strategy-{number}" for number in range(len(Strategy)))
 
@@ -91,8 +80,8 @@ def strategies(runs: Sequence[RunView]) -> Table:
         run.name: [_percent(share) for share in shares(run.counts.strategies).values()]
         for run in runs
     }
-    series["ESConv (published)"] = [100 * s.share for s in Strategy]
-    series["ServeForEmo (published)"] = [SERVEFOREMO[s] for s in Strategy]
+    for corpus, published in STRATEGY_SHARES.items():
+        series[f"{corpus} (published)"] = [100 * published[s.value] for s in Strategy]
     names = [s.value for s in Strategy]
     rows = zip(names, *([_one(v) for v in values] for values in series.values()), strict=True)
     return Table(

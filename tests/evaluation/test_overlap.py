@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from warmline.evaluation import score_overlap, score_pairs
 from warmline.evaluation.diversity import CorpusDistinct, distinct
-from warmline.evaluation.metrics import make_metric, make_pairs
+from warmline.evaluation.metrics import known_metrics, make_metric, make_pairs
 from warmline.evaluation.overlap import bleu_of, bleu_rows, f_measure, gram_matches, lcs_length
 from warmline.evaluation.presets import preset_metrics
+from warmline.evaluation.settings import MetricSettings
 from warmline.evaluation.statistics import mean_tally
 from warmline.policies.errors import ConfigError
 
@@ -271,6 +272,20 @@ def test_a_metric_of_ones_own_stands_beside_ours() -> None:
     assert scores[-1].metric == "exclamations"
     assert scores[-1].value == pytest.approx(1 / 5)
     assert scores[-1].interval is not None
+
+
+def test_our_own_metrics_come_through_the_door() -> None:
+    assert {"bertscore", "chrf", "meteor", "rouge"} <= set(known_metrics())
+    for name, first in (("meteor", "meteor-exact-stem"), ("chrf", "chrf"), ("rouge", "rouge-1")):
+        (found, *_) = make_metric(name).measure(make_pairs(["a b"], ["a b"]))
+        assert found.metric == first
+
+
+def test_settings_name_metrics_with_their_options() -> None:
+    spec = {"name": "bertscore", "model": "folder", "layer": 3}
+    plain, scored = MetricSettings(metrics=("chrf", spec)).further()
+    assert type(plain).__name__ == "ChrF"
+    assert (scored.model, scored.layer) == ("folder", 3)
 
 
 def test_wrong_metrics_are_refused() -> None:

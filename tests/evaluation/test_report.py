@@ -154,6 +154,21 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
         write_report([save(tmp_path / "empty")])
 
 
+def test_tables_and_figures_of_other_commands_are_taken_over(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "analysis"
+    (folder / "figures").mkdir(parents=True)
+    (folder / "tables.md").write_text(f"# Sizes\n\n| a | b |\n|---|--:|\n| {HOSTILE} | 7 |\n")
+    (folder / "figures" / "lengths.svg").write_text("<svg><script>1</script></svg>")
+    page = write_report([run], tmp_path / "r.html", appendices=[folder]).read_text("utf-8")
+    assert "<h3>Sizes</h3>" in page
+    assert re.search(r"<td[^>]*>7</td>", page)
+    assert "<script>document" not in page
+    assert "<script>1" not in page
+    assert 'alt="lengths"' in page
+    with pytest.raises(DataError, match="no tables"):
+        write_report([run], appendices=[tmp_path / "first"])
+
+
 def test_figures_draw_their_numbers() -> None:
     figure = bars("t", ["a", "b"], {"x": [10.0, None], "y": [5.0, 0.0]})
     widths = [float(w) for w in re.findall(r'<rect [^>]*width="([\d.]+)"', figure)]
