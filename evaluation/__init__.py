@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha
+    from ..environments.agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha
     from .analyses.analysis import analyse
     from .analyses.corpus import read_corpus
     from .evaluator import Result, evaluate
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "agreement": ("cohen_kappa", "fleiss_kappa", "krippendorff_alpha"),
+    "..environments.agreement": ("cohen_kappa", "fleiss_kappa", "krippendorff_alpha"),
     "metrics": ("Measurement", "Metric", "Pairs", "Score", "make_metric"),
     "evaluator": ("Result", "evaluate"),
     "analyses.analysis": ("analyse",),
@@ -86,7 +86,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if (module := _HOME_OF.get(name)) is None:
         raise AttributeError(f"module 'warmline.evaluation' has no attribute '{name}'")
-    value = getattr(import_module(f".{module}", __name__), name)
+    value = getattr(
+        import_module(module if module.startswith(".") else f".{module}", __name__), name
+    )
     globals()[name] = value
     return value
 

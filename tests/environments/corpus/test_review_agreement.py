@@ -6,12 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warmline.environments.corpus.agreement import (
-    agreement,
-    cohen_kappa,
-    fleiss_kappa,
-    percent_agreement,
-)
+from warmline.environments.corpus.agreement import agreement, percent_agreement
 
 
 def items(*rows: str) -> list[dict[str, str]]:
@@ -26,7 +21,7 @@ def test_cohen_by_hand() -> None:
     Kappa = (2/3 - 1/2) / (1/2) = 1/3.
     """
     rows = items(*["aa"] * 5, *["rr"] * 3, "ar", *["ra"] * 3)
-    assert cohen_kappa(rows, "0", "1") == pytest.approx(1 / 3)
+    assert agreement(rows).cohen["0 / 1"] == pytest.approx(1 / 3)
     assert percent_agreement(rows) == pytest.approx(100 * 8 / 12)
 
 
@@ -35,7 +30,7 @@ def test_fleiss_by_hand() -> None:
 
     P_i = 1, 1/3, 1/3, 1; mean 2/3. Shares 6/12 and 6/12: chance 1/2. Kappa = (1/6) / (1/2) = 1/3.
     """
-    assert fleiss_kappa(items("aaa", "aar", "arr", "rrr")) == pytest.approx(1 / 3)
+    assert agreement(items("aaa", "aar", "arr", "rrr")).fleiss == pytest.approx(1 / 3)
 
 
 def test_fleiss_with_missing_judgements_by_hand() -> None:
@@ -45,8 +40,8 @@ def test_fleiss_with_missing_judgements_by_hand() -> None:
     Kappa = (2/3 - 25/49) / (24/49) = (23/147) / (72/147) = 23/72.
     """
     rows = items("aaa", "ar-", "r-r", "a--")
-    assert fleiss_kappa(rows) == pytest.approx(23 / 72)
     found = agreement(rows)
+    assert found.fleiss == pytest.approx(23 / 72)
     assert (found.items, found.single) == (3, 1)
     assert found.percent == pytest.approx(100 * 4 / 5)
     assert found.common == {"0 / 1": 2, "0 / 2": 2, "1 / 2": 1}
@@ -54,10 +49,10 @@ def test_fleiss_with_missing_judgements_by_hand() -> None:
 
 
 def test_what_the_data_cannot_give_is_none_and_never_zero() -> None:
-    assert fleiss_kappa(items("a--", "-r-")) is None
+    assert agreement(items("a--", "-r-")).fleiss is None
     assert percent_agreement([]) is None
-    assert cohen_kappa(items("a-", "-r"), "0", "1") is None
-    assert fleiss_kappa(items("aaa", "aaa")) is None, "one category only: kappa is not defined"
+    assert agreement([*items("a-", "-r"), {"2": "a", "0": "a"}]).cohen["0 / 2"] is None
+    assert agreement(items("aaa", "aaa")).fleiss is None, "one category only: kappa is not defined"
 
 
 @given(st.lists(st.text("ar-", min_size=3, max_size=3), min_size=1, max_size=12))

