@@ -273,6 +273,7 @@ ROOM_COMMANDS: tuple[str, ...] = (
     "evaluation.report_command",
     "evaluation.selfplay_command",
     "training.checkpoints_command",
+    "training.evolve_command",
     "training.preview_command",
     "training.train_command",
 )

@@ -97,6 +97,7 @@ class Supporter(Agent[SupporterObservation, Say]):
         return {
             "problem_type": brief.problem_type,
             "cases": brief.cases,
+            "strategies": tuple(Strategy),
             "max_sentences": max_sentences or 3,
         }
 

@@ -1,8 +1,8 @@
 """Seconds a step of our SFT, of TRL's `SFTTrainer`, and of the model's forward and backward alone.
 
 The three see the same tokens in the same order with the same adapter, and their losses are compared
-before any time is believed. Only whole steps after a warm-up are timed; the model alone computes all
-logits and takes no optimizer step.
+before any time is believed. Only whole steps after a warm-up are timed. TRL and the model alone run
+with transformers' own choice of attention; the model alone computes all logits and takes no step.
 
     python benchmarks/training.py --data runs/talks --model embedded --steps 20
 """
@@ -19,9 +19,9 @@ from typing import Any
 import torch
 
 from warmline.training.base_model import load_base, with_lora
-from warmline.training.collate import left_padded
+from warmline.training.collate import right_padded
 from warmline.training.data import load_episodes
-from warmline.training.loop import attention, base_dtype, on_gpu
+from warmline.training.loop import base_dtype, choose_attention, on_gpu
 from warmline.training.masks import IGNORED, Encoded, RowEncoder, encode_rows
 from warmline.training.rows import build_rows
 from warmline.training.settings import SftSettings
@@ -62,7 +62,8 @@ def ours(
 ) -> tuple[list[float], list[float], list[int]]:
     """Seconds of each step, losses, and the order in which the rows were taken."""
     dtype = base_dtype(settings)
-    base = load_base(settings.model, dtype=dtype, attention=attention(settings, dtype))
+    base = load_base(settings.model, dtype=dtype)
+    choose_attention(base, settings, dtype, max(row.tokens for row in rows))
     seconds: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         trainer = make_trainer(base, rows, [], Path(folder), settings, seed=0, dtype=dtype)
@@ -80,7 +81,7 @@ def theirs(rows: Sequence[Encoded], settings: SftSettings) -> tuple[list[float],
     import trl
 
     dtype = base_dtype(settings)
-    base = load_base(settings.model, dtype=dtype, attention=attention(settings, dtype))
+    base = load_base(settings.model, dtype=dtype)
     torch.manual_seed(0)
     model = with_lora(base.model, settings)
     table = datasets.Dataset.from_list([
@@ -97,7 +98,6 @@ def theirs(rows: Sequence[Encoded], settings: SftSettings) -> tuple[list[float],
             logging_steps=1, bf16=dtype == "bfloat16", use_cpu=not on_gpu(settings),
             gradient_checkpointing=False, report_to="none", completion_only_loss=True,
             train_sampling_strategy="sequential", disable_tqdm=True, save_strategy="no",
-            dataset_kwargs={"skip_prepare_dataset": False},
         )  # fmt: skip
         trainer = trl.SFTTrainer(
             model=model, args=arguments, processing_class=base.tokenizer, train_dataset=table
@@ -111,7 +111,7 @@ def bare(rows: Sequence[Encoded], settings: SftSettings) -> list[float]:
     """Seconds of forward and backward of the model with the adapter, all logits, nothing else."""
     dtype = base_dtype(settings)
     device = "cuda" if on_gpu(settings) else "cpu"
-    base = load_base(settings.model, dtype=dtype, attention=attention(settings, dtype))
+    base = load_base(settings.model, dtype=dtype)
     torch.manual_seed(0)
     model = with_lora(base.model, settings).to(device).train()
     seconds = []
@@ -122,9 +122,9 @@ def bare(rows: Sequence[Encoded], settings: SftSettings) -> list[float]:
         for part in range(settings.accumulation):
             start = (step * settings.accumulation + part) * size
             batch = rows[start : start + size]
-            ids = left_padded([r.input_ids for r in batch], base.tokenizer.pad_token_id)
-            mask = left_padded([[1] * r.tokens for r in batch], 0)
-            labels = left_padded([r.labels for r in batch], IGNORED)
+            ids = right_padded([r.input_ids for r in batch], base.tokenizer.pad_token_id)
+            mask = right_padded([[1] * r.tokens for r in batch], 0)
+            labels = right_padded([r.labels for r in batch], IGNORED)
             with torch.autocast(device, torch.bfloat16, enabled=dtype == "bfloat16"):
                 loss = model(ids.to(device), attention_mask=mask.to(device),
                              labels=labels.to(device)).loss  # fmt: skip
@@ -147,20 +147,22 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=2)
     parser.add_argument("--accumulation", type=int, default=1)
+    parser.add_argument("--max-tokens", type=int, default=1024)
     parser.add_argument("--dtype", default="auto")
     given = parser.parse_args()
     settings = SftSettings(
         model=given.model, data=tuple(given.data), max_steps=given.steps + WARM_UP,
         batch_size=given.batch_size, accumulation=given.accumulation, dtype=given.dtype,
-        learning_rate=LEARNING_RATE, epochs=1.0,
+        learning_rate=LEARNING_RATE, epochs=1.0, max_tokens=given.max_tokens,
     )  # fmt: skip
     base = load_base(settings.model)
     encoder = RowEncoder(base.tokenizer, base.model.config, base.model.generation_config)
     built = build_rows(load_episodes(settings.data)[0], settings)
     needed = (settings.max_steps or 1) * settings.batch_size * settings.accumulation
-    rows, _, _ = encode_rows(encoder, built.rows[:needed], settings.max_tokens)
+    rows, _, _ = encode_rows(encoder, built.rows[: 2 * needed], settings.max_tokens)
     if len(rows) < needed:
         raise SystemExit(f"{needed} rows are needed, and the data gives {len(rows)}")
+    rows = rows[:needed]
     seconds, losses, order = ours(rows, settings)
     in_order = [rows[n] for n in order]
     trl_seconds, trl_losses = theirs(in_order, settings)

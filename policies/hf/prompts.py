@@ -69,7 +69,8 @@ class PromptWriter:
                 " messages become a prompt",
                 hint="use an instruction-tuned model, or give chat_template=... (Jinja)",
             )
-        self._start = self._decoder_start(config, generation_config) if self._seq2seq else ()
+        self.start = self._decoder_start(config, generation_config) if self._seq2seq else ()
+        """What an encoder-decoder's decoder begins with."""
         control = {str(token) for token in tokenizer.all_special_tokens if len(str(token)) > 1}
         control |= {str(t) for t in tokenizer.added_tokens_decoder.values() if t.special}
         self._control = re.compile("|".join(map(re.escape, sorted(control, key=len, reverse=True))))
@@ -84,12 +85,12 @@ class PromptWriter:
         """
         if not request.messages:
             raise BadRequest("the request has no messages", hint="give at least one")
-        begun = self._plain(request.prefill).rstrip()  # tokens begin with their space
+        begun = self.plain(request.prefill).rstrip()  # tokens begin with their space
         if self._seq2seq:
             tokens = tuple(self._tokenizer(self._encoder_text(request.messages))["input_ids"])
-            return Prompt(tokens, (*self._start, *self._encode(begun)), begun)
-        text = self._render(request.messages, answer=True) + begun
-        prompt = tuple(self._encode(text))
+            return Prompt(tokens, (*self.start, *self.encode(begun)), begun)
+        text = self.render(request.messages, answer=True) + begun
+        prompt = tuple(self.encode(text))
         if not prompt and self._tokenizer.bos_token_id is not None:
             prompt = (self._tokenizer.bos_token_id,)
         if not prompt:
@@ -98,28 +99,35 @@ class PromptWriter:
 
     def continuation(self, prompt: Prompt, text: str) -> tuple[int, ...]:
         """The tokens of `text` as it stands behind a prompt."""
-        before = self._encode(prompt.text)
-        both = self._encode(prompt.text + text)
+        before = self.encode(prompt.text)
+        both = self.encode(prompt.text + text)
         if both[: len(before)] == before:
             return tuple(both[len(before) :])
-        return tuple(self._encode(text))  # the joint would lie within a token
+        return tuple(self.encode(text))  # the joint would lie within a token
 
-    def _plain(self, text: str) -> str:
+    def plain(self, text: str) -> str:
+        """The text without marks that mean something to the model."""
         if not self._control.pattern:
             return text
         return self._control.sub(lambda mark: mark[0][0] + " " + mark[0][1:], text)
 
-    def _encode(self, text: str) -> list[int]:
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text as it stands: nothing is added before or behind."""
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
 
     def _encoder_text(self, messages: Sequence[Message]) -> str:
         if self._template is not None:
-            return self._render(messages, answer=True)
-        return TURN_SEPARATOR.join(self._plain(message.content) for message in messages)
+            return self.render(messages, answer=True)
+        return TURN_SEPARATOR.join(self.plain(message.content) for message in messages)
 
-    def _render(self, messages: Sequence[Message], *, answer: bool) -> str:
+    def render(self, messages: Sequence[Message], *, answer: bool) -> str:
+        """Messages as the template writes them; with `answer` up to where an answer begins.
+
+        Raises:
+            BadRequest: the template refuses the messages.
+        """
         plain: list[Mapping[str, str]] = [
-            {"role": message.role, "content": self._plain(message.content)} for message in messages
+            {"role": message.role, "content": self.plain(message.content)} for message in messages
         ]
         try:
             return str(
@@ -168,9 +176,9 @@ class PromptWriter:
             return []
         try:
             talk = (Message("user", "Hello."), Message("assistant", _MARK))
-            _, found, behind = self._render(talk, answer=False).rpartition(_MARK)
+            _, found, behind = self.render(talk, answer=False).rpartition(_MARK)
         except BadRequest:
             return []
-        tokens = self._encode(behind.lstrip()) if found else []
+        tokens = self.encode(behind.lstrip()) if found else []
         is_control = bool(tokens) and tokens[0] in self._tokenizer.all_special_ids
         return tokens[:1] if is_control else []

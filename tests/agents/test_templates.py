@@ -31,6 +31,9 @@ def test_the_shipped_templates() -> None:
         "judger.jinja",
         "seeker.jinja",
         "supporter.jinja",
+        "supporter_defined.jinja",
+        "supporter_first.jinja",
+        "supporter_first_defined.jinja",
     ]
     assert prompt("supporter.jinja") == [
         message.content for message in Supporter(POLICY).request(SEEN).messages
