@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -180,18 +181,18 @@ def measure(options: argparse.Namespace, prompt: int) -> dict[str, Any]:
     count = options.candidates + 1 if ranks else 2
     contexts = options.contexts if ranks else options.pairs
     batch = batch_of(base.config.vocab_size, contexts, prompt, options.reply, count)
-    step = (
-        (lambda: ranking_step(model, batch, options.part))
-        if ranks
-        else preference_step(model, batch, options.part)
-    )
+    step: Callable[[], Tensor]
+    if ranks:
+        step = partial(ranking_step, model, batch, options.part)
+    else:
+        step = preference_step(model, batch, options.part)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds = []
     for _ in range(options.repeats + 1):
         model.zero_grad()
         start = time.perf_counter()
         loss = step()
-        torch.autograd.backward(loss)
+        loss.backward()
         seconds.append(time.perf_counter() - start)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     gradient = torch.cat([w.grad.flatten() for w in model.parameters() if w.grad is not None])

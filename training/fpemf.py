@@ -1,0 +1,272 @@
+"""FPEMF: fine-tuning with fine-grained feedback on a model's own candidates (000 §4), top to bottom.
+
+Episodes become contexts; each gets K candidates (diverse beams by default), each candidate a label
+from feedback on four dimensions. Trained is β_ul times the ranking of helpful over unhelpful
+candidates plus β_gen times the NLL of the gold reply. All replies to one prompt share its pass.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor
+from transformers import PrinterCallback, Trainer
+
+from ..policies.errors import ConfigError
+from .base_model import Base, load_base, with_lora
+from .candidate_batch import CandidateBatch, CandidateLogProbs, candidate_log_probs
+from .candidates import CandidateSet
+from .checkpoint import Checkpoint, read_checkpoint
+from .data import DataSource
+from .feedback import Key, Labeller, Marks
+from .fpemf_data import (
+    Ranked,
+    RankedCollator,
+    candidate_sets,
+    encode_context,
+    feedback_on,
+    split_contexts,
+)
+from .fpemf_settings import FpemfSettings
+from .loop import (
+    base_dtype,
+    best_metrics,
+    callbacks,
+    claim,
+    finish,
+    folder_of,
+    last_save,
+    run_loop,
+    training_arguments,
+)
+from .losses import contrastive_loss, fpemf_loss, nll_loss, sequence_scores
+from .masks import RowEncoder
+from .progress import LiveProgress
+
+
+def train_fpemf(
+    settings: FpemfSettings, *, labeller: Labeller | None = None, console: Console | None = None
+) -> list[Checkpoint]:
+    """Make candidates, have them judged, train; every stage resumes where it was stopped.
+
+    Args:
+        labeller: judges candidates in place of the policy that the settings name.
+
+    Raises:
+        ConfigError, DataError, RunError: nothing to train on, or another training in the folder.
+        Stopped: Ctrl-C; the same call goes on.
+    """
+    console = console or Console(quiet=True)
+    dtype = _dtype(settings)
+    base = load_base(settings.model, dtype=dtype)
+    contexts, sources = candidate_sets(settings, base, console)
+    marks: Mapping[Key, Marks] = {}
+    if settings.ranks:
+        marks, rated = feedback_on(settings, contexts, labeller, console)
+        sources += rated
+    checkpoints = []
+    for seed in range(settings.seed, settings.seed + settings.runs):
+        folder = folder_of(settings, "fpemf", seed)
+        if claim(folder, settings, seed, sources):
+            console.print(f"{folder}: trained already")
+            checkpoints.append(read_checkpoint(folder))
+            continue
+        if seed > settings.seed:
+            base = load_base(settings.model, dtype=dtype)
+        checkpoints.append(
+            _train_one(settings, base, contexts, marks, folder, seed, dtype, sources, console)
+        )
+    return checkpoints
+
+
+def _dtype(settings: FpemfSettings) -> str:
+    """Weights that are all trained need a format in which small steps are not lost."""
+    return "float32" if settings.full and settings.dtype == "auto" else base_dtype(settings)
+
+
+# Loss
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """The loss of a batch and its parts; the gap is between mean P of helpful and unhelpful."""
+
+    loss: Tensor
+    ranking: Tensor
+    nll: Tensor
+    gap: Tensor | None
+
+
+def losses_of(found: CandidateLogProbs, labels: Tensor, settings: FpemfSettings) -> Losses:
+    """000 eq. 6–9 over a batch whose first reply of each context is the gold one."""
+    scores = sequence_scores(found.tokens, found.mask, settings.alpha)
+    ranking = contrastive_loss(scores, labels, settings.margin, settings.reduction)
+    nll = nll_loss(found.tokens[:, 0], found.mask[:, 0])
+    beta_ul = settings.beta_ul if settings.ranks else 0.0
+    helpful, unhelpful = scores[labels == 1], scores[labels == 0]
+    both = len(helpful) > 0 and len(unhelpful) > 0
+    gap = (helpful.mean() - unhelpful.mean()).detach() if both else None
+    return Losses(fpemf_loss(ranking, nll, beta_ul, settings.beta_gen), ranking, nll, gap)
+
+
+class FpemfTrainer(Trainer):  # type: ignore[misc]
+    """`Trainer` with the loss of FPEMF; its parts are logged beside it."""
+
+    control: Any
+
+    def __init__(self, *, settings: FpemfSettings, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._settings, self._parts = settings, _Parts()
+        self.model_accepts_loss_kwargs = False  # so that accumulated losses are averaged
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        found = candidate_log_probs(model, CandidateBatch.of(inputs))
+        losses = losses_of(found, inputs["labels"], self._settings)
+        self._parts.add(losses)
+        return (losses.loss, {}) if return_outputs else losses.loss
+
+    def log(self, logs: dict[str, float], *rest: Any) -> None:
+        """With the means of the loss's parts since the last time."""
+        if "loss" in logs:
+            logs = logs | self._parts.taken()
+        super().log(logs, *rest)
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Means over the batches of the loss and its parts."""
+        model, parts = self.model.to(self.args.device).eval(), _Parts()
+        for batch in self.get_eval_dataloader(eval_dataset):
+            inputs = self._prepare_inputs(batch)
+            with torch.no_grad(), self.compute_loss_context_manager():
+                found = candidate_log_probs(model, CandidateBatch.of(inputs))
+            parts.add(losses_of(found, inputs["labels"], self._settings))
+        named = {f"{metric_key_prefix}_{name}": value for name, value in parts.taken().items()}
+        named[f"{metric_key_prefix}_loss"] = named.pop(f"{metric_key_prefix}_total")
+        self.log(named)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, named)
+        return named
+
+
+class _Parts:
+    """Means of losses over batches."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, list[Tensor]] = {}
+
+    def add(self, losses: Losses) -> None:
+        values = {"total": losses.loss, "ranking": losses.ranking, "nll": losses.nll}
+        if losses.gap is not None:
+            values["gap"] = losses.gap
+        for name, value in values.items():
+            self._values.setdefault(name, []).append(value.detach().float())
+
+    def taken(self) -> dict[str, float]:
+        """The means, and start anew."""
+        means = {name: float(torch.stack(v).mean()) for name, v in self._values.items()}
+        self._values = {}
+        return means
+
+
+# One run
+
+
+def make_trainer(
+    base: Base,
+    train: Sequence[Ranked],
+    validation: Sequence[Ranked],
+    folder: Path,
+    settings: FpemfSettings,
+    *,
+    seed: int,
+    dtype: str = "float32",
+    resumed: bool = False,
+) -> FpemfTrainer:
+    """The trainer of one run. Draws the adapter's weights from `seed`."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    model = base.model.requires_grad_(True) if settings.full else with_lora(base.model, settings)
+    arguments = training_arguments(
+        folder,
+        settings,
+        rows=len(train),
+        seed=seed,
+        dtype=dtype,
+        validate=bool(validation),
+        resumed=resumed,
+    )
+    pad = base.tokenizer.pad_token_id
+    trainer = FpemfTrainer(
+        settings=settings,
+        model=model,
+        args=arguments,
+        train_dataset=list(train),
+        eval_dataset=list(validation) or None,
+        data_collator=RankedCollator(
+            0 if pad is None else pad, encoder=bool(base.model.config.is_encoder_decoder)
+        ),
+        processing_class=base.tokenizer,
+        callbacks=callbacks(settings, folder, validate=bool(validation)),
+    )
+    trainer.remove_callback(PrinterCallback)  # `LiveProgress` tells it
+    return trainer
+
+
+def _train_one(
+    settings: FpemfSettings,
+    base: Base,
+    contexts: Sequence[CandidateSet],
+    marks: Mapping[Key, Marks],
+    folder: Path,
+    seed: int,
+    dtype: str,
+    sources: tuple[DataSource, ...],
+    console: Console,
+) -> Checkpoint:
+    encoder = RowEncoder(base.tokenizer, base.model.config, base.model.generation_config)
+    sides = split_contexts(contexts, settings.validation_share, seed)
+    train, validation = (
+        [encode_context(base, encoder, context, marks, settings) for context in side]
+        for side in sides
+    )
+    if not train:
+        raise ConfigError("no context is left to train on", hint="lower validation_share")
+    labels = Counter(label for row in train for label in row.labels[1:])
+    rows = {
+        "train": len(train),
+        "validation": len(validation),
+        "helpful": labels[1],
+        "unhelpful": labels[0],
+    }
+    console.print(f"{folder}: " + ", ".join(f"{n} {k}" for k, n in rows.items()))
+    save = last_save(folder)
+    trainer = make_trainer(
+        base, train, validation, folder, settings, seed=seed, dtype=dtype, resumed=save is not None
+    )
+    tokens = sum(row.tokens for row in train) / max(1, len(train)) * settings.batch_size
+    trainer.add_callback(LiveProgress(console, folder.name, tokens))
+    run_loop(trainer, save)
+    return finish(
+        trainer,
+        base,
+        folder,
+        kind="fpemf",
+        settings=settings,
+        seed=seed,
+        data=sources,
+        rows=rows,
+        metrics=best_metrics(trainer),
+    )

@@ -1,0 +1,132 @@
+"""Losses as pure functions of log-probabilities: ranking (000 eq. 6–9) and preference (002 eq. 6).
+
+Shapes are `(batch, candidates)` for one number a candidate and `(batch, candidates, time)` for one
+a token; log-probabilities in nats. How the printed equations were read: a pair of equal labels adds
+a constant and no gradient in eq. 7 and is left out; eq. 6 of 002 lost a minus sign, so Rafailov et
+al. 2023 (https://arxiv.org/abs/2305.18290) is followed.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+Reduction = Literal["paper", "muffin"]
+MISSING = -1
+"""Label of a candidate that is not there, or was not judged."""
+
+
+def sequence_scores(log_probs: Tensor, mask: Tensor, alpha: float) -> Tensor:
+    """P of each sequence (000 eq. 6): sum of its log-probabilities over its length to the power α.
+
+    Args:
+        log_probs: `(…, time)`, of each token, the end token included.
+        mask: `(…, time)`, 1 at tokens of the sequence, 0 at padding.
+        alpha: 1 is the mean a token, 0 the sum.
+
+    Returns:
+        `(…)`; 0 for a sequence of no tokens, which `contrastive_loss` must be told to leave out.
+    """
+    kept = mask.bool()
+    sums = log_probs.masked_fill(~kept, 0.0).sum(dim=-1)
+    return sums / kept.sum(dim=-1).clamp(min=1).to(sums.dtype) ** alpha
+
+
+def contrastive_loss(
+    scores: Tensor, labels: Tensor, margin: float = 0.01, reduction: Reduction = "paper"
+) -> Tensor:
+    """Hinge over pairs of candidates with different labels (000 eq. 7): the helpful one shall lead.
+
+    A pair adds `max(0, margin − (l_i − l_j)(P_i − P_j))`. In a context without such pairs the loss
+    is 0, with gradient 0.
+
+    Args:
+        scores: `(batch, K)`, P of each candidate.
+        labels: `(batch, K)`, 1 helpful, 0 unhelpful, `MISSING` leaves the candidate out.
+        margin: λ.
+        reduction: "paper" divides a context's sum over unordered pairs by its number of labelled
+            candidates (K where none is missing) and takes the mean over all contexts; "muffin"
+            (Wang et al., Findings of ACL 2024) takes the mean over all differing pairs of a
+            context, then over contexts.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        ValueError: shapes differ, or an unknown reduction.
+    """
+    if scores.shape != labels.shape or scores.dim() != 2:
+        raise ValueError(
+            f"scores {tuple(scores.shape)} and labels {tuple(labels.shape)}: (batch, K)"
+        )
+    if reduction not in ("paper", "muffin"):
+        raise ValueError(f"no reduction '{reduction}'; known: paper, muffin")
+    there = labels != MISSING
+    # unlabelled scores may be anything, -inf too; replaced first, so that no NaN enters a gradient
+    safe = scores.masked_fill(~there, 0.0)
+    signs = (labels[:, :, None] - labels[:, None, :]).to(scores.dtype)
+    gaps = safe[:, :, None] - safe[:, None, :]
+    differ = (signs != 0) & there[:, :, None] & there[:, None, :]
+    pairs = differ.triu(diagonal=1)
+    hinge = (margin - signs * gaps).clamp(min=0).masked_fill(~pairs, 0.0)
+    counted = there.sum(dim=1) if reduction == "paper" else pairs.sum(dim=(1, 2))
+    return (hinge.sum(dim=(1, 2)) / counted.clamp(min=1)).mean()
+
+
+def nll_loss(log_probs: Tensor, mask: Tensor) -> Tensor:
+    """Negative log-likelihood of the gold replies (000 eq. 8), mean over all their tokens.
+
+    Args:
+        log_probs, mask: `(batch, time)`, as in `sequence_scores`.
+
+    Returns:
+        A scalar; 0 where there is no token at all.
+    """
+    kept = mask.bool()
+    return -log_probs.masked_fill(~kept, 0.0).sum() / kept.sum().clamp(min=1)
+
+
+def fpemf_loss(unlikelihood: Tensor, generation: Tensor, beta_ul: float, beta_gen: float) -> Tensor:
+    """The sum that is trained (000 eq. 9): β_ul times ranking plus β_gen times NLL."""
+    return beta_ul * unlikelihood + beta_gen * generation
+
+
+def dpo_loss(
+    policy_chosen_logps: Tensor,
+    policy_rejected_logps: Tensor,
+    reference_chosen_logps: Tensor,
+    reference_rejected_logps: Tensor,
+    beta: float = 0.1,
+) -> Tensor:
+    """Direct preference optimisation, mean over pairs.
+
+    `−log σ(β[(log π(y_w) − log π_ref(y_w)) − (log π(y_l) − log π_ref(y_l))])`
+
+    Args:
+        policy_chosen_logps, policy_rejected_logps: `(batch,)`, sums of token log-probabilities.
+        reference_chosen_logps, reference_rejected_logps: the same under the reference, detached.
+        beta: how dear it is to leave the reference.
+
+    Returns:
+        A scalar.
+    """
+    chosen = policy_chosen_logps - reference_chosen_logps
+    rejected = policy_rejected_logps - reference_rejected_logps
+    return -logsigmoid(beta * (chosen - rejected)).mean()
+
+
+def token_log_probs(logits: Tensor, tokens: Tensor) -> Tensor:
+    """Log-probability of each token under the logits that predict it, in float32.
+
+    Args:
+        logits: `(…, time, vocabulary)`.
+        tokens: `(…, time)`.
+
+    Returns:
+        `(…, time)`.
+    """
+    chosen = logits.gather(-1, tokens[..., None])[..., 0].float()
+    return chosen - torch.logsumexp(logits.float(), dim=-1)
