@@ -43,6 +43,13 @@ def test_one_conversation_on_the_embedded_model() -> None:
 
 
 @pytest.mark.embedded
+def test_train_supporter() -> None:
+    printed = run("train_supporter.py")
+    assert "trained 4 steps" in printed
+    assert "seated: transformers:m0" in printed
+
+
+@pytest.mark.embedded
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.ipynb")), ids=lambda p: p.name)
 def test_notebooks(path: Path, tmp_path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
