@@ -267,6 +267,7 @@ ROOM_COMMANDS: tuple[str, ...] = (
     "environments.corpus.import_command",
     "environments.corpus.review_command",
     "evaluation.analyze_command",
+    "evaluation.calibrate_command",
     "evaluation.evaluate_command",
     "evaluation.judge_command",
     "evaluation.harness_command",
@@ -275,6 +276,8 @@ ROOM_COMMANDS: tuple[str, ...] = (
     "training.checkpoints_command",
     "training.evolve_command",
     "training.preview_command",
+    "training.reproduce_command",
+    "training.score_command",
     "training.train_command",
 )
 """Modules of the rooms that bring a command: each has `register(app)` and imports nothing heavy."""

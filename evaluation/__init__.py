@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .judging.judge import judge
     from .judging.pairwise import compare, win_rates
     from .judging.rubric import load_rubric
+    from .judging.votes import compare_votes
     from .metrics import Measurement, Metric, Pairs, Score, make_metric
     from .planning import across_seeds, dialogues_needed
     from .presets import score_overlap, score_pairs
@@ -38,6 +39,7 @@ _HOMES = {
     "judging.judge": ("judge",),
     "judging.pairwise": ("compare", "win_rates"),
     "judging.rubric": ("load_rubric",),
+    "judging.votes": ("compare_votes",),
     "selfplay": ("self_play",),
     "selfplay_settings": ("SelfPlaySettings",),
     "planning": ("across_seeds", "dialogues_needed"),
@@ -64,6 +66,7 @@ __all__ = [
     "calibrate",
     "cohen_kappa",
     "compare",
+    "compare_votes",
     "dialogues_needed",
     "estimate_mean",
     "evaluate",

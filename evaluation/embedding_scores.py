@@ -7,6 +7,7 @@ a baseline and without idf weights, as the papers' values between 83 and 88 are.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ..policies.errors import ConfigError, MissingExtra
 from .metrics import Measurement, Pairs
@@ -38,8 +39,20 @@ class BertScore:
     ) -> None:
         self.model, self.layer = str(model), layer
         self.batch_size, self.device = batch_size, device
+        self._loaded: tuple[Any, int] | None = None
 
     def measure(self, pairs: Pairs) -> list[Measurement]:
+        if self._loaded is None:
+            self._loaded = self._load()
+        scorer, layer = self._loaded
+        _, _, f1 = scorer.score(list(pairs.hypotheses), list(pairs.references))
+        convention = (
+            f"F1, mean over replies; {Path(self.model).name} layer {layer}, no idf, no rescaling"
+        )
+        return [Measurement("bertscore", mean_tally(f1.tolist(), scale=100), convention)]
+
+    def _load(self) -> tuple[Any, int]:
+        """The library's scorer, and the layer that it compares."""
         try:
             from bert_score import BERTScorer
             from bert_score.utils import model2layers
@@ -49,7 +62,7 @@ class BertScore:
         if layer is None:
             raise ConfigError(
                 f"BERTScore does not know which layer of '{self.model}' to compare",
-                hint="give layer=..., such as 17 for roberta-large",
+                hint="give layer=... (--bertscore-layer), such as 17 for roberta-large",
             )
         try:
             scorer = BERTScorer(
@@ -65,8 +78,4 @@ class BertScore:
                 f" {str(error).splitlines()[0] if str(error) else type(error).__name__}",
                 hint="give the folder of an encoder model, or a layer that it has",
             ) from error
-        _, _, f1 = scorer.score(list(pairs.hypotheses), list(pairs.references))
-        convention = (
-            f"F1, mean over replies; {Path(self.model).name} layer {layer}, no idf, no rescaling"
-        )
-        return [Measurement("bertscore", mean_tally(f1.tolist(), scale=100), convention)]
+        return scorer, layer

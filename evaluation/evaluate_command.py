@@ -63,9 +63,25 @@ def _evaluate(
     if as_json:
         typer.echo(json.dumps([result.as_dict() for result in results], ensure_ascii=False))
         return
+    from .score_page import heading, notes
+
     console = Console()
     for result in results:
-        console.print(_heading(result), score_table(result), _conventions(result))
+        told = "\n".join([*notes(result), ""])
+        console.print(
+            Text(heading(result), style="bold"), score_table(result), Text(told, style="dim")
+        )
+    if out := given.get("out"):
+        errors = Console(stderr=True)
+        errors.print(Text(f"written: {out}/{{{', '.join(_written(Path(out)))}}}"))
+
+
+def _written(folder: Path) -> list[str]:
+    from .evaluator import SCORES_NAME, TABLES_NAME
+    from .replies import REPLIES_NAME
+
+    names = (SCORES_NAME, TABLES_NAME, REPLIES_NAME)
+    return [name for name in names if (folder / name).is_file()]
 
 
 def _of_pairs(path: Path, file: Path | None, given: dict[str, Any]) -> list[Any]:
@@ -105,50 +121,16 @@ def _of_corpus(corpus: Path | None, file: Path | None, given: dict[str, Any]) ->
             raise typer.Exit(130) from None
 
 
-def _heading(result: Any) -> Text:
-    where = "given pairs" if result.setting == "pairs" else f"{result.setting} context"
-    counted = f"{result.replies} replies" + (f", {result.failed} failed" if result.failed else "")
-    if result.dialogues is not None:
-        counted += f", {result.dialogues} dialogues"
-    return Text(f"{where}, convention {result.preset}: {counted}", style="bold")
-
-
 def score_table(result: Any) -> Table:
-    """One setting's scores, our columns first, then the papers'; letters and numbers are told below."""
-    table = Table(box=None, padding=(0, 1, 0, 0))  # eight columns within 80
-    table.add_column("metric", no_wrap=True)
-    for heading in ("value", "95 % interval", "n", "missing"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("how", no_wrap=True)
+    """One setting's scores on the terminal; letters and numbers are told below."""
+    from .score_page import COLUMNS, score_rows
+
+    shown = Table(box=None, padding=(0, 1, 0, 0))  # eight columns within 80
+    for heading in COLUMNS:
+        left = heading in ("metric", "how")
+        shown.add_column(heading, justify="left" if left else "right", no_wrap=True)
     for number, _ in enumerate(result.published, 1):
-        table.add_column(str(number), justify="right", no_wrap=True)
-    letters = _letters(result)
-    for score in result.scores:
-        beside = [figures.get(score.metric) for figures in result.published.values()]
-        table.add_row(
-            f"{score.metric} {score.unit}".strip(),
-            "undefined" if score.value is None else f"{score.value:.2f}",
-            Text(str(score.interval) if score.interval else "-"),
-            str(score.n),
-            str(score.missing),
-            letters[score.convention],
-            *("-" if figure is None else f"{figure:.2f}" for figure in beside),
-        )
-    return table
-
-
-def _letters(result: Any) -> dict[str, str]:
-    """A letter for each convention, in order of appearance."""
-    conventions = dict.fromkeys(score.convention for score in result.scores)
-    return {text: chr(ord("a") + number) for number, text in enumerate(conventions)}
-
-
-def _conventions(result: Any) -> Text:
-    """What the letters and numbers of the table stand for."""
-    lines = [f"{letter}: {text}" for text, letter in _letters(result).items()]
-    how = result.published_conventions()
-    lines += [
-        f"{number}: published, {name}; counted as: {how[name.partition(':')[0]]}"
-        for number, name in enumerate(result.published, 1)
-    ]
-    return Text("\n".join([*lines, ""]), style="dim")
+        shown.add_column(str(number), justify="right", no_wrap=True)
+    for row in score_rows(result):
+        shown.add_row(*map(Text, row))
+    return shown

@@ -21,18 +21,20 @@ from ..environments.scenarios import Record, problems_of
 from ..environments.settings import read_settings
 from ..environments.simulate import run_sync
 from ..policies.base import Policy, close_policy, policy_name
-from ..policies.errors import DataError, RunError
+from ..policies.errors import ConfigError, DataError, RunError
 from ..policies.registry import make_policy
-from .metrics import Metric, Score
+from .metrics import Metric, Score, make_pairs
 from .perplexity import measure_perplexity, score_references, scoring
-from .presets import preset_metrics, score_pairs, scores_of
-from .published import beside, published_tables
+from .presets import measure, preset_metrics, score_pairs, scores_of
+from .published import beside, published_tables, refuse_unknown, systems
 from .replies import EvaluatedReply, Setting
 from .reply_maker import ReplyMaker, generate_replies
+from .score_page import page
 from .settings import EvaluationSettings, MetricSettings
 from .strategies import confusion, measure_strategies
 
 SCORES_NAME = "scores.json"
+TABLES_NAME = "tables.md"
 
 
 class PairRow(Record):
@@ -68,9 +70,13 @@ class Result:
     published: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def published_conventions(self) -> dict[str, str]:
-        """How the papers' tables shown beside were counted, as far as it is known."""
+        """How the papers' tables shown beside were counted, as far as it is known, and on what."""
         shown = {name.partition(":")[0] for name in self.published}
-        return {t.name: t.convention for t in published_tables() if t.name in shown}
+        return {
+            table.name: f"{table.convention}, on {table.test}"
+            for table in published_tables()
+            if table.name in shown
+        }
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, as in `scores.json`."""
@@ -123,8 +129,11 @@ async def evaluate_settings(
     observe: Callable[[EvaluatedReply], None] | None = None,
 ) -> list[Result]:
     """Evaluate what the settings say; ready policies are the caller's to close."""
-    preset_metrics(settings.preset, tokenizer=settings.tokenizer)  # a misspelt one shows at once
     further = settings.further()
+    trial = make_pairs(["I hear you."], ["I hear you."])
+    # a metric that cannot work is told before the first reply is paid for
+    measure(trial, [*preset_metrics(settings.preset, tokenizer=settings.tokenizer), *further])
+    refuse_unknown(settings.published, [setting.value for setting in settings.contexts()])
     compared = {
         setting: beside(settings.preset, setting.value, chosen=settings.published)
         for setting in settings.contexts()
@@ -170,6 +179,7 @@ def evaluate_pairs(path: str | Path, settings: MetricSettings) -> Result:
     Raises:
         DataError: no such file, or a line that is no pair.
     """
+    setting = _setting_of(settings)
     rows = _read_pairs(Path(path))
     known = all(row.dialogue is not None for row in rows)
     groups = [row.dialogue for row in rows] if known else None
@@ -182,15 +192,30 @@ def evaluate_pairs(path: str | Path, settings: MetricSettings) -> Result:
         groups=groups,
         **settings.drawing(),
     )
-    published = beside(settings.preset, Setting.REFERENCE.value, chosen=settings.published)
+    published = beside(settings.preset, setting, chosen=settings.published)
     dialogues = None if groups is None else len(set(groups))
     return Result("pairs", settings.preset, scores, dialogues, len(rows), published=published)
 
 
+def _setting_of(settings: MetricSettings) -> str:
+    """The setting whose published figures stand beside given pairs: reference, unless only the
+    other one has what was chosen."""
+    both = [setting.value for setting in Setting]
+    refuse_unknown(settings.published, both)
+    known = [set(settings.published) <= systems(setting).keys() for setting in both]
+    if not any(known):
+        raise ConfigError(
+            "the published systems chosen are of two settings",
+            hint="choose some of one setting, such as reference context alone",
+        )
+    return both[known.index(True)]
+
+
 def write_scores(folder: Path, results: Sequence[Result]) -> None:
-    """Write `scores.json`."""
+    """Write `scores.json`, and `tables.md`, which `warmline report --appendix` takes over."""
     data = [result.as_dict() for result in results]
     write_whole(folder / SCORES_NAME, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+    write_whole(folder / TABLES_NAME, page(results))
 
 
 def _seat(

@@ -32,6 +32,7 @@ def register(app: typer.Typer) -> None:
         from rich.table import Table
 
         from .harness import PUBLISHED, TASKS, general_ability
+        from .published import published_rows
 
         scores = general_ability(
             model,
@@ -44,15 +45,18 @@ def register(app: typer.Typer) -> None:
             seed=seed,
             out=out,
         )
-        table = Table("task", "metric", "per cent", "n", *(f"{name} (002)" for name in PUBLISHED))
+        published = published_rows(PUBLISHED)
+        table = Table("task", "metric", "per cent", "n", *(f"{name} (002)" for name in published))
         for score in scores:
-            known = list(TASKS).index(score.task) if score.task in TASKS else None
             sure = "" if score.error is None else f" ± {score.error:.2f}"
             table.add_row(
                 score.task,
                 score.metric,
                 "no value" if score.value is None else f"{score.value:.2f}{sure}",
                 str(score.n or ""),
-                *("" if known is None else f"{row[known]:.2f}" for row in PUBLISHED.values()),
+                *(
+                    f"{row[score.task]:.2f}" if score.task in row else ""
+                    for row in published.values()
+                ),
             )
         Console().print(table)

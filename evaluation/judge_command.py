@@ -1,10 +1,9 @@
-"""`warmline judge` and `warmline calibrate`: a judge over a log, and how far it agrees with people."""
+"""`warmline judge`: a judge over a log, or over the conversations of two."""
 
 # typer reads these annotations when the module is loaded, so they are not postponed
 import dataclasses
 import inspect
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +11,6 @@ import typer
 from pydantic import Field
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 from rich.text import Text
 
 from ..environments.interrupt import run_interruptible
@@ -26,11 +24,8 @@ from ..policies.registry import make_policy
 from ..policies.safety import DISCLAIMER
 
 if TYPE_CHECKING:
-    from .judging.calibration import Calibration, Figure
     from .judging.judge import Tally
-    from .judging.pairwise import WinRate
 
-DASH = "-"
 COMPARISONS_NAME = "comparisons.jsonl"
 
 
@@ -60,7 +55,7 @@ class JudgeSettings(EngineSettings):
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the command."""
     keyword = inspect.Parameter.KEYWORD_ONLY
     run = Annotated[Path, typer.Argument(help="A run's folder or a log file.")]
     config = Annotated[
@@ -78,10 +73,10 @@ def register(app: typer.Typer) -> None:
     app.command("judge", help="Ask a judge about a log, which is not changed; resumes by itself.")(
         _judge
     )
-    app.command("calibrate")(calibrate_judge)
 
 
 def _judge(run: Path, config: Path | None, as_json: bool, **given: Any) -> None:
+    from .judge_tables import WIN_NOTE, published_notes, score_table, scores, win_table
     from .judging.pairwise import win_rates
     from .judging.rubric import load_rubric
 
@@ -126,8 +121,12 @@ def _judge(run: Path, config: Path | None, as_json: bool, **given: Any) -> None:
         record["results"] = [dataclasses.asdict(each) for each in results]
         typer.echo(json.dumps(record, ensure_ascii=False))
     else:
-        table = win_table(win_rates(ratings)) if settings.against else score_table(scores(ratings))
-        Console().print(table, told(tally, out), Text(DISCLAIMER, style="dim"), sep="\n")
+        console = Console()
+        if settings.against:
+            console.print(win_table(win_rates(ratings)), Text(WIN_NOTE, style="dim"), sep="\n")
+        else:
+            console.print(score_table(scores(ratings), rubric.name), published_notes(rubric.name))
+        console.print(told(tally, out), Text(DISCLAIMER, style="dim"), sep="\n")
     if tally.failed:
         raise typer.Exit(1)
 
@@ -152,7 +151,12 @@ async def _ask(
     how |= {"out": out, "sampling": settings.sampling(), "observe": on_rating, "stop": stop}
     try:
         if settings.against:
-            pairs = episode_pairs(read_episodes(run), read_episodes(settings.against))
+            pairs = list(episode_pairs(read_episodes(run), read_episodes(settings.against)))
+            if not pairs:
+                raise ConfigError(
+                    f"no conversation of {run} has a partner in {settings.against}",
+                    hint="partners have the same id: let both runs play the same scenarios",
+                )
             how["candidate"] = _candidate(run, settings)
             tallies.append(await compare(pairs, policy, rubric, **how))
         else:
@@ -179,139 +183,11 @@ def told(tally: "Tally", out: Path) -> Text:
     """What was asked, found, missing, and where it is."""
     unreadable = sum(tally.unreadable.values())
     text = f"{tally.asked} asked, {tally.resumed} there already, {unreadable} unreadable -> {out}"
+    if unreadable:
+        text += (
+            "\nwhat the judge answered instead of the JSON asked for is in that file: notes.answer"
+        )
     if tally.failed:
         errors = "; ".join(f"{what} ({count})" for what, count in tally.errors.most_common(3))
         text += f"\n{tally.failed} not answered, the same command asks them again: {errors}"
     return Text(text, style="yellow" if tally.failed or unreadable else "")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Scored:
-    """The mean of one dimension; the interval resamples episodes."""
-
-    dimension: str
-    mean: float | None
-    low: float | None
-    high: float | None
-    n: int
-    missing: int
-
-
-def scores(ratings: Iterable[Rating]) -> list[Scored]:
-    """Means by dimension over ratings of one rater and rubric."""
-    from .judging.judge import shown
-    from .statistics import estimate_mean
-
-    by_dimension: dict[str, list[Rating]] = {}
-    for rating in ratings:
-        if shown(rating) is None:
-            by_dimension.setdefault(rating.dimension, []).append(rating)
-    found = []
-    for name, each in by_dimension.items():
-        mean = estimate_mean([r.value for r in each], groups=[r.episode for r in each])
-        low = mean.interval.low if mean.interval else None
-        high = mean.interval.high if mean.interval else None
-        found.append(Scored(name, mean.value, low, high, mean.n, mean.missing))
-    return found
-
-
-def score_table(found: Iterable[Scored]) -> Table:
-    """Means with intervals."""
-    table = Table("dimension", "mean", "95 % interval", "n", "missing")
-    for each in found:
-        interval = DASH if each.low is None else f"[{each.low:.2f}, {each.high:.2f}]"
-        table.add_row(
-            each.dimension, _number(each.mean), Text(interval), str(each.n), str(each.missing)
-        )
-    return table
-
-
-def win_table(found: "Iterable[WinRate]") -> Table:
-    """Win rates of A, and what the order of showing did."""
-    table = Table("dimension", "A wins", "ties", "B wins", "missing", "A's rate", "95 % interval")
-    for heading in ("consistent", "first shown wins"):
-        table.add_column(heading)
-    for each in found:
-        bias = " (position bias)" if each.position_bias else ""
-        table.add_row(
-            each.dimension,
-            *map(str, (each.wins, each.ties, each.losses, each.missing)),
-            _number(each.rate),
-            Text(str(each.interval) if each.interval else DASH),
-            _number(each.consistent),
-            _number(each.first) + bias,
-        )
-    return table
-
-
-def calibrate_judge(
-    judged: Annotated[Path, typer.Argument(help="The judge's ratings: a file, or a run's folder.")],
-    people: Annotated[Path, typer.Argument(help="People's ratings: JSONL or CSV.")],
-    episodes: Annotated[
-        Path | None, typer.Option(help="The log that was judged: finds a bias by length.")
-    ] = None,
-    rater: Annotated[str | None, typer.Option(help="Only this judge.")] = None,
-    rubric: Annotated[str | None, typer.Option(help="Only this rubric, as in the ratings.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the intervals.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
-) -> None:
-    """Compare a judge's ratings with people's: correlation, kappa, bias by length.
-
-    Where the judge also compared texts in both orders, its bias by position is told too.
-    """
-    from .judging.calibration import calibrate, lengths_of
-    from .judging.pairwise import win_rates
-    from .judging.people import read_ratings
-
-    ratings = [
-        r
-        for r in read_ratings(judged)
-        if r.kind != "human" and rater in (None, r.rater) and rubric in (None, r.rubric)
-    ]
-    lengths = lengths_of(iter_episodes(episodes)) if episodes is not None else None
-    found = calibrate(ratings, read_ratings(people), lengths=lengths, seed=seed)
-    orders = win_rates(ratings, seed=seed)
-    if not found and not orders:
-        raise ConfigError(
-            "the judge and the people share no dimension",
-            hint=f"the judge rated: {', '.join(sorted({r.dimension for r in ratings})) or 'nothing'}",
-        )
-    if as_json:
-        record = {
-            "dimensions": [dataclasses.asdict(each) for each in found],
-            "comparisons": [dataclasses.asdict(each) for each in orders],
-        }
-        typer.echo(json.dumps(record, ensure_ascii=False))
-        return
-    console = Console()
-    if found:
-        console.print(calibration_table(found))
-    if orders:
-        console.print(win_table(orders))
-    for each in found:
-        for line in each.advice:
-            console.print(Text(f"{each.dimension}: {line}", style="yellow"))
-
-
-def calibration_table(found: "Iterable[Calibration]") -> Table:
-    """Agreement by dimension."""
-    headings = ("dimension", "n", "missing", "Pearson", "Spearman", "quadratic kappa")
-    table = Table(*headings, "judge - people", "one sd longer adds")
-    for each in found:
-        bias = " (length bias)" if each.length_bias else ""
-        table.add_row(
-            each.dimension,
-            str(each.n),
-            str(each.judge_missing),
-            *(Text(_figure(f)) for f in (each.pearson, each.spearman, each.kappa, each.difference)),
-            Text(_figure(each.length_slope) + bias),
-        )
-    return table
-
-
-def _figure(figure: "Figure") -> str:
-    return _number(figure.value) + (f" {figure.interval}" if figure.interval else "")
-
-
-def _number(value: float | None) -> str:
-    return DASH if value is None else f"{value:.2f}"

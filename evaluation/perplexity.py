@@ -7,7 +7,6 @@ it; perplexities by word (white space) compare between any two. The end token is
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -22,6 +21,7 @@ from ..environments.episode import Episode
 from ..environments.log import LineLog, complete_lines
 from ..policies.base import Policy, ScoringPolicy, capabilities_of, policy_name
 from ..policies.errors import ConfigError, ContextTooLong
+from .in_flight import for_each
 from .metrics import Measurement
 from .replies import evaluated_turns, recorded_turns
 from .reply_maker import ReplyMaker
@@ -93,16 +93,16 @@ async def score_references(
             done = {(row["episode"], row["turn"]): Likelihood(**row) for row in rows}
         await maker.open()
         places = [(e, t) for e in episodes for t in evaluated_turns(recorded_turns(e))]
-        queue = iter([place for place in places if (place[0].id, place[1]) not in done])
+        missing = [place for place in places if (place[0].id, place[1]) not in done]
 
-        async def work(policy: ScoringPolicy) -> None:
-            for episode, turn in queue:
-                found = await _likelihood(policy, maker, episode, turn)
-                if log is not None:
-                    log.write_line(json.dumps(asdict(found)), f"turn {turn} of '{episode.id}'")
-                done[episode.id, turn] = found
+        async def work(place: tuple[Episode, int]) -> None:
+            episode, turn = place
+            found = await _likelihood(policy, maker, episode, turn)
+            if log is not None:
+                log.write_line(json.dumps(asdict(found)), f"turn {turn} of '{episode.id}'")
+            done[episode.id, turn] = found
 
-        await asyncio.gather(*(work(policy) for _ in range(concurrency)))
+        await for_each(missing, work, concurrency)
     return [done[episode.id, turn] for episode, turn in places]
 
 

@@ -85,7 +85,10 @@ def preset_metrics(preset: str, *, tokenizer: str | Path | None = None) -> list[
             )
         return PRESETS[preset](tokenizer)
     if tokenizer is not None:
-        raise ConfigError(f"the preset '{preset}' has its own tokens and takes no tokenizer")
+        raise ConfigError(
+            f"the preset '{preset}' has its own tokens and takes no tokenizer",
+            hint=f"leave it out, or take the preset {' or '.join(sorted(TAKES_TOKENIZER))}",
+        )
     return PRESETS[preset]()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import tomllib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -22,7 +23,8 @@ class PublishedTable:
     Attributes:
         name: paper and table.
         test: the test set.
-        setting: reference or generated context.
+        setting: what it is about: replies in reference or generated context, or helpful rates,
+            scores by a rubric (its name), calibration, ability, strategies, diversity.
         convention: what is known of the counting.
         rows: figures by system, then by metric; what a paper leaves out is not there.
     """
@@ -57,6 +59,18 @@ def published_tables() -> tuple[PublishedTable, ...]:
     )
 
 
+def published_rows(name: str) -> dict[str, dict[str, float]]:
+    """The rows of the one table of that name: by system, then by metric.
+
+    Raises:
+        KeyError: no table, or more than one, has the name.
+    """
+    found = [table for table in published_tables() if table.name == name]
+    if len(found) != 1:
+        raise KeyError(name)
+    return found[0].rows
+
+
 BESIDE = {
     ("esconv", "reference"): ("FPEMF Table 3: BBJ", "FPEMF Table 3: DKPE_FPEMF"),
     ("sweetiechat", "reference"): (
@@ -71,30 +85,35 @@ BESIDE = {
 """Shown by default: a plain baseline and the best system of the table with this convention."""
 
 
-def systems(setting: str, test: str = "ESConv") -> dict[str, dict[str, float]]:
-    """Published figures by `table: system` for one setting and test set."""
+def systems(setting: str) -> dict[str, dict[str, float]]:
+    """Published figures by `table: system` for one setting."""
     return {
         f"{table.name}: {system}": figures
         for table in published_tables()
-        if (table.setting, table.test) == (setting, test)
+        if table.setting == setting
         for system, figures in table.rows.items()
     }
 
 
-def beside(
-    preset: str, setting: str, *, chosen: tuple[str, ...] = (), test: str = "ESConv"
-) -> dict[str, dict[str, float]]:
-    """The systems to print beside ours: those chosen, else the preset's own.
+def refuse_unknown(chosen: Iterable[str], settings: Sequence[str]) -> None:
+    """Check the systems to print beside ours before anything is asked.
 
     Raises:
-        ConfigError: a system that no table of this setting has.
+        ConfigError: a system that no table has in any of these settings.
     """
-    known = systems(setting, test)
+    known = [name for setting in settings for name in systems(setting)]
     if unknown := [name for name in chosen if name not in known]:
         raise ConfigError(
-            f"no published figures of '{unknown[0]}' in {setting} context on {test};"
-            f" known: {'; '.join(known) or 'none'}",
+            f"no published figures of '{unknown[0]}' in {' or '.join(settings)} context;"
+            f" known: {'; '.join(dict.fromkeys(known)) or 'none'}",
             hint=did_you_mean(unknown[0], known),
         )
-    names = chosen or (BESIDE.get((preset, setting), ()) if test == "ESConv" else ())
-    return {name: known[name] for name in names}
+
+
+def beside(
+    preset: str, setting: str, *, chosen: tuple[str, ...] = ()
+) -> dict[str, dict[str, float]]:
+    """The systems to print beside ours: those chosen that have this setting, else the preset's own."""
+    known = systems(setting)
+    names = chosen or BESIDE.get((preset, setting), ())
+    return {name: known[name] for name in names if name in known}

@@ -10,7 +10,6 @@ what is missing.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -34,6 +33,7 @@ from ..environments.run_folder import claim
 from ..policies.base import open_policy, policy_name
 from ..policies.errors import ConfigError, PolicyError, RunError
 from ..policies.sentences import cap_sentences
+from .in_flight import for_each
 from .replies import (
     REPLIES_NAME,
     REPLY_VERSION,
@@ -201,7 +201,11 @@ async def generate_replies(
 
         await maker.open()
         jobs = [job for setting in settings for job in _jobs(corpus, setting, done)]
-        await _work(jobs, maker, done, keep, concurrency)
+
+        async def work(job: _Job) -> None:
+            await _answer(job, maker, done, keep)
+
+        await for_each(jobs, work, min(concurrency, len(jobs)))
     return [
         done[setting, episode.id, turn]
         for setting in settings
@@ -268,30 +272,6 @@ def _jobs(
             yield from (_Job(setting, episode, turns, (turn,)) for turn in missing)
         elif missing:
             yield _Job(setting, episode, turns, tuple(t for t in wanted if t >= missing[0]))
-
-
-async def _work(
-    jobs: Sequence[_Job],
-    maker: ReplyMaker,
-    done: Mapping[tuple[Setting, str, int], EvaluatedReply],
-    keep: Callable[[EvaluatedReply], None],
-    concurrency: int,
-) -> None:
-    """Let some tasks share the jobs; the first exception cancels the rest."""
-    queue = iter(jobs)
-
-    async def work() -> None:
-        for job in queue:
-            await _answer(job, maker, done, keep)
-            await asyncio.sleep(0)  # policies that never wait must not starve the loop
-
-    tasks = [asyncio.create_task(work()) for _ in range(min(concurrency, len(jobs)))]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _answer(

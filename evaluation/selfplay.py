@@ -6,7 +6,7 @@ supporters, and differences are taken scenario by scenario. Seeds of one scenari
 independent; intervals and tests take the scenario as the unit.
 
 On disk: `OUT/a/seed-0/` and `OUT/b/seed-0/` are runs with their ratings beside the log,
-`OUT/comparisons-seed-0.jsonl` holds comparisons, `OUT/selfplay.json` the result.
+`OUT/comparisons-seed-0.jsonl` holds comparisons, `OUT/selfplay.json` and `OUT/tables.md` the result.
 """
 
 from __future__ import annotations
@@ -35,10 +35,12 @@ from .analyses.separation import holm
 from .judging.judge import OnRating, Tally, judge
 from .judging.pairwise import WinRate, compare, episode_pairs, win_rates
 from .judging.rubric import Rubric, load_rubric
+from .selfplay_page import page
 from .selfplay_settings import SIDES, SelfPlaySettings
 from .statistics import Estimate, PairedResult, estimate_mean, paired_test
 
 RESULT_NAME = "selfplay.json"
+TABLES_NAME = "tables.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +149,10 @@ async def self_play(
         if made is not None:
             await close_policy(made)
     result = result_of(settings, rubric, {scenario.id for scenario in chosen})
-    write_whole(
-        Path(settings.out or "") / RESULT_NAME,
-        json.dumps(result.as_dict(), indent=2, ensure_ascii=False) + "\n",
-    )
+    folder = Path(settings.out or "")
+    data = json.dumps(result.as_dict(), indent=2, ensure_ascii=False) + "\n"
+    write_whole(folder / RESULT_NAME, data)
+    write_whole(folder / TABLES_NAME, page(result))
     return result
 
 

@@ -21,7 +21,6 @@ from .selfplay_settings import SelfPlaySettings
 
 if TYPE_CHECKING:
     from .selfplay import SelfPlay
-    from .statistics import Estimate
 
 HIDDEN = {
     ("", "seed"),
@@ -33,8 +32,6 @@ HIDDEN = {
     *(("supporter.", name) for name in RoleSettings.model_fields),
 }
 """What has no meaning here: the supporter's seat is a's and b's, the seed is one of seeds."""
-
-DASH = "-"
 
 
 def register(app: typer.Typer) -> None:
@@ -86,46 +83,23 @@ def _self_play(file: Path | None, as_json: bool, **given: Any) -> None:
     if as_json:
         typer.echo(json.dumps(result.as_dict(), ensure_ascii=False))
         return
+    from .selfplay_page import summary
+
     console = Console()
     console.print(outcome_table(result), Text(summary(result)), sep="\n")
     if result.wins:
-        from .judge_command import win_table
+        from .judge_tables import WIN_NOTE, win_table
 
-        console.print(win_table(result.wins))
+        console.print(win_table(result.wins), Text(WIN_NOTE, style="dim"), sep="\n")
     console.print(Text(DISCLAIMER, style="dim"))
 
 
 def outcome_table(result: "SelfPlay") -> Table:
     """A and B measure by measure."""
-    table = Table(
-        "measure", "A", "B", "A - B", "95 % interval", "p", "p (Holm)", "pairs", "missing"
-    )
-    for each in result.outcomes:
-        paired = each.paired
-        table.add_row(
-            each.measure + ("" if each.judged else " (no judge)"),
-            _mean(each.a),
-            _mean(each.b),
-            DASH if paired.difference is None else f"{paired.difference:+.2f}",
-            Text(str(paired.interval) if paired.interval else DASH),
-            DASH if paired.p is None else f"{paired.p:.3f}",
-            DASH if each.p_holm is None else f"{each.p_holm:.3f}",
-            str(paired.n),
-            str(paired.missing),
-        )
+    from .judge_tables import plain_table
+    from .selfplay_page import COLUMNS, outcome_rows
+
+    table = plain_table(*COLUMNS)
+    for row in outcome_rows(result):
+        table.add_row(*map(Text, row))
     return table
-
-
-def _mean(estimate: "Estimate") -> str:
-    return DASH if estimate.value is None else f"{estimate.value:.2f}"
-
-
-def summary(result: "SelfPlay") -> str:
-    """What was played, and what differs beyond chance, or that nothing does."""
-    apart = [o.measure for o in result.outcomes if o.p_holm is not None and o.p_holm < 0.05]
-    told = f"A and B differ on {', '.join(apart)}" if apart else "A and B differ on no measure"
-    return (
-        f"{result.scenarios} scenarios, {len(result.seeds)} seed(s); failed: A"
-        f" {result.failed['a']}, B {result.failed['b']}; unreadable verdicts:"
-        f" {result.unreadable}.\n{told} beyond chance (permutation test by scenario, Holm, 5 %)."
-    )

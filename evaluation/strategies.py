@@ -108,9 +108,10 @@ def preferences(tables: Floats) -> Floats:
         p_i ← Σ_j w_ij p_j / (p_i + p_j)  /  Σ_j w_ji / (p_i + p_j),    j ≠ i,
 
     (Newman 2023), scaled to mean 1: above 1 is preferred (Kang et al. 2024, ACL, "Can Large
-    Language Models be Good Emotional Supporter?"). Strategies without any confusion are NaN and out
-    of the mean; all are NaN where strengths do not exist (no confusion at all, or a side that never
-    loses).
+    Language Models be Good Emotional Supporter?"). Checked against the authors' public script,
+    which differs in that it stops after 20 sweeps, converged or not, and divides by zero where a
+    strategy is never confused. Here strategies without any confusion are NaN and out of the mean;
+    all are NaN where strengths do not exist (no confusion at all, or a side that never loses).
 
     Args:
         tables: counts, gold by predicted.

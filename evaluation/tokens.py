@@ -107,8 +107,13 @@ def _load_tokenizer(path: str) -> Any:
     try:
         return AutoTokenizer.from_pretrained(path, local_files_only=True)
     except (OSError, ValueError) as error:
+        why = (
+            str(error).splitlines()[0]
+            if Path(path).exists()
+            else "no such folder, and no model of that name in the local cache of the hub"
+        )
         raise ConfigError(
-            f"no tokenizer at '{path}': {str(error).splitlines()[0]}",
+            f"no tokenizer at '{path}': {why}",
             hint="give the folder that holds tokenizer.json; nothing is downloaded for it",
         ) from error
 

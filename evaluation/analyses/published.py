@@ -1,22 +1,13 @@
-"""Published figures that analyses print beside ours, with where they stand."""
+"""Published figures in the form that analyses print beside ours; the numbers are in `published.toml`."""
 
 from __future__ import annotations
 
-from ...agents.roles import Strategy
 from ...environments.corpus.statistics import PUBLISHED
+from ..published import published_rows
 
 STRATEGY_SHARES: dict[str, dict[str, float]] = {
-    "ESConv": {s.value: s.share for s in Strategy},
-    "ServeForEmo": {
-        Strategy.QUESTION.value: 0.1904,
-        Strategy.OTHERS.value: 0.0606,
-        Strategy.SUGGESTION.value: 0.2000,
-        Strategy.AFFIRMATION.value: 0.2526,
-        Strategy.SELF_DISCLOSURE.value: 0.0493,
-        Strategy.REFLECTION.value: 0.1203,
-        Strategy.INFORMATION.value: 0.0879,
-        Strategy.RESTATEMENT.value: 0.0390,
-    },
+    corpus: {strategy: share / 100 for strategy, share in shares.items()}
+    for corpus, shares in published_rows("SweetieChat Table 2").items()
 }
 """Fractions of supporter turns (001, Table 2)."""
 
@@ -32,8 +23,7 @@ SIZES: dict[str, dict[str, float]] = {
 """000, Table 2; 001, Table 1."""
 
 DISTINCT: dict[str, dict[int, float]] = {
-    "ESConv": {1: 1.82, 2: 19.76, 3: 49.38},
-    "ServeForEmo": {1: 1.62, 2: 16.78, 3: 40.23},
-    "ExTES": {1: 0.82, 2: 8.86, 3: 24.95},
+    corpus: {int(name.removeprefix("distinct-")): value for name, value in figures.items()}
+    for corpus, figures in published_rows("SweetieChat Table 6").items()
 }
 """Per cent, over 1,300 dialogues, in tokens of the LLaMA-3 tokenizer (001, Table 6)."""

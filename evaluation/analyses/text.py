@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from ...agents.roles import Role
-from ...policies.errors import DataError, MissingExtra
+from ..tokens import ModelTokens
 from .corpus import Dialogue
 
 _UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -33,30 +33,15 @@ def words(text: str) -> list[str]:
 
 
 def hub_tokenizer(path: str) -> Tokenize:
-    """The token ids of a Hugging Face tokenizer, without special tokens.
+    """The token ids of a Hugging Face tokenizer, without special tokens; loaded at once.
 
     Raises:
         MissingExtra: transformers is not installed.
-        DataError: no tokenizer there.
+        ConfigError: no tokenizer there.
     """
-    try:
-        from transformers import AutoTokenizer
-    except ImportError:
-        raise MissingExtra("a model's tokenizer", extra="transformers") from None
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"no tokenizer there: {str(error).splitlines()[0]}",
-            file=path,
-            hint="give a model's folder, or a hub name where the hub can be reached",
-        ) from None
-
-    def encode(text: str) -> Sequence[object]:
-        ids: list[object] = tokenizer.encode(text, add_special_tokens=False)
-        return ids
-
-    return encode
+    tokens = ModelTokens(path)
+    tokens([])
+    return lambda text: tokens([text])[0]
 
 
 @dataclass(frozen=True, slots=True)

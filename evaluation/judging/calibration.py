@@ -118,7 +118,7 @@ def calibrate(
         raise ConfigError(
             "one judge is calibrated at a time; here are "
             + "; ".join(f"'{who}' with {what or 'no rubric'}" for who, what in sources),
-            hint="choose a rater and a rubric",
+            hint="choose one with --rater and --rubric (its name is enough)",
         )
     by_judge = _by_dimension(scores)
     by_people = _by_dimension(rating for rating in people if rating.kind == "human")

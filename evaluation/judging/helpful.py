@@ -31,12 +31,13 @@ def helpful_rates(
 ) -> list[HelpfulRates]:
     """Rates by rater over replies (utterances and their candidates).
 
-    A value of at least 0.5 holds. Ratings of other dimensions, and of whole episodes, are left
-    aside; where a rater answered several times, each sample counts as a reply of its own.
+    Only ratings of kind `scorer` count, whose values are 0 or 1: a judge's scores from 1 to 5 on a
+    dimension of the same name are none. A value of at least 0.5 holds. Ratings of other dimensions,
+    and of whole episodes, are left aside; where a rater answered several times, each sample counts as a reply of its own.
     """
     found: dict[str, dict[tuple[str, int, str, int], dict[str, float | None]]] = {}
     for r in ratings:
-        if r.dimension in dimensions and r.utterance is not None:
+        if r.kind == "scorer" and r.dimension in dimensions and r.utterance is not None:
             place = (r.episode, r.utterance, r.candidate, r.sample)
             found.setdefault(r.rater, {}).setdefault(place, {})[r.dimension] = r.value
     return [_rates(rater, replies, dimensions, seed) for rater, replies in found.items()]

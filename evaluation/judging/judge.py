@@ -10,21 +10,20 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import Counter
-from collections.abc import Callable, Coroutine, Hashable, Iterable, Iterator, Set
+from collections.abc import Callable, Hashable, Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from ...environments.episode import Episode, StopReason
 from ...environments.log import LineLog
 from ...environments.rating import Rating, iter_ratings
-from ...environments.runner import Interrupted
 from ...policies.base import Policy, Reply, Request, Sampling, open_policy, policy_name
 from ...policies.errors import ConfigError, PolicyError, UnreadableReply
+from ..in_flight import for_each
 from .questions import Questions, Subject, call_seed, read_verdict, subjects
 from .rubric import Dimension, Rubric
 
-Job = TypeVar("Job")
 OnRating = Callable[[Rating], None]
 Place = tuple[str, int | None]
 
@@ -173,7 +172,7 @@ async def judge(
     with LineLog(out) as log:
         done.update(rated(out))
         await open_policy(policy)
-        await at_once(work, jobs(), concurrency, stop)
+        await for_each(jobs(), work, concurrency, stop)
     return tally
 
 
@@ -242,31 +241,3 @@ def check_counts(samples: int, concurrency: int) -> None:
     ]
     if problems:
         raise ConfigError("the judge cannot be asked so", problems=problems)
-
-
-async def at_once(
-    work: Callable[[Job], Coroutine[Any, Any, None]],
-    jobs: Iterator[Job],
-    concurrency: int,
-    stop: asyncio.Event | None = None,
-) -> None:
-    """Let `concurrency` tasks share one stream of jobs; the first exception cancels the rest.
-
-    Raises:
-        Interrupted: `stop` was set.
-    """
-
-    async def take() -> None:
-        while not (stop and stop.is_set()) and (job := next(jobs, None)) is not None:
-            await work(job)
-            await asyncio.sleep(0)  # policies that never wait must not starve the loop
-
-    tasks = [asyncio.create_task(take()) for _ in range(concurrency)]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    if stop and stop.is_set():
-        raise Interrupted("stopped", hint="the same command again judges what is missing")

@@ -18,11 +18,15 @@ from ...environments.log import LineLog
 from ...environments.rating import Rating
 from ...policies.base import Policy, Sampling, open_policy, policy_name
 from ...policies.errors import ConfigError
+from ..in_flight import for_each
 from ..statistics import Interval, bootstrap, mean_tally, ratio
 from ..statistics import Tally as SumTally
-from .judge import OnRating, Tally, ask, at_once, check_counts, rated, shown
+from .judge import OnRating, Tally, ask, check_counts, rated, shown
 from .questions import PairVerdict, Questions, Subject, call_seed, read_pair
 from .rubric import Dimension, Rubric
+
+Judged = tuple[str, int | None, int]
+"""Episode, utterance and sample of a comparison."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +147,7 @@ async def compare(
     with LineLog(out) as log:
         done.update(rated(out))
         await open_policy(policy)
-        await at_once(work, jobs(), concurrency, stop)
+        await for_each(jobs(), work, concurrency, stop)
     return tally
 
 
@@ -210,7 +214,7 @@ def win_rates(ratings: Iterable[Rating], *, seed: int = 0) -> list[WinRate]:
             + "; ".join(
                 f"'{c}' by '{who}' with {what or 'no rubric'}" for c, who, what in sorted(kinds)
             ),
-            hint="choose one rater, rubric and candidate",
+            hint="choose one rater, rubric and candidate (--rater, --rubric)",
         )
     dimensions = list(dict.fromkeys(r.dimension for r in comparisons))
     return [
@@ -219,18 +223,29 @@ def win_rates(ratings: Iterable[Rating], *, seed: int = 0) -> list[WinRate]:
     ]
 
 
-def _win_rate(dimension: str, ratings: Sequence[Rating], seed: int) -> WinRate:
-    pairs: dict[tuple[str, int | None, int], dict[str, float | None]] = {}
+def _by_order(ratings: Iterable[Rating]) -> dict[Judged, dict[str, float | None]]:
+    """The verdicts on each pair by which text was shown first."""
+    pairs: dict[Judged, dict[str, float | None]] = {}
     for rating in ratings:
         place = (rating.episode, rating.utterance, rating.sample)
         pairs.setdefault(place, {})[str(shown(rating))] = rating.value
-    verdicts: list[float | None] = []
-    for orders in pairs.values():
+    return pairs
+
+
+def pair_verdicts(ratings: Iterable[Rating]) -> dict[Judged, float | None]:
+    """One verdict a pair and sample, from comparisons of one rater on one dimension: 1 for A, -1 for
+    B, 0 where it is a tie or the orders differ, None where an order could not be read."""
+    found: dict[Judged, float | None] = {}
+    for place, orders in _by_order(ratings).items():
         values = list(orders.values())
-        if None in values:
-            verdicts.append(None)
-        else:
-            verdicts.append(values[0] if len(set(values)) == 1 else 0.0)
+        same = values[0] if len(set(values)) == 1 else 0.0
+        found[place] = None if None in values else same
+    return found
+
+
+def _win_rate(dimension: str, ratings: Sequence[Rating], seed: int) -> WinRate:
+    pairs = _by_order(ratings)
+    verdicts = list(pair_verdicts(ratings).values())
     known = [v for v in verdicts if v is not None]
     groups = [place[0] for place in pairs]
     won = mean_tally([None if v is None else (v + 1) / 2 for v in verdicts])

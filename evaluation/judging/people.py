@@ -2,7 +2,8 @@
 
 A CSV has one rating a row, with a header: `episode`, `dimension` and `value` are needed; `rater`,
 `utterance`, `candidate`, `explanation`, `rubric` and `sample` may be there. An empty value is
-missing.
+missing. A row with `first`, the text that was shown first (A or B), is a choice between two texts:
+its value is 1 for A, -1 for B, 0 for a tie.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from ...environments.scenarios import problems_of
 from ...policies.errors import DataError, did_you_mean
 
 NEEDED = ("episode", "dimension", "value")
-KNOWN = (*NEEDED, "rater", "utterance", "candidate", "explanation", "rubric", "sample")
+KNOWN = (*NEEDED, "rater", "utterance", "candidate", "explanation", "rubric", "sample", "first")
+CHOICES = (-1, 0, 1)
 RATER = "person"
 """Where a table has no column of raters."""
 
@@ -50,8 +52,14 @@ def _rows(path: Path) -> Iterator[Rating]:
                     hint="put quotation marks around a cell with a comma",
                 )
             given = {name: cell.strip() for name, cell in row.items() if cell.strip()}
+            first = given.pop("first", None)
+            if first is not None:
+                _check_choice(path, line, first, given.get("value"))
+            notes = None if first is None else {"first": first}
             try:
-                yield Rating.model_validate({"rater": RATER, "kind": "human", **given})
+                yield Rating.model_validate(
+                    {"rater": RATER, "kind": "human", "notes": notes, **given}
+                )
             except ValidationError as error:
                 raise DataError(
                     "; ".join(problems_of(error, Rating)[:3]), file=path, line=line
@@ -69,4 +77,15 @@ def _check(path: Path, columns: list[str]) -> None:
             file=path,
             line=1,
             hint=did_you_mean(unknown[0], KNOWN) if unknown else f"columns: {', '.join(KNOWN)}",
+        )
+
+
+def _check_choice(path: Path, line: int, first: str, value: str | None) -> None:
+    """A choice between A and B has one of three values."""
+    if first not in ("A", "B") or (value is not None and value not in map(str, CHOICES)):
+        raise DataError(
+            f"no choice between two texts: first '{first}', value '{value}'",
+            file=path,
+            line=line,
+            hint="first is A or B; value is 1 where A is better, -1 where B is, 0 for a tie",
         )

@@ -115,7 +115,7 @@ def test_distinct_in_the_tokens_of_a_model(tmp_path: Path) -> None:
     assert found["distinct"]["1"] == pytest.approx(100 / found["tokens"])
     (tmp_path / "empty").mkdir()
     none = RUN.invoke(app, ["analyze", str(one), "--tokenizer", str(tmp_path / "empty")])
-    assert "no tokenizer there" in str(none.exception)
+    assert "no tokenizer at" in str(none.exception)
 
 
 def test_no_figures_on_request(tmp_path: Path) -> None:

@@ -51,6 +51,10 @@ def test_both_settings_into_a_table_and_a_folder(corpus: Path, tmp_path: Path) -
         "reference",
         "generated",
     ]
+    page = (out / "tables.md").read_text()
+    assert "## Generated context, convention esconv: 6 replies, 3 dialogues" in page
+    assert "* c: corpus BLEU" in page
+    assert "| bleu-1 % |" in page
     again = run(corpus, "--policy", "scripted", "--setting", "both", "--out", out)
     assert again.exit_code == 0
     assert len((out / "replies.jsonl").read_text().splitlines()) == 12
@@ -93,6 +97,32 @@ def test_options_change_what_is_measured(
 def test_other_published_systems_on_request(corpus: Path) -> None:
     found = run(corpus, "--policy", "scripted", "--published", "FPEMF Table 3: PAL", "--json")
     assert list(json.loads(found.stdout)[0]["published"]) == ["FPEMF Table 3: PAL"]
+    both = ("--setting", "both", "--published", "SweetieChat Table 7, ServeForEmo: both")
+    found = run(corpus, "--policy", "scripted", *both, "--json")
+    reference, generated = json.loads(found.stdout)
+    assert reference["published"] == {}
+    assert generated["published"]["SweetieChat Table 7, ServeForEmo: both"]["meteor"] == 20.64
+
+
+def test_published_systems_beside_given_pairs(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.jsonl"
+    file.write_text('{"hypothesis": "a", "reference": "b"}\n')
+    later, earlier = "SweetieChat Table 7, ServeForEmo: both", "FPEMF Table 3: PAL"
+    found = run("--pairs", file, "--published", later, "--json")
+    assert list(json.loads(found.stdout)[0]["published"]) == [later]
+    mixed = run("--pairs", file, "--published", later, "--published", earlier)
+    assert "of two settings" in str(mixed.exception)
+
+
+def test_the_report_takes_the_tables_over(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "eval"
+    advised = ("--counselor.policy", "scripted")
+    assert run(corpus, "--policy", "scripted", "--out", out, *advised).exit_code == 0
+    assert "rows the corpus's" in (out / "tables.md").read_text()
+    made = runner.invoke(app, ["report", str(corpus), "--appendix", str(out)])
+    assert made.exit_code == 0, made.exception
+    html = (corpus / "report.html").read_text("utf-8")
+    assert "corpus BLEU, NLTK smoothing 3" in html
 
 
 def test_the_table_loses_nothing_on_eighty_columns(corpus: Path) -> None:
@@ -141,6 +171,13 @@ def test_wrong_input_is_named(corpus: Path, tmp_path: Path) -> None:
     for result, kind, message in failures:
         assert isinstance(result.exception, kind), result.output
         assert message in str(result.exception)
+
+
+def test_a_metric_that_cannot_work_is_told_before_any_reply_is_asked_for(tmp_path: Path) -> None:
+    policy = ScriptedPolicy(supporter=["You miss the smell."])
+    with pytest.raises(ConfigError, match="no tokenizer at"):
+        evaluate([recorded()], policy=policy, preset="sweetiechat", tokenizer=str(tmp_path / "no"))
+    assert policy.requests == []
 
 
 def test_from_python_with_policy_objects() -> None:

@@ -167,6 +167,7 @@ def test_helpful_rates_by_hand() -> None:
     for index, values in enumerate([(1, 1, 1, 1), (1, 1, 0, 1), (1, 1, 1, None)]):
         for name, value in zip(("empathy", "strategy", "coherence", "topic"), values, strict=True):
             ratings.append(rating(f"e{index}", value, "scorer", dimension=name))
+    ratings.append(rating("e0", 5, "judge"))  # a score from 1 to 5 is no label
     [found] = helpful_rates(ratings)
     assert (found.rater, found.replies) == ("scorer", 3)
     assert found.rates["coherence"].value == pytest.approx(2 / 3)
