@@ -80,6 +80,11 @@ class Utterance:
     crisis: tuple[str, ...] = ()
     labels: tuple[Strategy, ...] = ()
 
+    @property
+    def strategies(self) -> tuple[Strategy, ...]:
+        """All its strategy labels, in order; none where it has none."""
+        return self.labels or ((self.strategy,) if self.strategy else ())
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:

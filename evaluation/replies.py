@@ -94,7 +94,7 @@ def recorded_turns(episode: Episode) -> list[RecordedTurn]:
     """The turns of an episode, consecutive utterances of one speaker joined with a space."""
     turns: list[RecordedTurn] = []
     for said in episode.utterances:
-        labels = said.labels or ((said.strategy,) if said.strategy else ())
+        labels = said.strategies
         if turns and turns[-1].role is said.role:
             before = turns.pop()
             turns.append(

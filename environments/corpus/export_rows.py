@@ -96,7 +96,7 @@ def dialogue_rows(episode: Episode) -> list[Row]:
                     "role": utterance.role.value,
                     "text": utterance.text,
                     "strategy": utterance.strategy.value if utterance.strategy else None,
-                    "strategies": _strategies(utterance),
+                    "strategies": [s.value for s in utterance.strategies],
                 }
                 for utterance in episode.utterances
             ],
@@ -141,11 +141,6 @@ def rows_of(
         | (private if scenario else {})
         for number, row in enumerate(rows)
     ]
-
-
-def _strategies(utterance: Utterance) -> list[str]:
-    single = () if utterance.strategy is None else (utterance.strategy,)
-    return [strategy.value for strategy in utterance.labels or single]
 
 
 def _shown(utterance: Utterance, strategy: bool) -> str:

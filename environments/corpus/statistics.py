@@ -64,8 +64,7 @@ class StatisticsCounter:
         for utterance in episode.utterances:
             self.utterances[utterance.role] += 1
             self.words[utterance.role] += len(utterance.text.split())
-            if utterance.strategy is not None:
-                self.strategies.update(utterance.labels or (utterance.strategy,))
+            self.strategies.update(utterance.strategies)
 
     def passing(self, episodes: Iterable[Episode]) -> Iterator[Episode]:
         """The same episodes, counted on their way."""

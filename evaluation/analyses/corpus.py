@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ...agents.roles import Role, Strategy
 from ...environments.corpus.importing import UNSPECIFIED
-from ...environments.episode import Episode, StopReason, Utterance
+from ...environments.episode import Episode, StopReason
 from ...environments.log import iter_episodes
 from ...policies.errors import DataError
 from .profile import Counts
@@ -76,18 +76,13 @@ class Corpus:
         return len(self.sample) == self.counts.dialogues
 
 
-def strategies_of(utterance: Utterance) -> tuple[Strategy, ...]:
-    """All strategy labels of an utterance, in order; none where it has none."""
-    return utterance.labels or ((utterance.strategy,) if utterance.strategy else ())
-
-
 def dialogue_of(episode: Episode) -> Dialogue:
     """The part of an episode that analyses need."""
     return Dialogue(
         episode.id,
         _given(episode.scenario.problem_type),
         _given(episode.scenario.situation),
-        tuple(Turn(u.role, u.text, strategies_of(u)) for u in episode.utterances),
+        tuple(Turn(u.role, u.text, u.strategies) for u in episode.utterances),
     )
 
 
@@ -134,7 +129,7 @@ def corpus_of(
         if not episode.utterances:
             counts.empty += 1
             continue
-        counts.add(episode, [strategies_of(u) for u in episode.utterances])
+        counts.add(episode, [u.strategies for u in episode.utterances])
         rank = _rank(episode.id, seed)
         if len(heap) < sample:
             heapq.heappush(heap, (-rank, episode.id, number, dialogue_of(episode)))

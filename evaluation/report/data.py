@@ -20,7 +20,6 @@ from ...environments.log import iter_episodes
 from ...environments.rating import RATINGS_NAME, Rating, iter_ratings
 from ...environments.run_folder import summarize
 from ...policies.errors import DataError
-from ..analyses.corpus import strategies_of
 from ..analyses.profile import Counts
 
 
@@ -66,7 +65,7 @@ def read_run(path: str | Path, *, name: str | None = None, ratings: Iterable[Pat
         for episode in iter_episodes(path):
             views[episode.id] = episode_view(episode)
             if episode.stop is not StopReason.ERROR and episode.utterances:
-                counts.add(episode, [strategies_of(u) for u in episode.utterances])
+                counts.add(episode, [u.strategies for u in episode.utterances])
                 counter.add(episode)
             yield episode
 
@@ -141,7 +140,7 @@ def _utterance_view(utterance: Utterance) -> dict[str, Any]:
         who="p" if utterance.role == Role.SUPPORTER else "s",
         text=utterance.text,
         raw=utterance.raw if utterance.raw.strip() != utterance.text.strip() else "",
-        strategies=[s.value for s in strategies_of(utterance)],
+        strategies=[s.value for s in utterance.strategies],
         repairs=list(utterance.repairs),
         crisis=list(utterance.crisis),
     )
