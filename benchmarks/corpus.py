@@ -60,7 +60,8 @@ def make(folder: Path, dialogues: int) -> None:
 
 def import_corpus(folder: Path) -> dict[str, Any]:
     """Import by the published recipe, write the corpus folder, and count as it passes."""
-    from warmline.environments.corpus.importing import Import, new_folder, write_episodes
+    from warmline.environments.corpus.corpus_folder import new_folder
+    from warmline.environments.corpus.importing import Import, write_episodes
     from warmline.environments.corpus.sources import write_sources
     from warmline.environments.corpus.statistics import StatisticsCounter
 

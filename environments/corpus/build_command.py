@@ -88,5 +88,9 @@ def _build(settings: BuildSettings, quiet: bool, as_json: bool) -> None:
         typer.echo(json.dumps(as_data(reports[0]), ensure_ascii=False))
         return
     console.print(Markdown(as_markdown(reports[0])))
-    console.print(Text(f"in {settings.out}: next, `warmline review`, or `warmline export`"))
+    if reports[0].statistics.dialogues:
+        advice = "next, `warmline review`, or `warmline export`"
+    else:
+        advice = "nothing is kept; rejects.jsonl holds every answer refused, and why"
+    console.print(Text(f"in {settings.out}: {advice}"))
     console.print(Text(DISCLAIMER, style="dim"))

@@ -11,6 +11,7 @@ import json
 import re
 import tomllib
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,18 +82,18 @@ class Facts:
             self.generated[0] += 1
 
 
-def cleaning_counts(tags: dict[str, Tags]) -> list[tuple[str, str, str, int]]:
+def cleaning_counts(tags: Iterable[Tags]) -> list[tuple[str, str, str, int]]:
     """(filter, asked for, reason, episodes) over all tagged episodes of the corpus."""
     counts: Counter[tuple[str, str, str]] = Counter()
-    for one in tags.values():
+    for one in tags:
         counts.update({(f.filter, f.severity.value, f.reason) for f in one.findings})
     return [(*key, count) for key, count in sorted(counts.items())]
 
 
-def flag_counts(tags: dict[str, Tags]) -> list[tuple[str, int]]:
+def flag_counts(tags: Iterable[Tags]) -> list[tuple[str, int]]:
     """(filter, episodes) of those that were only flagged."""
     counts: Counter[str] = Counter()
-    for one in tags.values():
+    for one in tags:
         counts.update({f.filter for f in one.of(Severity.FLAG)})
     return sorted(counts.items())
 

@@ -1,4 +1,6 @@
-"""What review and export take from a corpus folder: each episode once, with cleaning's word followed.
+"""What review and export take from a corpus folder, and how a whole folder is made.
+
+Each episode comes once, with cleaning's word followed.
 
 Streams, so that a corpus of any size fits; why an episode was left out is counted, never silent.
 """
@@ -6,13 +8,17 @@ Streams, so that a corpus of any size fits; why an episode was left out is count
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from ...policies.errors import RunError
 from ..episode import Episode
 from ..log import complete_lines, iter_episodes, log_files
-from .tags import FOLLOW_THE_FILTERS, TAGS_NAME, Choice, Tags, cleaned, read_tags
+from .tags import FOLLOW_THE_FILTERS, TAGS_NAME, Choice, TagFile, Tags, cleaned, read_tags
 
 FAILED = "ended in an error"
 EMPTY = "nothing was said"
@@ -20,7 +26,7 @@ UNTAGGED = "not examined by cleaning"
 DROPPED = "dropped in cleaning"
 
 
-def tags_of(folder: str | Path) -> dict[str, Tags] | None:
+def tags_of(folder: str | Path) -> TagFile | None:
     """The tags of a corpus by episode; None where it was never cleaned."""
     path = Path(folder) / TAGS_NAME
     return read_tags(path) if path.is_file() else None
@@ -74,3 +80,45 @@ def _unfit(episode: Episode, tags: Tags | None, choose: Choice | None) -> str | 
     if choose is None or choose.keeps(tags):
         return None
     return UNTAGGED if tags is None else DROPPED
+
+
+@contextmanager
+def new_folder(out: str | Path, *, replace: bool = False) -> Iterator[Path]:
+    """A folder to write into that becomes `out` when the block ends well, and vanishes if not.
+
+    Args:
+        out: where it will be.
+        replace: what is there goes, once the new folder is whole.
+
+    Raises:
+        RunError: `out` is there, not empty and not to be replaced, or the disk refuses.
+    """
+    out = Path(out).absolute()
+    if not replace and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(
+            f"{out} is there already and not empty",
+            hint="a whole folder is written or nothing; choose another, or remove that one",
+        )
+    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        _put_in_place(partial, out)
+    except OSError as error:
+        raise RunError(
+            f"cannot write {out}: {error.strerror or error}",
+            hint="check the path and the space left on the disk; nothing was left there",
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)  # gone already if it was put in place
+
+
+def _put_in_place(partial: Path, out: Path) -> None:
+    """Rename the finished folder; an earlier one goes only when the new one is there."""
+    if not out.exists():
+        partial.rename(out)
+        return
+    old = out.with_name(f".{out.name}.{os.getpid()}.old")
+    out.rename(old)
+    partial.rename(out)
+    shutil.rmtree(old)

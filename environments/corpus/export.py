@@ -7,14 +7,12 @@ the licence guard first. Rows are made by `export_rows.py`, splits by `splits.py
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...policies.errors import DataError, MissingExtra, RunError
+from ...policies.errors import ConfigError, DataError, MissingExtra, RunError, did_you_mean
 from ..scenarios import Record
 from ..settings import read_settings
 from .agreement import agreement
@@ -30,7 +28,7 @@ from .card import (
     render_card,
     size_category,
 )
-from .corpus_folder import tags_of
+from .corpus_folder import new_folder, tags_of
 from .export_files import SplitFiles, arrow_schema
 from .export_rows import Row, rows_of
 from .export_settings import ExportSettings
@@ -71,7 +69,7 @@ class _Plan:
         self.folder = folder
         self.settings = settings
         self.selection = Selection(folder, settings)
-        self.tags = tags_of(folder) if settings.clean else None
+        self.tags: Mapping[str, Tags] | None = tags_of(folder) if settings.clean else None
         self.facts = Facts()
         self.groups = Groups()
         self.origins: Origins = origins_of(folder, settings)
@@ -92,7 +90,20 @@ class _Plan:
                 hint="`warmline review status` and `warmline clean` tell why",
             )
         self.licences = self.origins.licences()
+        self._check_accepted()
         self.terms = combined(self.licences, settings.accept_licences)
+
+    def _check_accepted(self) -> None:
+        """What is accepted is there: a source of the corpus, or a licence of one."""
+        there = {**self.origins.licences_recorded(), **self.licences}
+        known = [*there, *dict.fromkeys(terms_of(licence).id for licence in there.values())]
+        for name in self.settings.accept_licences:
+            if name.lower() not in (one.lower() for one in known):
+                raise ConfigError(
+                    f"nothing here is named '{name}', so it cannot be accepted; sources and"
+                    f" licences: {', '.join(known)}",
+                    hint=did_you_mean(name, known),
+                )
 
     def rows(self) -> Iterator[tuple[str, str, list[Row]]]:
         """(episode, split, its rows) for every conversation, in the order of the log."""
@@ -138,19 +149,8 @@ def export_corpus(
     out = Path(out)
     _refuse_overwriting(out, force)
     plan = _Plan(Path(folder), settings)
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    try:
-        partial.mkdir(parents=True)
-        report = _write(plan, partial, str(out))
-        _put_in_place(partial, out)
-    except OSError as error:
-        raise RunError(
-            f"cannot write {out}: {error.strerror}",
-            hint="check the path and the space left on the disk",
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)  # gone already if it was put in place
-    return report
+    with new_folder(out, replace=force) as made:
+        return _write(plan, made, str(out))
 
 
 def dataset_of(folder: str | Path, settings: ExportSettings | None = None, **given: Any) -> Any:
@@ -181,7 +181,7 @@ def _laid_over(settings: ExportSettings | None, given: dict[str, Any]) -> Export
     return read_settings(ExportSettings, None, under | given)
 
 
-def _duplicates(tags: dict[str, Tags]) -> dict[str, str]:
+def _duplicates(tags: Mapping[str, Tags]) -> dict[str, str]:
     """The earlier dialogue by the id of its near-duplicate, as far as cleaning found any."""
     return {
         one.id: finding.value.rpartition(" (")[0] or finding.value
@@ -210,17 +210,6 @@ def _refuse_overwriting(out: Path, force: bool) -> None:
             f"{out} is no earlier export, so it is not replaced",
             hint="give another folder, or remove it yourself",
         )
-
-
-def _put_in_place(partial: Path, out: Path) -> None:
-    """Rename the finished folder; an earlier export goes only when the new one is there."""
-    if not out.exists():
-        partial.rename(out)
-        return
-    old = out.with_name(f".{out.name}.{os.getpid()}.old")
-    out.rename(old)
-    partial.rename(out)
-    shutil.rmtree(old)
 
 
 def _write(plan: _Plan, folder: Path, out: str) -> ExportReport:
@@ -278,8 +267,8 @@ def _card_values(
         "seeded": plan.origins.scenarios[SEEDS],
         "prompts": prompts_of(plan.folder) if plan.origins.simulated else [],
         "models": models_of(plan.folder) if plan.origins.simulated else [],
-        "cleaning": None if plan.tags is None else cleaning_counts(plan.tags),
-        "flags": flag_counts({k: t for k, t in (plan.tags or {}).items() if k in plan.answered}),
+        "cleaning": None if plan.tags is None else cleaning_counts(plan.tags.values()),
+        "flags": flag_counts(t for k, t in (plan.tags or {}).items() if k in plan.answered),
         "left_out": report.left_out,
         **_review_values(plan.folder),
         "terms": plan.terms,

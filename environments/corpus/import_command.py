@@ -11,8 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ..run_folder import write_whole
+from .corpus_folder import new_folder
 from .importers.registry import AUTO, OURS
-from .importing import Import, ImportReport, new_folder, write_episodes
+from .importing import Import, ImportReport, write_episodes
 from .normalise import RECIPES, STEPS
 from .sources import UNKNOWN_LICENCE, Source, write_sources
 from .statistics import CorpusStatistics, StatisticsCounter, comparison, strategy_shares

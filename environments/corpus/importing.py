@@ -11,17 +11,14 @@ the source does not say (a situation, a problem type) is `unspecified`, and coun
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ...agents.roles import Role
-from ...policies.errors import ConfigError, DataError, RunError
+from ...policies.errors import ConfigError, DataError
 from ...policies.safety import crisis_kinds
 from ..episode import Episode, StopReason, Utterance
 from ..log import LOG_NAME
@@ -159,6 +156,7 @@ class Import:
         Raises:
             DataError: the file cannot be read further; no record of it can be read; or under
                 `strict`, anything is broken.
+            ConfigError: what the importer gives is no dialogue.
         """
         report = self.report = self._new_report()
         for found in iter_records(self.path):
@@ -181,7 +179,7 @@ class Import:
         try:
             if found.problem is not None:
                 raise BrokenRecord(found.problem)
-            recorded = self._importer(found.value)
+            recorded = self._recorded(found.value)
         except BrokenRecord as broken:
             report.broken += 1
             self._fault(found, report, broken.field, broken.message)
@@ -195,6 +193,15 @@ class Import:
         name = self._name or origin
         report.origins.setdefault(name, origin)
         return _episode_of(recorded, lines, found, (name, origin), report)
+
+    def _recorded(self, record: object) -> Recorded:
+        recorded: object = self._importer(record)
+        if not isinstance(recorded, Recorded):
+            raise ConfigError(
+                f"importer '{self.format}' gave a {type(recorded).__name__}, no Recorded dialogue",
+                hint="an importer is a function from a record to Recorded (docs/importing.md)",
+            )
+        return recorded
 
     def _fault(self, found: Found, report: ImportReport, place: str | None, message: str) -> None:
         error = found.error(
@@ -302,35 +309,6 @@ def sha256_of(path: str | Path) -> str:
         return hashlib.sha256(listed.encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def new_folder(out: str | Path) -> Iterator[Path]:
-    """A folder to write into that becomes `out` when the block ends well, and vanishes if not.
-
-    Raises:
-        RunError: `out` is there and not empty, or the disk refuses.
-    """
-    out = Path(out).absolute()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunError(
-            f"{out} is there already and not empty",
-            hint="an import writes a whole folder or nothing; choose another, or remove that one",
-        )
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    try:
-        partial.mkdir(parents=True)
-        yield partial
-        if out.exists():
-            out.rmdir()
-        partial.rename(out)
-    except OSError as error:
-        raise RunError(
-            f"cannot write {out}: {error.strerror or error}",
-            hint="check the path and the space left on the disk; nothing was left there",
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_episodes(folder: str | Path, episodes: Iterable[Episode]) -> None:

@@ -62,7 +62,8 @@ def iter_records(path: str | Path) -> Iterator[Found]:
     fault inside an array nothing more can be found.
 
     Raises:
-        DataError: no such file, not text, cut short, or an array that is not JSON.
+        DataError: no such file, not text, cut short, an array that is not JSON, or one object over
+            several lines.
     """
     path = Path(path)
     if path.is_dir():
@@ -124,6 +125,13 @@ def _of_lines(lines: Iterator[str], path: Path) -> Iterator[Found]:
         try:
             yield Found(path, number, json.loads(line), line_number)
         except (json.JSONDecodeError, RecursionError) as error:
+            if number == 1 and line.strip() == "{":
+                raise DataError(
+                    "is one JSON object over several lines",
+                    file=path,
+                    hint="JSON lines or a JSON array is expected: `jq -c . FILE` puts the object on"
+                    " one line, `jq -c '.data[]' FILE` its list `data` on a line each",
+                ) from None
             problem = f"not JSON: {error}"
             yield Found(path, number, line=line_number, problem=problem)
 

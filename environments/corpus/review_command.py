@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ...policies.errors import ConfigError
 from ...policies.safety import DISCLAIMER
+from ..log import log_files
 from ..rating import RATINGS_NAME, append_ratings, iter_ratings
 from ..run_folder import write_whole
 from .agreement import agreement
@@ -50,6 +51,7 @@ def start(
     seed: Annotated[int, typer.Option(help="Of the reviewers' reading orders.")] = 0,
 ) -> None:
     """Enrol the corpus, or what was added to it; cleaning's tags are followed where there are any."""
+    log_files(folder)  # before a store is made: a wrong path leaves nothing behind
     with ReviewStore(folder, create=True) as store:
         store.start(required=required, seed=seed)
         added = store.enrol(cleaned_episodes(folder))

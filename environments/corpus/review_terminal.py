@@ -7,7 +7,7 @@ from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
-from ...policies.errors import RunError
+from ...policies.errors import ConfigError, RunError
 from ...policies.safety import CRISIS_GUIDANCE
 from .review import REVIEWER_GUIDANCE, ReviewItem, Verdict
 from .review_store import ReviewStore
@@ -67,7 +67,10 @@ def review_one(store: ReviewStore, reviewer: str, item: ReviewItem, console: Con
                     return False
                 case _:
                     console.print(Text(f"'{answer}' is none of {KEYS}", style="yellow"))
-        except RunError as error:  # edited by somebody else meanwhile: read the new version
+        except (
+            ConfigError,
+            RunError,
+        ) as error:  # an answer refused, or edited meanwhile: read again
             console.print(Text(str(error), style="yellow"))
             item = store.item(item.id)
 

@@ -7,11 +7,13 @@ left out is counted by reason.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ...policies.errors import ConfigError, DataError
+from ...policies.errors import ConfigError, DataError, did_you_mean
 from ..episode import Episode, StopReason
+from .cleaning import known_filters
+from .cleaning.judge import NAME as JUDGE
 from .corpus_folder import cleaned_episodes, tags_of
 from .export_settings import ExportSettings
 from .licences import UNKNOWN
@@ -43,7 +45,7 @@ class Selection:
         standings: the review, by episode; None where there was none.
 
     Raises:
-        ConfigError: the settings follow tags that were never written.
+        ConfigError: the settings follow tags that were never written, or name no filter.
         DataError: only reviewed ones are wanted and there was no review.
     """
 
@@ -53,11 +55,7 @@ class Selection:
         self.left_out: Counter[str] = Counter()
         self.standings: dict[str, Standing] | None = None
         self._originals: dict[str, str] = {}
-        if (settings.ignore or settings.also_drop) and tags_of(folder) is None:
-            raise ConfigError(
-                f"{folder} was never cleaned, so there are no findings to choose among",
-                hint="`warmline clean FOLDER` first, or leave ignore and also-drop out",
-            )
+        _check_filters(folder, (*settings.ignore, *settings.also_drop))
         if settings.only_reviewed or store_path(folder).is_file():
             with ReviewStore(folder) as store:
                 self.standings = {standing.id: standing for standing in store.standings()}
@@ -98,6 +96,25 @@ class Selection:
             )
 
 
+def _check_filters(folder: Path, named: Sequence[str]) -> None:
+    """Filters that an export names are there: known ones, or others that left findings."""
+    if not named:
+        return
+    if (tags := tags_of(folder)) is None:
+        raise ConfigError(
+            f"{folder} was never cleaned, so there are no findings to choose among",
+            hint="`warmline clean FOLDER` first, or leave ignore and also-drop out",
+        )
+    found = {finding.filter for one in tags.values() for finding in one.findings}
+    known = [*known_filters(), JUDGE]
+    if unknown := [name for name in named if name not in known and name not in found]:
+        there = [*known, *sorted(found.difference(known))]
+        raise ConfigError(
+            f"no filter named '{unknown[0]}'; known: {', '.join(there)}",
+            hint=did_you_mean(unknown[0], there),
+        )
+
+
 class Origins:
     """Collects where the conversations of an export come from, for the licence guard.
 
@@ -132,6 +149,10 @@ class Origins:
             names |= self._recorded.keys() - self.imported.keys()
             names |= {name for name in self.scenarios if name and not _own(name)}
         return {name: self._recorded.get(name) or Source(name=name) for name in sorted(names)}
+
+    def licences_recorded(self) -> dict[str, str]:
+        """Licence by source of all of `sources.json`, whether the export draws on it or not."""
+        return {name: source.licence for name, source in self._recorded.items()}
 
     def licences(self) -> dict[str, str]:
         """Licence by source, as the guard takes them.

@@ -124,14 +124,24 @@ def iter_tags(path: str | Path) -> Iterator[Tags]:
     Raises:
         DataError: no such file, or a line that holds no tags; names file and line.
     """
+    return (tags for _, tags in _placed(_tags_file(path)))
+
+
+def _tags_file(path: str | Path) -> Path:
     path = Path(path)
     if path.is_dir():
         path /= TAGS_NAME
     if not path.is_file():
         raise DataError("no tags there", file=path, hint="`warmline clean FOLDER` writes them")
+    return path
+
+
+def _placed(path: Path) -> Iterator[tuple[int, Tags]]:
+    """Each line's place in the file, in bytes, and its tags."""
+    place = 0
     for number, line in complete_lines(path):
         try:
-            yield _READER.validate_json(line)
+            yield place, _READER.validate_json(line)
         except ValidationError as error:
             raise DataError(
                 f"not a line of tags: {error.errors()[0]['msg'].lower()}",
@@ -139,15 +149,39 @@ def iter_tags(path: str | Path) -> Iterator[Tags]:
                 line=number,
                 hint="delete the file and clean again; it is made from the log alone",
             ) from None
+        place += len(line.encode())
 
 
-def read_tags(path: str | Path) -> dict[str, Tags]:
-    """Tags by episode id; of an id that was tagged again, the last.
+class TagFile(Mapping[str, Tags]):
+    """Tags by episode id, in a file; of an id that was tagged again, the last.
+
+    In memory are the ids and where their lines begin; a line is read when it is asked for. The file
+    may grow meanwhile, not change.
 
     Raises:
         DataError: see `iter_tags`.
     """
-    return {tags.id: tags for tags in iter_tags(path)}
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = _tags_file(path)
+        self._places = {tags.id: place for place, tags in _placed(self.path)}
+
+    def __getitem__(self, name: str) -> Tags:
+        place = self._places[name]
+        with self.path.open("rb") as file:
+            file.seek(place)
+            return _READER.validate_json(file.readline())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def read_tags(path: str | Path) -> TagFile:
+    """The tags of a file, or of a run's folder, by episode id; see `TagFile`."""
+    return TagFile(path)
 
 
 def edited(episode: Episode, findings: Iterable[Finding], note: str = "") -> Episode:

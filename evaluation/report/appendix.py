@@ -38,6 +38,8 @@ def read_appendix(folder: str | Path) -> Appendix:
         DataError: there are none.
     """
     folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError("no such folder", file=folder, hint="give what --out of a command named")
     pages = sorted(folder.glob("*.md"))
     images = sorted([*folder.glob("*.svg"), *folder.glob("figures/*.svg")])
     if not pages and not images:

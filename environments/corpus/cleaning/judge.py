@@ -1,6 +1,7 @@
 """Role inconsistency by a judge policy: one constrained question a dialogue, kept as a `Rating`.
 
-Off unless a judge is given. What it answered stands in `ratings.jsonl` and is not asked again.
+Off unless a judge is given. What it answered stands in `ratings.jsonl` and is not asked again; a
+question that failed for a reason that can pass (no connection, a timeout) is.
 """
 
 from __future__ import annotations
@@ -87,7 +88,10 @@ class RoleJudge:
                 try:
                     reply = await self.policy.respond(self.request(episode))
                 except PolicyError as error:
-                    notes = {"error": f"{type(error).__name__}: {error}"}
+                    notes = {
+                        "error": f"{type(error).__name__}: {error}",
+                        "retryable": error.retryable,
+                    }
                     return error if error.fatal else self.rating(episode, None, notes)
             answer = match_choice(reply.text, ANSWERS)
             return self.rating(episode, answer, None if answer else {"raw": reply.text})
@@ -110,6 +114,11 @@ class RoleJudge:
             rubric=RUBRIC,
             notes=notes,
         )
+
+
+def may_answer_later(rating: Rating) -> bool:
+    """Whether the question failed for a reason that can pass, so that it is worth asking again."""
+    return rating.value is None and bool((rating.notes or {}).get("retryable"))
 
 
 def judged(rating: Rating) -> tuple[Finding, ...]:

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from ....policies.sentences import cap_sentences
-from ...episode import Episode
+from ...episode import Episode, StopReason
 from ..tags import Finding
 from .base import RecordFilter
 from .words import word_count
@@ -48,17 +48,27 @@ class Length(RecordFilter):
 
 
 class SentenceCap(RecordFilter):
-    """Trims utterances to at most three sentences (000 §3.2, 001 §4.1)."""
+    """Trims utterances to at most three sentences (000 §3.2, 001 §4.1).
+
+    The papers cap what they simulate. What people said is evidence, and most of their dialogues hold
+    a longer utterance, so in imported conversations it is only flagged.
+    """
 
     name: ClassVar[str] = "sentence_cap"
     trims: ClassVar[bool] = True
 
     max_sentences: Annotated[int, Field(ge=1)] = Field(3, description="sentences kept")
+    trim_imported: bool = Field(
+        False, description="trim imported conversations too, instead of flagging them"
+    )
 
     def examine(self, episode: Episode) -> tuple[Finding, ...]:
+        reason = "more sentences than the cap"
+        only_flag = episode.stop is StopReason.RECORDED and not self.trim_imported
         found = []
         for index, utterance in enumerate(episode.utterances):
             text, cut = cap_sentences(utterance.text, self.max_sentences)
             if cut and text:
-                found.append(self.trim("more sentences than the cap", index, text, cut))
+                flagged = only_flag and self.flag(reason, index, cut)
+                found.append(flagged or self.trim(reason, index, text, cut))
         return tuple(found)

@@ -2,29 +2,30 @@
 
 Streams: in memory are one block of episodes, the ids of what is tagged, and the sketches of
 `near_duplicates` (about 2 kB a dialogue). A kill loses at most a block; the same command goes on, and
-over a finished folder it changes nothing.
+over a finished folder it changes nothing, except that it asks the judge again what failed for a
+reason that can pass. Two processes cannot clean one folder at a time.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ....policies.base import Policy, close_policy, describe_policy, open_policy
-from ....policies.errors import ConfigError, RunError
+from ....policies.errors import ConfigError
 from ....policies.registry import make_policy
 from ...episode import Episode
-from ...log import iter_episodes
+from ...log import LineLog, iter_episodes, log_files
 from ...rating import RATINGS_NAME, Rating, append_ratings, iter_ratings
 from ...run_folder import write_whole
 from ...settings import EngineSettings
 from ...simulate import run_sync
 from ..tags import TAGS_NAME, Finding, Severity, Tags, content_digest, edited, iter_tags, read_tags
 from .base import Filter, trims
-from .judge import DIMENSION, RUBRIC, RoleJudge, judged
+from .judge import DIMENSION, RUBRIC, RoleJudge, judged, may_answer_later
 from .report import CleaningReport, report_of
 from .settings import CleanSettings
 
@@ -108,21 +109,23 @@ def clean_run(
         DataError: no log, or a line that is no episode.
         ConfigError: filters that do not exist or cannot be set up that way.
         PolicyError: the judge failed; what it answered before is kept.
-        RunError: the disk refuses.
+        RunError: another process is cleaning the folder, or the disk refuses.
     """
     folder, settings = Path(folder), settings or CleanSettings()
     if not folder.is_dir():
         raise ConfigError(f"{folder} is no folder", hint="give a run's folder")
+    log_files(folder)  # before anything is written: a folder without a log stays as it is
     judge = judge or _judge_policy(settings.judge)
     digest = settings.digest(None if judge is None else describe_policy(judge))
     asker = None
     if judge is not None:
         sampling = settings.judge.sampling()
         asker = RoleJudge(judge, settings.judge_concurrency, settings.seed, sampling)
-    cleaning = _Cleaning(folder, settings.make(), digest, asker)
-    run_sync(cleaning.run(progress or (lambda _: None)))
-    path = folder / TAGS_NAME
-    report = report_of(read_tags(path).values() if path.is_file() else (), digest)
+    filters = settings.make()
+    with LineLog(folder / TAGS_NAME) as log:
+        cleaning = _Cleaning(folder, log, filters, digest, asker)
+        run_sync(cleaning.run(progress or (lambda _: None)))
+    report = report_of(read_tags(folder).values(), digest)
     write_whole(folder / REPORT_NAME, report.to_json())
     return report
 
@@ -139,17 +142,22 @@ class _Cleaning:
     """
 
     def __init__(
-        self, folder: Path, filters: Sequence[Filter], digest: str, judge: RoleJudge | None
+        self,
+        folder: Path,
+        log: LineLog,
+        filters: Sequence[Filter],
+        digest: str,
+        judge: RoleJudge | None,
     ) -> None:
-        self.folder, self.digest, self.judge = folder, digest, judge
+        self.folder, self.log, self.digest, self.judge = folder, log, digest, judge
         self.rules = [f for f in filters if not getattr(f, "remembers", False)]
         self.remembering = [f for f in filters if getattr(f, "remembers", False)]
-        self.path = folder / TAGS_NAME
-        self.done = _tagged(self.path, digest)
-        self.ratings = self.kept_ratings()
+        ratings = self.kept_ratings()
+        again = {name for name, rating in ratings.items() if may_answer_later(rating)}
+        self.ratings = {name: rating for name, rating in ratings.items() if name not in again}
+        self.done = _tagged(log.path, digest, again)
 
     async def run(self, progress: Callable[[int], None]) -> None:
-        _append(self.path, ())
         if self.judge:
             await open_policy(self.judge.policy)
         try:
@@ -176,7 +184,6 @@ class _Cleaning:
         found = [examine(episode, self.rules) for episode, _ in block]
         if self.judge:
             await self.rate([e for (e, _), f in zip(block, found, strict=True) if not _drops(f)])
-        lines = []
         for (episode, content), findings in zip(block, found, strict=True):
             every = findings
             if not _drops(every) and episode.id in self.ratings:
@@ -184,8 +191,9 @@ class _Cleaning:
             if not _drops(every):
                 cut = [f for f in findings if f.severity is Severity.TRIM]
                 every += _look(episode, cut, self.remembering)
-            lines.append(Tags(episode.id, content, self.digest, every).to_json())
-        _append(self.path, lines)
+            line = Tags(episode.id, content, self.digest, every).to_json()
+            readable = line.encode("utf-8", "replace").decode()  # a lone surrogate has no bytes
+            self.log.write_line(readable, f"the tags of '{episode.id}'")
 
     async def rate(self, episodes: Sequence[Episode]) -> None:
         """Ask the judge about those of which no rating is kept."""
@@ -218,38 +226,16 @@ def _blocks(stream: Iterable[Any]) -> Iterator[list[Any]]:
         yield block
 
 
-def _tagged(path: Path, digest: str) -> dict[tuple[str, str], bool]:
-    """What the file already holds, and whether it is dropped; a torn last line is cut off.
+def _tagged(path: Path, digest: str, again: Collection[str]) -> dict[tuple[str, str], bool]:
+    """What the file already holds, and whether it is dropped, without the ids in `again`.
 
     Tags of other settings are begun anew: they are made from the log alone.
     """
-    if not path.is_file():
-        return {}
-    with path.open("r+b") as file:
-        size = end = 0
-        for line in file:
-            size += len(line)
-            end = size if line.endswith(b"\n") else end
-        file.truncate(end)
-    done, stale = {}, False
+    done = {}
     for tags in iter_tags(path):
-        stale = stale or tags.cleaning != digest
-        done[tags.id, tags.content] = tags.dropped
-    if stale:
-        path.unlink()
-        return {}
+        if tags.cleaning != digest:
+            os.truncate(path, 0)
+            return {}
+        if tags.id not in again:
+            done[tags.id, tags.content] = tags.dropped
     return done
-
-
-def _append(path: Path, lines: Sequence[str]) -> None:
-    data = "".join(line + "\n" for line in lines).encode("utf-8", "replace")
-    try:
-        with path.open("ab") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise RunError(
-            f"cannot write {path}: {error.strerror}",
-            hint="free some space and give the same command again; nothing examined is lost",
-        ) from error

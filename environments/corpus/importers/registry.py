@@ -95,7 +95,10 @@ def sniff(path: str | Path) -> str:
     Raises:
         DataError: none does, or several do equally; what each missed is told.
     """
-    first = [found for found in islice(iter_records(path), TRIED) if found.problem is None]
+    tried = list(islice(iter_records(path), TRIED))
+    first = [found for found in tried if found.problem is None]
+    if tried and not first:
+        raise tried[0].error(tried[0].problem or "", hint="JSON lines or a JSON array is expected")
     readable: dict[str, int] = {}
     missed: list[str] = []
     for name in known_importers():

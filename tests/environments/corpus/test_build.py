@@ -387,6 +387,16 @@ def test_the_command_builds_resumes_and_prints_json(tmp_path: Path) -> None:
         del sys.modules["warmline.testing_building"]
 
 
+def test_a_build_that_keeps_nothing_says_so(tmp_path: Path) -> None:
+    arguments = ["build", "--policy", "scripted", "--dialogues", "1", "--attempts", "1"]
+    done = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path), "--quiet"])
+    assert done.exit_code == 0, done.output
+    assert "nothing is kept; rejects.jsonl holds every answer refused, and why" in re.sub(
+        r"\s+", " ", done.stdout
+    )
+    assert len(read_rejects(tmp_path)) == 1
+
+
 def test_the_commands_help_names_the_settings() -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "warmline.cli", "build", "--help"],

@@ -16,8 +16,7 @@ from typer.testing import CliRunner
 
 import warmline
 from warmline.cli import app
-from warmline.environments.corpus import importing
-from warmline.environments.corpus.importing import new_folder
+from warmline.environments.corpus.corpus_folder import new_folder
 from warmline.environments.corpus.sources import (
     KNOWN_CORPORA,
     Source,
@@ -126,7 +125,7 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     ):
         raise OSError(28, "No space left on device")
     assert list(tmp_path.iterdir()) == []
-    monkeypatch.setattr(importing.os, "getpid", lambda: 7)
+    monkeypatch.setattr("os.getpid", lambda: 7)
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot write"), new_folder(tmp_path / "file" / "out"):
         pass

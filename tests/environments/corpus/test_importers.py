@@ -27,7 +27,7 @@ from warmline.environments.corpus.importers.registry import (
     sniff,
 )
 from warmline.environments.corpus.importing import UNSPECIFIED, Import
-from warmline.policies.errors import DataError
+from warmline.policies.errors import ConfigError, DataError
 
 from .samples import (
     EMPATHETIC_ROWS,
@@ -288,3 +288,17 @@ def test_all_sixteen_strategies_of_extes_are_mapped() -> None:
     )  # fmt: skip
     assert all(strategy_of("extes", word) for word in sixteen)
     assert strategy_of("extes", "Small Talk") is None
+
+
+def test_a_function_that_gives_no_dialogue_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"a": 1}\n')
+    with pytest.raises(ConfigError, match="importer 'json:dumps' gave a str, no Recorded dialogue"):
+        list(Import(path, "json:dumps"))
+
+
+def test_finding_the_format_of_broken_lines_tells_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text("hello\nthere\n")
+    with pytest.raises(DataError, match="line 1: not JSON"):
+        Import(path)

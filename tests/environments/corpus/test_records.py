@@ -153,3 +153,13 @@ def test_rows_of_one_conversation_are_one_record(tmp_path: Path) -> None:
         "All week?",
     ]
     assert (first.line, second.line) == (2, 4)
+
+
+def test_one_object_over_several_lines_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "one.json"
+    path.write_text(json.dumps({"data": [{"dialog": []}]}, indent=2))
+    with pytest.raises(DataError, match="one JSON object over several lines") as caught:
+        list(iter_records(path))
+    assert "jq -c" in str(caught.value)
+    path.write_text('{"a": 1}\n{\n')  # a later line like that is a broken line as any other
+    assert [found.problem is None for found in iter_records(path)] == [True, False]

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from warmline.cli import app
 from warmline.environments.log import read_episodes
 from warmline.environments.rating import iter_ratings
-from warmline.policies.errors import WarmlineError
+from warmline.policies.errors import DataError, WarmlineError
 
 from .reviewed import episode, write_corpus
 
@@ -122,3 +122,9 @@ def test_export_as_json_is_one_object_and_errors_leave_with_two(
     run("export", corpus, "--out", tmp_path / "p", "--settings", settings)
     assert [path.name for path in (tmp_path / "p" / "data").iterdir()] == ["train.jsonl"]
     assert "format" in run("export", corpus, "--out", tmp_path / "q", "--format", "xml", code=2)
+
+
+def test_a_wrong_path_starts_no_review(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["review", "start", str(tmp_path / "none")])
+    assert isinstance(result.exception, DataError)
+    assert not (tmp_path / "none").exists()

@@ -59,7 +59,7 @@ def test_a_very_long_utterance_is_flagged_and_chinese_is_counted_by_its_characte
 
 
 def test_the_sentence_cap_trims_to_three_and_keeps_what_was_written() -> None:
-    talk = seeker_says("One. Two is here. Three goes on. Four is too much.")
+    talk = seeker_says("One. Two is here. Three goes on. Four is too much.", stop=StopReason.JUDGER)
     (found,) = SentenceCap().examine(talk)
     assert (found.severity, found.edited, found.value) == (
         TRIM,
@@ -71,6 +71,15 @@ def test_the_sentence_cap_trims_to_three_and_keeps_what_was_written() -> None:
     assert trimmed.raw == talk.utterances[4].text
     assert trimmed.repairs == ("sentence_cap",)
     assert len(SentenceCap(max_sentences=1).examine(talk)) >= 1
+
+
+def test_what_people_said_is_flagged_over_the_cap_and_trimmed_only_if_asked() -> None:
+    talk = seeker_says("One. Two is here. Three goes on. Four is too much.")
+    (found,) = SentenceCap().examine(talk)
+    assert (found.severity, found.utterance, found.edited, found.value) == (FLAG, 4, None, 1)
+    assert SentenceCap().apply(talk) is talk
+    (found,) = SentenceCap(trim_imported=True).examine(talk)
+    assert (found.severity, found.edited) == (TRIM, "One. Two is here. Three goes on.")
 
 
 # Repetition

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 import tracemalloc
 from pathlib import Path
 from typing import ClassVar
@@ -35,8 +36,16 @@ from warmline.environments.corpus.tags import (
     content_digest,
     read_tags,
 )
+from warmline.environments.log import LineLog
 from warmline.environments.rating import iter_ratings
-from warmline.policies.errors import AuthenticationFailed, BadRequest, ConfigError, DataError
+from warmline.policies.errors import (
+    AuthenticationFailed,
+    BadRequest,
+    ConfigError,
+    DataError,
+    EngineTimeout,
+    RunError,
+)
 
 from .talks import CALM, episode, said
 
@@ -149,7 +158,9 @@ def test_what_is_trimmed_away_drops_nothing() -> None:
     looped = episode(*CALM, "Bye!", "Bye!", *["Thank you so much for listening."] * 6)
     found = examine(looped, CleanSettings().make())
     assert {f.severity for f in found} == {Severity.TRIM}
-    talk = episode("One. Two. Three. As an AI language model, four.", *CALM[1:])
+    talk = episode(
+        "One. Two. Three. As an AI language model, four.", *CALM[1:], stop=StopReason.JUDGER
+    )
     assert [f.filter for f in examine(talk, CleanSettings().make())] == ["sentence_cap"]
 
 
@@ -170,11 +181,17 @@ LINES = st.lists(
 )
 
 
-@given(LINES, st.lists(st.booleans(), min_size=12, max_size=12))
-def test_cleaning_a_cleaned_episode_trims_nothing_more(lines: list[str], who: list[bool]) -> None:
+@given(
+    LINES,
+    st.lists(st.booleans(), min_size=12, max_size=12),
+    st.sampled_from([StopReason.RECORDED, StopReason.JUDGER]),
+)
+def test_cleaning_a_cleaned_episode_trims_nothing_more(
+    lines: list[str], who: list[bool], stop: StopReason
+) -> None:
     roles = [Role.SEEKER if w else Role.SUPPORTER for w in who]
     spoken = tuple(Utterance(r, t, t) for r, t in zip(roles, lines, strict=False))
-    talk = episode(utterances=spoken)
+    talk = episode(utterances=spoken, stop=stop)
     filters = CleanSettings(skip=("near_duplicates",)).make()
     tags = tags_of(talk, examine(talk, filters))
     once = cleaned(talk, tags)
@@ -247,6 +264,50 @@ def test_a_refused_question_is_a_missing_answer_and_a_wrong_key_stops(tmp_path: 
     other = fill(tmp_path / "other", varied("c"))
     with pytest.raises(AuthenticationFailed):
         clean_run(other, judge=warmline.ScriptedPolicy(wrong_key))
+
+
+def test_a_question_that_timed_out_is_asked_again(tmp_path: Path) -> None:
+    fill(tmp_path, varied("a"), varied("b"))
+    asked: list[str] = []
+
+    def hangs_once(request: warmline.Request) -> str:
+        asked.append(request.session)
+        if asked == ["a/role_judge"]:
+            raise EngineTimeout("no answer within 60 s")
+        return ANSWERS[0]
+
+    settings = CleanSettings(judge_concurrency=1)
+    first = clean_run(tmp_path, settings, judge=warmline.ScriptedPolicy(hangs_once))
+    assert [(r.filter, r.episodes) for r in first.reasons] == [("role_judge", 1)]
+    second = clean_run(tmp_path, settings, judge=warmline.ScriptedPolicy(hangs_once))
+    assert asked == ["a/role_judge", "b/role_judge", "a/role_judge"]
+    assert (second.episodes, second.reasons) == (2, ())
+    third = clean_run(tmp_path, settings, judge=warmline.ScriptedPolicy(hangs_once))
+    assert third == second
+    assert len(asked) == 3
+
+
+# One at a time, and only where there is a log
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no flock; the lock is left out")
+def test_a_folder_is_cleaned_by_one_process_at_a_time(tmp_path: Path) -> None:
+    fill(tmp_path, varied("a"))
+    clean_run(tmp_path)
+    tags = (tmp_path / "tags.jsonl").read_bytes()
+    other = CleanSettings(skip=("length",))
+    with (
+        LineLog(tmp_path / "tags.jsonl"),
+        pytest.raises(RunError, match="being written by another process"),
+    ):
+        clean_run(tmp_path, other)
+    assert (tmp_path / "tags.jsonl").read_bytes() == tags
+
+
+def test_a_folder_without_a_log_stays_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no episode log"):
+        clean_run(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 # The door

@@ -64,6 +64,19 @@ def test_of_an_id_tagged_again_the_last_counts_and_a_torn_line_is_left_out(tmp_p
     assert read_tags(tmp_path) == {"e1": lines[1]}
 
 
+def test_tags_are_read_from_the_file_when_they_are_asked_for(tmp_path: Path) -> None:
+    lines = [tagged(Finding("role", DROP, "人" * n, n), name=f"é{n}") for n in range(40)]
+    text = "".join(t.to_json() + "\n" for t in lines)
+    (tmp_path / "tags.jsonl").write_text(text, "utf-8", newline="\n")
+    tags = read_tags(tmp_path)
+    assert len(tags) == 40
+    assert [tags[one.id] for one in reversed(lines)] == lines[::-1]
+    assert [*tags.values()] == lines
+    assert "é40" not in tags
+    with pytest.raises(KeyError):
+        tags["é40"]
+
+
 def test_what_is_no_line_of_tags_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="warmline clean FOLDER"):
         read_tags(tmp_path)
