@@ -222,6 +222,14 @@ def _episode(line: str, file: Path, number: int) -> Episode:
     except json.JSONDecodeError as error:
         raise DataError(f"not JSON: {error.msg}", file=file, line=number) from None
     version = data.get("version") if isinstance(data, dict) else None
+    if version is None:
+        raise DataError(
+            "not an episode record: it has no version",
+            file=file,
+            line=number,
+            field="version",
+            hint="`warmline import` makes episodes of recorded dialogues in other forms",
+        )
     if version != EPISODE_VERSION:
         raise DataError(
             f"episode version {version!r}; this Warmline reads version {EPISODE_VERSION}",

@@ -165,9 +165,15 @@ def problems_of(error: ValidationError, model: type[BaseModel]) -> list[str]:
             hint = did_you_mean(str(problem["loc"][-1]), _fields_at(model, problem["loc"][:-1]))
             lines.append(f"unknown field '{place}'" + (f"; {hint}" if hint else ""))
         else:
-            given = "" if problem["type"] == "missing" else f" (given: {problem['input']!r:.60})"
-            lines.append(f"{place}: {problem['msg'].lower()}{given}")
+            own = problem["type"] == "value_error"  # of our own check; it says what it is about
+            given = "" if own or problem["type"] == "missing" else _given(problem["input"])
+            words = str(problem["ctx"]["error"]) if own else problem["msg"].lower()
+            lines.append(words if own and not problem["loc"] else f"{place}: {words}{given}")
     return lines
+
+
+def _given(value: object) -> str:
+    return f" (given: {value!r:.60})"
 
 
 def _fields_at(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:

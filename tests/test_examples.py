@@ -42,6 +42,13 @@ def test_one_conversation_on_the_embedded_model() -> None:
     assert 1 <= printed.count("Supporter: ") <= 3
 
 
+def test_corpus_to_dataset() -> None:
+    printed = run("corpus_to_dataset.py")
+    assert "imported: 1 dialogues" in printed
+    assert "kept after cleaning: 1" in printed
+    assert "{'train': 4}" in printed or ": 4" in printed
+
+
 @pytest.mark.embedded
 def test_train_supporter() -> None:
     printed = run("train_supporter.py")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .export import ExportReport, dataset_of, export_corpus
     from .export_settings import ExportSettings
     from .fidelity import seeker_fidelity
+    from .import_folder import Imported, import_corpus
     from .importing import Import, ImportReport
     from .review_store import ReviewStore
     from .sources import Source, read_sources, write_sources
@@ -30,6 +31,7 @@ _LATE = {
     "ExportSettings": "export_settings",
     "Import": "importing",
     "ImportReport": "importing",
+    "Imported": "import_folder",
     "ReviewStore": "review_store",
     "Source": "sources",
     "build": "builder",
@@ -39,6 +41,7 @@ _LATE = {
     "corpus_statistics": "statistics",
     "dataset_of": "export",
     "export_corpus": "export",
+    "import_corpus": "import_folder",
     "kept": "tags",
     "read_sources": "sources",
     "read_tags": "tags",
@@ -57,6 +60,7 @@ __all__ = [
     "ExportSettings",
     "Import",
     "ImportReport",
+    "Imported",
     "ReviewStore",
     "Source",
     "build",
@@ -66,6 +70,7 @@ __all__ = [
     "corpus_statistics",
     "dataset_of",
     "export_corpus",
+    "import_corpus",
     "kept",
     "read_sources",
     "read_tags",

@@ -10,16 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..run_folder import write_whole
-from .corpus_folder import new_folder
+from .import_folder import import_corpus
 from .importers.registry import AUTO, OURS
-from .importing import Import, ImportReport, write_episodes
+from .importing import Import, ImportReport
 from .normalise import RECIPES, STEPS
-from .sources import UNKNOWN_LICENCE, Source, write_sources
-from .statistics import CorpusStatistics, StatisticsCounter, comparison, strategy_shares
-
-REPORT_NAME = "import.json"
-STATISTICS_NAME = "statistics.json"
+from .sources import UNKNOWN_LICENCE, Source
+from .statistics import CorpusStatistics, comparison, strategy_shares
 
 
 def register(app: typer.Typer) -> None:
@@ -58,39 +54,14 @@ def import_dialogues(
 ) -> None:
     """Import recorded dialogues as episodes, and say what was changed and left out."""
     importing = Import(path, format, recipe=recipe, name=name, limit=limit, strict=strict)
-    counter = StatisticsCounter()
-    episodes = counter.passing(importing)
-    sources: tuple[Source, ...] = ()
-    if out is None:
-        for _ in episodes:
-            pass
-    else:
-        with new_folder(out) as folder:
-            write_episodes(folder, episodes)
-            sources = importing.sources(licence, url)
-            write_sources(folder, sources)
-            _write_json(folder / REPORT_NAME, importing.report.to_dict())
-            _write_json(folder / STATISTICS_NAME, _whole(counter.result(), importing.report))
+    done = import_corpus(importing, out, licence=licence, url=url)
     if as_json:
-        shown = counter.result().to_dict() if stats else importing.report.to_dict()
+        shown = done.statistics.to_dict() if stats else done.report.to_dict()
         typer.echo(json.dumps(shown, ensure_ascii=False))
         return
-    _show(importing.report, counter.result(), stats)
+    _show(done.report, done.statistics, stats)
     if out is not None:
-        _say_written(out, sources)
-
-
-def _whole(statistics: CorpusStatistics, report: ImportReport) -> dict[str, object]:
-    """The statistics with the strategies, as kept and as the source has them."""
-    return {
-        **statistics.to_dict(),
-        "strategies": statistics.strategies,
-        "strategy_shares_before_merging": strategy_shares(report.tally.strategies),
-    }
-
-
-def _write_json(path: Path, data: dict[str, object]) -> None:
-    write_whole(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+        _say_written(out, done.sources)
 
 
 def _show(report: ImportReport, statistics: CorpusStatistics, stats: bool) -> None:
