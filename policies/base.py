@@ -243,6 +243,7 @@ class Capabilities:
         lora: a LoRA adapter can be laid over the model.
         sampling: names of the `Sampling` fields that are honoured.
         small_model: helps for small models (pre-filled openings) are on unless switched off.
+        only: where not empty, nothing is answered but a choice among some of these.
     """
 
     choices: bool = True
@@ -257,6 +258,7 @@ class Capabilities:
         default_factory=lambda: frozenset(f.name for f in dataclasses.fields(Sampling))
     )
     small_model: bool = False
+    only: tuple[str, ...] = ()
 
 
 class BasePolicy:

@@ -24,7 +24,13 @@ OPTIONAL = {
     "autogen-ext": "autogen",
 }
 """Libraries behind an extra, and its name."""
-NEEDS = {"transformers": "transformers", "vllm": "vllm", "autogen": "autogen-ext"}
+NEEDS = {
+    "transformers": "transformers",
+    "classifier": "peft",
+    "scorer": "peft",
+    "vllm": "vllm",
+    "autogen": "autogen-ext",
+}
 """Policies whose library is behind an extra, and that library."""
 
 TIMEOUT = 5.0

@@ -26,6 +26,7 @@ TRAINERS: tuple[str, ...] = (
     "training.sft_command",
     "training.fpemf_command",
     "training.counselor_command",
+    "training.scorer_command",
     "training.dpo_command",
 )
 """Modules that bring a sub-command."""

@@ -129,10 +129,10 @@ class LoadedModel:
             else:
                 self.peft.load_adapter(folder, name, autocast_adapter_dtype=False)
             self.adapters[folder] = name
-            _see_all_weights_used(self.peft, name, folder)
+            see_all_weights_used(self.peft, name, folder)
         except (ValueError, RuntimeError) as error:
             self.remove_adapter(folder)
-            raise _misfit(folder, self.name, error) from error
+            raise misfit(folder, self.name, error) from error
         self.peft.eval().requires_grad_(False)
         return name
 
@@ -216,13 +216,13 @@ def _merged(model: Any, folder: str) -> Any:
 
     try:
         adapted = PeftModel.from_pretrained(model, folder)
-        _see_all_weights_used(adapted, "default", folder)
+        see_all_weights_used(adapted, "default", folder)
         return adapted.merge_and_unload(safe_merge=True)
     except (ValueError, RuntimeError, AttributeError) as error:
-        raise _misfit(folder, model.config.model_type, error) from error
+        raise misfit(folder, model.config.model_type, error) from error
 
 
-def _see_all_weights_used(peft: Any, adapter: str, folder: str) -> None:
+def see_all_weights_used(peft: Any, adapter: str, folder: str) -> None:
     """PEFT only warns where an adapter's weights and the model's layers do not match.
 
     Raises:
@@ -241,7 +241,8 @@ def _see_all_weights_used(peft: Any, adapter: str, folder: str) -> None:
         raise ValueError(f"{len(odd)} weights have no counterpart, such as {odd[0]}")
 
 
-def _misfit(folder: str, model: str, error: Exception) -> ConfigError:
+def misfit(folder: str, model: str, error: Exception) -> ConfigError:
+    """The error of an adapter that does not belong to a model."""
     return ConfigError(
         f"the adapter '{folder}' cannot be laid over '{model}': {error}",
         hint="an adapter fits only the base model that it was trained on",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
 from ..base import (
@@ -48,10 +48,11 @@ class BestOf(Wrapper):
     Args:
         policy: the inner policy.
         n: candidates.
-        scorer: who ranks. A policy or the name of one, asked for a grade by the rubric; a policy
-            with `score()`, whose mean log-probability (nats a token) ranks; or a function of request
-            and reply that gives a number, or None where it has none. The inner policy by default.
-            It is opened and closed with the wrapper.
+        scorer: who ranks. A policy, or the name of one, or its settings (`{policy = "scorer",
+            model = "runs/scorer"}`). One that can `grade()` is asked that; one with `score()` ranks
+            by its mean log-probability (nats a token); any other is asked for a grade by the
+            rubric. Or a function of request and reply that gives a number, or None where it has
+            none. The inner policy by default. It is opened and closed with the wrapper.
         ranking: `rubric` or `likelihood`, where the scorer can do both; by default `likelihood` for
             a scorer with `score()`, else `rubric`.
         rubric: what the grades from 1 to 5 mean.
@@ -70,7 +71,7 @@ class BestOf(Wrapper):
         policy: Policy,
         *,
         n: int = 4,
-        scorer: str | Policy | Score | None = None,
+        scorer: str | Mapping[str, Any] | Policy | Score | None = None,
         ranking: Ranking | None = None,
         rubric: str | None = None,
     ) -> None:
@@ -81,8 +82,8 @@ class BestOf(Wrapper):
         self._judge: Policy | None = None
         if scorer is None:
             self._scorer = _scorer(policy, ranking, rubric)
-        elif isinstance(scorer, str | Policy):
-            self._judge = make_policy(scorer) if isinstance(scorer, str) else scorer
+        elif isinstance(scorer, str | Mapping | Policy):
+            self._judge = _made(scorer)
             self._scorer = _scorer(self._judge, ranking, rubric)
         elif callable(scorer) and ranking is None and rubric is None:
             self._scorer = ByFunction(scorer)
@@ -154,7 +155,29 @@ class BestOf(Wrapper):
         return dict(zip(texts, found, strict=True))
 
 
+def _made(scorer: str | Mapping[str, Any] | Policy) -> Policy:
+    """The scorer's policy, from its name or settings where it is not built yet."""
+    if isinstance(scorer, str):
+        return make_policy(scorer)
+    if not isinstance(scorer, Mapping):
+        return scorer
+    options = dict(scorer)
+    name = options.pop("policy", None)
+    if not isinstance(name, str):
+        raise ConfigError(
+            f"the scorer's settings name no policy: {dict(scorer)!r}",
+            hint="such as {policy = 'scorer', model = 'runs/scorer'}",
+        )
+    return make_policy(name, **options)
+
+
 def _scorer(policy: Policy, ranking: Ranking | None, rubric: str | None) -> Scorer:
+    if isinstance(policy, Scorer):  # a trained one grades by itself
+        if ranking is not None or rubric is not None:
+            raise ConfigError(
+                f"'{policy_name(policy)}' grades by itself: ranking and rubric cannot be set"
+            )
+        return policy
     able = capabilities_of(policy)
     can_score = isinstance(policy, ScoringPolicy) and (able is None or able.score)
     if ranking is None:

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from ..answers import read_json
 from ..base import (
@@ -58,6 +58,7 @@ class Graded:
     asked: Reply | None = None
 
 
+@runtime_checkable
 class Scorer(Protocol):
     """Grades one reply to one request."""
 

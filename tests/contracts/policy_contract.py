@@ -61,6 +61,9 @@ def ask(policy: Policy, text: str = TALK[1].content, **changes: Any) -> Request:
         "seed": 11,
         **changes,
     }
+    only = able(policy).only
+    if only and not {"choices", "schema", "prefill"} & changes.keys():
+        fields["choices"] = only
     known = able(policy).sampling
     asked = {k: v for k, v in fields["sampling"].as_dict().items() if k in known}
     return Request(**{**fields, "sampling": Sampling(**asked)})
@@ -104,7 +107,11 @@ async def keeps_order(policy: Policy) -> None:
     """Of many requests at once each gets its own answer."""
     if not able(policy).choices:
         raise NotApplicable("answers can only be told apart by choices")
-    requests = [ask(policy, f"Number {n}.", choices=(f"a{n}", f"b{n}")) for n in range(AT_ONCE)]
+    only = able(policy).only
+    requests = [
+        ask(policy, f"Number {n}.", choices=(only[n % len(only)],) if only else (f"a{n}", f"b{n}"))
+        for n in range(AT_ONCE)
+    ]
     replies = await asyncio.gather(*(policy.respond(request) for request in requests))
     for request, reply in zip(requests, replies, strict=True):
         assert reply.text in (request.choices or ()), f"{reply.text!r} answers another request"
@@ -112,7 +119,7 @@ async def keeps_order(policy: Policy) -> None:
 
 async def chooses_among_the_options(policy: Policy) -> None:
     """The answer is exactly one of the options, also hot and with options inside one another."""
-    options = ("Yes", "Yes, but", "Übermut", "不知道")
+    options = able(policy).only or ("Yes", "Yes, but", "Übermut", "不知道")
     request = ask(policy, choices=options, sampling=Sampling(temperature=1.0))
     if not able(policy).choices:
         await refuses(policy, request)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 import warmline
 from warmline.agents.roles import STRATEGY_LABELS, Role, Strategy
+from warmline.cli import app
 from warmline.environments.episode import Episode, StopReason, Utterance
 from warmline.environments.scenarios import Scenario
 from warmline.policies.base import Message, Request, Sampling
@@ -22,7 +25,7 @@ from warmline.policies.classifier import ClassifierPolicy
 from warmline.policies.errors import ConfigError, RunError
 from warmline.policies.scripted import ScriptedPolicy
 from warmline.training.base_model import load_base
-from warmline.training.checkpoint import read_checkpoint
+from warmline.training.checkpoint import find_checkpoints, read_checkpoint
 from warmline.training.classifier import balanced_weights, head_loss, make_trainer, reader_of
 from warmline.training.classifier_data import HeadRow, PackedCollator, encode_heads, pack
 from warmline.training.classifier_settings import CounselorSettings
@@ -326,6 +329,48 @@ def test_labels_as_completions(causal: Path, data: Path, tmp_path: Path) -> None
     assert checkpoint.heads == {}
     assert checkpoint.metrics["test_accuracy"] is not None
     assert checkpoint.metrics["test_ece"] is None
+
+
+def test_the_command_tells_the_figures_beside_the_baselines(
+    causal: Path, data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    given = ["train", "counselor", "--data", str(data), "--model", str(causal), "--out", str(out)]
+    few = ["--max-steps", "1", "--zero-shot.policy", "scripted", "--zero-shot-turns", "3"]
+    plain = ["--device", "cpu", "--dtype", "float32", "--test-share", "0.25"]
+    result = CliRunner().invoke(app, [*given, *few, *plain], env={"COLUMNS": "160"})
+    assert result.exit_code == 0, result.output
+    for name in ("counselor", "majority", "stages", "transitions", "tf-idf", "zero-shot"):
+        assert name in result.output
+    assert "--counselor.policy classifier" in result.output
+    models = json.loads((out / "report.json").read_text("utf-8"))["models"]
+    assert models["zero-shot"]["count"] == 3
+    assert models["majority"]["count"] == 12
+    (card,) = find_checkpoints(out).values()
+    assert card.kind == "counselor"
+
+
+def test_any_label_is_a_hit_where_that_is_asked_for(causal: Path, tmp_path: Path) -> None:
+    """Every turn carries both strategies: any choice of the two is right by `any`."""
+    both = (Strategy.QUESTION, Strategy.REFLECTION)
+    talks = [
+        e.model_copy(
+            update={
+                "utterances": tuple(
+                    replace(u, labels=both, strategy=both[0]) if u.role is Role.SUPPORTER else u
+                    for u in e.utterances
+                )
+            }
+        )
+        for e in separable(12)
+    ]
+    run = write_log(tmp_path / "run", talks)
+    chosen = settings(causal, run, tmp_path / "o", label="any", max_steps=8, test_share=0.25)
+    (checkpoint,) = train_counselor(chosen)
+    report = json.loads((tmp_path / "o" / "report.json").read_text("utf-8"))
+    assert "each of a turn's strategies" in report["accuracy"]
+    assert checkpoint.metrics["test_accuracy"] == checkpoint.metrics["test_accuracy_any"]
+    assert report["models"]["majority"]["accuracy_any"] == 1.0
 
 
 def test_settings_that_contradict(causal: Path, tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_two_rounds(whole: Path, place: Path) -> None:
         assert state.measures["contexts"] == 8
         assert state.measures["chosen_refined"] == state.measures["pairs"] == 8
         assert state.measures["reward_accuracy"] is not None
-        assert 0 < state.measures["relevance_rejected"] < state.measures["relevance_chosen"]
+        assert 0 <= state.measures["relevance_rejected"] < state.measures["relevance_chosen"]
     nll = [s.measures["held_out_nll"] for s in states]
     assert len(set(nll)) == 3
     assert checkpoint_of(whole) == whole / "round-2" / "checkpoint"
@@ -276,7 +276,12 @@ def scores(number: int, **figures: float) -> list[dict[str, Any]]:
 
 def test_the_tables_have_ours_and_theirs() -> None:
     states = [
-        {"round": n, "promoted": True, "why": "", "measures": {"bleu-2": 2.0 * (n + 1)}}
+        {
+            "round": n,
+            "promoted": True,
+            "why": "",
+            "measures": {"bleu-2": 2.0 * (n + 1), "meteor-exact-stem": 5.0},
+        }
         for n in range(3)
     ]
     data = tables(states, [scores(n, **{"bleu-2": 2.0 * (n + 1)}) for n in range(3)])
@@ -285,6 +290,7 @@ def test_the_tables_have_ours_and_theirs() -> None:
     assert "| ours M2 | 6 (+50.00 %) |" in text
     assert "| published LLaMA-3-8B M1 | 19 (+5.56 %) |" in text
     assert "FPEMF" not in text
+    assert "| ours M2 | 6 | - | - | 5 |" in text
     assert "| bleu-2 | ours |" in text
 
 

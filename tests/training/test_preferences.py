@@ -150,6 +150,7 @@ def test_the_gold_reply_stands_in() -> None:
         "text": "a b c d", "origin": "refined", "replaced": "",
     }  # fmt: skip
     assert choose("refined", "a b c d e", **sides).replaced == "too_long"
+    assert choose("refined", "a b c", **sides | {"gold": "g"}).replaced == "too_long"
     assert choose("refined", None, **sides).replaced == "unreadable"
     assert choose("stronger", "a", **sides).origin == "stronger"
     assert choose("gold", "a", **sides).text == "g h"

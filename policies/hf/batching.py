@@ -1,0 +1,86 @@
+"""One thread that computes what waits, together: for engines whose every answer is one pass."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+from ..errors import EngineUnavailable, PolicyError
+
+I = TypeVar("I")  # noqa: E741 - an item
+O = TypeVar("O")  # noqa: E741 - its outcome
+T = TypeVar("T")
+
+
+class Batcher(Generic[I, O]):
+    """Gathers items while earlier ones are computed; the first goes at once, alone.
+
+    Args:
+        compute: outcomes of some items, in their order; a `PolicyError` as an outcome is raised for
+            that item alone, one that is raised fails them all.
+        most: items computed together.
+    """
+
+    def __init__(self, compute: Callable[[Sequence[I]], list[O | PolicyError]], most: int) -> None:
+        self._compute, self._most = compute, most
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="warmline-heads")
+        self._waiting: deque[tuple[I, Future[O]]] = deque()
+
+    def ask(self, item: I) -> Future[O]:
+        """The outcome of an item; a cancelled one is not computed if it still waits.
+
+        Raises:
+            EngineUnavailable: closed.
+        """
+        done: Future[O] = Future()
+        self._waiting.append((item, done))
+        self.call(self._step)
+        return done
+
+    def call(self, make: Callable[[], T]) -> Future[T]:
+        """Run something in the thread.
+
+        Raises:
+            EngineUnavailable: closed.
+        """
+        try:
+            return self._pool.submit(make)
+        except RuntimeError as error:
+            raise EngineUnavailable("the engine was closed") from error
+
+    def close(self) -> None:
+        """End the thread after its present step; who still waits gets `EngineUnavailable`."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        while self._waiting:
+            _, done = self._waiting.popleft()
+            if done.set_running_or_notify_cancel():
+                done.set_exception(EngineUnavailable("the engine was closed"))
+
+    def _step(self) -> None:
+        batch: list[tuple[I, Future[O]]] = []
+        while self._waiting and len(batch) < self._most:
+            item, done = self._waiting.popleft()
+            if done.set_running_or_notify_cancel():
+                batch.append((item, done))
+        if not batch:  # an earlier step took them along
+            return
+        try:
+            outcomes = self._compute([item for item, _ in batch])
+        except Exception as error:  # noqa: BLE001 - raised where each is waited for
+            failure = error if isinstance(error, PolicyError) else _failed(error)
+            for _, done in batch:
+                done.set_exception(failure)
+            return
+        for (_, done), outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, PolicyError):
+                done.set_exception(outcome)
+            else:
+                done.set_result(outcome)
+
+
+def _failed(error: Exception) -> EngineUnavailable:
+    failure = EngineUnavailable(f"the computation failed: {type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure

@@ -1,0 +1,318 @@
+"""Direct preference optimisation with an NLL term on the chosen replies (002 eq. 6 to 8).
+
+Pairs are made of conversations first (`preferences.py`) or given. The reference is the model before
+the new adapter, so its log-probabilities are computed once, before training, and kept. Chosen and
+rejected of a pair share the pass over their prompt (`candidate_batch.py`, K = 2).
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor
+from transformers import PrinterCallback, Trainer
+
+from ..environments.simulate import run_sync
+from ..policies.base import Policy
+from ..policies.errors import ConfigError
+from .base_model import Base, load_base, with_lora
+from .candidate_batch import CandidateBatch, CandidateLogProbs, candidate_log_probs
+from .checkpoint import Checkpoint, read_checkpoint
+from .data import DataSource, load_episodes, source_of
+from .dpo_data import Referenced, collator_of, encode_pairs, reference_log_probs
+from .fpemf_data import split_contexts
+from .loop import (
+    attention,
+    base_dtype,
+    best_metrics,
+    callbacks,
+    claim,
+    finish,
+    folder_of,
+    last_save,
+    run_loop,
+    training_arguments,
+)
+from .losses import dpo_loss, nll_loss
+from .masks import RowEncoder
+from .merge import merge_checkpoint
+from .preference_settings import DpoSettings
+from .preferences import (
+    Context,
+    PreferencePair,
+    ask_chosen,
+    ask_rejected,
+    claim_calls,
+    contexts_of,
+    iter_pairs,
+    pairs_file,
+    pairs_from,
+)
+from .progress import LiveProgress
+from .rows import refuse_bad
+from .seats import engine_names, seated
+
+REFERENCE_NAME = "reference.jsonl"
+
+FREE: dict[str, Any] = {"pairs": (), "concurrency": 1, "reference_batch": 1}
+"""What may change between two starts of one run, beside what may in any; pairs go by their hash."""
+
+
+def train_dpo(
+    settings: DpoSettings,
+    *,
+    supporter: Policy | None = None,
+    reviser: Policy | None = None,
+    console: Console | None = None,
+) -> list[Checkpoint]:
+    """Make pairs where none are given, train; every stage resumes where it was stopped.
+
+    Args:
+        supporter, reviser: in place of the policies that the settings name; the caller closes them.
+
+    Raises:
+        ConfigError, DataError, RunError: nothing to train on, or another training in the folder.
+        Stopped: Ctrl-C; the same call goes on.
+    """
+    console = console or Console(quiet=True)
+    pairs, sources = preference_pairs(settings, supporter, reviser, console)
+    checkpoints = []
+    for seed in range(settings.seed, settings.seed + settings.runs):
+        folder = folder_of(settings, "dpo", seed)
+        if claim(folder, settings.model_copy(update=FREE), seed, sources):
+            console.print(f"{folder}: trained already")
+            checkpoints.append(read_checkpoint(folder))
+            continue
+        checkpoints.append(_train_one(settings, pairs, sources, folder, seed, console))
+    return checkpoints
+
+
+# Pairs
+
+
+def preference_pairs(
+    settings: DpoSettings,
+    supporter: Policy | None,
+    reviser: Policy | None,
+    console: Console,
+) -> tuple[list[PreferencePair], tuple[DataSource, ...]]:
+    """The pairs: read, or made in `out/replies` and `out/pairs`."""
+    if settings.pairs:
+        files = [pairs_file(path) for path in settings.pairs]
+        read = [list(iter_pairs(file)) for file in files]
+        sources = tuple(source_of(f, [f], len(r)) for f, r in zip(files, read, strict=True))
+        return [pair for some in read for pair in some], sources
+    episodes, sources = load_episodes(settings.data)
+    out = Path(settings.out or ".")
+    counts: Counter[str] = Counter()
+    contexts = contexts_of(episodes, settings, counts)
+    console.print(f"pairs: {len(contexts)} contexts, calls in {out / 'replies'}")
+    claim_calls(out / "replies", contexts, settings, engine_names(settings, settings.model))
+    run_sync(_ask(contexts, settings, out / "replies", supporter, reviser))
+    pairs = pairs_from(out / "replies", contexts, settings, out / "pairs", counts)
+    console.print(f"pairs: {len(pairs)} in {out / 'pairs'}")
+    file = pairs_file(out / "pairs")
+    return pairs, (*sources, source_of(file, [file], len(pairs)))
+
+
+async def _ask(
+    contexts: Sequence[Context],
+    settings: DpoSettings,
+    folder: Path,
+    supporter: Policy | None,
+    reviser: Policy | None,
+) -> None:
+    async with seated(settings, settings.model, settings.device, supporter, reviser) as seats:
+        await ask_rejected(contexts, settings, folder, seats[0])
+        await ask_chosen(contexts, settings, folder, seats[1])
+
+
+# Loss
+
+
+def loss_of(found: CandidateLogProbs, reference: Tensor, settings: DpoSettings) -> Tensor:
+    """002 eq. 8 over a batch: DPO plus gamma times the mean NLL of the chosen replies' tokens.
+
+    Args:
+        found: the chosen reply first, the rejected second.
+        reference: `(batch, 2)`.
+    """
+    (chosen, rejected), (old_chosen, old_rejected) = found.sums.unbind(1), reference.unbind(1)
+    preferred = dpo_loss(chosen, rejected, old_chosen, old_rejected, settings.beta)
+    return preferred + settings.gamma * nll_loss(found.tokens[:, 0], found.mask[:, 0])
+
+
+class Sums:
+    """Sums over pairs, of which means are told."""
+
+    NAMES = ("dpo", "accuracy", "margin", "chosen_reward", "rejected_reward")
+
+    def __init__(self) -> None:
+        self.values: Tensor | None = None
+
+    def add(self, found: CandidateLogProbs, reference: Tensor, beta: float) -> None:
+        """Rewards of a batch are beta times the log-ratio to the reference."""
+        rewards = beta * (found.sums.detach() - reference)
+        margin = rewards[:, 0] - rewards[:, 1]
+        preferred = -torch.nn.functional.logsigmoid(margin)
+        told = torch.stack([preferred, (margin > 0).float(), margin, *rewards.T]).sum(dim=1)
+        tokens, mask = found.tokens.detach()[:, 0], found.mask[:, 0]
+        sizes = torch.stack([-tokens.sum(), mask.sum().float(), margin.new_tensor(len(margin))])
+        both = torch.cat([told, sizes])
+        self.values = both if self.values is None else self.values + both
+
+    def means(self, gamma: float) -> dict[str, float]:
+        """Means over pairs, of the NLL over tokens; the total is what is trained."""
+        if self.values is None:
+            return {}
+        *told, nll, tokens, pairs = self.values.tolist()
+        found = {n: v / max(pairs, 1) for n, v in zip(self.NAMES, told, strict=True)}
+        found["nll"] = nll / max(tokens, 1)
+        return found | {"total": found["dpo"] + gamma * found["nll"]}
+
+
+class DpoTrainer(Trainer):  # type: ignore[misc]
+    """`Trainer` with the loss of 002 eq. 8; its parts and the rewards are logged beside it."""
+
+    control: Any
+
+    def __init__(self, *, settings: DpoSettings, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.remove_callback(PrinterCallback)  # `LiveProgress` tells it
+        self._settings, self._sums = settings, Sums()
+        self.model_accepts_loss_kwargs = False  # so that accumulated losses are averaged
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        found = candidate_log_probs(model, CandidateBatch.of(inputs))
+        self._sums.add(found, inputs["reference"], self._settings.beta)
+        loss = loss_of(found, inputs["reference"], self._settings)
+        return (loss, {}) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], *rest: Any) -> None:
+        """With the means of the loss's parts since the last time."""
+        if "loss" in logs:
+            logs = logs | self._sums.means(self._settings.gamma)
+            self._sums = Sums()
+        super().log(logs, *rest)
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Loss, its parts, reward accuracy and margin, over all pairs of all processes."""
+        model, sums = self.model.to(self.args.device).eval(), Sums()
+        for batch in self.get_eval_dataloader(eval_dataset):
+            inputs = self._prepare_inputs(batch)
+            with torch.no_grad(), self.compute_loss_context_manager():
+                found = candidate_log_probs(model, CandidateBatch.of(inputs))
+            sums.add(found, inputs["reference"], self._settings.beta)
+        sums.values = self.accelerator.reduce(sums.values, "sum")
+        means = sums.means(self._settings.gamma)
+        named = {f"{metric_key_prefix}_{name}": value for name, value in means.items()}
+        named[f"{metric_key_prefix}_loss"] = named.pop(f"{metric_key_prefix}_total")
+        self.log(named)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, named)
+        return named
+
+
+# One run
+
+
+def make_trainer(
+    base: Base,
+    train: Sequence[Referenced],
+    validation: Sequence[Referenced],
+    folder: Path,
+    settings: DpoSettings,
+    *,
+    seed: int,
+    dtype: str = "float32",
+    resumed: bool = False,
+) -> DpoTrainer:
+    """The trainer of one run. Draws the adapter's weights from `seed`."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    arguments = training_arguments(
+        folder,
+        settings,
+        rows=len(train),
+        seed=seed,
+        dtype=dtype,
+        validate=bool(validation),
+        resumed=resumed,
+    )
+    return DpoTrainer(
+        settings=settings,
+        model=with_lora(base.model, settings),
+        args=arguments,
+        train_dataset=list(train),
+        eval_dataset=list(validation) or None,
+        data_collator=collator_of(base),
+        processing_class=base.tokenizer,
+        callbacks=callbacks(settings, folder, validate=bool(validation)),
+    )
+
+
+def _train_one(
+    settings: DpoSettings,
+    pairs: Sequence[PreferencePair],
+    sources: tuple[DataSource, ...],
+    folder: Path,
+    seed: int,
+    console: Console,
+) -> Checkpoint:
+    dtype = base_dtype(settings)
+    base = load_base(settings.model, dtype=dtype, attention=attention(settings, dtype))
+    encoder = RowEncoder(base.tokenizer, base.model.config, base.model.generation_config)
+    longest = min(settings.max_tokens, base.context)
+    sides = [
+        encode_pairs(encoder, side, longest)
+        for side in split_contexts(pairs, settings.validation_share, seed)
+    ]
+    long = [bad for _, some in sides for bad in some]
+    refuse_bad(long, settings.on_bad_row)
+    if not sides[0][0]:
+        raise ConfigError(
+            f"of {len(pairs)} pairs none is left to train on",
+            problems=[f"too long: {len(long)}"] * bool(long),
+            hint="more conversations, a lower validation_share, or a higher max_tokens",
+        )
+    train, validation = (
+        reference_log_probs(base, side, settings, dtype, folder / REFERENCE_NAME)
+        for side, _ in sides
+    )
+    rows = {"train": len(train), "validation": len(validation), "too_long": len(long)}
+    rows |= {f"chosen_{origin}": n for origin, n in Counter(p.origin for p in pairs).items()}
+    console.print(f"{folder}: " + ", ".join(f"{n} {k.replace('_', ' ')}" for k, n in rows.items()))
+    save = last_save(folder)
+    trainer = make_trainer(
+        base, train, validation, folder, settings, seed=seed, dtype=dtype, resumed=save is not None
+    )
+    tokens = sum(row.pair.tokens for row in train) / len(train) * settings.batch_size
+    trainer.add_callback(LiveProgress(console, folder.name, tokens))
+    run_loop(trainer, save)
+    checkpoint = finish(
+        trainer,
+        base,
+        folder,
+        kind="dpo",
+        settings=settings,
+        seed=seed,
+        data=sources,
+        rows=rows,
+        metrics=best_metrics(trainer),
+    )
+    if settings.merge and trainer.is_world_process_zero():
+        merge_checkpoint(folder, folder / "merged")
+    return checkpoint

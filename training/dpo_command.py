@@ -1,0 +1,34 @@
+"""The command `warmline train dpo`."""
+
+from __future__ import annotations
+
+import typer
+from rich.console import Console
+
+from .preference_settings import DpoSettings
+from .sft_command import need_libraries
+from .train_command import add_trainer, metrics_table, quiet_libraries
+
+
+def register(train: typer.Typer) -> None:
+    """Add `dpo`."""
+    add_trainer(
+        train,
+        "dpo",
+        DpoSettings,
+        run,
+        "Fine-tune a supporter to prefer replies refined by reflection (002 §2.2); resumes by itself.",
+    )
+
+
+def run(settings: DpoSettings, console: Console) -> None:
+    """Make pairs where none are given, train, and tell how it went."""
+    need_libraries()
+    quiet_libraries()
+    from .dpo import train_dpo
+
+    for checkpoint in train_dpo(settings, console=console):
+        values = {
+            k: "not known" if v is None else f"{v:.6g}" for k, v in checkpoint.metrics.items()
+        }
+        console.print(metrics_table(f"{settings.out}, seed {checkpoint.seed}", values))
