@@ -76,7 +76,8 @@ def test_the_wheel_holds_everything_and_works_by_itself(tmp_path: Path) -> None:
         f"warmline/{path.relative_to(ROOT)}"
         for room in ROOMS
         for path in (ROOT / room).rglob("*")
-        if path.suffix in (".py", ".toml", ".jinja", ".css", ".js") and "__pycache__" not in path.parts
+        if path.suffix in (".py", ".toml", ".jinja", ".css", ".js")
+        and "__pycache__" not in path.parts
     }
     assert expected <= names
     assert {"warmline/py.typed", "warmline/cli.py"} <= names
