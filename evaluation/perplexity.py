@@ -18,10 +18,10 @@ import numpy as np
 from ..agents.observations import SupporterBrief, SupporterObservation, Turn
 from ..agents.roles import Role
 from ..environments.episode import Episode
+from ..environments.in_flight import for_each
 from ..environments.log import LineLog, complete_lines
 from ..policies.base import Policy, ScoringPolicy, capabilities_of, policy_name
 from ..policies.errors import ConfigError, ContextTooLong
-from .in_flight import for_each
 from .metrics import Measurement
 from .replies import evaluated_turns, recorded_turns
 from .reply_maker import ReplyMaker

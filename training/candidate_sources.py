@@ -11,13 +11,13 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from ..environments.in_flight import for_each
 from ..policies.base import Policy, Request, Sampling
 from ..policies.errors import RunError
 from .base_model import Base
 from .beams import diverse_beam_search
 from .candidate_batch import padded_prompts
 from .candidates import Candidate, CandidateLog, CandidateSet, Lineage
-from .in_flight import for_each
 from .masks import RowEncoder
 from .rows import Row
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ..agents.roles import STRATEGY_LABELS, Role, Strategy, parse_strategy
+from ..environments.in_flight import for_each
 from ..policies.base import Policy, Request, Sampling, close_policy, open_policy
 from ..policies.errors import MissingExtra, UnreadableReply
 from ..policies.wrappers.base import honoured
 from .counselor_rows import CounselorTurn
-from .in_flight import for_each
 
 SIZE = len(STRATEGY_LABELS)
 FIRST_TURNS = (0, 1, 2, 4, 6, 9)

@@ -92,8 +92,7 @@ def turns_of(episode: Episode) -> tuple[list[CounselorTurn], list[BadRow]]:
 
 def strategies_of(utterance: Utterance) -> tuple[Strategy, ...]:
     """All strategies of a turn, in order, each once."""
-    given = utterance.labels or ((utterance.strategy,) if utterance.strategy else ())
-    return tuple(dict.fromkeys(given))
+    return tuple(dict.fromkeys(utterance.strategies))
 
 
 def asked(history: tuple[Turn, ...], exchange: int) -> tuple[Message, ...]:

@@ -16,12 +16,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Protocol, runtime_checkable
 
+from ..environments.in_flight import for_each
 from ..environments.log import LineLog
 from ..environments.rating import Rating, iter_ratings
 from ..policies.base import Message, Policy, Request, Sampling
 from ..policies.errors import ConfigError, UnreadableReply, did_you_mean
 from .candidates import GOLD, CandidateSet, candidate_name
-from .in_flight import for_each
 
 DIMENSIONS: dict[str, str] = {
     "empathy": "Does the reply show emotional warmth, an interpretation of what the seeker feels, or"

@@ -60,7 +60,7 @@ def merge_turns(utterances: Sequence[Utterance]) -> tuple[Utterance, ...]:
 def _joined(run: tuple[Utterance, ...]) -> Utterance:
     if len(run) == 1:
         return run[0]
-    labels = dict.fromkeys(s for u in run for s in (u.labels or (u.strategy,)) if s is not None)
+    labels = dict.fromkeys(s for u in run for s in u.strategies)
     return dataclasses.replace(
         run[0],
         text=" ".join(u.text.strip() for u in run),

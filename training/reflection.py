@@ -17,6 +17,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError
 
+from ..environments.in_flight import for_each
 from ..environments.log import LineLog, complete_lines
 from ..environments.scenarios import Record, Text, problems_of
 from ..policies.base import (
@@ -30,7 +31,6 @@ from ..policies.errors import DataError, PolicyError, UnreadableReply
 from ..policies.wrappers.base import honoured
 from ..policies.wrappers.refine import Refine, read_analysis
 from .candidates import Said
-from .in_flight import for_each
 from .rows import Row
 
 CALLS_NAME = "calls.jsonl"

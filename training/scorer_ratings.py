@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ..environments.episode import Episode
+from ..environments.in_flight import for_each
 from ..environments.log import LineLog
 from ..environments.rating import Rating, iter_ratings
 from ..policies.errors import ContextTooLong
 from ..policies.scorer import RUBRIC, ScorerPolicy
-from .in_flight import for_each
 from .scorer import helpful
 from .scorer_data import Real, judged, real_replies
 

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from ...environments.episode import Episode, StopReason
+from ...environments.in_flight import for_each
 from ...environments.log import LineLog
 from ...environments.rating import Rating, iter_ratings
 from ...policies.base import Policy, Reply, Request, Sampling, open_policy, policy_name
 from ...policies.errors import ConfigError, PolicyError, UnreadableReply
-from ..in_flight import for_each
 from .questions import Questions, Subject, call_seed, read_verdict, subjects
 from .rubric import Dimension, Rubric
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
-from ..environments.runner import Interrupted
+from .runner import Interrupted
 
 Job = TypeVar("Job")
 
