@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from ....policies.base import FinishReason
+from ....policies.sentences import cap_sentences, count_sentences
 from ...episode import Episode, StopReason, Utterance
 from ..tags import Finding
 from .base import RecordFilter, excerpt
@@ -19,7 +20,10 @@ _ENDED = re.compile(r"[.!?…。！？~)\]）】\"'”’」:;*]\s*$|[^\w\s]\s*$
 
 
 class Broken(RecordFilter):
-    """Drops episodes that failed or whose turns are damaged; trims control characters.
+    """Drops episodes that failed or whose turns are damaged; trims what can be.
+
+    Control characters are taken out. An utterance that was cut off by `max_tokens` goes back to its
+    last whole sentence.
 
     That a speaker is not followed by the other is dropped where we simulated (it cannot be), and
     only flagged in imported conversations: people send two messages in a row.
@@ -30,7 +34,8 @@ class Broken(RecordFilter):
 
     max_cut: Annotated[float, Field(ge=0, le=1)] = Field(
         0.2,
-        description="share of utterances cut off by max_tokens above which the dialogue is dropped",
+        description="share of utterances cut off by max_tokens in their only sentence above which"
+        " the dialogue is dropped",
     )
 
     def examine(self, episode: Episode) -> tuple[Finding, ...]:
@@ -57,11 +62,17 @@ class Broken(RecordFilter):
         return found
 
     def _cut(self, episode: Episode) -> list[Finding]:
-        cut = [i for i, u in enumerate(episode.utterances) if cut_off(episode, u)]
-        make = self.drop if len(cut) > self.max_cut * len(episode.utterances) else self.flag
+        """Back to the last whole sentence; where not even one is whole, nothing can be kept."""
+        texts = {i: u.text for i, u in enumerate(episode.utterances) if cut_off(episode, u)}
+        kept = {i: cap_sentences(text, count_sentences(text) - 1)[0] for i, text in texts.items()
+                if count_sentences(text) > 1}  # fmt: skip
+        lost = [i for i in texts if i not in kept]
+        make = self.drop if len(lost) > self.max_cut * len(episode.utterances) else self.flag
         return [
-            make("cut off by max_tokens", i, excerpt(episode.utterances[i].text[-40:])) for i in cut
-        ]
+            *(self.trim("cut off by max_tokens", i, text, excerpt(texts[i][-40:]))
+              for i, text in kept.items()),
+            *(make("cut off in its only sentence", i, excerpt(texts[i][-40:])) for i in lost),
+        ]  # fmt: skip
 
     def _alternation(self, episode: Episode) -> list[Finding]:
         roles = [u.role for u in episode.utterances]

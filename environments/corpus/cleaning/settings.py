@@ -14,7 +14,7 @@ from ...settings import EngineSettings
 from .base import Filter
 from .registry import DEFAULT_FILTERS, make_filter, parse_filter
 
-CLEANING_VERSION = 2
+CLEANING_VERSION = 3
 """Counted up when a filter finds other things in the same episode, so that tags are made anew."""
 
 

@@ -172,10 +172,19 @@ def test_what_max_tokens_cut_off_is_flagged_and_drops_if_it_is_much() -> None:
     texts = ["And then she sold the pia", *CALM[1:]]
     calls = (length, *[stop] * 9)
     talk = episode(utterances=said(*texts, calls=True), calls=calls)
-    assert shown(Broken().examine(talk)) == [(FLAG, "cut off by max_tokens", 0)]
+    assert shown(Broken().examine(talk)) == [(FLAG, "cut off in its only sentence", 0)]
     assert Broken(max_cut=0.05).examine(talk)[0].severity is DROP
     whole = episode(utterances=said(*CALM, calls=True), calls=calls)
     assert Broken().examine(whole) == ()  # LENGTH, but the text ends in a full stop
+
+
+def test_what_max_tokens_cut_off_goes_back_to_its_last_whole_sentence() -> None:
+    length = call(finish_reason=FinishReason.LENGTH)
+    texts = ["It rained all week. She left on Friday. And then she sold the pia", *CALM[1:]]
+    talk = episode(utterances=said(*texts, calls=True), calls=(length,) * 10)
+    (found,) = Broken(max_cut=0).examine(talk)
+    assert (found.severity, found.edited) == (TRIM, "It rained all week. She left on Friday.")
+    assert Broken(max_cut=0).examine(Broken(max_cut=0).apply(talk)) == ()
 
 
 def test_failed_empty_and_one_sided_episodes_drop() -> None:
