@@ -329,7 +329,8 @@ def test_preferences_are_learned(causal: Path, template: Path, pairs: Path, tmp_
         json.loads(x) for x in (tmp_path / "out" / "training_log.jsonl").read_text().splitlines()
     ]
     evaluated = [entry for entry in log if "eval_loss" in entry]
-    assert evaluated[0]["eval_accuracy"] == 0
+    # policy and reference are one at first, up to rounding: who leads is then chance
+    assert abs(evaluated[0]["eval_margin"]) < 1e-4
     assert made.metrics["validation_accuracy"] == 1.0
     assert made.metrics["validation_margin"] > 0.5
     assert made.metrics["validation_nll"] < evaluated[0]["eval_nll"] - 0.5
