@@ -241,7 +241,7 @@ async def transformers(load: Load) -> AsyncIterator[tuple[Policy, Raw]]:
         from warmline.policies.weights import find_weights
 
         source = find_weights()
-    policy = TransformersPolicy(source, max_batch=min(32, load.episodes))
+    policy = TransformersPolicy(source, dtype="bfloat16", max_batch=min(32, load.episodes))
     await policy.open()
 
     async def raw(calls: Calls) -> float:
