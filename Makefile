@@ -81,7 +81,6 @@ bench: .venv/dev ## Run the benchmarks (nothing else should run beside them)
 	$(BIN)/python benchmarks/engines.py
 	$(BIN)/python benchmarks/corpus.py
 	$(BIN)/python benchmarks/evaluation.py
-	$(BIN)/python benchmarks/analyses.py
 
 # With the machine's own torch, which knows its accelerator; the core's packages must be there too.
 GPU_PYTHON ?= python3
