@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+import warmline.testing
 from warmline.policies import Message, Request, Sampling
 from warmline.policies.answers import misfit
 from warmline.policies.base import FinishReason
@@ -144,3 +145,13 @@ async def test_a_prompt_that_does_not_fit_is_named(base_url: str) -> None:
     async with OpenAIPolicy(base_url=base_url) as policy:
         with pytest.raises(ContextTooLong, match="1024"):
             await policy.respond(ask("rain " * 3000))
+
+
+@pytest.mark.parametrize("check", warmline.testing.POLICY_CHECKS)
+async def test_it_keeps_the_policy_contract(check: str, base_url: str) -> None:
+    try:
+        await warmline.testing.check_policy(
+            lambda: OpenAIPolicy(base_url=base_url, prefill="continue"), check
+        )
+    except warmline.testing.NotApplicable as reason:
+        pytest.skip(f"not promised: {reason}")
