@@ -13,6 +13,7 @@ pytest.importorskip("torch", reason="the extra `transformers` is not installed")
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+import warmline
 from warmline.policies import Sampling
 from warmline.policies.errors import (
     EngineUnavailable,
@@ -158,3 +159,31 @@ async def test_a_model_that_computes_nonsense_is_reported(llama: Path) -> None:
             assert "undefined logits" in failed.message
         model.lm_head.weight.data[:] = good
         assert (await policy.respond(ask("Hi"))).text  # the engine goes on
+
+
+async def test_episodes_are_the_same_at_concurrency_1_and_16(llama: Path) -> None:
+    def template(question: str) -> str:
+        return (
+            f"{{% block system %}}Talk.{{% endblock %}}{{% block note %}}{question}{{% endblock %}}"
+        )
+
+    async def play(concurrency: int) -> list[dict[str, Any]]:
+        policy = TransformersPolicy(llama, device="cpu", threads=1, deterministic=True)
+        few = Sampling(max_tokens=6)
+        environment = warmline.SupportEnvironment(
+            seeker=warmline.Seeker(policy, template=template(""), sampling=few),
+            counselor=warmline.StrategyCounselor(policy, template=template("Which?")),
+            supporter=warmline.Supporter(policy, template=template(""), sampling=few),
+            judger=None,
+            max_turns=4,
+            history_window=2,
+        )
+        async with environment:
+            episodes = await warmline.run_batch(
+                environment, warmline.draw_scenarios(16, seed=3), concurrency=concurrency, seed=3
+            )
+        assert all(episode.error is None for episode in episodes)
+        # what a prefix cache held depends on who came before
+        return [episode.content() for episode in episodes]
+
+    assert await play(1) == await play(16)
