@@ -26,8 +26,7 @@ from typing import Any
 import warmline
 from warmline.policies.base import Policy, Reply, Request, Usage, open_policy
 
-GOAL = 0.9
-GIVEN: dict[str, Any] = {"model": None}
+GIVEN: dict[str, Any] = {"model": None, "in_flight": None}
 
 
 @dataclass
@@ -309,6 +308,7 @@ async def vllm(load: Load) -> AsyncIterator[tuple[Policy, Raw]]:
 
         engine = policy._seat.engine  # type: ignore[union-attr]
         tokenizer = engine.llm.get_tokenizer()
+        gate = asyncio.Semaphore(GIVEN["in_flight"] or len(calls))
 
         async def one(number: int, request: Request, reply: Reply) -> int:
             chat = [{"role": m.role, "content": m.content} for m in request.messages]
@@ -320,10 +320,11 @@ async def vllm(load: Load) -> AsyncIterator[tuple[Policy, Raw]]:
                 choice = StructuredOutputsParams(choice=list(request.choices))
                 form = {"structured_outputs": choice, "max_tokens": 32}
             written = 0
-            async for output in engine.llm.generate(
-                {"prompt_token_ids": list(prompt)}, SamplingParams(**form), f"raw-{number}"
-            ):
-                written = len(output.outputs[0].token_ids)
+            async with gate:
+                async for output in engine.llm.generate(
+                    {"prompt_token_ids": list(prompt)}, SamplingParams(**form), f"raw-{number}"
+                ):
+                    written = len(output.outputs[0].token_ids)
             return written
 
         async def everything() -> float:
@@ -379,13 +380,14 @@ async def measure(name: str, load: Load, baselines: bool) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--model", help="for transformers and vllm: a model's folder")
+    parser.add_argument("--in-flight", type=int, help="vllm alone: most requests open at once")
     parser.add_argument("--engines", nargs="+", default=["embedded", "openai", "transformers"])
     parser.add_argument("--episodes", type=int, default=32)
     parser.add_argument("--turns", type=int, default=4)
     parser.add_argument("--tokens", type=int, default=48)
     parser.add_argument("--no-baselines", action="store_true")
     given = parser.parse_args()
-    GIVEN["model"] = given.model
+    GIVEN.update(model=given.model, in_flight=given.in_flight)
     load = Load(given.episodes, given.turns, given.tokens)
     for name in given.engines:
         result = asyncio.run(measure(name, load, not given.no_baselines))
