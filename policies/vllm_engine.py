@@ -41,6 +41,9 @@ FORMS = {"structured_outputs_config": {"backend": "xgrammar", "disable_any_white
 """How answers are bound. Left free to write blanks, a small model writes nothing else until it is
 cut off; vLLM can forbid them for the whole engine only, with a backend that is named."""
 
+CPU_WORKER = "warmline.policies.vllm_worker.CpuWorker"
+"""Keeps adapters off requests to the bare model; see there."""
+
 _GRACE = 15.0
 """Seconds for the engine's processes to end; vLLM's own 5 are just too few for its workers."""
 
@@ -337,7 +340,9 @@ def cpu_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     sized = {"kv_cache_memory_bytes", "gpu_memory_utilization"} & arguments.keys()
     if not sized and not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
         arguments = {"kv_cache_memory_bytes": CPU_CACHE_BYTES, **arguments}
-    usual = {"enforce_eager": True, "block_size": CPU_BLOCK_SIZE}
+    usual: dict[str, Any] = {"enforce_eager": True, "block_size": CPU_BLOCK_SIZE}
+    if arguments.get("enable_lora"):
+        usual["worker_extension_cls"] = CPU_WORKER
     return {**usual, **arguments, "enable_chunked_prefill": False}
 
 

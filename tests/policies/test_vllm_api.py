@@ -17,6 +17,7 @@ from warmline.policies.vllm_api import find_form
 from warmline.policies.vllm_engine import (
     CPU_BLOCK_SIZE,
     CPU_CACHE_BYTES,
+    CPU_WORKER,
     EngineSettings,
     cpu_arguments,
 )
@@ -118,6 +119,12 @@ def test_on_a_cpu_memory_is_bounded_and_seeds_are_safe(monkeypatch: pytest.Monke
     assert cpu_arguments(said) == {**said, "enable_chunked_prefill": False}
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
     assert "kv_cache_memory_bytes" not in cpu_arguments({})
+
+
+def test_on_a_cpu_adapters_are_kept_off_the_bare_model() -> None:
+    assert cpu_arguments({"enable_lora": True})["worker_extension_cls"] == CPU_WORKER
+    own = {"enable_lora": True, "worker_extension_cls": "mine.Worker"}
+    assert cpu_arguments(own)["worker_extension_cls"] == "mine.Worker"
 
 
 def test_chunked_prefill_is_refused_on_a_cpu() -> None:
