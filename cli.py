@@ -275,6 +275,7 @@ ROOM_COMMANDS: tuple[str, ...] = (
     "evaluation.selfplay_command",
     "training.checkpoints_command",
     "training.evolve_command",
+    "training.pairs_command",
     "training.preview_command",
     "training.reproduce_command",
     "training.score_command",

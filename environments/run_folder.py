@@ -8,7 +8,7 @@ between two starts of one run; how many episodes, how many at once and how they 
 from __future__ import annotations
 
 import json
-import os
+import secrets
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -99,7 +99,7 @@ def write_whole(path: Path, text: str) -> None:
     Raises:
         RunError: the disk refuses.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(text, "utf-8")

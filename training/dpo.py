@@ -18,13 +18,12 @@ from rich.console import Console
 from torch import Tensor
 from transformers import PrinterCallback, Trainer
 
-from ..environments.simulate import run_sync
 from ..policies.base import Policy
 from ..policies.errors import ConfigError
 from .base_model import Base, load_base, with_lora
 from .candidate_batch import CandidateBatch, CandidateLogProbs, candidate_log_probs
 from .checkpoint import Checkpoint, read_checkpoint
-from .data import DataSource, load_episodes, source_of
+from .data import DataSource, source_of
 from .dpo_data import Referenced, collator_of, encode_pairs, reference_log_probs
 from .fpemf_data import split_contexts
 from .loop import (
@@ -42,21 +41,15 @@ from .loop import (
 from .losses import dpo_loss, nll_loss
 from .masks import RowEncoder
 from .merge import merge_checkpoint
+from .pairs import pairs_of_data
 from .preference_settings import DpoSettings
 from .preferences import (
-    Context,
     PreferencePair,
-    ask_chosen,
-    ask_rejected,
-    claim_calls,
-    contexts_of,
     iter_pairs,
     pairs_file,
-    pairs_from,
 )
 from .progress import LiveProgress
 from .rows import refuse_bad
-from .seats import engine_names, seated
 
 REFERENCE_NAME = "reference.jsonl"
 
@@ -103,34 +96,12 @@ def preference_pairs(
     console: Console,
 ) -> tuple[list[PreferencePair], tuple[DataSource, ...]]:
     """The pairs: read, or made in `out/replies` and `out/pairs`."""
-    if settings.pairs:
-        files = [pairs_file(path) for path in settings.pairs]
-        read = [list(iter_pairs(file)) for file in files]
-        sources = tuple(source_of(f, [f], len(r)) for f, r in zip(files, read, strict=True))
-        return [pair for some in read for pair in some], sources
-    episodes, sources = load_episodes(settings.data)
-    out = Path(settings.out or ".")
-    counts: Counter[str] = Counter()
-    contexts = contexts_of(episodes, settings, counts)
-    console.print(f"pairs: {len(contexts)} contexts, calls in {out / 'replies'}")
-    claim_calls(out / "replies", contexts, settings, engine_names(settings, settings.model))
-    run_sync(_ask(contexts, settings, out / "replies", supporter, reviser))
-    pairs = pairs_from(out / "replies", contexts, settings, out / "pairs", counts)
-    console.print(f"pairs: {len(pairs)} in {out / 'pairs'}")
-    file = pairs_file(out / "pairs")
-    return pairs, (*sources, source_of(file, [file], len(pairs)))
-
-
-async def _ask(
-    contexts: Sequence[Context],
-    settings: DpoSettings,
-    folder: Path,
-    supporter: Policy | None,
-    reviser: Policy | None,
-) -> None:
-    async with seated(settings, settings.model, settings.device, supporter, reviser) as seats:
-        await ask_rejected(contexts, settings, folder, seats[0])
-        await ask_chosen(contexts, settings, folder, seats[1])
+    if not settings.pairs:
+        return pairs_of_data(settings, supporter, reviser, console)
+    files = [pairs_file(path) for path in settings.pairs]
+    read = [list(iter_pairs(file)) for file in files]
+    sources = tuple(source_of(f, [f], len(r)) for f, r in zip(files, read, strict=True))
+    return [pair for some in read for pair in some], sources
 
 
 # Loss

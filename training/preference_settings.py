@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
 from ..environments.settings import EngineSettings
 from .hygiene import FirstSpeaker, Origin
-from .settings import LoopSettings, LoraSettings, Positive, RowSettings, refuse
+from .settings import LoopSettings, LoraSettings, Positive, RowSettings, SourceSettings, refuse
 
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -53,6 +54,26 @@ class PreferenceSettings(RowSettings):
         }
 
 
+class PairSettings(PreferenceSettings, SourceSettings):
+    """Pairs by themselves, all at once or in parts."""
+
+    out: str | None = Field(
+        None, description="folder of calls and pairs; the same command goes on there"
+    )
+    part: Annotated[str, Field(pattern=r"^[1-9]\d*/[1-9]\d*$")] | None = Field(
+        None,
+        description="ask one part of the contexts only, as 3/8; jobs of all parts may run at once,"
+        " and the command without a part then makes the pairs",
+    )
+
+    @model_validator(mode="after")
+    def _pairs_agree(self) -> Self:
+        problems = pair_conflicts(self)
+        if self.part and operator.gt(*part_of(self.part)):
+            problems.append(f"part: there is no part {self.part}")
+        return refuse(self, problems)
+
+
 class DpoSettings(PreferenceSettings, LoraSettings, LoopSettings):
     """Pairs, loss, adapter and loop; defaults are those of 002 §3.2."""
 
@@ -77,13 +98,25 @@ class DpoSettings(PreferenceSettings, LoraSettings, LoopSettings):
 
     @model_validator(mode="after")
     def _settings_agree(self) -> Self:
-        problems = []
-        if self.per != "turn":
-            problems.append("per: a pair answers one turn, so rows are per turn")
+        problems = pair_conflicts(self, asking=not self.pairs)
         if self.validation:
             problems.append("validation: give all as data or pairs; a share of it is held out")
         if self.pairs and self.data:
             problems.append("pairs and data both say what to learn from; give one")
-        if self.variant == "stronger" and not self.pairs and self.reviser.policy is None:
-            problems.append("variant stronger needs a reviser's policy")
         return refuse(self, problems)
+
+
+def pair_conflicts(settings: PreferenceSettings, *, asking: bool = True) -> list[str]:
+    """Settings of pairs that contradict one another, one line each."""
+    problems = []
+    if settings.per != "turn":
+        problems.append("per: a pair answers one turn, so rows are per turn")
+    if asking and settings.variant == "stronger" and settings.reviser.policy is None:
+        problems.append("variant stronger needs a reviser's policy")
+    return problems
+
+
+def part_of(part: str) -> tuple[int, int]:
+    """`3/8` as its two numbers."""
+    number, _, parts = part.partition("/")
+    return int(number), int(parts)

@@ -206,21 +206,29 @@ def claim_calls(
 
 
 async def ask_rejected(
-    contexts: Sequence[Context], settings: PreferenceSettings, folder: Path, policy: Policy
+    contexts: Sequence[Context],
+    settings: PreferenceSettings,
+    folder: Path,
+    policy: Policy,
+    part: str | None = None,
 ) -> None:
-    """The model's own replies (002 eq. 3)."""
+    """The model's own replies (002 eq. 3); `part` names a file of calls of its own."""
     rows = [context.row for context in contexts]
-    with CallLog(folder) as log:
+    with CallLog(folder, part) as log:
         await ask_replies(rows, policy, log, asking_of(settings, "supporter"), "rejected")
 
 
 async def ask_chosen(
-    contexts: Sequence[Context], settings: PreferenceSettings, folder: Path, policy: Policy
+    contexts: Sequence[Context],
+    settings: PreferenceSettings,
+    folder: Path,
+    policy: Policy,
+    part: str | None = None,
 ) -> None:
     """What the variant wants beside them: reflections (002 eq. 4, 5), other replies, or nothing."""
     rows = [context.row for context in contexts]
     asking = asking_of(settings, "reviser")
-    with CallLog(folder) as log:
+    with CallLog(folder, part) as log:
         if settings.variant == "stronger":
             await ask_replies(rows, policy, log, asking, "stronger")
         if settings.variant == "refined":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -74,24 +75,34 @@ class CallRecord(Record):
 
 
 class CallLog:
-    """An open `calls.jsonl`, for appending; safe against being killed. A context manager.
+    """The calls of a folder, open for appending; safe against being killed. A context manager.
+
+    Args:
+        part: name of one part, which writes a file of its own so that several may run at once.
 
     Attributes:
-        found: the calls in it, by id.
+        found: the calls of all files, by id.
 
     Raises:
         RunError: another process is writing it, or the disk refuses.
         DataError: a line is no call.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.path = Path(folder) / CALLS_NAME
+    def __init__(self, folder: str | Path, part: str | None = None) -> None:
+        self.folder = Path(folder)
         self.found: dict[str, CallRecord] = {}
-        self._log = LineLog(self.path)
+        self._part = part
+        self._log = LineLog(self.folder / (CALLS_NAME if part is None else f"calls-{part}.jsonl"))
+        self._held = ExitStack()
 
     def __enter__(self) -> Self:
-        self._log.__enter__()
-        self.found = {call.id: call for call in iter_calls(self.path)}
+        with ExitStack() as stack:
+            stack.enter_context(self._log)
+            if self._part is None:  # a part that is still being written would be asked for twice
+                for file in set(call_files(self.folder)) - {self._log.path}:
+                    stack.enter_context(LineLog(file))
+            self.found = {call.id: call for call in iter_calls(self.folder)}
+            self._held = stack.pop_all()
         return self
 
     def __exit__(
@@ -100,7 +111,7 @@ class CallLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._log.__exit__(kind, error, trace)
+        self._held.__exit__(kind, error, trace)
 
     def append(self, call: CallRecord) -> None:
         """Write one call.
@@ -113,22 +124,26 @@ class CallLog:
 
 
 def iter_calls(path: str | Path) -> Iterator[CallRecord]:
-    """Stream the calls of a folder or a file; a torn last line is left out.
+    """Stream the calls of a folder, of all its parts, or of a file; torn last lines are left out.
 
     Raises:
         DataError: no such file, or a line that is no call; names file, line and problem.
     """
-    file = Path(path)
-    if file.is_dir():
-        file /= CALLS_NAME
-    if not file.is_file():
-        raise DataError("no calls there", file=file)
-    for number, line in complete_lines(file):
-        try:
-            yield CallRecord.model_validate_json(line)
-        except ValidationError as error:
-            problems = "; ".join(problems_of(error, CallRecord)[:3])
-            raise DataError(problems, file=file, line=number) from None
+    files = call_files(Path(path)) if Path(path).is_dir() else [Path(path)]
+    if not files or not files[0].is_file():
+        raise DataError("no calls there", file=path)
+    for file in files:
+        for number, line in complete_lines(file):
+            try:
+                yield CallRecord.model_validate_json(line)
+            except ValidationError as error:
+                problems = "; ".join(problems_of(error, CallRecord)[:3])
+                raise DataError(problems, file=file, line=number) from None
+
+
+def call_files(folder: Path) -> list[Path]:
+    """The files of calls in a folder: of one process, or of several parts."""
+    return sorted(folder.glob("calls*.jsonl"))
 
 
 def call_id(context: str, purpose: Purpose, attempt: int = 0) -> str:

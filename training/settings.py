@@ -87,16 +87,22 @@ class LoraSettings(Record):
     )
 
 
-class LoopSettings(Record):
-    """Data, model and the training loop."""
+class SourceSettings(Record):
+    """Which model learns, from what, and where the result lies."""
 
     model: str = Field(
         "embedded", description="base: embedded, a folder, a .gguf file, a checkpoint or a hub id"
     )
     data: tuple[str, ...] = Field((), description="run folders or episode logs to learn from")
+    out: str | None = Field(None, description="checkpoint folder; the same command resumes it")
+    device: Literal["auto", "cpu"] = Field("auto", description="auto takes GPUs where there are")
+
+
+class LoopSettings(SourceSettings):
+    """Data, model and the training loop."""
+
     validation: tuple[str, ...] = Field((), description="validation data; default: a share of data")
     validation_share: Share = Field(0.1, description="share of scenarios kept for validation")
-    out: str | None = Field(None, description="checkpoint folder; the same command resumes it")
     seed: int = Field(0, description="of split, order, dropout and adapter")
     runs: Positive = Field(1, description="train this many times, with seeds one apart")
     epochs: Annotated[float, Field(gt=0)] = Field(5.0, description="passes over the rows")
@@ -123,7 +129,6 @@ class LoopSettings(Record):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="number format of the base: auto, float32, bfloat16 or float16"
     )
-    device: Literal["auto", "cpu"] = Field("auto", description="auto takes GPUs where there are")
     tensorboard: bool = Field(False, description="also write a TensorBoard log")
     merge: bool = Field(False, description="also write the merged model, in out/merged")
 

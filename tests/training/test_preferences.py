@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from warmline.agents.roles import Role, Strategy
 from warmline.environments.episode import Episode, Utterance
@@ -26,7 +27,8 @@ from warmline.training.hygiene import (
     too_long,
     without_greetings,
 )
-from warmline.training.preference_settings import DpoSettings, PreferenceSettings
+from warmline.training.pairs import pairs_of_data
+from warmline.training.preference_settings import DpoSettings, PairSettings, PreferenceSettings
 from warmline.training.preferences import (
     Context,
     ask_chosen,
@@ -37,10 +39,10 @@ from warmline.training.preferences import (
     make_pairs,
     pairs_from,
 )
-from warmline.training.reflection import CALLS_NAME, iter_calls
+from warmline.training.reflection import CALLS_NAME, CallLog, iter_calls
 from warmline.training.relevance import relevance
 
-from .building import TEMPLATE, episode
+from .building import TEMPLATE, episode, write_log
 
 TALK = tuple(
     (f"I worry about my rent in week {n}.", f"Rent in week {n} weighs on you.", Strategy.REFLECTION)
@@ -339,7 +341,6 @@ def test_what_was_asked_is_not_asked_again(
 ) -> None:
     """Stopped after any number of answers, torn line included, the file ends up the same."""
     episodes = [episode(name, TALK) for name in "ab"]
-    seeded = lambda r: f"Bad {r.seed}." if own(r) else analysis(f"Rent {r.seed}.")  # noqa: E731
     whole, _, _ = made(settings, tmp_path / "whole", seeded, episodes)
     with pytest.raises(EngineUnavailable):
         made(
@@ -413,3 +414,60 @@ def test_nothing_depends_on_calls_that_are_missing(settings: PreferenceSettings)
 def test_settings_that_do_not_fit_are_named(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         DpoSettings(**changed)
+
+
+# parts
+
+
+def shared(data: Path, out: Path, template: str | None, part: str | None = None) -> PairSettings:
+    return PairSettings(data=(str(data),), out=str(out), template=template, part=part)
+
+
+def seeded(request: Request) -> str:
+    return f"Bad {request.seed}." if own(request) else analysis(f"Rent {request.seed}.")
+
+
+def test_parts_ask_for_disjoint_contexts_and_make_the_same_pairs(
+    settings: PreferenceSettings, tmp_path: Path
+) -> None:
+    data = write_log(tmp_path / "data", [episode(name, TALK) for name in "abc"])
+    policy, quiet = ScriptedPolicy(seeded), Console(quiet=True)
+    whole, _ = pairs_of_data(
+        shared(data, tmp_path / "whole", settings.template), policy, None, quiet
+    )
+    assert len(whole) == 6
+    asked = []
+    for part in ("1/4", "2/4", "4/4"):  # the third job never ran
+        policy = ScriptedPolicy(seeded)
+        cut = shared(data, tmp_path / "parts", settings.template, part)
+        assert pairs_of_data(cut, policy, None, quiet)[0] == []
+        asked.append([request.seed for request in policy.requests])  # a reply and its reflection
+    assert [len(some) for some in asked] == [4, 4, 2]
+    assert len(set().union(*asked)) == 10
+    last = ScriptedPolicy(seeded)
+    joined, _ = pairs_of_data(
+        shared(data, tmp_path / "parts", settings.template), last, None, quiet
+    )
+    assert joined == whole
+    assert len(last.requests) == 2
+    files = {file.name for file in (tmp_path / "parts" / "replies").glob("calls*.jsonl")}
+    assert files == {f"calls-{n}-of-4.jsonl" for n in (1, 2, 4)} | {CALLS_NAME}
+
+
+def test_pairs_are_not_made_while_a_part_is_being_asked_for(
+    settings: PreferenceSettings, tmp_path: Path
+) -> None:
+    data = write_log(tmp_path / "data", [episode("a", TALK)])
+    policy, quiet = ScriptedPolicy(seeded), Console(quiet=True)
+    first = shared(data, tmp_path / "out", settings.template, "1/2")
+    pairs_of_data(first, policy, None, quiet)
+    with CallLog(tmp_path / "out" / "replies", "1-of-2"):
+        with pytest.raises(RunError, match=r"calls-1-of-2\.jsonl"):
+            pairs_of_data(shared(data, tmp_path / "out", settings.template), policy, None, quiet)
+        pairs_of_data(shared(data, tmp_path / "out", settings.template, "2/2"), policy, None, quiet)
+
+
+@pytest.mark.parametrize("part", ["0/2", "3/2", "1", "a/b", "1/0"])
+def test_there_is_no_such_part(part: str) -> None:
+    with pytest.raises(ConfigError, match="part"):
+        PairSettings(part=part)
