@@ -64,7 +64,8 @@ class ClassifierPolicy(BasePolicy):
     Args:
         model: a checkpoint folder; its base is found through it.
         device: `auto` takes a GPU where there is one.
-        dtype: of the network; `auto` is bfloat16 on a GPU and on CPUs with AMX, else float32.
+        dtype: of the network; `auto` is bfloat16 on a GPU and on CPUs with AMX or AVX-512 BF16,
+            else float32.
         max_batch: most prompts computed together.
         threads: of the computation on a CPU, for all of torch in this process; None leaves them.
 

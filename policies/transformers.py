@@ -83,7 +83,8 @@ class TransformersPolicy(BasePolicy):
         revision: branch, tag or commit of `model` on the hub.
         merge_adapter: merge LoRA too: faster answers for one more copy of the weights.
         device: `auto` takes a GPU where there is one.
-        dtype: `auto` is bfloat16 on a GPU and on CPUs with AMX, else float32.
+        dtype: `auto` is bfloat16 on a GPU and on CPUs with AMX or AVX-512 BF16,
+            else float32.
         max_batch: most requests computed together; further ones wait in order.
         context_tokens: most tokens in prompt and answer; None is the model's own limit.
         cache_gb: memory for keys and values of running requests, in GB. None takes 2, or half of

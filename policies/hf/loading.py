@@ -54,14 +54,15 @@ def find_device(asked: str) -> str:
 def find_dtype(asked: str, device: str) -> str:
     """The number format: as asked, else bfloat16 where the hardware multiplies it fast.
 
-    On a CPU that is AMX; with AVX-512 or AVX2 alone float32 is faster.
+    On a CPU that is AMX or AVX-512 BF16; with plain AVX-512 or AVX2 float32 is faster.
     """
     if asked != "auto":
         return asked
     if device.startswith("cuda"):
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     capable = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return "bfloat16" if device == "cpu" and capable.get("amx_bf16") else "float32"
+    fast = capable.get("amx_bf16") or capable.get("avx512_bf16")
+    return "bfloat16" if device == "cpu" and fast else "float32"
 
 
 @dataclass(slots=True)

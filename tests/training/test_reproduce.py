@@ -245,7 +245,13 @@ def test_killed_in_every_stage_the_loop_ends_as_it_would(tmp_path: Path) -> None
     assert killed == len(names)
     page = reproduce("tiny", out, model=str(model))
     assert page.is_file()
-    for folder in ("02-sft", "03-fpemf", "04-evolve/round-1/checkpoint"):
+    for folder in (
+        "02-counselor",
+        "03-sft",
+        "04-scorer",
+        "05-fpemf",
+        "06-evolve/round-1/checkpoint",
+    ):
         assert is_checkpoint(out / folder)
     text = (out / "report.md").read_text("utf-8")
     for heading in ("# Reproduction", "## FPEMF on M0", "Helpful rates", "form of 002 Table 6"):

@@ -182,6 +182,25 @@ def test_options_are_checked_all_at_once(llama: Path) -> None:
         make_policy("transformers", model=llama, adaptor="x")
 
 
+@pytest.mark.parametrize(
+    ("capable", "taken"),
+    [
+        ({}, "float32"),
+        ({"avx512_f": True, "avx512_bf16": False}, "float32"),
+        ({"avx512_bf16": True}, "bfloat16"),
+        ({"amx_bf16": True}, "bfloat16"),
+    ],
+)
+def test_a_cpu_that_multiplies_bfloat16_takes_it(
+    capable: dict[str, bool], taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from warmline.policies.hf.loading import find_dtype
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capable)
+    assert find_dtype("auto", "cpu") == taken
+    assert find_dtype("float16", "cpu") == "float16"
+
+
 async def test_devices_and_dtypes(llama: Path) -> None:
     from warmline.policies.hf.loading import find_device, find_dtype
 
