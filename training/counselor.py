@@ -25,7 +25,7 @@ from ..policies.errors import ConfigError
 from ..policies.registry import make_policy
 from . import counselor_baselines as baselines
 from .base_model import load_base
-from .checkpoint import Checkpoint, read_checkpoint
+from .checkpoint import Checkpoint
 from .classifier import HeadData, balanced_weights, keep, train_heads
 from .classifier_data import HeadRow
 from .classifier_metrics import Quality, measure
@@ -33,7 +33,15 @@ from .classifier_settings import ClassifierSettings, CounselorSettings
 from .counselor_baselines import Guess
 from .counselor_rows import HEADS, CounselorTurn, counselor_turns
 from .data import DataSource, load_episodes, split_episodes
-from .loop import attention, base_dtype, best_metrics, claim, finish, folder_of, last_save, run_loop
+from .loop import (
+    attention,
+    base_dtype,
+    best_metrics,
+    finish,
+    for_each_seed,
+    last_save,
+    run_loop,
+)
 from .masks import RowEncoder, encode_rows
 from .progress import LiveProgress
 from .rows import BadRow, Row, refuse_bad
@@ -74,16 +82,12 @@ def train_counselor(
     """
     console = console or Console(quiet=True)
     data = read_data(settings)
-    checkpoints = []
-    for seed in range(settings.seed, settings.seed + settings.runs):
-        folder = folder_of(settings, "counselor", seed)
-        if claim(folder, settings, seed, data.sources):
-            console.print(f"{folder}: trained already")
-            checkpoints.append(read_checkpoint(folder))
-            continue
-        train = _train_labels if settings.form == "labels" else _train_head
-        checkpoints.append(train(settings, data, folder, seed, console))
-    return checkpoints
+    train_form = _train_labels if settings.form == "labels" else _train_head
+
+    def train(folder: Path, seed: int) -> Checkpoint:
+        return train_form(settings, data, folder, seed, console)
+
+    return for_each_seed(settings, "counselor", data.sources, train, console)
 
 
 # Data

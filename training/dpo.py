@@ -22,7 +22,7 @@ from ..policies.base import Policy
 from ..policies.errors import ConfigError
 from .base_model import Base, load_base, with_lora
 from .candidate_batch import CandidateBatch, CandidateLogProbs, candidate_log_probs
-from .checkpoint import Checkpoint, read_checkpoint
+from .checkpoint import Checkpoint
 from .data import DataSource, source_of
 from .dpo_data import Referenced, collator_of, encode_pairs, reference_log_probs
 from .fpemf_data import split_contexts
@@ -31,9 +31,8 @@ from .loop import (
     base_dtype,
     best_metrics,
     callbacks,
-    claim,
     finish,
-    folder_of,
+    for_each_seed,
     last_save,
     run_loop,
     training_arguments,
@@ -75,15 +74,12 @@ def train_dpo(
     """
     console = console or Console(quiet=True)
     pairs, sources = preference_pairs(settings, supporter, reviser, console)
-    checkpoints = []
-    for seed in range(settings.seed, settings.seed + settings.runs):
-        folder = folder_of(settings, "dpo", seed)
-        if claim(folder, settings.model_copy(update=FREE), seed, sources):
-            console.print(f"{folder}: trained already")
-            checkpoints.append(read_checkpoint(folder))
-            continue
-        checkpoints.append(_train_one(settings, pairs, sources, folder, seed, console))
-    return checkpoints
+    claimed = settings.model_copy(update=FREE)
+
+    def train(folder: Path, seed: int) -> Checkpoint:
+        return _train_one(settings, pairs, sources, folder, seed, console)
+
+    return for_each_seed(settings, "dpo", sources, train, console, claimed=claimed)
 
 
 # Pairs

@@ -23,7 +23,7 @@ from ..policies.errors import ConfigError
 from .base_model import Base, load_base, with_lora
 from .candidate_batch import CandidateBatch, CandidateLogProbs, candidate_log_probs
 from .candidates import CandidateSet
-from .checkpoint import Checkpoint, read_checkpoint
+from .checkpoint import Checkpoint
 from .data import DataSource
 from .feedback import Key, Labeller, Marks
 from .fpemf_data import (
@@ -39,9 +39,8 @@ from .loop import (
     base_dtype,
     best_metrics,
     callbacks,
-    claim,
     finish,
-    folder_of,
+    for_each_seed,
     last_save,
     run_loop,
     training_arguments,
@@ -71,19 +70,12 @@ def train_fpemf(
     if settings.ranks:
         marks, rated = feedback_on(settings, contexts, labeller, console)
         sources += rated
-    checkpoints = []
-    for seed in range(settings.seed, settings.seed + settings.runs):
-        folder = folder_of(settings, "fpemf", seed)
-        if claim(folder, settings, seed, sources):
-            console.print(f"{folder}: trained already")
-            checkpoints.append(read_checkpoint(folder))
-            continue
-        if seed > settings.seed:
-            base = load_base(settings.model, dtype=dtype)
-        checkpoints.append(
-            _train_one(settings, base, contexts, marks, folder, seed, dtype, sources, console)
-        )
-    return checkpoints
+
+    def train(folder: Path, seed: int) -> Checkpoint:
+        own = base if seed == settings.seed else load_base(settings.model, dtype=dtype)
+        return _train_one(settings, own, contexts, marks, folder, seed, dtype, sources, console)
+
+    return for_each_seed(settings, "fpemf", sources, train, console)
 
 
 def _dtype(settings: FpemfSettings) -> str:

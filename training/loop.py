@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
@@ -87,6 +88,51 @@ def claim(folder: Path, settings: LoopSettings, seed: int, data: Sequence[DataSo
         raise RunError(f"{folder} holds a checkpoint made elsewhere", hint="choose another folder")
     write_whole(file, json.dumps(now, indent=2, ensure_ascii=False) + "\n")
     return is_checkpoint(folder)
+
+
+def finished(
+    folder: Path,
+    settings: LoopSettings,
+    seed: int,
+    data: Sequence[DataSource],
+    console: Console,
+) -> Checkpoint | None:
+    """The checkpoint of a training that is finished; else None, with the folder claimed for it.
+
+    Raises:
+        RunError: the folder holds another training.
+    """
+    if not claim(folder, settings, seed, data):
+        return None
+    console.print(f"{folder}: trained already")
+    return read_checkpoint(folder)
+
+
+def for_each_seed(
+    settings: LoopSettings,
+    kind: str,
+    data: Sequence[DataSource],
+    train: Callable[[Path, int], Checkpoint],
+    console: Console,
+    *,
+    claimed: LoopSettings | None = None,
+) -> list[Checkpoint]:
+    """Train once for each of `settings.runs`, each in its folder; what is finished is only read.
+
+    Args:
+        train: trains into a folder, with a seed.
+        claimed: the settings that two starts of one training must share; default all of them.
+
+    Raises:
+        ConfigError: no folder is named.
+        RunError: a folder holds another training.
+    """
+    checkpoints = []
+    for seed in range(settings.seed, settings.seed + settings.runs):
+        folder = folder_of(settings, kind, seed)
+        done = finished(folder, claimed or settings, seed, data, console)
+        checkpoints.append(done or train(folder, seed))
+    return checkpoints
 
 
 def last_save(folder: Path) -> Path | None:

@@ -20,7 +20,7 @@ from ..environments.run_folder import write_whole
 from ..policies.base import Message
 from ..policies.errors import ConfigError, did_you_mean
 from ..policies.scorer import ANSWERS, FAILS, HOLDS
-from .checkpoint import Checkpoint, read_checkpoint
+from .checkpoint import Checkpoint
 from .classifier import HeadData, keep, train_heads
 from .classifier_data import HeadRow
 from .classifier_metrics import Quality, measure
@@ -28,7 +28,7 @@ from .classifier_settings import ScorerSettings
 from .counselor import split_sides
 from .data import DataSource, source_of
 from .feedback import DIMENSIONS, all_hold
-from .loop import claim, folder_of
+from .loop import finished, folder_of
 from .masks import IGNORED
 from .rows import BadRow, refuse_bad
 from .scorer_data import (
@@ -75,11 +75,10 @@ def train_scorer(settings: ScorerSettings, *, console: Console | None = None) ->
     for seed in range(settings.seed, settings.seed + settings.runs):
         top = folder_of(settings, "scorer", seed)
         for folder, dimensions in folders(top, data.dimensions, settings):
-            if claim(folder, settings, seed, data.sources):
-                console.print(f"{folder}: trained already")
-                checkpoints.append(read_checkpoint(folder))
-                continue
-            checkpoints.append(_train_one(settings, data, dimensions, folder, seed, console))
+            done = finished(folder, settings, seed, data.sources, console)
+            checkpoints.append(
+                done or _train_one(settings, data, dimensions, folder, seed, console)
+            )
     return checkpoints
 
 

@@ -24,7 +24,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback
 from ..environments.episode import Episode
 from ..policies.errors import ConfigError
 from .base_model import Base, load_base, with_lora
-from .checkpoint import Checkpoint, read_checkpoint
+from .checkpoint import Checkpoint
 from .collate import Collator, RowDataset, StepSampler, places_to_keep
 from .data import (
     DataSource,
@@ -40,9 +40,8 @@ from .loop import (
     best_metrics,
     callbacks,
     choose_attention,
-    claim,
     finish,
-    folder_of,
+    for_each_seed,
     last_save,
     run_loop,
     steps_per_epoch,
@@ -65,15 +64,11 @@ def train_sft(settings: SftSettings, *, console: Console | None = None) -> list[
     """
     console = console or Console(quiet=True)
     data = read_data(settings)
-    checkpoints = []
-    for seed in range(settings.seed, settings.seed + settings.runs):
-        folder = folder_of(settings, "sft", seed)
-        if claim(folder, settings, seed, data.sources):
-            console.print(f"{folder}: trained already")
-            checkpoints.append(read_checkpoint(folder))
-            continue
-        checkpoints.append(_train_one(settings, data, folder, seed, console))
-    return checkpoints
+
+    def train(folder: Path, seed: int) -> Checkpoint:
+        return _train_one(settings, data, folder, seed, console)
+
+    return for_each_seed(settings, "sft", data.sources, train, console)
 
 
 # Data
