@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from transformers import PrinterCallback, Trainer
+from transformers import Trainer
 
 from ..policies.errors import ConfigError
 from ..policies.hf.heads import HeadedModel, HeadReader, refuse_unfit
@@ -33,13 +33,11 @@ from .loop import (
     best_metrics,
     callbacks,
     finish,
-    last_save,
-    run_loop,
+    run_training,
     steps_per_epoch,
     training_arguments,
 )
 from .masks import IGNORED
-from .progress import LiveProgress
 from .rows import BadRow, refuse_bad
 from .sft import Epochs
 
@@ -306,15 +304,15 @@ def train_heads(
         "passes": len(train),
     } | dict(Counter(bad.fault for bad in (*data.bad, *long, *too_long)))
     console.print(f"{folder}: " + ", ".join(f"{n} {k.replace('_', ' ')}" for k, n in rows.items()))
-    save = last_save(folder)
-    trainer = make_trainer(
-        base, train, validation, folder, settings, heads,
-        seed=seed, weights=weights, dtype=dtype, resumed=save is not None,
-    )  # fmt: skip
+
+    def make(resumed: bool) -> HeadTrainer:
+        return make_trainer(
+            base, train, validation, folder, settings, heads,
+            seed=seed, weights=weights, dtype=dtype, resumed=resumed,
+        )  # fmt: skip
+
     tokens = sum(row.tokens for row in train) / steps_per_epoch(len(train), settings)
-    trainer.remove_callback(PrinterCallback)  # `LiveProgress` tells it
-    trainer.add_callback(LiveProgress(console, folder.name, tokens))
-    run_loop(trainer, save)
+    trainer = run_training(make, folder, tokens, console)
     return Trained(trainer, base, folder, seed, rows, _tested(trainer, reader, data.test, heads))
 
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from rich.console import Console
-from transformers import PrinterCallback
 
 from ..agents.roles import STRATEGY_LABELS
 from ..environments.episode import Episode
@@ -39,14 +38,13 @@ from .loop import (
     best_metrics,
     finish,
     for_each_seed,
-    last_save,
-    run_loop,
+    run_training,
+    steps_per_epoch,
 )
 from .masks import RowEncoder, encode_rows
-from .progress import LiveProgress
 from .rows import BadRow, Row, refuse_bad
 from .settings import SftSettings
-from .sft import make_trainer
+from .sft import RowTrainer, make_trainer
 
 REPORT_NAME = "report.json"
 SIZE = len(STRATEGY_LABELS)
@@ -193,15 +191,15 @@ def _train_labels(
         Counter(bad.fault for bad in (*data.bad, *long, *too_long))
     )
     console.print(f"{folder}: " + ", ".join(f"{n} {k.replace('_', ' ')}" for k, n in rows.items()))
-    save = last_save(folder)
-    trainer = make_trainer(
-        base, train, validation, folder,
-        cast("SftSettings", settings),  # of which it reads adapter and loop alone
-        seed=seed, dtype=dtype, resumed=save is not None,
-    )  # fmt: skip
-    trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(LiveProgress(console, folder.name, train[0].tokens * settings.batch_size))
-    run_loop(trainer, save)
+    plain = cast("SftSettings", settings)  # of which adapter and loop alone are read
+
+    def make(resumed: bool) -> RowTrainer:
+        return make_trainer(
+            base, train, validation, folder, plain, seed=seed, dtype=dtype, resumed=resumed
+        )
+
+    tokens = sum(row.tokens for row in train) / steps_per_epoch(len(train), settings)
+    trainer = run_training(make, folder, tokens, console)
 
     def kept(metrics: Mapping[str, float | None]) -> Checkpoint:
         return finish(

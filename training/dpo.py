@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from torch import Tensor
-from transformers import PrinterCallback, Trainer
+from transformers import Trainer
 
 from ..policies.base import Policy
 from ..policies.errors import ConfigError
@@ -33,13 +33,12 @@ from .loop import (
     callbacks,
     finish,
     for_each_seed,
-    last_save,
-    run_loop,
+    run_training,
+    steps_per_epoch,
     training_arguments,
 )
 from .losses import dpo_loss, nll_loss
 from .masks import RowEncoder
-from .merge import merge_checkpoint
 from .pairs import pairs_of_data
 from .preference_settings import DpoSettings
 from .preferences import (
@@ -47,7 +46,6 @@ from .preferences import (
     iter_pairs,
     pairs_file,
 )
-from .progress import LiveProgress
 from .rows import refuse_bad
 
 REFERENCE_NAME = "reference.jsonl"
@@ -151,7 +149,6 @@ class DpoTrainer(Trainer):  # type: ignore[misc]
 
     def __init__(self, *, settings: DpoSettings, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self.remove_callback(PrinterCallback)  # `LiveProgress` tells it
         self._settings, self._sums = settings, Sums()
         self.model_accepts_loss_kwargs = False  # so that accumulated losses are averaged
 
@@ -262,14 +259,15 @@ def _train_one(
     rows = {"train": len(train), "validation": len(validation), "too_long": len(long)}
     rows |= {f"chosen_{origin}": n for origin, n in Counter(p.origin for p in pairs).items()}
     console.print(f"{folder}: " + ", ".join(f"{n} {k.replace('_', ' ')}" for k, n in rows.items()))
-    save = last_save(folder)
-    trainer = make_trainer(
-        base, train, validation, folder, settings, seed=seed, dtype=dtype, resumed=save is not None
-    )
-    tokens = sum(row.pair.tokens for row in train) / len(train) * settings.batch_size
-    trainer.add_callback(LiveProgress(console, folder.name, tokens))
-    run_loop(trainer, save)
-    checkpoint = finish(
+
+    def make(resumed: bool) -> DpoTrainer:
+        return make_trainer(
+            base, train, validation, folder, settings, seed=seed, dtype=dtype, resumed=resumed
+        )
+
+    tokens = sum(row.pair.tokens for row in train) / steps_per_epoch(len(train), settings)
+    trainer = run_training(make, folder, tokens, console)
+    return finish(
         trainer,
         base,
         folder,
@@ -280,6 +278,3 @@ def _train_one(
         rows=rows,
         metrics=best_metrics(trainer),
     )
-    if settings.merge and trainer.is_world_process_zero():
-        merge_checkpoint(folder, folder / "merged")
-    return checkpoint

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from torch import Tensor
-from transformers import PrinterCallback, Trainer
+from transformers import Trainer
 
 from ..policies.errors import ConfigError
 from .base_model import Base, load_base, with_lora
@@ -41,13 +41,12 @@ from .loop import (
     callbacks,
     finish,
     for_each_seed,
-    last_save,
-    run_loop,
+    run_training,
+    steps_per_epoch,
     training_arguments,
 )
 from .losses import contrastive_loss, fpemf_loss, nll_loss, sequence_scores
 from .masks import RowEncoder
-from .progress import LiveProgress
 
 
 def train_fpemf(
@@ -201,7 +200,7 @@ def make_trainer(
         resumed=resumed,
     )
     pad = base.tokenizer.pad_token_id
-    trainer = FpemfTrainer(
+    return FpemfTrainer(
         settings=settings,
         model=model,
         args=arguments,
@@ -213,8 +212,6 @@ def make_trainer(
         processing_class=base.tokenizer,
         callbacks=callbacks(settings, folder, validate=bool(validation)),
     )
-    trainer.remove_callback(PrinterCallback)  # `LiveProgress` tells it
-    return trainer
 
 
 def _train_one(
@@ -244,13 +241,14 @@ def _train_one(
         "unhelpful": labels[0],
     }
     console.print(f"{folder}: " + ", ".join(f"{n} {k}" for k, n in rows.items()))
-    save = last_save(folder)
-    trainer = make_trainer(
-        base, train, validation, folder, settings, seed=seed, dtype=dtype, resumed=save is not None
-    )
-    tokens = sum(row.tokens for row in train) / max(1, len(train)) * settings.batch_size
-    trainer.add_callback(LiveProgress(console, folder.name, tokens))
-    run_loop(trainer, save)
+
+    def make(resumed: bool) -> FpemfTrainer:
+        return make_trainer(
+            base, train, validation, folder, settings, seed=seed, dtype=dtype, resumed=resumed
+        )
+
+    tokens = sum(row.tokens for row in train) / steps_per_epoch(len(train), settings)
+    trainer = run_training(make, folder, tokens, console)
     return finish(
         trainer,
         base,

@@ -74,6 +74,8 @@ class FpemfSettings(RowSettings, LoraSettings, LoopSettings):
             problems.append(
                 f"num_groups is {self.num_groups}, num_candidates {self.num_candidates}"
             )
+        if self.full and self.merge:
+            problems.append("merge: with full there is no adapter; the checkpoint is the model")
         if not self.beta_gen and not self.ranks:
             problems.append("nothing is trained: beta_gen is 0 and candidates are left out")
         if self.ranks and not self.ratings and self.judge.policy is None:

@@ -17,7 +17,13 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from transformers import EarlyStoppingCallback, TrainerCallback, TrainingArguments
+from transformers import (
+    EarlyStoppingCallback,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 from transformers.integrations import TensorBoardCallback
 
 from ..environments.run_folder import write_whole
@@ -34,6 +40,8 @@ from .checkpoint import (
     write_checkpoint,
 )
 from .data import DataSource
+from .merge import merge_checkpoint
+from .progress import LiveProgress
 from .saves import TimedSaves, stop_on_interrupt
 from .settings import LoopSettings
 
@@ -105,6 +113,7 @@ def finished(
     if not claim(folder, settings, seed, data):
         return None
     console.print(f"{folder}: trained already")
+    _merge_if_asked(folder, settings)
     return read_checkpoint(folder)
 
 
@@ -304,6 +313,28 @@ def run_loop(trainer: Any, resume: Path | None) -> None:
         )
 
 
+def run_training(
+    make: Callable[[bool], Trainer], folder: Path, tokens: float, console: Console
+) -> Trainer:
+    """Train to the end, from the last save in the folder where there is one, and tell how it goes.
+
+    Args:
+        make: makes the trainer, with the callbacks of `callbacks`; is told whether a save is resumed.
+        tokens: of one step of this process, for the speed that is shown.
+
+    Raises:
+        Stopped: Ctrl-C came; the state is saved.
+    """
+    save = last_save(folder)
+    if save is not None:
+        console.print(f"resuming from step {_step_of(save)}")
+    trainer = make(save is not None)
+    trainer.remove_callback(PrinterCallback)  # `LiveProgress` tells it
+    trainer.add_callback(LiveProgress(console, folder.name, tokens))
+    run_loop(trainer, save)
+    return trainer
+
+
 def finish(
     trainer: Any,
     base: Base,
@@ -317,7 +348,10 @@ def finish(
     metrics: Mapping[str, float | None],
     heads: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Checkpoint:
-    """Make the folder a checkpoint: weights, tokenizer, log, card, record; then drop the saves."""
+    """Make the folder a checkpoint: weights, tokenizer, log, card, record; then drop the saves.
+
+    Where the settings say so, the merged model goes into `merged/`.
+    """
     checkpoint = Checkpoint(
         kind=kind,
         base=settings.model,
@@ -342,8 +376,15 @@ def finish(
         name_base(folder, base.named)
     base.tokenizer.save_pretrained(folder)
     write_checkpoint(folder, checkpoint, trainer.state.log_history)
+    _merge_if_asked(folder, settings)
     shutil.rmtree(folder / SAVES, ignore_errors=True)
     return read_checkpoint(folder)
+
+
+def _merge_if_asked(folder: Path, settings: LoopSettings) -> None:
+    merged = folder / "merged"
+    if settings.merge and not merged.exists():
+        merge_checkpoint(folder, merged)
 
 
 def _refuse_broken(model: Any) -> None:

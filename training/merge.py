@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from ..policies.errors import ConfigError, RunError
@@ -25,12 +26,15 @@ def merge_checkpoint(folder: str | Path, out: str | Path) -> Path:
     if not source.merged:
         raise ConfigError(f"'{folder}' has no adapter to merge")
     loaded = load(source, device="cpu", dtype="float32")
+    part = out.with_name(f"{out.name}.partial")  # a kill leaves no half of a model under its name
     try:
-        loaded.model.save_pretrained(out)
-        loaded.tokenizer.save_pretrained(out)
+        shutil.rmtree(part, ignore_errors=True)
+        loaded.model.save_pretrained(part)
+        loaded.tokenizer.save_pretrained(part)
         card = Path(folder) / CARD_NAME
         if card.is_file():
-            (out / CARD_NAME).write_text(card.read_text("utf-8"), "utf-8")
+            (part / CARD_NAME).write_text(card.read_text("utf-8"), "utf-8")
+        part.replace(out)
     except OSError as error:
         raise RunError(f"cannot write {out}: {error.strerror}") from error
     return out

@@ -19,7 +19,7 @@ import torch
 from rich.console import Console
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, Trainer, TrainerCallback
+from transformers import Trainer, TrainerCallback
 
 from ..environments.episode import Episode
 from ..policies.errors import ConfigError
@@ -42,14 +42,11 @@ from .loop import (
     choose_attention,
     finish,
     for_each_seed,
-    last_save,
-    run_loop,
+    run_training,
     steps_per_epoch,
     training_arguments,
 )
 from .masks import IGNORED, Encoded, RowEncoder, encode_rows
-from .merge import merge_checkpoint
-from .progress import LiveProgress
 from .rows import BadRow, Row, build_rows, refuse_bad
 from .settings import SftSettings
 
@@ -147,7 +144,6 @@ class RowTrainer(Trainer):  # type: ignore[misc]
 
         super().__init__(compute_loss_func=loss, **arguments)
         self._sampler, self._shifted = sampler, shifted
-        self.remove_callback(PrinterCallback)  # progress is told by ours
         self.add_callback(Epochs(sampler))
 
     def _get_train_sampler(self, train_dataset: Any = None) -> StepSampler:
@@ -251,16 +247,15 @@ def _train_one(
     rows: dict[str, int] = {"train": len(train), "validation": len(validation)} | dict(bad)
     told = ", ".join(f"{n} {k.replace('_', ' ')}" for k, n in rows.items())
     console.print(f"{folder}: {told}", soft_wrap=True, markup=False)
-    save = last_save(folder)
-    if save is not None:
-        console.print(f"resuming from step {save.name.rpartition('-')[2]}")
-    trainer = make_trainer(
-        base, train, validation, folder, settings, seed=seed, dtype=dtype, resumed=save is not None
-    )
+
+    def make(resumed: bool) -> RowTrainer:
+        return make_trainer(
+            base, train, validation, folder, settings, seed=seed, dtype=dtype, resumed=resumed
+        )
+
     tokens = sum(row.tokens for row in train) / steps_per_epoch(len(train), settings)
-    trainer.add_callback(LiveProgress(console, folder.name, tokens))
-    run_loop(trainer, save)
-    checkpoint = finish(
+    trainer = run_training(make, folder, tokens, console)
+    return finish(
         trainer,
         base,
         folder,
@@ -271,9 +266,6 @@ def _train_one(
         rows=rows,
         metrics=best_metrics(trainer),
     )
-    if settings.merge and trainer.is_world_process_zero():
-        merge_checkpoint(folder, folder / "merged")
-    return checkpoint
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:

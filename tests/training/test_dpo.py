@@ -17,9 +17,8 @@ from warmline.policies.base import Request
 from warmline.policies.errors import ConfigError, RunError
 from warmline.policies.hf.sources import find_source
 from warmline.policies.scripted import ScriptedPolicy
-from warmline.training import dpo as module
-from warmline.training import dpo_data
-from warmline.training.base_model import load_base
+from warmline.training import dpo_data, loop
+from warmline.training.base_model import load_base, with_lora
 from warmline.training.candidate_batch import CandidateBatch, candidate_log_probs
 from warmline.training.checkpoint import Checkpoint
 from warmline.training.dpo import loss_of, make_trainer, train_dpo
@@ -138,7 +137,7 @@ def test_the_losses_are_those_of_trl(
     ours.train()
 
     base = load_base(str(causal))
-    model = module.with_lora(base.model, settings)
+    model = with_lora(base.model, settings)
     with torch.no_grad():
         for name, values in model.named_parameters():
             if name in start:
@@ -396,7 +395,7 @@ def test_a_killed_training_goes_on_to_the_same(
 
     rest = ScriptedPolicy(talking)
     with monkeypatch.context() as patched:
-        patched.setattr(module, "run_loop", killed)
+        patched.setattr(loop, "run_loop", killed)
         with pytest.raises(KeyboardInterrupt):
             train_dpo(settings, supporter=rest)
     assert 0 < len(rest.requests) < 24

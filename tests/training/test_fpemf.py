@@ -193,7 +193,7 @@ def test_the_stages_resume(
         train_fpemf(settings, labeller=Leaving())
     made = (tmp_path / "part" / "candidates" / "candidates.jsonl").read_bytes()
 
-    import warmline.training.fpemf as module
+    import warmline.training.loop as module
 
     def killed(trainer: Any, resume: Any) -> None:
         trainer.args.max_steps = 6
@@ -243,6 +243,20 @@ def test_accumulation_is_a_larger_batch(causal: Path, data: Path, tmp_path: Path
     assert halves.metrics["train_loss_last"] == pytest.approx(loss, rel=1e-3)
 
 
+def test_a_finished_training_can_still_be_merged(causal: Path, data: Path, tmp_path: Path) -> None:
+    trained(given(causal, data, tmp_path / "out", max_steps=1))
+    before = weights(tmp_path / "out")
+    assert not (tmp_path / "out" / "merged").exists()
+    half = tmp_path / "out" / "merged.partial"  # of a merge that was killed
+    half.mkdir()
+    (half / "config.json").write_text("{", "utf-8")
+    trained(given(causal, data, tmp_path / "out", max_steps=1, merge=True))
+    assert (tmp_path / "out" / "merged" / "model.safetensors").is_file()
+    assert not half.exists()
+    after = weights(tmp_path / "out")
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
 def test_groups_are_not_split(causal: Path, data: Path, tmp_path: Path) -> None:
     trained(given(causal, data, tmp_path / "out", max_steps=1))
     contexts = list(iter_candidates(tmp_path / "out" / "candidates"))
@@ -258,6 +272,7 @@ def test_groups_are_not_split(causal: Path, data: Path, tmp_path: Path) -> None:
     ("changed", "message"),
     [
         ({"judge": {}}, "no feedback: give ratings"),
+        ({"full": True, "merge": True}, "merge: with full there is no adapter"),
         ({"num_groups": 5}, "num_groups is 5, num_candidates 4"),
         ({"beta_gen": 0.0, "feedback": False}, "nothing is trained"),
         ({"source": "sampling"}, "needs a sampler's policy"),
