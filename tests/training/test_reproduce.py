@@ -17,8 +17,13 @@ import pytest
 import typer
 
 from warmline.cli import app
+from warmline.environments.options import nested
+from warmline.environments.settings import read_settings
 from warmline.policies.errors import ConfigError, RunError
 from warmline.training.checkpoint import is_checkpoint
+from warmline.training.classifier_settings import CounselorSettings, ScorerSettings
+from warmline.training.evolve_settings import EvolveSettings
+from warmline.training.fpemf_settings import FpemfSettings
 from warmline.training.reproduce import (
     DONE_NAME,
     first_stages,
@@ -34,6 +39,7 @@ from warmline.training.reproduce_report import (
     published_table,
     stage_page,
 )
+from warmline.training.settings import SftSettings
 
 from ..policies.tiny_models import save_causal
 from .building import CHATML
@@ -68,15 +74,27 @@ def plain(tmp_path: Path) -> Path:
     return file
 
 
+SETTINGS: dict[str, Any] = {
+    "sft": SftSettings,
+    "counselor": CounselorSettings,
+    "scorer": ScorerSettings,
+    "fpemf": FpemfSettings,
+    "evolve": EvolveSettings,
+}
+
+
 def parsed(words: tuple[str, ...]) -> None:
-    """Raises where a command or an option does not exist; nothing is run."""
+    """Raises where command, option or settings are none, or do not go together; nothing is run."""
     command: Any = typer.main.get_command(app)
     context = command.make_context("warmline", list(words[:1]), resilient_parsing=True)
     rest = list(words)
     while hasattr(command, "commands"):
-        command = command.get_command(context, rest.pop(0))
+        name = rest.pop(0)
+        command = command.get_command(context, name)
         assert command is not None, words
-    command.make_context(words[0], rest)
+    given = command.make_context(words[0], rest).params
+    if (settings := SETTINGS.get(name)) is not None:
+        read_settings(settings, None, nested(given))
 
 
 @pytest.mark.parametrize("name", ["cpu", "gpu", "tiny"])
