@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
 from torch import Tensor
-from transformers import Trainer
 
 from ..policies.base import Policy
 from ..policies.errors import ConfigError
 from .base_model import Base, load_base, with_lora
-from .candidate_batch import CandidateBatch, CandidateLogProbs, candidate_log_probs
+from .candidate_batch import CandidateLogProbs
+from .candidate_trainer import CandidateTrainer
 from .checkpoint import Checkpoint
 from .data import DataSource, source_of
 from .dpo_data import Referenced, collator_of, encode_pairs, reference_log_probs
@@ -113,81 +113,30 @@ def loss_of(found: CandidateLogProbs, reference: Tensor, settings: DpoSettings) 
     return preferred + settings.gamma * nll_loss(found.tokens[:, 0], found.mask[:, 0])
 
 
-class Sums:
-    """Sums over pairs, of which means are told."""
+class DpoObjective:
+    """002 eq. 8, with rewards: beta times the log-ratio to the reference, as means over pairs."""
 
     NAMES = ("dpo", "accuracy", "margin", "chosen_reward", "rejected_reward")
 
-    def __init__(self) -> None:
-        self.values: Tensor | None = None
+    def __init__(self, settings: DpoSettings) -> None:
+        self._settings = settings
 
-    def add(self, found: CandidateLogProbs, reference: Tensor, beta: float) -> None:
-        """Rewards of a batch are beta times the log-ratio to the reference."""
-        rewards = beta * (found.sums.detach() - reference)
+    def loss(self, found: CandidateLogProbs, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """See `Objective.loss`."""
+        rewards = self._settings.beta * (found.sums.detach() - inputs["reference"])
         margin = rewards[:, 0] - rewards[:, 1]
         preferred = -torch.nn.functional.logsigmoid(margin)
         told = torch.stack([preferred, (margin > 0).float(), margin, *rewards.T]).sum(dim=1)
         tokens, mask = found.tokens.detach()[:, 0], found.mask[:, 0]
         sizes = torch.stack([-tokens.sum(), mask.sum().float(), margin.new_tensor(len(margin))])
-        both = torch.cat([told, sizes])
-        self.values = both if self.values is None else self.values + both
+        return loss_of(found, inputs["reference"], self._settings), torch.cat([told, sizes])
 
-    def means(self, gamma: float) -> dict[str, float]:
+    def means(self, sums: Sequence[float]) -> dict[str, float]:
         """Means over pairs, of the NLL over tokens; the total is what is trained."""
-        if self.values is None:
-            return {}
-        *told, nll, tokens, pairs = self.values.tolist()
+        *told, nll, tokens, pairs = sums
         found = {n: v / max(pairs, 1) for n, v in zip(self.NAMES, told, strict=True)}
         found["nll"] = nll / max(tokens, 1)
-        return found | {"total": found["dpo"] + gamma * found["nll"]}
-
-
-class DpoTrainer(Trainer):  # type: ignore[misc]
-    """`Trainer` with the loss of 002 eq. 8; its parts and the rewards are logged beside it."""
-
-    control: Any
-
-    def __init__(self, *, settings: DpoSettings, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self._settings, self._sums = settings, Sums()
-        self.model_accepts_loss_kwargs = False  # so that accumulated losses are averaged
-
-    def compute_loss(
-        self,
-        model: Any,
-        inputs: dict[str, Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: Any = None,
-    ) -> Any:
-        found = candidate_log_probs(model, CandidateBatch.of(inputs))
-        self._sums.add(found, inputs["reference"], self._settings.beta)
-        loss = loss_of(found, inputs["reference"], self._settings)
-        return (loss, {}) if return_outputs else loss
-
-    def log(self, logs: dict[str, float], *rest: Any) -> None:
-        """With the means of the loss's parts since the last time."""
-        if "loss" in logs:
-            logs = logs | self._sums.means(self._settings.gamma)
-            self._sums = Sums()
-        super().log(logs, *rest)
-
-    def evaluate(
-        self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
-    ) -> dict[str, float]:
-        """Loss, its parts, reward accuracy and margin, over all pairs of all processes."""
-        model, sums = self.model.to(self.args.device).eval(), Sums()
-        for batch in self.get_eval_dataloader(eval_dataset):
-            inputs = self._prepare_inputs(batch)
-            with torch.no_grad(), self.compute_loss_context_manager():
-                found = candidate_log_probs(model, CandidateBatch.of(inputs))
-            sums.add(found, inputs["reference"], self._settings.beta)
-        sums.values = self.accelerator.reduce(sums.values, "sum")
-        means = sums.means(self._settings.gamma)
-        named = {f"{metric_key_prefix}_{name}": value for name, value in means.items()}
-        named[f"{metric_key_prefix}_loss"] = named.pop(f"{metric_key_prefix}_total")
-        self.log(named)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, named)
-        return named
+        return found | {"total": found["dpo"] + self._settings.gamma * found["nll"]}
 
 
 # One run
@@ -203,7 +152,7 @@ def make_trainer(
     seed: int,
     dtype: str = "float32",
     resumed: bool = False,
-) -> DpoTrainer:
+) -> CandidateTrainer:
     """The trainer of one run. Draws the adapter's weights from `seed`."""
     torch.manual_seed(seed)
     random.seed(seed)
@@ -216,8 +165,8 @@ def make_trainer(
         validate=bool(validation),
         resumed=resumed,
     )
-    return DpoTrainer(
-        settings=settings,
+    return CandidateTrainer(
+        objective=DpoObjective(settings),
         model=with_lora(base.model, settings),
         args=arguments,
         train_dataset=list(train),
@@ -260,7 +209,7 @@ def _train_one(
     rows |= {f"chosen_{origin}": n for origin, n in Counter(p.origin for p in pairs).items()}
     console.print(f"{folder}: " + ", ".join(f"{n} {k.replace('_', ' ')}" for k, n in rows.items()))
 
-    def make(resumed: bool) -> DpoTrainer:
+    def make(resumed: bool) -> CandidateTrainer:
         return make_trainer(
             base, train, validation, folder, settings, seed=seed, dtype=dtype, resumed=resumed
         )

@@ -12,16 +12,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
 from torch import Tensor
-from transformers import Trainer
 
 from ..policies.errors import ConfigError
 from .base_model import Base, load_base, with_lora
-from .candidate_batch import CandidateBatch, CandidateLogProbs, candidate_log_probs
+from .candidate_batch import CandidateLogProbs
+from .candidate_trainer import CandidateTrainer
 from .candidates import CandidateSet
 from .checkpoint import Checkpoint
 from .data import DataSource
@@ -87,12 +86,16 @@ def _dtype(settings: FpemfSettings) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """The loss of a batch and its parts; the gap is between mean P of helpful and unhelpful."""
+    """The loss of a batch and its parts; the gap is between mean P of helpful and unhelpful.
+
+    `scores` are `(batch, K)`, P of every reply, detached.
+    """
 
     loss: Tensor
     ranking: Tensor
     nll: Tensor
     gap: Tensor | None
+    scores: Tensor
 
 
 def losses_of(found: CandidateLogProbs, labels: Tensor, settings: FpemfSettings) -> Losses:
@@ -104,72 +107,36 @@ def losses_of(found: CandidateLogProbs, labels: Tensor, settings: FpemfSettings)
     helpful, unhelpful = scores[labels == 1], scores[labels == 0]
     both = len(helpful) > 0 and len(unhelpful) > 0
     gap = (helpful.mean() - unhelpful.mean()).detach() if both else None
-    return Losses(fpemf_loss(ranking, nll, beta_ul, settings.beta_gen), ranking, nll, gap)
+    loss = fpemf_loss(ranking, nll, beta_ul, settings.beta_gen)
+    return Losses(loss, ranking, nll, gap, scores.detach())
 
 
-class FpemfTrainer(Trainer):  # type: ignore[misc]
-    """`Trainer` with the loss of FPEMF; its parts are logged beside it."""
+class FpemfObjective:
+    """000 eq. 9 with its parts: the ranking as a mean over contexts, the NLL over gold tokens."""
 
-    control: Any
+    def __init__(self, settings: FpemfSettings) -> None:
+        self._settings = settings
 
-    def __init__(self, *, settings: FpemfSettings, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self._settings, self._parts = settings, _Parts()
-        self.model_accepts_loss_kwargs = False  # so that accumulated losses are averaged
+    def loss(self, found: CandidateLogProbs, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """See `Objective.loss`."""
+        labels = inputs["labels"]
+        losses = losses_of(found, labels, self._settings)
+        contexts, tokens = losses.nll.new_tensor(len(labels)), found.mask[:, 0].sum()
+        sums = [losses.ranking * contexts, contexts, losses.nll * tokens, tokens]
+        for scores in (losses.scores[labels == 1], losses.scores[labels == 0]):
+            sums += [scores.sum(), losses.nll.new_tensor(len(scores))]
+        return losses.loss, torch.stack([value.detach().float() for value in sums])
 
-    def compute_loss(
-        self,
-        model: Any,
-        inputs: dict[str, Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: Any = None,
-    ) -> Any:
-        found = candidate_log_probs(model, CandidateBatch.of(inputs))
-        losses = losses_of(found, inputs["labels"], self._settings)
-        self._parts.add(losses)
-        return (losses.loss, {}) if return_outputs else losses.loss
-
-    def log(self, logs: dict[str, float], *rest: Any) -> None:
-        """With the means of the loss's parts since the last time."""
-        if "loss" in logs:
-            logs = logs | self._parts.taken()
-        super().log(logs, *rest)
-
-    def evaluate(
-        self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
-    ) -> dict[str, float]:
-        """Means over the batches of the loss and its parts."""
-        model, parts = self.model.to(self.args.device).eval(), _Parts()
-        for batch in self.get_eval_dataloader(eval_dataset):
-            inputs = self._prepare_inputs(batch)
-            with torch.no_grad(), self.compute_loss_context_manager():
-                found = candidate_log_probs(model, CandidateBatch.of(inputs))
-            parts.add(losses_of(found, inputs["labels"], self._settings))
-        named = {f"{metric_key_prefix}_{name}": value for name, value in parts.taken().items()}
-        named[f"{metric_key_prefix}_loss"] = named.pop(f"{metric_key_prefix}_total")
-        self.log(named)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, named)
-        return named
-
-
-class _Parts:
-    """Means of losses over batches."""
-
-    def __init__(self) -> None:
-        self._values: dict[str, list[Tensor]] = {}
-
-    def add(self, losses: Losses) -> None:
-        values = {"total": losses.loss, "ranking": losses.ranking, "nll": losses.nll}
-        if losses.gap is not None:
-            values["gap"] = losses.gap
-        for name, value in values.items():
-            self._values.setdefault(name, []).append(value.detach().float())
-
-    def taken(self) -> dict[str, float]:
-        """The means, and start anew."""
-        means = {name: float(torch.stack(v).mean()) for name, v in self._values.items()}
-        self._values = {}
-        return means
+    def means(self, sums: Sequence[float]) -> dict[str, float]:
+        """Ranking, NLL, the gap between the mean P of helpful and of unhelpful replies, and all."""
+        ranking, contexts, nll, tokens, helpful, many_helpful, unhelpful, many_unhelpful = sums
+        found = {"ranking": ranking / max(contexts, 1), "nll": nll / max(tokens, 1)}
+        settings = self._settings
+        beta_ul = settings.beta_ul if settings.ranks else 0.0
+        found["total"] = beta_ul * found["ranking"] + settings.beta_gen * found["nll"]
+        if many_helpful and many_unhelpful:
+            found["gap"] = helpful / many_helpful - unhelpful / many_unhelpful
+        return found
 
 
 # One run
@@ -185,7 +152,7 @@ def make_trainer(
     seed: int,
     dtype: str = "float32",
     resumed: bool = False,
-) -> FpemfTrainer:
+) -> CandidateTrainer:
     """The trainer of one run. Draws the adapter's weights from `seed`."""
     torch.manual_seed(seed)
     random.seed(seed)
@@ -200,8 +167,8 @@ def make_trainer(
         resumed=resumed,
     )
     pad = base.tokenizer.pad_token_id
-    return FpemfTrainer(
-        settings=settings,
+    return CandidateTrainer(
+        objective=FpemfObjective(settings),
         model=model,
         args=arguments,
         train_dataset=list(train),
@@ -242,7 +209,7 @@ def _train_one(
     }
     console.print(f"{folder}: " + ", ".join(f"{n} {k}" for k, n in rows.items()))
 
-    def make(resumed: bool) -> FpemfTrainer:
+    def make(resumed: bool) -> CandidateTrainer:
         return make_trainer(
             base, train, validation, folder, settings, seed=seed, dtype=dtype, resumed=resumed
         )

@@ -9,6 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from warmline.training.candidate_batch import CandidateLogProbs
+from warmline.training.dpo import DpoObjective
+from warmline.training.fpemf import FpemfObjective
+from warmline.training.fpemf_settings import FpemfSettings
 from warmline.training.losses import (
     contrastive_loss,
     dpo_loss,
@@ -17,6 +21,7 @@ from warmline.training.losses import (
     sequence_scores,
     token_log_probs,
 )
+from warmline.training.preference_settings import DpoSettings
 
 
 def naive(
@@ -185,3 +190,40 @@ def test_token_log_probs_by_hand() -> None:
     """Logits (0, log 3): probabilities 1/4 and 3/4."""
     found = token_log_probs(torch.tensor([[0.0, math.log(3)]] * 2), torch.tensor([0, 1]))
     assert found.tolist() == pytest.approx([math.log(0.25), math.log(0.75)])
+
+
+# Parts of a loss over many batches
+
+
+def replies(draw: torch.Generator, contexts: int, count: int) -> CandidateLogProbs:
+    """Log-probabilities of `count` replies of one to five tokens to each context."""
+    lengths = torch.randint(1, 6, (contexts, count), generator=draw)
+    mask = torch.arange(5) < lengths[..., None]
+    tokens = -torch.rand(contexts, count, 5, generator=draw) * mask
+    return CandidateLogProbs(tokens.sum(dim=-1), tokens, mask)
+
+
+@pytest.mark.parametrize("sizes", [(7,), (3, 4), (1, 5, 1)])
+def test_parts_add_up_over_batches_of_any_size(sizes: tuple[int, ...]) -> None:
+    draw = torch.Generator().manual_seed(3)
+    found, reference = replies(draw, 7, 2), -5 * torch.rand(7, 2, generator=draw)
+    ranked, labels = replies(draw, 7, 4), torch.randint(-1, 2, (7, 4), generator=draw)
+    fpemf = FpemfSettings(judge={"policy": "scripted"}, margin=0.5, beta_ul=0.3)
+    for objective, whole, name, rest in (
+        (DpoObjective(DpoSettings(gamma=0.7)), found, "reference", reference),
+        (FpemfObjective(fpemf), ranked, "labels", labels),
+    ):
+        starts = [sum(sizes[:n]) for n in range(len(sizes))]
+        sums = [
+            objective.loss(
+                CandidateLogProbs(*(part[a : a + n] for part in whole)),
+                {name: rest[a : a + n]},
+            )[1]
+            for a, n in zip(starts, sizes, strict=True)
+        ]
+        means = objective.means(torch.stack(sums).sum(dim=0).tolist())
+        loss = objective.loss(whole, {name: rest})[0].item()
+        assert means["total"] == pytest.approx(loss, rel=1e-5)
+    helpful = sequence_scores(ranked.tokens, ranked.mask, 1.0)
+    gap = helpful[labels == 1].mean() - helpful[labels == 0].mean()
+    assert means["gap"] == pytest.approx(gap.item(), rel=1e-5)
