@@ -11,7 +11,7 @@ from rich.table import Table
 
 from .classifier_settings import CounselorSettings
 from .sft_command import need_libraries
-from .train_command import add_trainer, metrics_table, quiet_libraries
+from .train_command import add_trainer, quiet_libraries
 
 
 def register(train: typer.Typer) -> None:
@@ -31,7 +31,7 @@ def run(settings: CounselorSettings, console: Console) -> None:
     quiet_libraries()
     from .counselor import REPORT_NAME, train_counselor
     from .loop import folder_of
-    from .sft import over_runs
+    from .runs import tell_runs
 
     checkpoints = train_counselor(settings, console=console)
     for checkpoint in checkpoints:
@@ -39,9 +39,7 @@ def run(settings: CounselorSettings, console: Console) -> None:
         if file.is_file():
             console.print(comparison(json.loads(file.read_text("utf-8")), file.parent))
     if len(checkpoints) > 1:
-        means = over_runs(checkpoints)
-        shown = {k: f"{mean:.4f} ± {deviation:.4f}" for k, (mean, deviation) in means.items()}
-        console.print(metrics_table(f"{settings.out}, {settings.runs} runs", shown))
+        tell_runs(settings, checkpoints, console)
         return
     policy = "transformers" if settings.form == "labels" else "classifier"
     console.print(

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from .preference_settings import DpoSettings
 from .sft_command import need_libraries
-from .train_command import add_trainer, metrics_table, quiet_libraries
+from .train_command import add_trainer, quiet_libraries
 
 
 def register(train: typer.Typer) -> None:
@@ -26,9 +26,6 @@ def run(settings: DpoSettings, console: Console) -> None:
     need_libraries()
     quiet_libraries()
     from .dpo import train_dpo
+    from .runs import tell_supporter
 
-    for checkpoint in train_dpo(settings, console=console):
-        values = {
-            k: "not known" if v is None else f"{v:.6g}" for k, v in checkpoint.metrics.items()
-        }
-        console.print(metrics_table(f"{settings.out}, seed {checkpoint.seed}", values))
+    tell_supporter(settings, train_dpo(settings, console=console), console)

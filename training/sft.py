@@ -8,9 +8,8 @@ Left out on purpose: packing (rows are sorted by length instead), optimizers bes
 from __future__ import annotations
 
 import math
-import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -266,20 +265,3 @@ def _train_one(
         rows=rows,
         metrics=best_metrics(trainer),
     )
-
-
-def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and sample standard deviation (0 for a single value)."""
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
-
-
-def over_runs(checkpoints: Sequence[Checkpoint]) -> Mapping[str, tuple[float, float]]:
-    """Mean and deviation of each metric that every run has."""
-    names = [k for k, v in checkpoints[0].metrics.items() if v is not None]
-    found = {}
-    for name in names:
-        values = [c.metrics.get(name) for c in checkpoints]
-        known = [v for v in values if v is not None]
-        if len(known) == len(checkpoints):
-            found[name] = mean_and_deviation(known)
-    return found

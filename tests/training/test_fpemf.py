@@ -310,6 +310,12 @@ def test_the_command(causal: Path, data: Path, tmp_path: Path) -> None:
     rates = json.loads((out / "helpful.json").read_text("utf-8"))
     assert set(rates) == {"single", "beams", "gold"}
     assert set(rates["beams"]) == {"empathy", "strategy", "coherence", "topic", "helpful"}
+    assert "seat it" in done.output
+    seeds = [*words, "--runs", "2", "--candidates", str(out / "candidates")]
+    seeds[seeds.index("--out") + 1] = str(tmp_path / "seeds")
+    several = CliRunner().invoke(app, seeds)
+    assert "±" in several.output, several.output
+    assert json.loads((tmp_path / "seeds" / "runs.json").read_text())["seeds"] == [0, 1]
     missing = CliRunner().invoke(app, ["train", "fpemf", "--out", str(out)])
     assert isinstance(missing.exception, ConfigError)
     assert "no feedback: give ratings" in str(missing.exception)

@@ -21,8 +21,9 @@ from warmline.training.collate import Collator
 from warmline.training.loop import SAVES, Stopped, last_save
 from warmline.training.masks import Encoded, RowEncoder
 from warmline.training.rows import build_rows
+from warmline.training.runs import over_runs
 from warmline.training.settings import RowSettings
-from warmline.training.sft import make_trainer, over_runs, token_loss, train_sft
+from warmline.training.sft import make_trainer, token_loss, train_sft
 
 from ..policies.tiny_models import save_causal, save_seq2seq
 from .building import CHATML, TEMPLATE, settings, varied, write_log
