@@ -131,15 +131,14 @@ def _ask(work: Work, contexts: Sequence[Context], *, refine: bool) -> None:
 def _pairs(work: Work) -> Measures:
     """Clean pairs, and how relevant both sides are to the user."""
     contexts, counts = work.contexts()
-    pairs_from(
+    _, summary = pairs_from(
         work.folder / "replies", contexts, work.pair_settings(), work.folder / "pairs", counts
     )
-    summary = json.loads((work.folder / "pairs" / SUMMARY_NAME).read_text("utf-8"))
-    found: Measures = {"pairs": float(summary["pairs"])}
-    for origin, number in summary["origins"].items():
+    found: Measures = {"pairs": float(summary.pairs)}
+    for origin, number in summary.origins.items():
         found[f"chosen_{origin}"] = float(number)
     for side in ("chosen", "rejected"):
-        found[f"relevance_{side}"] = summary["relevance"][side]
+        found[f"relevance_{side}"] = summary.relevance[side]
     return found
 
 

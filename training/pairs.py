@@ -67,8 +67,11 @@ def pairs_of_data(
         return [], sources
     console.print(f"pairs: {len(contexts)} contexts, calls in {out / 'replies'}")
     run_sync(_ask(contexts, settings, out / "replies", supporter, reviser))
-    pairs = pairs_from(out / "replies", contexts, settings, out / "pairs", counts)
-    console.print(f"pairs: {len(pairs)} in {out / 'pairs'}")
+    pairs, summary = pairs_from(out / "replies", contexts, settings, out / "pairs", counts)
+    rules = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in summary.rules.items())
+    console.print(
+        f"pairs: {len(pairs)} in {out / 'pairs'}" + (f" (rules: {rules})" if rules else "")
+    )
     file = pairs_file(out / "pairs")
     return pairs, (*sources, source_of(file, [file], len(pairs)))
 

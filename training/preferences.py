@@ -348,12 +348,12 @@ def pairs_from(
     settings: PreferenceSettings,
     out: Path,
     counts: Counter[str],
-) -> list[PreferencePair]:
-    """Pairs of the calls in one folder, written to another."""
+) -> tuple[list[PreferencePair], PairSummary]:
+    """Pairs of the calls in one folder, written to another, and what became of the others."""
     found = {call.id: call for call in iter_calls(calls)}
     pairs, summary = make_pairs(contexts, found, settings, counts)
     write_pairs(out, pairs, summary)
-    return pairs
+    return pairs, summary
 
 
 def pairs_file(path: str | Path) -> Path:
