@@ -14,10 +14,17 @@ from torch import Tensor
 from transformers import Trainer
 
 from .candidate_batch import CandidateBatch, CandidateLogProbs, candidate_log_probs
+from .processes import held_out_batches
 
 
 class Objective(Protocol):
-    """A loss over candidates."""
+    """A loss over candidates.
+
+    Attributes:
+        size: how many sums its parts are made of.
+    """
+
+    size: int
 
     def loss(self, found: CandidateLogProbs, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """The loss of a batch, and a vector of the sums that its parts are means of.
@@ -67,14 +74,13 @@ class CandidateTrainer(Trainer):  # type: ignore[misc]
     ) -> dict[str, float]:
         """The loss and its parts over all held-out data of all processes."""
         model = self.model.to(self.args.device).eval()
-        sums: list[Tensor] = []
-        for batch in self.get_eval_dataloader(eval_dataset):
+        sums = torch.zeros(self._objective.size, device=self.args.device)
+        for batch in held_out_batches(self, eval_dataset):
             inputs = self._prepare_inputs(batch)
             with torch.no_grad(), self.compute_loss_context_manager():
                 found = candidate_log_probs(model, CandidateBatch.of(inputs))
-                sums.append(self._objective.loss(found, inputs)[1])
-        whole = self.accelerator.reduce(torch.stack(sums).sum(dim=0), "sum")
-        means = self._objective.means(whole.tolist())
+                sums += self._objective.loss(found, inputs)[1]
+        means = self._objective.means(self.accelerator.reduce(sums, "sum").tolist())
         named = {f"{metric_key_prefix}_{name}": value for name, value in means.items()}
         named[f"{metric_key_prefix}_loss"] = named.pop(f"{metric_key_prefix}_total")
         self.log(named)

@@ -33,6 +33,7 @@ from .loop import (
     callbacks,
     finish,
     for_each_seed,
+    on_gpu,
     run_training,
     steps_per_epoch,
     training_arguments,
@@ -46,6 +47,7 @@ from .preferences import (
     iter_pairs,
     pairs_file,
 )
+from .processes import in_turn
 from .rows import refuse_bad
 
 REFERENCE_NAME = "reference.jsonl"
@@ -71,7 +73,9 @@ def train_dpo(
         Stopped: Ctrl-C; the same call goes on.
     """
     console = console or Console(quiet=True)
-    pairs, sources = preference_pairs(settings, supporter, reviser, console)
+    pairs, sources = in_turn(
+        lambda: preference_pairs(settings, supporter, reviser, console), cpu=not on_gpu(settings)
+    )
     claimed = settings.model_copy(update=FREE)
 
     def train(folder: Path, seed: int) -> Checkpoint:
@@ -117,6 +121,7 @@ class DpoObjective:
     """002 eq. 8, with rewards: beta times the log-ratio to the reference, as means over pairs."""
 
     NAMES = ("dpo", "accuracy", "margin", "chosen_reward", "rejected_reward")
+    size = len(NAMES) + 3
 
     def __init__(self, settings: DpoSettings) -> None:
         self._settings = settings
@@ -201,9 +206,12 @@ def _train_one(
             problems=[f"too long: {len(long)}"] * bool(long),
             hint="more conversations, a lower validation_share, or a higher max_tokens",
         )
-    train, validation = (
-        reference_log_probs(base, side, settings, dtype, folder / REFERENCE_NAME)
-        for side, _ in sides
+    train, validation = in_turn(
+        lambda: [
+            reference_log_probs(base, side, settings, dtype, folder / REFERENCE_NAME)
+            for side, _ in sides
+        ],
+        cpu=not on_gpu(settings),
     )
     rows = {"train": len(train), "validation": len(validation), "too_long": len(long)}
     rows |= {f"chosen_{origin}": n for origin, n in Counter(p.origin for p in pairs).items()}

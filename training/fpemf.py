@@ -40,12 +40,14 @@ from .loop import (
     callbacks,
     finish,
     for_each_seed,
+    on_gpu,
     run_training,
     steps_per_epoch,
     training_arguments,
 )
 from .losses import contrastive_loss, fpemf_loss, nll_loss, sequence_scores
 from .masks import RowEncoder
+from .processes import in_turn
 
 
 def train_fpemf(
@@ -63,10 +65,11 @@ def train_fpemf(
     console = console or Console(quiet=True)
     dtype = _dtype(settings)
     base = load_base(settings.model, dtype=dtype)
-    contexts, sources = candidate_sets(settings, base, console)
+    cpu = not on_gpu(settings)
+    contexts, sources = in_turn(lambda: candidate_sets(settings, base, console), cpu=cpu)
     marks: Mapping[Key, Marks] = {}
     if settings.ranks:
-        marks, rated = feedback_on(settings, contexts, labeller, console)
+        marks, rated = in_turn(lambda: feedback_on(settings, contexts, labeller, console), cpu=cpu)
         sources += rated
 
     def train(folder: Path, seed: int) -> Checkpoint:
@@ -113,6 +116,8 @@ def losses_of(found: CandidateLogProbs, labels: Tensor, settings: FpemfSettings)
 
 class FpemfObjective:
     """000 eq. 9 with its parts: the ranking as a mean over contexts, the NLL over gold tokens."""
+
+    size = 8
 
     def __init__(self, settings: FpemfSettings) -> None:
         self._settings = settings

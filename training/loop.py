@@ -41,6 +41,7 @@ from .checkpoint import (
 )
 from .data import DataSource
 from .merge import merge_checkpoint
+from .processes import process_count
 from .progress import LiveProgress
 from .saves import TimedSaves, stop_on_interrupt
 from .settings import LoopSettings
@@ -202,14 +203,8 @@ def choose_attention(base: Base, settings: LoopSettings, dtype: str, longest: in
 
 def steps_per_epoch(rows: int, settings: LoopSettings) -> int:
     """Optimizer steps in one pass of this process, the last perhaps not full."""
-    world = int(_world_size())
-    return math.ceil(math.ceil(rows / (settings.batch_size * world)) / settings.accumulation)
-
-
-def _world_size() -> int:
-    import os
-
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    batches = math.ceil(rows / (settings.batch_size * process_count()))
+    return math.ceil(batches / settings.accumulation)
 
 
 def training_arguments(
@@ -270,6 +265,7 @@ def training_arguments(
         tf32=True if gpu and torch.cuda.get_device_capability()[0] >= 8 else None,
         use_cpu=not gpu,
         dataloader_pin_memory=gpu,
+        ddp_find_unused_parameters=False,
         remove_unused_columns=False,
         label_names=["labels"],
         prediction_loss_only=True,

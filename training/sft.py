@@ -46,6 +46,7 @@ from .loop import (
     training_arguments,
 )
 from .masks import IGNORED, Encoded, RowEncoder, encode_rows
+from .processes import held_out_batches
 from .rows import BadRow, Row, build_rows, refuse_bad
 from .settings import SftSettings
 
@@ -152,7 +153,7 @@ class RowTrainer(Trainer):  # type: ignore[misc]
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """Loss in nats a token, perplexity, and the number of tokens."""
-        loss, tokens = self._summed(self.get_eval_dataloader(eval_dataset))
+        loss, tokens = self._summed(held_out_batches(self, eval_dataset))
         mean = loss / max(tokens, 1)
         metrics = {"loss": mean, "perplexity": math.exp(min(mean, 700.0)), "tokens": tokens}
         named = {f"{metric_key_prefix}_{name}": value for name, value in metrics.items()}

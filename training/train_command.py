@@ -21,6 +21,7 @@ from ..environments.options import nested, options_of
 from ..environments.scenarios import Record
 from ..environments.settings import read_settings
 from ..policies.safety import DISCLAIMER
+from .processes import is_first
 
 TRAINERS: tuple[str, ...] = (
     "training.sft_command",
@@ -60,7 +61,7 @@ def add_trainer(
     ]
 
     def command(file: Path | None, **given: Any) -> None:
-        console = Console()
+        console = Console(quiet=not is_first())
         run(read_settings(model, file, nested(given)), console)
         console.print(Text(DISCLAIMER, style="dim"))
 
