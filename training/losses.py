@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import cross_entropy, logsigmoid
 
 Reduction = Literal["paper", "muffin"]
 MISSING = -1
@@ -128,5 +127,5 @@ def token_log_probs(logits: Tensor, tokens: Tensor) -> Tensor:
     Returns:
         `(…, time)`.
     """
-    chosen = logits.gather(-1, tokens[..., None])[..., 0].float()
-    return chosen - torch.logsumexp(logits.float(), dim=-1)
+    rows = logits.reshape(-1, logits.shape[-1]).float()
+    return -cross_entropy(rows, tokens.reshape(-1), reduction="none").view(tokens.shape)
