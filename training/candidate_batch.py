@@ -25,6 +25,9 @@ from ..policies.errors import ConfigError
 from .losses import token_log_probs
 
 Form = Literal["auto", "cache", "tree"]
+TREE_TOKENS = 512
+"""Tokens of all candidates of a context up to which one row was the faster and leaner form
+(`benchmarks/fpemf.py`); its attention grows with their square."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,8 @@ def candidate_log_probs(
 
     Args:
         model: a causal or sequence-to-sequence model of transformers, PEFT around it or not.
-        form: "auto" takes `tree` where gradient checkpointing is on, else `cache`.
+        form: "auto" takes `tree` with gradient checkpointing, and for short replies
+            (`TREE_TOKENS`) to a model that can, else `cache`.
 
     Raises:
         ConfigError: the model cannot be used in the form that is asked for.
@@ -130,7 +134,10 @@ def candidate_log_probs(
         getattr(module, "gradient_checkpointing", False) for module in base.modules()
     )
     if form == "auto":
-        form = "tree" if checkpointing else "cache"
+        _, candidates, time = batch.reply_ids.shape
+        fits = candidates * time <= TREE_TOKENS and not base.config.is_encoder_decoder
+        longest = batch.prompt_ids.shape[1] + time
+        form = "tree" if checkpointing or (fits and not _tree_fault(base, longest)) else "cache"
     if form == "cache" and checkpointing:
         raise ConfigError(
             "gradient checkpointing keeps no cache", hint="take form='tree', or switch it off"
@@ -222,7 +229,8 @@ def _decoded(
 def _tree(model: Any, base: Any, batch: CandidateBatch, mask: Tensor) -> Tensor:
     """Prompt and replies as one row a context; `(batch, candidates, time)`."""
     _, candidates, time = mask.shape
-    _refuse_tree(base, batch.prompt_ids.shape[1] + time)
+    if fault := _tree_fault(base, batch.prompt_ids.shape[1] + time):
+        raise ConfigError(fault[0], hint=fault[1])
     lengths = batch.prompt_mask.sum(dim=1, keepdim=True)
     steps = torch.arange(time, device=lengths.device).repeat(candidates)
     prompt_positions = (batch.prompt_mask.cumsum(dim=1) - 1).clamp(min=0)
@@ -254,25 +262,27 @@ def _tree_mask(batch: CandidateBatch, mask: Tensor, dtype: torch.dtype) -> Tenso
     return blocked.masked_fill(~seen[:, None], torch.finfo(dtype).min)
 
 
-def _refuse_tree(base: Any, longest: int) -> None:
+def _tree_fault(base: Any, longest: int) -> tuple[str, str] | None:
+    """Why the model cannot read replies in one row, and what to do; None where it can."""
     config = base.config.get_text_config()
     if "position_ids" not in _arguments(base):
-        raise ConfigError(
+        return (
             f"a {config.model_type} model takes no positions, so replies cannot share a row",
-            hint="take form='cache', without gradient checkpointing",
+            "take form='cache', without gradient checkpointing",
         )
     if "flash" in str(config._attn_implementation):
-        raise ConfigError(
+        return (
             "FlashAttention has no mask for replies that share a row",
-            hint="take form='cache' or attention 'sdpa'",
+            "take form='cache' or attention 'sdpa'",
         )
     window = getattr(config, "sliding_window", None)
     slides = "sliding_attention" in (getattr(config, "layer_types", None) or ["sliding_attention"])
     if window and slides and longest > window:
-        raise ConfigError(
+        return (
             f"rows of {longest} tokens are longer than the model's window of {window}",
-            hint="take form='cache'",
+            "take form='cache'",
         )
+    return None
 
 
 def _joined(first: Tensor, rest: Tensor, replies: Tensor) -> Tensor:
