@@ -41,7 +41,7 @@ from .checkpoint import (
 )
 from .data import DataSource
 from .merge import merge_checkpoint
-from .processes import process_count
+from .processes import is_first, process_count
 from .progress import LiveProgress
 from .saves import TimedSaves, stop_on_interrupt
 from .settings import LoopSettings
@@ -379,7 +379,7 @@ def finish(
 
 def _merge_if_asked(folder: Path, settings: LoopSettings) -> None:
     merged = folder / "merged"
-    if settings.merge and not merged.exists():
+    if settings.merge and is_first() and not merged.exists():
         merge_checkpoint(folder, merged)
 
 
