@@ -266,7 +266,7 @@ def main() -> None:
             f" {row['loss_error']:8.1e}"
         )
     print(
-        f"goals at 112 tokens: cache {GOAL_SPEED}x and {GOAL_MEMORY} of the memory of repeated rows;"
+        f"goals at 112 tokens: tree {GOAL_SPEED}x and {GOAL_MEMORY} of the memory of repeated rows;"
         f" shared {GOAL_DPO}x TRL"
     )
 

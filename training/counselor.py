@@ -32,19 +32,12 @@ from .classifier_settings import ClassifierSettings, CounselorSettings
 from .counselor_baselines import Guess
 from .counselor_rows import HEADS, CounselorTurn, counselor_turns
 from .data import DataSource, load_episodes, split_episodes
-from .loop import (
-    attention,
-    base_dtype,
-    best_metrics,
-    finish,
-    for_each_seed,
-    run_training,
-    steps_per_epoch,
-)
+from .loop import attention, base_dtype, best_metrics, finish, run_training, steps_per_epoch
 from .masks import RowEncoder, encode_rows
 from .rows import BadRow, Row, refuse_bad
 from .settings import SftSettings
 from .sft import RowTrainer, make_trainer
+from .starts import for_each_seed
 
 REPORT_NAME = "report.json"
 SIZE = len(STRATEGY_LABELS)

@@ -30,8 +30,8 @@ def run(settings: CounselorSettings, console: Console) -> None:
     need_libraries()
     quiet_libraries()
     from .counselor import REPORT_NAME, train_counselor
-    from .loop import folder_of
     from .runs import tell_runs
+    from .starts import folder_of
 
     checkpoints = train_counselor(settings, console=console)
     for checkpoint in checkpoints:

@@ -32,7 +32,6 @@ from .loop import (
     best_metrics,
     callbacks,
     finish,
-    for_each_seed,
     on_gpu,
     run_training,
     steps_per_epoch,
@@ -49,6 +48,7 @@ from .preferences import (
 )
 from .processes import in_turn
 from .rows import refuse_bad
+from .starts import for_each_seed
 
 REFERENCE_NAME = "reference.jsonl"
 

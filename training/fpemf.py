@@ -39,7 +39,6 @@ from .loop import (
     best_metrics,
     callbacks,
     finish,
-    for_each_seed,
     on_gpu,
     run_training,
     steps_per_epoch,
@@ -48,6 +47,7 @@ from .loop import (
 from .losses import contrastive_loss, fpemf_loss, nll_loss, sequence_scores
 from .masks import RowEncoder
 from .processes import in_turn
+from .starts import for_each_seed
 
 
 def train_fpemf(

@@ -28,7 +28,6 @@ from .classifier_settings import ScorerSettings
 from .counselor import split_sides
 from .data import DataSource, source_of
 from .feedback import DIMENSIONS, all_hold
-from .loop import finished, folder_of
 from .masks import IGNORED
 from .rows import BadRow, refuse_bad
 from .scorer_data import (
@@ -39,6 +38,7 @@ from .scorer_data import (
     strategy_pairs,
     topic_pairs,
 )
+from .starts import finished, folder_of
 
 REPORT_NAME = "report.json"
 FROM_DIALOGUES = ("coherence", "topic")

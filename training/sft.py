@@ -40,7 +40,6 @@ from .loop import (
     callbacks,
     choose_attention,
     finish,
-    for_each_seed,
     run_training,
     steps_per_epoch,
     training_arguments,
@@ -49,6 +48,7 @@ from .masks import IGNORED, Encoded, RowEncoder, encode_rows
 from .processes import held_out_batches
 from .rows import BadRow, Row, build_rows, refuse_bad
 from .settings import SftSettings
+from .starts import for_each_seed
 
 
 def train_sft(settings: SftSettings, *, console: Console | None = None) -> list[Checkpoint]:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from warmline.policies.errors import ConfigError
+from warmline.training import candidate_batch
 from warmline.training.candidate_batch import CandidateBatch, candidate_log_probs
 from warmline.training.losses import contrastive_loss, dpo_loss, sequence_scores
 
@@ -154,6 +155,34 @@ def test_a_window_is_refused_where_the_form_cannot_hold_it() -> None:
     alone = separate(model, "llama")
     assert torch.allclose(found.tokens[0, 0, :4], alone[0][0], atol=1e-4)
     assert torch.allclose(found.tokens[2, 0], alone[2][0], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("most", "length", "taken"), [(512, 4, "tree"), (1, 4, "cache"), (512, 40, "cache")]
+)
+def test_short_replies_share_a_row_where_the_model_can(
+    most: int, length: int, taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too many tokens, or prompts longer than a sliding window, go behind the prompt's cache."""
+    model = build("llama").eval()
+    if length > 4:
+        model.config.sliding_window = 16
+    batch = CandidateBatch.padded(
+        [list(range(3, 3 + length))], [[[5, EOS], [6, 7, EOS]]], pad=PAD, encoder=False
+    )
+    used: list[str] = []
+    for form in ("tree", "cache"):
+        name = {"tree": "_tree", "cache": "_cached"}[form]
+        real = getattr(candidate_batch, name)
+
+        def noted(*given: Any, form: str = form, real: Any = real) -> Any:
+            used.append(form)
+            return real(*given)
+
+        monkeypatch.setattr(candidate_batch, name, noted)
+    monkeypatch.setattr(candidate_batch, "TREE_TOKENS", most)
+    candidate_log_probs(model, batch)
+    assert used == [taken]
 
 
 def test_a_batch_without_replies_is_refused() -> None:
