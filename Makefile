@@ -39,7 +39,7 @@ help: ## List the targets
 # mypy needs the root under its package name: a folder of links to what the package holds
 .lint/warmline: pyproject.toml
 	@rm -rf .lint && mkdir -p .lint/warmline
-	@for part in __init__.py cli.py agents environments evaluation policies training; do \
+	@for part in __init__.py cli.py core agents environments evaluation policies training; do \
 		ln -s ../../$$part .lint/warmline/$$part; done
 	@ln -s ../../tests/contracts .lint/warmline/testing
 

@@ -21,17 +21,16 @@ from rich.table import Table
 from rich.text import Text
 
 from .agents.roles import Role
+from .core.errors import DataError, Interrupted, WarmlineError
+from .core.options import nested, options_of
+from .core.tasks import run_interruptible
 from .environments.estimate import estimate
-from .environments.interrupt import run_interruptible
 from .environments.live import LiveView, conversation
 from .environments.log import iter_episodes
-from .environments.options import nested, options_of
 from .environments.problem_types import problem_types
-from .environments.runner import Interrupted
 from .environments.settings import RunSettings, load_settings
 from .environments.simulate import build_environment, choose_scenarios, simulate_settings
 from .policies.doctor import Finding, examine
-from .policies.errors import DataError, WarmlineError
 from .policies.safety import DISCLAIMER
 
 SHOWN_WHOLE = 20

@@ -17,8 +17,8 @@ from autogen_agentchat.base import ChatAgent
 from autogen_agentchat.messages import TextMessage
 from autogen_core import CancellationToken
 
+from ..core.errors import EngineUnavailable
 from ..policies.base import BasePolicy, Capabilities, Reply, Request, Usage
-from ..policies.errors import EngineUnavailable
 
 
 class AutogenAgentPolicy(BasePolicy):

@@ -19,8 +19,8 @@ from autogen_agentchat.base import Response
 from autogen_agentchat.messages import BaseChatMessage, TextMessage
 from autogen_core import CancellationToken
 
+from ..core.errors import ConfigError, did_you_mean
 from ..policies.base import ChatRole, Message, Policy, Reply, Request, Sampling, describe_policy
-from ..policies.errors import ConfigError, did_you_mean
 from .observations import Action, Advise, Judge, Observation, Say, Turn
 from .roles import Role, Strategy, parse_strategy
 from .templates import PromptTemplate

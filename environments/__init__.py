@@ -1,12 +1,13 @@
 """Scenarios, the dialogue loop and its limits, the episode record and its log, and the runner."""
 
+from ..core.errors import Interrupted
 from .conversation import Spoken
 from .episode import Call, Episode, EpisodeError, StopReason, Timing, Utterance, Verdict
 from .limits import Limits
 from .log import EpisodeLog, iter_episodes, read_episodes
 from .problem_types import ProblemType, problem_types
 from .run_folder import summarize
-from .runner import Ended, Interrupted, Started, run_batch
+from .runner import Ended, Started, run_batch
 from .scenarios import CaseDialogue, CaseDialogueTurn, Origin, Profile, Scenario, read_scenarios
 from .seed_pool import CasePool, draw_scenarios, seed_dialogues, seed_scenarios
 from .settings import RoleSettings, RunSettings, load_settings

@@ -24,8 +24,8 @@ from ..agents.observations import (
 )
 from ..agents.roles import Role, Strategy
 from ..agents.speech import is_farewell, strip_greeting
+from ..core.errors import PolicyError, UnreadableReply, Unsupported
 from ..policies.base import Reply, Request, policy_name
-from ..policies.errors import PolicyError, UnreadableReply, Unsupported
 from ..policies.sentences import cap_sentences
 from .dialogue import Dialogue
 from .episode import Speaker, StopReason, Utterance, Verdict

@@ -8,8 +8,8 @@ from typing import Any
 
 from ..agents.observations import Turn
 from ..agents.roles import Strategy
+from ..core.errors import PolicyError
 from ..policies.base import Message, Policy, Reply, Request, policy_name
-from ..policies.errors import PolicyError
 from ..policies.safety import crisis_kinds
 from .episode import (
     Call,

@@ -15,8 +15,9 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from ..agents.roles import Role, Strategy
+from ..core.record import Record
 from ..policies.base import FinishReason, Message, Sampling, Usage
-from .scenarios import Record, Scenario
+from .scenarios import Scenario
 
 EPISODE_VERSION: Literal[1] = 1
 

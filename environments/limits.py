@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from .scenarios import Record
+from ..core.record import Record
 
 
 class Limits(Record):

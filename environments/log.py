@@ -7,118 +7,19 @@ write the same log.
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 from pydantic import ValidationError
 
-from ..policies.errors import DataError, RunError
+from ..core.errors import DataError
+from ..core.jsonl import LineLog, complete_lines
+from ..core.record import problems_of
 from .episode import EPISODE_VERSION, Episode
-from .scenarios import problems_of
 
 LOG_NAME = "episodes.jsonl"
-SYNC_EVERY = 1.0
-"""Seconds between flushes to the disk itself; a killed process loses nothing, a power cut this much."""
-
-
-class LineLog:
-    """An open file of lines, for appending. Use as a context manager.
-
-    Args:
-        path: the file; made if it is not there.
-
-    Raises:
-        RunError: another process is writing it, or the disk refuses.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self._file: IO[bytes] | None = None
-        self._synced = 0.0
-
-    def __enter__(self) -> Self:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("a+b", buffering=0)
-        except OSError as error:
-            raise RunError(f"cannot write {self.path}: {error.strerror}") from error
-        self._lock(self._file)
-        self._repair(self._file)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._file is not None:
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self._file = None
-
-    def write_line(self, text: str, what: str) -> None:
-        """Append one line, whole or not at all.
-
-        Args:
-            text: without a line break.
-            what: names it in the error.
-
-        Raises:
-            RunError: the disk is full or fails; the log is left as it was before the call.
-        """
-        if self._file is None:
-            raise RunError(f"{self.path} is not open")
-        line = (text + "\n").encode()
-        before = self._file.seek(0, os.SEEK_END)
-        try:
-            written = self._file.write(line)
-            if written != len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            if time.monotonic() - self._synced > SYNC_EVERY:
-                os.fsync(self._file.fileno())
-                self._synced = time.monotonic()
-        except OSError as error:
-            with suppress(OSError):  # a torn line that stays is cut off at the next opening
-                self._file.truncate(before)
-            raise RunError(
-                f"could not write {what} to {self.path}: {error.strerror}",
-                hint="free some space and give the same command again; nothing finished is lost",
-            ) from error
-
-    def _lock(self, file: IO[bytes]) -> None:
-        try:
-            import fcntl
-        except ImportError:  # Windows has no flock; there the lock is left out
-            return
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.close()
-            raise RunError(
-                f"{self.path} is being written by another process",
-                hint="wait for it, or choose another folder",
-            ) from error
-
-    def _repair(self, file: IO[bytes]) -> None:
-        """Cut off what a killed process left of its last line."""
-        end = file.seek(0, os.SEEK_END)
-        position, tail = end, b""
-        while position > 0 and b"\n" not in tail:
-            start = max(0, position - 65536)
-            file.seek(start)
-            tail = file.read(position - start) + tail
-            position = start
-        keep = position + tail.rfind(b"\n") + 1
-        if keep < end:
-            file.truncate(keep)
 
 
 class EpisodeLog(LineLog):
@@ -151,14 +52,6 @@ class EpisodeLog(LineLog):
         """
         self.write_line(episode.to_json(), f"episode '{episode.id}'")
         self.finished[episode.id] = episode.error is not None
-
-
-def complete_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Line number and text of each complete line; a torn last line is left out."""
-    with path.open(encoding="utf-8", newline="\n") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.endswith("\n"):
-                yield number, line
 
 
 def _head(line: str, path: Path) -> dict[str, str]:

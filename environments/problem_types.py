@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from ..policies.errors import DataError, did_you_mean
+from ..core.errors import DataError, did_you_mean
 
 
 @dataclass(frozen=True, slots=True)

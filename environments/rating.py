@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from ..policies.errors import DataError
-from .log import complete_lines
-from .scenarios import Record, Text, problems_of
+from ..core.errors import DataError
+from ..core.jsonl import complete_lines
+from ..core.record import Record, Text, problems_of
 
 RATING_VERSION: Literal[1] = 1
 RATINGS_NAME = "ratings.jsonl"

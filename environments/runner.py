@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..policies.errors import ConfigError, RunError
+from ..core.errors import ConfigError, Interrupted
 from .conversation import Spoken
 from .episode import Episode
 from .log import LOG_NAME, EpisodeLog, read_episodes
@@ -38,10 +38,6 @@ class Ended:
 
 BatchEvent = Started | Spoken | Ended
 BatchObserver = Callable[[BatchEvent], None]
-
-
-class Interrupted(RunError):
-    """The run was asked to stop; what is finished is in the log."""
 
 
 async def run_batch(

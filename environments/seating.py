@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from ..agents.base import Agent
+from ..core.errors import ConfigError
 from ..policies.base import capabilities_of
-from ..policies.errors import ConfigError
 
 Seat = TypeVar("Seat", bound=Agent[Any, Any])
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..agents.observations import Case
 from ..agents.roles import Role, Stage, Strategy
-from ..policies.errors import ConfigError
+from ..core.errors import ConfigError
 from .problem_types import category_of, problem_types
 from .scenarios import CaseDialogue, CaseDialogueTurn, Profile, Scenario
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,8 +13,9 @@ from ..agents.judger import Judger
 from ..agents.roles import Role
 from ..agents.seeker import Seeker
 from ..agents.supporter import Supporter
+from ..core.errors import ConfigError, did_you_mean
+from ..core.tasks import run_sync
 from ..policies.base import Policy, capabilities_of, close_policy
-from ..policies.errors import ConfigError, did_you_mean
 from ..policies.registry import make_policy
 from .episode import Episode
 from .limits import Limits
@@ -250,26 +250,3 @@ def _of_types(pool: list[Scenario], wanted: Sequence[str]) -> list[Scenario]:
             "unknown problem types", problems=unknown, hint="`warmline types` lists all"
         )
     return [scenario for scenario in pool if scenario.problem_type in wanted]
-
-
-def run_sync(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end, also where a loop is already running (a notebook)."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    outcome: list[T] = []
-    failure: list[BaseException] = []
-
-    def target() -> None:
-        try:
-            outcome.append(asyncio.run(work))
-        except BaseException as error:  # noqa: BLE001 - handed to the calling thread
-            failure.append(error)
-
-    thread = threading.Thread(target=target, name="warmline-simulate")
-    thread.start()
-    thread.join()
-    if failure:
-        raise failure[0]
-    return outcome[0]

@@ -18,8 +18,8 @@ from ..agents.judger import Judger
 from ..agents.roles import Role
 from ..agents.seeker import Seeker
 from ..agents.supporter import Supporter
+from ..core.errors import ParticipantLeft, PolicyError
 from ..policies.base import Policy, close_policy, open_policy
-from ..policies.errors import ParticipantLeft, PolicyError
 from .conversation import Conversation, Observer, Spoken
 from .dialogue import Dialogue
 from .episode import Episode, StopReason

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from ..core.record import Record
 from ..policies.base import Usage
 from .episode import Call, Episode
-from .scenarios import Record
 
 PERCENTILES = (50, 90, 99)
 

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ..environments.run_folder import write_whole
+from ..core.files import write_whole
 from ..policies.safety import DISCLAIMER
 
 ANALYSIS_NAME = "analysis.json"

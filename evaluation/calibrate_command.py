@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from ..core.errors import ConfigError, did_you_mean
 from ..environments.log import iter_episodes
 from ..environments.rating import Rating, iter_ratings
-from ..policies.errors import ConfigError, did_you_mean
 
 
 def register(app: typer.Typer) -> None:

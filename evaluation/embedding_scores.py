@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..policies.errors import ConfigError, MissingExtra
+from ..core.errors import ConfigError, MissingExtra
 from .metrics import Measurement, Pairs
 from .statistics import mean_tally
 

@@ -17,10 +17,10 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from ..core.errors import ConfigError
+from ..core.options import nested, options_of
+from ..core.settings import read_settings
 from ..environments.log import iter_episodes
-from ..environments.options import nested, options_of
-from ..environments.settings import read_settings
-from ..policies.errors import ConfigError
 from .settings import EvaluationSettings, MetricSettings
 
 

@@ -14,14 +14,14 @@ from pydantic import ValidationError
 from ..agents.counselor import StrategyCounselor
 from ..agents.roles import Strategy
 from ..agents.supporter import Supporter
+from ..core.errors import ConfigError, DataError, RunError
+from ..core.files import write_whole
+from ..core.record import Record, problems_of
+from ..core.settings import read_settings
+from ..core.tasks import run_sync
 from ..environments.episode import Episode
 from ..environments.log import iter_episodes
-from ..environments.run_folder import write_whole
-from ..environments.scenarios import Record, problems_of
-from ..environments.settings import read_settings
-from ..environments.simulate import run_sync
 from ..policies.base import Policy, close_policy, policy_name
-from ..policies.errors import ConfigError, DataError, RunError
 from ..policies.registry import make_policy
 from .metrics import Metric, Score, make_pairs
 from .perplexity import measure_perplexity, score_references, scoring

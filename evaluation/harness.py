@@ -13,8 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ..environments.run_folder import write_whole
-from ..policies.errors import ConfigError, MissingExtra, did_you_mean
+from ..core.errors import ConfigError, MissingExtra, did_you_mean
+from ..core.files import write_whole
 
 HARNESS_NAME = "harness.json"
 

@@ -13,13 +13,14 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from ..environments.interrupt import run_interruptible
+from ..core.errors import ConfigError
+from ..core.options import nested, options_of
+from ..core.settings import read_settings
+from ..core.tasks import run_interruptible
 from ..environments.log import iter_episodes, read_episodes
-from ..environments.options import nested, options_of
 from ..environments.rating import RATINGS_NAME, Rating, iter_ratings
-from ..environments.settings import EngineSettings, read_settings
+from ..environments.settings import EngineSettings
 from ..policies.base import close_policy
-from ..policies.errors import ConfigError
 from ..policies.registry import make_policy
 from ..policies.safety import DISCLAIMER
 

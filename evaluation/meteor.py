@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ..policies.errors import ConfigError, MissingExtra
+from ..core.errors import ConfigError, MissingExtra
 from .metrics import Measurement, Pairs
 from .statistics import mean_tally
 from .tokens import Tokenizer, TreebankTokens

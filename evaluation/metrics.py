@@ -9,7 +9,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol, runtime_checkable
 
-from ..policies.errors import ConfigError, did_you_mean
+from ..core.errors import ConfigError, did_you_mean
 from .statistics import Interval, Tally
 from .tokens import Tokenizer, Tokens
 

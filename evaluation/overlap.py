@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from ..policies.errors import MissingExtra
+from ..core.errors import MissingExtra
 from .metrics import Measurement, Pairs
 from .statistics import Floats, Tally, mean_tally
 from .tokens import RougeTokens, Tokenizer, Tokens

@@ -17,11 +17,11 @@ import numpy as np
 
 from ..agents.observations import SupporterBrief, SupporterObservation, Turn
 from ..agents.roles import Role
+from ..core.errors import ConfigError, ContextTooLong
+from ..core.jsonl import LineLog, complete_lines
+from ..core.tasks import for_each
 from ..environments.episode import Episode
-from ..environments.in_flight import for_each
-from ..environments.log import LineLog, complete_lines
 from ..policies.base import Policy, ScoringPolicy, capabilities_of, policy_name
-from ..policies.errors import ConfigError, ContextTooLong
 from .metrics import Measurement
 from .replies import evaluated_turns, recorded_turns
 from .reply_maker import ReplyMaker

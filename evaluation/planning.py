@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean, stdev
 
-from ..policies.errors import ConfigError
+from ..core.errors import ConfigError
 
 Value = float | None
 

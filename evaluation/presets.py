@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 
-from ..policies.errors import ConfigError, did_you_mean
+from ..core.errors import ConfigError, did_you_mean
 from .diversity import CorpusDistinct, Length, ReplyDistinct
 from .metrics import Measurement, Metric, Pairs, Score, make_pairs
 from .overlap import Bleu, ChrF, RougeL, RougeN, UnigramF1

@@ -17,11 +17,11 @@ from typing import Literal
 from pydantic import ValidationError
 
 from ..agents.roles import Role, Strategy
+from ..core.errors import DataError
+from ..core.jsonl import complete_lines
+from ..core.record import Record, problems_of
 from ..environments.episode import Episode
-from ..environments.log import complete_lines
-from ..environments.scenarios import Record, problems_of
 from ..policies.base import Usage
-from ..policies.errors import DataError
 
 REPLIES_NAME = "replies.jsonl"
 REPLY_VERSION: Literal[1] = 1

@@ -26,13 +26,13 @@ from ..agents.observations import (
 )
 from ..agents.roles import Role, Strategy
 from ..agents.supporter import Supporter
+from ..core.claim import claim
+from ..core.errors import ConfigError, PolicyError, RunError
+from ..core.jsonl import LineLog
+from ..core.tasks import for_each
 from ..environments.dialogue import derive_seed
 from ..environments.episode import Episode
-from ..environments.in_flight import for_each
-from ..environments.log import LineLog
-from ..environments.run_folder import claim
 from ..policies.base import open_policy, policy_name
-from ..policies.errors import ConfigError, PolicyError, RunError
 from ..policies.sentences import cap_sentences
 from .replies import (
     REPLIES_NAME,

@@ -21,15 +21,15 @@ from statistics import fmean
 from typing import Any
 
 from ..agents.roles import Role
+from ..core.errors import ConfigError
+from ..core.files import write_whole
 from ..environments.episode import Episode, StopReason
 from ..environments.log import read_episodes
 from ..environments.rating import RATINGS_NAME, Rating, iter_ratings
-from ..environments.run_folder import write_whole
 from ..environments.runner import BatchObserver
 from ..environments.scenarios import Scenario
 from ..environments.simulate import choose_scenarios, simulate_settings
 from ..policies.base import Policy, close_policy
-from ..policies.errors import ConfigError
 from ..policies.registry import make_policy
 from .analyses.separation import holm
 from .judging.judge import OnRating, Tally, judge

@@ -12,10 +12,11 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from ..environments.interrupt import run_interruptible
-from ..environments.options import nested, options_of
+from ..core.options import nested, options_of
+from ..core.settings import read_settings
+from ..core.tasks import run_interruptible
 from ..environments.runner import Ended
-from ..environments.settings import RoleSettings, read_settings
+from ..environments.settings import RoleSettings
 from ..policies.safety import DISCLAIMER
 from .selfplay_settings import SelfPlaySettings
 

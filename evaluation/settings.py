@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from ..environments.scenarios import Record
+from ..core.record import Record
 from ..environments.settings import DEFAULT_POLICY, EngineSettings, RoleSettings
 from .replies import Setting
 

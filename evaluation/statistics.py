@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..policies.errors import ConfigError, MissingExtra
+from ..core.errors import ConfigError, MissingExtra
 
 Floats = NDArray[np.float64]
 Value = float | None

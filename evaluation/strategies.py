@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..agents.roles import STRATEGY_LABELS, Strategy
-from ..policies.errors import ConfigError
+from ..core.errors import ConfigError
 from .metrics import Measurement
 from .statistics import Floats, Tally
 

@@ -12,7 +12,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..policies.errors import ConfigError, MissingExtra
+from ..core.errors import ConfigError, MissingExtra
 
 Tokens = Sequence[Hashable]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ..core.errors import ConfigError, DataError, PolicyError, RunError, WarmlineError
 from .base import (
     BasePolicy,
     Capabilities,
@@ -17,7 +18,6 @@ from .base import (
     TokenLogprob,
     Usage,
 )
-from .errors import ConfigError, DataError, PolicyError, RunError, WarmlineError
 from .registry import find_policy, known_policies, make_policy
 
 if TYPE_CHECKING:

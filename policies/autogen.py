@@ -14,6 +14,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..core.errors import (
+    AuthenticationFailed,
+    BadRequest,
+    ConfigError,
+    MissingExtra,
+    PolicyNotFound,
+    UnreadableReply,
+    Unsupported,
+    did_you_mean,
+)
 from .answers import (
     choice_instruction,
     derive_seed,
@@ -24,16 +34,6 @@ from .answers import (
 )
 from .autogen_errors import client_error
 from .base import BasePolicy, Capabilities, FinishReason, Message, Reply, Request, Sampling, Usage
-from .errors import (
-    AuthenticationFailed,
-    BadRequest,
-    ConfigError,
-    MissingExtra,
-    PolicyNotFound,
-    UnreadableReply,
-    Unsupported,
-    did_you_mean,
-)
 from .openai_options import without_secrets
 
 if TYPE_CHECKING:

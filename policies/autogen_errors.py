@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from .errors import (
+from ..core.errors import (
     AuthenticationFailed,
     BadRequest,
     EngineTimeout,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
-from .errors import ConfigError, Unsupported
+from ..core.errors import ConfigError, Unsupported
 
 ChatRole = Literal["system", "user", "assistant"]
 

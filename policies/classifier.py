@@ -18,8 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from .base import BasePolicy, Capabilities, FinishReason, Message, Reply, Request, Usage
-from .errors import (
+from ..core.errors import (
     ConfigError,
     DataError,
     EngineUnavailable,
@@ -28,6 +27,7 @@ from .errors import (
     PolicyError,
     Unsupported,
 )
+from .base import BasePolicy, Capabilities, FinishReason, Message, Reply, Request, Usage
 from .hf.batching import Batcher
 from .hf.sources import find_source, identity
 from .reading import Reading

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from ..core.errors import MissingExtra
 from .base import Capabilities
-from .errors import MissingExtra
 from .registry import find_policy, known_policies
 from .weights import MODEL_FILE, WEIGHTS_VARIABLE, cache_dir
 

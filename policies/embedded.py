@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from ..core.errors import ConfigError, EngineUnavailable, UnreadableReply, Unsupported
 from .answers import derive_seed, misfit
 from .base import (
     BasePolicy,
@@ -29,7 +30,6 @@ from .base import (
     Usage,
 )
 from .choosing import CalibratedChoice, choice_grammar
-from .errors import ConfigError, EngineUnavailable, UnreadableReply, Unsupported
 from .llama import EngineSettings, Generation, LlamaEngine, Watch, acquire, release, spare_cores
 from .sentences import limit_reached
 from .weights import WEIGHTS_VARIABLE, find_weights, weights_identity

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.markup import escape
 
+from ..core.errors import ParticipantLeft
 from .base import BasePolicy, Capabilities, FinishReason, Reply, Request
-from .errors import ParticipantLeft
 from .safety import CRISIS_GUIDANCE, DISCLAIMER, crisis_kinds
 
 LEAVE = "/end"

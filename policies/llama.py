@@ -25,14 +25,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ..core.errors import BadRequest, ConfigError, ContextTooLong, EngineUnavailable, PolicyError
 from .base import TokenLogprob, Usage
-from .errors import (
-    BadRequest,
-    ConfigError,
-    ContextTooLong,
-    EngineUnavailable,
-    PolicyError,
-)
 
 _CPU_TIMES = Path("/proc/stat")
 _LOOK_SECONDS = 0.3

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ..core.errors import BadRequest, ConfigError, UnreadableReply, Unsupported
 from .answers import (
     choice_instruction,
     choice_schema,
@@ -25,7 +26,6 @@ from .answers import (
     with_instruction,
 )
 from .base import BasePolicy, Capabilities, FinishReason, Message, Reply, Request, Sampling
-from .errors import BadRequest, ConfigError, UnreadableReply, Unsupported
 from .openai_client import OPENAI_URL, Call, ChatClient, ServedModel, not_served
 from .openai_options import ChoicesMode, PrefillMode, refuse_bad_options, without_secrets
 from .openai_replies import Completion

@@ -20,9 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
-from .base import Usage
-from .concurrency import AdaptiveLimiter, Slot, limiter_for
-from .errors import (
+from ..core.errors import (
     AuthenticationFailed,
     EngineTimeout,
     EngineUnavailable,
@@ -31,6 +29,8 @@ from .errors import (
     RateLimited,
     did_you_mean,
 )
+from .base import Usage
+from .concurrency import AdaptiveLimiter, Slot, limiter_for
 from .openai_errors import Endpoint, context_error, policy_error, retry_after, server_message
 from .openai_replies import Completion, StreamedCompletion, read_completion
 

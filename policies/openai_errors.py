@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from .errors import (
+from ..core.errors import (
     AuthenticationFailed,
     BadRequest,
     ContextTooLong,

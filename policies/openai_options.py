@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
-from .errors import ConfigError, did_you_mean
+from ..core.errors import ConfigError, did_you_mean
 
 ChoicesMode = Literal["auto", "json_schema", "structured_outputs", "ask"]
 PrefillMode = Literal["off", "continue", "assistant"]

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..core.errors import BadRequest, UnreadableReply
 from .base import FinishReason, TokenLogprob, Usage
-from .errors import BadRequest, UnreadableReply
 
 
 @dataclass(frozen=True, slots=True)

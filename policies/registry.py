@@ -26,8 +26,8 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from ..core.errors import ConfigError, PolicyNotFound, WrapperNotFound, did_you_mean
 from .base import Policy
-from .errors import ConfigError, PolicyNotFound, WrapperNotFound, did_you_mean
 
 GROUP = "warmline.policies"
 WRAPPER_GROUP = "warmline.wrappers"

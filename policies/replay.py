@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+from ..core.errors import ConfigError, DataError, PolicyError
 from .base import BasePolicy, Capabilities, FinishReason, Message, Reply, Request, Usage
-from .errors import ConfigError, DataError, PolicyError
 
 
 class NotRecorded(PolicyError):

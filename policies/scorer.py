@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..core.errors import BadRequest, ModelNotFound, Unsupported
 from .base import BasePolicy, FinishReason, Message, Reply, Request, Usage
 from .classifier import CHECKPOINT_NAME, ClassifierPolicy, Decided, drawn, read_record
-from .errors import BadRequest, ModelNotFound, Unsupported
 from .wrappers.ranking import Graded
 
 HOLDS, FAILS = "helpful", "unhelpful"

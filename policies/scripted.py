@@ -8,8 +8,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from ..core.errors import ConfigError, PolicyError
 from .base import BasePolicy, Capabilities, FinishReason, Reply, Request, Usage
-from .errors import ConfigError, PolicyError
 
 
 class NotScripted(PolicyError):

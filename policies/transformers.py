@@ -21,9 +21,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..core.errors import ConfigError, EngineUnavailable, MissingExtra, UnreadableReply
 from .answers import derive_seed, read_json
 from .base import BasePolicy, Capabilities, FinishReason, Reply, Request, TokenLogprob, Usage
-from .errors import ConfigError, EngineUnavailable, MissingExtra, UnreadableReply
 from .hf.engine import Engine, EngineSettings, acquire, release
 from .hf.sources import Source, find_source, identity
 

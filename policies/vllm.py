@@ -20,9 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from .answers import derive_seed
-from .base import BasePolicy, Capabilities, Reply, Request, TokenLogprob, Usage
-from .errors import (
+from ..core.errors import (
     ConfigError,
     ContextTooLong,
     EngineUnavailable,
@@ -30,6 +28,8 @@ from .errors import (
     UnreadableReply,
     Unsupported,
 )
+from .answers import derive_seed
+from .base import BasePolicy, Capabilities, Reply, Request, TokenLogprob, Usage
 from .hf.sources import Source, find_source, identity
 from .vllm_api import vllm_version
 from .vllm_engine import EngineSettings, VllmEngine, acquire, release

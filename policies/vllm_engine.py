@@ -24,7 +24,7 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .errors import BadRequest, ConfigError, EngineUnavailable, PolicyError
+from ..core.errors import BadRequest, ConfigError, EngineUnavailable, PolicyError
 from .vllm_api import VllmApi, find_api, vllm_version
 from .vllm_requests import Generation, Watch
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..core.errors import ContextTooLong
 from .answers import read_json
 from .base import FinishReason, Request, TokenLogprob, Usage
-from .errors import ContextTooLong
 from .sentences import limit_reached
 
 if TYPE_CHECKING:

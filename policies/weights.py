@@ -9,7 +9,6 @@ place in one step, so that neither a kill nor a second process leaves half a fil
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -25,7 +24,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import ConfigError, EngineUnavailable, ModelNotFound
+from ..core.errors import ConfigError, EngineUnavailable, ModelNotFound
+from ..core.files import sha256_of
 from .requantize import requantize
 
 if TYPE_CHECKING:
@@ -99,12 +99,6 @@ def weights_identity(model: str | Path | None = None) -> dict[str, str | None]:
     if _HUB_FILE.fullmatch(str(named)) and not path.exists():
         return {"model": str(named)}
     return {"model": path.name, "sha256": sha256_of(path) if path.is_file() else None}
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _checked(path: Path) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ..policies.errors import MissingExtra
+from ..core.errors import MissingExtra
 
 if TYPE_CHECKING:
     from .beams import BeamOutput, diverse_beam_search

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..policies.errors import ConfigError, MissingExtra, ModelNotFound
+from ..core.errors import ConfigError, MissingExtra, ModelNotFound
 from ..policies.hf.sources import find_source, identity
 from ..policies.weights import cache_dir, find_weights
 from .masks import RowEncoder

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..policies.errors import ConfigError
+from ..core.errors import ConfigError
 from .beam_step import Rules
 
 

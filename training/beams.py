@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import torch
 
-from ..policies.errors import ConfigError
+from ..core.errors import ConfigError
 from .beam_controls import Controls, controlled
 from .beam_inputs import check, ids_of, setting_of
 from .beam_model import Decoder

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, EncoderDecoderCache
 
-from ..policies.errors import ConfigError
+from ..core.errors import ConfigError
 from .losses import token_log_probs
 
 Form = Literal["auto", "cache", "tree"]

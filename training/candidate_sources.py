@@ -11,9 +11,9 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ..environments.in_flight import for_each
+from ..core.errors import RunError
+from ..core.tasks import for_each
 from ..policies.base import Policy, Request, Sampling
-from ..policies.errors import RunError
 from .base_model import Base
 from .beams import diverse_beam_search
 from .candidate_batch import padded_prompts

@@ -14,10 +14,10 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError
 
-from ..environments.log import LineLog, complete_lines
-from ..environments.scenarios import Record, Text, problems_of
+from ..core.errors import DataError
+from ..core.jsonl import LineLog, complete_lines
+from ..core.record import Record, Text, problems_of
 from ..policies.base import ChatRole, Message
-from ..policies.errors import DataError
 from .rows import Row
 
 CANDIDATES_NAME = "candidates.jsonl"

@@ -20,9 +20,9 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from ..environments.run_folder import write_whole
-from ..environments.scenarios import Record, problems_of
-from ..policies.errors import DataError
+from ..core.errors import DataError
+from ..core.files import write_whole
+from ..core.record import Record, problems_of
 from ..policies.safety import DISCLAIMER
 from .data import DataSource
 

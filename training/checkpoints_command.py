@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from ..policies.errors import DataError
+from ..core.errors import DataError
 from .checkpoint import Checkpoint, find_checkpoints, lineage
 
 

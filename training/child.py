@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from ..policies.errors import RunError
+from ..core.errors import RunError
 
 PACKAGE = (__package__ or "").partition(".")[0]
 TAIL = 3000

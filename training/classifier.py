@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import Trainer
 
-from ..policies.errors import ConfigError
+from ..core.errors import ConfigError
 from ..policies.hf.heads import HeadedModel, HeadReader, refuse_unfit
 from ..policies.hf.prompts import PromptWriter
 from .base_model import Base, load_base, lora_targets, with_lora

@@ -17,10 +17,10 @@ from typing import Any, cast
 from rich.console import Console
 
 from ..agents.roles import STRATEGY_LABELS
+from ..core.errors import ConfigError
+from ..core.files import write_whole
 from ..environments.episode import Episode
-from ..environments.run_folder import write_whole
 from ..policies.base import Message
-from ..policies.errors import ConfigError
 from ..policies.registry import make_policy
 from . import counselor_baselines as baselines
 from .base_model import load_base

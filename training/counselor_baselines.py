@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ..agents.roles import STRATEGY_LABELS, Role, Strategy, parse_strategy
-from ..environments.in_flight import for_each
+from ..core.errors import MissingExtra, UnreadableReply
+from ..core.tasks import for_each
 from ..policies.base import Policy, Request, Sampling, close_policy, open_policy
-from ..policies.errors import MissingExtra, UnreadableReply
 from ..policies.wrappers.base import honoured
 from .counselor_rows import CounselorTurn
 

@@ -14,13 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..core.errors import ConfigError, DataError
+from ..core.files import sha256_of
+from ..core.record import Record
 from ..environments.corpus.splits import Groups
 from ..environments.episode import Episode
 from ..environments.log import log_files, read_episodes
-from ..environments.scenarios import Record
 from ..policies.base import Message
-from ..policies.errors import ConfigError, DataError
-from ..policies.weights import sha256_of
 from .rows import Row, group_of
 
 TELLING_WORDS = 8

@@ -17,8 +17,8 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from ..core.errors import ConfigError
 from ..policies.base import Policy
-from ..policies.errors import ConfigError
 from .base_model import Base, load_base, with_lora
 from .candidate_batch import CandidateLogProbs
 from .candidate_trainer import CandidateTrainer

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..environments.log import LineLog, complete_lines
+from ..core.jsonl import LineLog, complete_lines
 from .base_model import Base
 from .candidate_batch import CandidateBatch, candidate_log_probs
 from .loop import on_gpu

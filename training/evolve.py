@@ -15,12 +15,13 @@ from typing import Any
 from pydantic import Field, ValidationError
 from rich.console import Console
 
+from ..core.claim import claim
+from ..core.errors import ConfigError, DataError, RunError
+from ..core.files import write_whole
+from ..core.record import Record, problems_of
 from ..environments.episode import Episode
 from ..environments.log import LOG_NAME
-from ..environments.run_folder import claim, write_whole
-from ..environments.scenarios import Record, problems_of
 from ..policies.base import Policy
-from ..policies.errors import ConfigError, DataError, RunError
 from .checkpoint import read_checkpoint
 from .data import load_episodes, scenario_groups, split_episodes
 from .evolve_settings import LATER, EvolveSettings

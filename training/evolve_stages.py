@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from ..core.errors import ConfigError
+from ..core.tasks import run_sync
 from ..environments.episode import Episode
-from ..environments.simulate import run_sync
 from ..policies.base import Policy
-from ..policies.errors import ConfigError
 from .base_model import base_name, load_base
 from .candidate_batch import CandidateBatch, candidate_log_probs
 from .child import output_of

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..environments.run_folder import write_whole
+from ..core.files import write_whole
 from ..policies.safety import DISCLAIMER
 
 TABLE_NAME = "table.json"

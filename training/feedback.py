@@ -16,11 +16,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Protocol, runtime_checkable
 
-from ..environments.in_flight import for_each
-from ..environments.log import LineLog
+from ..core.errors import ConfigError, UnreadableReply, did_you_mean
+from ..core.jsonl import LineLog
+from ..core.tasks import for_each
 from ..environments.rating import Rating, iter_ratings
 from ..policies.base import Message, Policy, Request, Sampling
-from ..policies.errors import ConfigError, UnreadableReply, did_you_mean
 from .candidates import GOLD, CandidateSet, candidate_name
 
 DIMENSIONS: dict[str, str] = {

@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from ..policies.errors import ConfigError
+from ..core.errors import ConfigError
 from .base_model import Base, load_base, with_lora
 from .candidate_batch import CandidateLogProbs
 from .candidate_trainer import CandidateTrainer

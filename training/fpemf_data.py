@@ -14,12 +14,13 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from ..core.claim import claim
+from ..core.errors import ConfigError
+from ..core.files import write_whole
+from ..core.tasks import run_sync
 from ..environments.rating import RATINGS_NAME, iter_ratings
-from ..environments.run_folder import claim, write_whole
 from ..environments.settings import EngineSettings
-from ..environments.simulate import run_sync
 from ..policies.base import Policy, close_policy, open_policy
-from ..policies.errors import ConfigError
 from ..policies.registry import make_policy
 from .base_model import Base
 from .candidate_batch import CandidateBatch

@@ -13,8 +13,8 @@ from itertools import groupby
 from typing import Literal
 
 from ..agents.roles import Role
+from ..core.record import Record
 from ..environments.episode import Episode, Utterance
-from ..environments.scenarios import Record
 
 FirstSpeaker = Literal["drop", "rename"]
 Origin = Literal["refined", "gold", "stronger"]

@@ -26,7 +26,7 @@ from transformers import (
 )
 from transformers.integrations import TensorBoardCallback
 
-from ..policies.errors import MissingExtra, RunError
+from ..core.errors import MissingExtra, RunError
 from ..policies.hf.loading import find_dtype
 from .base_model import Base
 from .checkpoint import (

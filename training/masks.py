@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..core.errors import ConfigError
 from ..policies.base import Message, Request
-from ..policies.errors import ConfigError
 from ..policies.hf.prompts import PromptWriter
 from .rows import BadRow, Row
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from ..policies.errors import ConfigError, RunError
+from ..core.errors import ConfigError, RunError
 from ..policies.hf.sources import find_source
 from .checkpoint import CARD_NAME
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from rich.console import Console
 
-from ..environments.simulate import run_sync
+from ..core.tasks import run_sync
 from ..policies.base import Policy
 from .data import DataSource, load_episodes, source_of
 from .preference_settings import DpoSettings, PairSettings, part_of

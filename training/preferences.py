@@ -19,12 +19,13 @@ from pydantic import Field, ValidationError
 
 from ..agents.roles import Role
 from ..agents.speech import read_speech
+from ..core.claim import claim
+from ..core.errors import ConfigError, DataError
+from ..core.files import write_whole
+from ..core.jsonl import complete_lines
+from ..core.record import Record, Text, problems_of
 from ..environments.episode import Episode
-from ..environments.log import complete_lines
-from ..environments.run_folder import claim, write_whole
-from ..environments.scenarios import Record, Text, problems_of
 from ..policies.base import Message, Policy
-from ..policies.errors import ConfigError, DataError
 from ..policies.sentences import cap_sentences
 from .candidates import Said
 from .data import draw, scenario_groups

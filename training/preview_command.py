@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ..environments.options import nested, options_of
-from ..environments.settings import read_settings
+from ..core.options import nested, options_of
+from ..core.settings import read_settings
 from ..policies.safety import DISCLAIMER
 from .data import load_episodes
 from .rows import Rows, build_rows

@@ -18,9 +18,10 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError
 
-from ..environments.in_flight import for_each
-from ..environments.log import LineLog, complete_lines
-from ..environments.scenarios import Record, Text, problems_of
+from ..core.errors import DataError, PolicyError, UnreadableReply
+from ..core.jsonl import LineLog, complete_lines
+from ..core.record import Record, Text, problems_of
+from ..core.tasks import for_each
 from ..policies.base import (
     Policy,
     Reply,
@@ -28,7 +29,6 @@ from ..policies.base import (
     Sampling,
     policy_name,
 )
-from ..policies.errors import DataError, PolicyError, UnreadableReply
 from ..policies.wrappers.base import honoured
 from ..policies.wrappers.refine import Refine, read_analysis
 from .candidates import Said

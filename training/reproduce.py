@@ -19,9 +19,9 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from ..environments.run_folder import write_whole
-from ..environments.scenarios import Record, Text, problems_of
-from ..policies.errors import ConfigError, DataError, RunError, did_you_mean
+from ..core.errors import ConfigError, DataError, RunError, did_you_mean
+from ..core.files import write_whole
+from ..core.record import Record, Text, problems_of
 from .child import output_of
 from .reproduce_report import PAGE_NAME, write_report
 

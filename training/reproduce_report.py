@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ..environments.run_folder import write_whole
+from ..core.files import write_whole
 from ..policies.safety import DISCLAIMER
 from .checkpoint import is_checkpoint, read_checkpoint
 

@@ -18,11 +18,11 @@ from ..agents.base import GO_ON
 from ..agents.observations import SupporterBrief, SupporterObservation, Turn
 from ..agents.roles import Role, Strategy
 from ..agents.supporter import Supporter
+from ..core.errors import ConfigError
 from ..environments.corpus.splits import scenario_root
 from ..environments.episode import Episode, Utterance
 from ..environments.seed_pool import CasePool
 from ..policies.base import Message
-from ..policies.errors import ConfigError
 from ..policies.scripted import ScriptedPolicy
 from .settings import BadRows, RowSettings
 

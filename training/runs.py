@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..environments.run_folder import write_whole
+from ..core.files import write_whole
 from .checkpoint import Checkpoint
 from .settings import LoopSettings
 from .train_command import metrics_table

@@ -27,9 +27,9 @@ def score(
     threads: Annotated[int | None, typer.Option(min=1, help="Of the computation on a CPU.")] = None,
 ) -> None:
     """Rate every reply of a log on the scorer's dimensions; the same command goes on."""
+    from ..core.tasks import run_sync
     from ..environments.log import read_episodes
     from ..environments.rating import RATINGS_NAME
-    from ..environments.simulate import run_sync
     from ..policies.scorer import ScorerPolicy
     from .sft_command import need_libraries
     from .train_command import quiet_libraries

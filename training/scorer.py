@@ -15,10 +15,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ..core.errors import ConfigError, did_you_mean
+from ..core.files import write_whole
 from ..environments.episode import Episode
-from ..environments.run_folder import write_whole
 from ..policies.base import Message
-from ..policies.errors import ConfigError, did_you_mean
 from ..policies.scorer import ANSWERS, FAILS, HOLDS
 from .checkpoint import Checkpoint
 from .classifier import HeadData, keep, train_heads

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from ..core.errors import ContextTooLong
+from ..core.jsonl import LineLog
+from ..core.tasks import for_each
 from ..environments.episode import Episode
-from ..environments.in_flight import for_each
-from ..environments.log import LineLog
 from ..environments.rating import Rating, iter_ratings
-from ..policies.errors import ContextTooLong
 from ..policies.scorer import RUBRIC, ScorerPolicy
 from .scorer import helpful
 from .scorer_data import Real, judged, real_replies

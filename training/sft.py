@@ -20,8 +20,8 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback
 
+from ..core.errors import ConfigError
 from ..environments.episode import Episode
-from ..policies.errors import ConfigError
 from .base_model import Base, load_base, with_lora
 from .checkpoint import Checkpoint
 from .collate import Collator, RowDataset, StepSampler, places_to_keep

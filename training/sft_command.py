@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import typer
 from rich.console import Console
 
-from ..policies.errors import MissingExtra
+from ..core.errors import MissingExtra
 from .settings import SftSettings
 from .train_command import add_trainer, quiet_libraries
 

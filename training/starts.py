@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..environments.run_folder import write_whole
-from ..policies.errors import ConfigError, RunError
+from ..core.errors import ConfigError, RunError
+from ..core.files import write_whole
 from .checkpoint import Checkpoint, is_checkpoint, read_checkpoint
 from .data import DataSource
 from .merge import merge_checkpoint

@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..environments.options import nested, options_of
-from ..environments.scenarios import Record
-from ..environments.settings import read_settings
+from ..core.options import nested, options_of
+from ..core.record import Record
+from ..core.settings import read_settings
 from ..policies.safety import DISCLAIMER
 from .processes import is_first
 

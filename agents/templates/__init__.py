@@ -22,7 +22,7 @@ import jinja2
 from jinja2 import meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from ...policies.errors import ConfigError, did_you_mean
+from ...core.errors import ConfigError, did_you_mean
 
 RENDERED_KEPT = 4096
 """Rendered blocks that one template keeps."""

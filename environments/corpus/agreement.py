@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
+from ...core.record import Record
 from ..agreement import cohen_kappa, fleiss_kappa
-from ..scenarios import Record
 
 Item = Mapping[str, str]
 

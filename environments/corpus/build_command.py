@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.text import Text
 
+from ...core.options import nested, options_of
+from ...core.settings import read_settings
+from ...core.tasks import run_interruptible
 from ...policies.safety import DISCLAIMER
-from ..interrupt import run_interruptible
-from ..options import nested, options_of
-from ..settings import read_settings
 from .build_settings import NOT_OURS, BuildSettings
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...core.files import write_whole
+from ...core.record import Record
 from ..episode import Episode
-from ..run_folder import write_whole
-from ..scenarios import Profile, Record, Scenario
+from ..scenarios import Profile, Scenario
 from .corpus_folder import cleaned_episodes, latest_episodes, tags_of
 from .coverage import Cell, CoverageReport, Slot, coverage_report
 from .pool_journal import Reject

@@ -18,15 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from ...agents.roles import Role
+from ...core.errors import ConfigError, Interrupted, did_you_mean
+from ...core.settings import read_settings
+from ...core.tasks import run_sync
 from ...policies.base import Policy, close_policy, describe_policy, open_policy
-from ...policies.errors import ConfigError, did_you_mean
 from ...policies.registry import make_policy
 from ..episode import Episode
 from ..run_folder import claim_folder, write_summary
-from ..runner import BatchObserver, Interrupted, run_batch
+from ..runner import BatchObserver, run_batch
 from ..scenarios import Scenario
-from ..settings import read_settings
-from ..simulate import build_environment, run_sync
+from ..simulate import build_environment
 from ..support import SupportEnvironment
 from .build_report import BuildReport, report_of, write_report
 from .build_settings import BuildSettings

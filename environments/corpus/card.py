@@ -21,10 +21,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ...agents.roles import Role
 from ...agents.templates import PromptTemplate, known_templates
-from ...policies.errors import DataError
+from ...core.claim import CONFIG_NAME
+from ...core.errors import DataError
 from ...policies.safety import DISCLAIMER
 from ..episode import Episode, StopReason
-from ..run_folder import CONFIG_NAME
 from .statistics import StatisticsCounter, comparison_markdown, strategy_shares
 from .tags import Severity, Tags
 

@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ..options import nested, options_of
-from ..settings import read_settings
+from ...core.options import nested, options_of
+from ...core.settings import read_settings
 from .cleaning.settings import CleanSettings
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ def register(app: typer.Typer) -> None:
 
 
 def _clean(folder: Path, settings: CleanSettings, fidelity: bool, as_json: bool) -> None:
+    from ...core.files import write_whole
     from ..log import iter_episodes
-    from ..run_folder import write_whole
     from .cleaning import clean_run
     from .fidelity import seeker_fidelity
 

@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ...policies.errors import RunError
+from ...core.errors import RunError
+from ...core.jsonl import complete_lines
 from ..episode import Episode
-from ..log import complete_lines, iter_episodes, log_files
+from ..log import iter_episodes, log_files
 from .tags import FOLLOW_THE_FILTERS, TAGS_NAME, Choice, TagFile, Tags, cleaned, read_tags
 
 FAILED = "ended in an error"

@@ -15,9 +15,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ...policies.errors import ConfigError, did_you_mean
+from ...core.errors import ConfigError, did_you_mean
+from ...core.record import Record
 from ..problem_types import ProblemType, problem_types
-from ..scenarios import Profile, Record, Scenario
+from ..scenarios import Profile, Scenario
 
 Quotas = Literal["uniform", "published", "custom"]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...policies.errors import ConfigError, DataError, MissingExtra, RunError, did_you_mean
-from ..scenarios import Record
-from ..settings import read_settings
+from ...core.errors import ConfigError, DataError, MissingExtra, RunError, did_you_mean
+from ...core.record import Record
+from ...core.settings import read_settings
 from .agreement import agreement
 from .card import (
     CARD_NAME,

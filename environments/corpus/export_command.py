@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ...core.options import nested, options_of
+from ...core.settings import read_settings
 from ...policies.safety import DISCLAIMER
-from ..options import nested, options_of
-from ..settings import read_settings
 from .export_settings import ExportSettings
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
-from ...policies.errors import MissingExtra
+from ...core.errors import MissingExtra
 from .export_rows import Row, RowShape
 
 Container = Literal["jsonl", "parquet"]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from ..scenarios import Record
+from ...core.record import Record
 from .export_files import Container
 from .export_rows import RowShape
 

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ...agents.roles import Role
+from ...core.record import Record
 from ..episode import Episode, StopReason
-from ..scenarios import Record
 from .cleaning.base import said_by
 from .cleaning.closings import closing_kind
 from .cleaning.persona import PersonaContradiction, known_of

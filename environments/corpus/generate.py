@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ...agents.templates import PromptTemplate
+from ...core.record import Record
 from ...policies.answers import read_json
 from ...policies.base import (
     FinishReason,
@@ -31,7 +32,7 @@ from ...policies.base import (
 )
 from ...policies.sentences import cap_sentences
 from ..problem_types import category_of, problem_types
-from ..scenarios import Profile, Record, Scenario
+from ..scenarios import Profile, Scenario
 from .checks import MIN_WORDS, situation_of
 from .coverage import Slot, age_limits
 from .similarity import Measure

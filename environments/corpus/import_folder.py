@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..run_folder import write_whole
+from ...core.files import write_whole
 from .corpus_folder import new_folder
 from .importing import Import, ImportReport, write_episodes
 from .sources import Source, write_sources

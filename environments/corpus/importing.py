@@ -10,7 +10,6 @@ the source does not say (a situation, a problem type) is `unspecified`, and coun
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -18,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ...agents.roles import Role
-from ...policies.errors import ConfigError, DataError
+from ...core.errors import ConfigError, DataError
+from ...core.files import sha256_of
 from ...policies.safety import crisis_kinds
 from ..episode import Episode, StopReason, Utterance
 from ..log import LOG_NAME
@@ -297,18 +297,6 @@ def _count(episode: Episode, report: ImportReport) -> None:
     report.several_labels += sum(len(u.labels) > 1 for u in episode.utterances)
     for what in ("problem_type", "situation"):
         report.unspecified[what] += getattr(episode.scenario, what) == UNSPECIFIED
-
-
-def sha256_of(path: str | Path) -> str:
-    """The digest of a file in hex; of a folder, of its files' names and digests."""
-    path = Path(path)
-    if path.is_dir():
-        listed = "\n".join(
-            f"{f.name} {sha256_of(f)}" for f in sorted(path.iterdir()) if f.is_file()
-        )
-        return hashlib.sha256(listed.encode()).hexdigest()
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_episodes(folder: str | Path, episodes: Iterable[Episode]) -> None:

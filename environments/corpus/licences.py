@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from ...policies.errors import ConfigError
-from ..scenarios import Record
+from ...core.errors import ConfigError
+from ...core.record import Record
 
 RESEARCH_ONLY = "research-only"
 UNKNOWN = "unknown"

@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import Any
 
 from ...agents.roles import Role, Strategy
-from ...policies.errors import ConfigError, did_you_mean
+from ...core.errors import ConfigError, did_you_mean
 from .importers.base import Recorded, Turn
 from .importers.mappings import INSTRUCTORS, role_of, strategy_of
 

@@ -15,9 +15,10 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError
 
-from ...policies.errors import DataError
-from ..log import LineLog, complete_lines
-from ..scenarios import Record, Scenario, problems_of
+from ...core.errors import DataError
+from ...core.jsonl import LineLog, complete_lines
+from ...core.record import Record, problems_of
+from ..scenarios import Scenario
 
 SCENARIOS_NAME = "scenarios.jsonl"
 REJECTS_NAME = "rejects.jsonl"

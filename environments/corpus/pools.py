@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ...agents.observations import Case
 from ...agents.roles import Role
-from ...policies.errors import DataError
+from ...core.errors import DataError
 from ..episode import Episode
 from ..log import iter_episodes
 from ..problem_types import category_of, problem_types

@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
-from ...policies.errors import DataError
+from ...core.errors import DataError
 
 CHUNK = 1 << 18
 """Characters read at a time."""

@@ -17,10 +17,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from ...core.record import Record, Text
 from ...policies.safety import crisis_kinds
 from ..episode import Episode, Utterance
 from ..rating import Rating
-from ..scenarios import Record, Text
 
 REQUIRED_REVIEWERS = 3
 """Experts who must all approve (000 §3.1.5)."""

@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ...policies.errors import ConfigError
+from ...core.errors import ConfigError
+from ...core.files import write_whole
 from ...policies.safety import DISCLAIMER
 from ..log import log_files
 from ..rating import RATINGS_NAME, append_ratings, iter_ratings
-from ..run_folder import write_whole
 from .agreement import agreement
 from .corpus_folder import cleaned_episodes
 from .review import REQUIRED_REVIEWERS, Verdict, agreement_items, decision_records, ratings_of

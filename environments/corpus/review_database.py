@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ...policies.errors import DataError, RunError
+from ...core.errors import DataError, RunError
 
 STORE_NAME = "review.sqlite"
 SCHEMA_VERSION = 1

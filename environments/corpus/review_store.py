@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 
-from ...policies.errors import ConfigError, DataError, RunError, did_you_mean
+from ...core.errors import ConfigError, DataError, RunError, did_you_mean
+from ...core.record import Record
 from ..episode import Episode
-from ..scenarios import Record
 from .review import (
     REQUIRED_REVIEWERS,
     Decision,

@@ -7,7 +7,7 @@ from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
-from ...policies.errors import ConfigError, RunError
+from ...core.errors import ConfigError, RunError
 from ...policies.safety import CRISIS_GUIDANCE
 from .review import REVIEWER_GUIDANCE, ReviewItem, Verdict
 from .review_store import ReviewStore

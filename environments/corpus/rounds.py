@@ -13,8 +13,8 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...core.errors import BadRequest, ContextTooLong, PolicyError, UnreadableReply
 from ...policies.base import Policy, Reply, Request, policy_name
-from ...policies.errors import BadRequest, ContextTooLong, PolicyError, UnreadableReply
 from ..dialogue import derive_seed
 from ..scenarios import Origin, Profile, Scenario
 from .checks import profile_fault, situation_fault, type_fault

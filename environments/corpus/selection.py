@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ...policies.errors import ConfigError, DataError, did_you_mean
+from ...core.errors import ConfigError, DataError, did_you_mean
 from ..episode import Episode, StopReason
 from .cleaning import known_filters
 from .cleaning.judge import NAME as JUDGE

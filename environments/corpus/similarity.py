@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, Protocol
 
-from ...policies.errors import MissingExtra
+from ...core.errors import MissingExtra
 
 Measure = Literal["tfidf", "minhash"]
 

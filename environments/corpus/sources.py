@@ -15,9 +15,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from ...policies.errors import DataError
-from ..run_folder import write_whole
-from ..scenarios import Record, Text, problems_of
+from ...core.errors import DataError
+from ...core.files import write_whole
+from ...core.record import Record, Text, problems_of
 
 SOURCE_VERSION: Literal[1] = 1
 SOURCES_NAME = "sources.json"

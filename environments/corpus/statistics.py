@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pydantic import Field
 
 from ...agents.roles import Role, Strategy
+from ...core.record import Record
 from ..episode import Episode
-from ..scenarios import Record
 
 DIGITS = 4
 """Decimal places of averages."""

@@ -18,10 +18,10 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from ...policies.errors import DataError
+from ...core.errors import DataError
+from ...core.jsonl import complete_lines
+from ...core.record import Record
 from ..episode import CLOSED, Episode
-from ..log import complete_lines
-from ..scenarios import Record
 
 TAGS_NAME = "tags.jsonl"
 TAGS_VERSION: Literal[1] = 1

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from ...policies.errors import ConfigError
+from ...core.errors import ConfigError
 from .corpus import Corpus
 from .profile import Lengths, lengths, shares
 from .separation import Separation, separation, verdict

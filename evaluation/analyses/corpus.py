@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...agents.roles import Role, Strategy
+from ...core.errors import DataError
 from ...environments.corpus.importing import UNSPECIFIED
 from ...environments.episode import Episode, StopReason
 from ...environments.log import iter_episodes
-from ...policies.errors import DataError
 from .profile import Counts
 
 SAMPLE = 20_000

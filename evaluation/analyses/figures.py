@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...agents.roles import Strategy
-from ...policies.errors import MissingExtra
+from ...core.errors import MissingExtra
 from .analysis import Analysis, Comparison, CorpusAnalysis
 from .profile import Lengths
 from .published import STRATEGY_SHARES

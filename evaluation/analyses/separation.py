@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...agents.roles import Role, Strategy
-from ...policies.errors import MissingExtra
+from ...core.errors import MissingExtra
 from .corpus import Dialogue
 from .profile import INTERVALS, interval_of
 from .text import words

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...policies.errors import MissingExtra
+from ...core.errors import MissingExtra
 from .text import TERM
 
 PAIRS = 200_000

@@ -20,9 +20,9 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.errors import ConfigError
 from ...environments.episode import Episode
 from ...environments.rating import Rating
-from ...policies.errors import ConfigError
 from ..statistics import Interval, Tally, bootstrap
 from .judge import shown
 

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...core.errors import ConfigError, PolicyError, UnreadableReply
+from ...core.jsonl import LineLog
+from ...core.tasks import for_each
 from ...environments.episode import Episode, StopReason
-from ...environments.in_flight import for_each
-from ...environments.log import LineLog
 from ...environments.rating import Rating, iter_ratings
 from ...policies.base import Policy, Reply, Request, Sampling, open_policy, policy_name
-from ...policies.errors import ConfigError, PolicyError, UnreadableReply
 from .questions import Questions, Subject, call_seed, read_verdict, subjects
 from .rubric import Dimension, Rubric
 

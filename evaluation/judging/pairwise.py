@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ...core.errors import ConfigError
+from ...core.jsonl import LineLog
+from ...core.tasks import for_each
 from ...environments.episode import Episode, StopReason
-from ...environments.in_flight import for_each
-from ...environments.log import LineLog
 from ...environments.rating import Rating
 from ...policies.base import Policy, Sampling, open_policy, policy_name
-from ...policies.errors import ConfigError
 from ..statistics import Interval, bootstrap, mean_tally, ratio
 from ..statistics import Tally as SumTally
 from .judge import OnRating, Tally, ask, check_counts, rated, shown

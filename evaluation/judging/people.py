@@ -14,9 +14,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from ...core.errors import DataError, did_you_mean
+from ...core.record import problems_of
 from ...environments.rating import Rating, iter_ratings
-from ...environments.scenarios import problems_of
-from ...policies.errors import DataError, did_you_mean
 
 NEEDED = ("episode", "dimension", "value")
 KNOWN = (*NEEDED, "rater", "utterance", "candidate", "explanation", "rubric", "sample", "first")

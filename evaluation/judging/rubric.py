@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from ...environments.scenarios import Record, Text, problems_of
-from ...policies.errors import DataError, did_you_mean
+from ...core.errors import DataError, did_you_mean
+from ...core.record import Record, Text, problems_of
 
 _FOLDER = Path(__file__).parent / "rubrics"
 

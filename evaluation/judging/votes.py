@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from ...core.errors import ConfigError
 from ...environments.agreement import cohen_kappa
 from ...environments.rating import Rating
-from ...policies.errors import ConfigError
 from ..statistics import Estimate, estimate_mean
 from .judge import shown
 from .pairwise import pair_verdicts

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 
-from ...policies.errors import DataError
+from ...core.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)

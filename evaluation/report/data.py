@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from ...agents.roles import Role
+from ...core.errors import DataError
 from ...environments.corpus.statistics import CorpusStatistics, StatisticsCounter
 from ...environments.episode import Episode, StopReason, Utterance
 from ...environments.log import iter_episodes
 from ...environments.rating import RATINGS_NAME, Rating, iter_ratings
 from ...environments.run_folder import summarize
-from ...policies.errors import DataError
 from ..analyses.profile import Counts
 
 

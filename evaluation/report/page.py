@@ -16,8 +16,8 @@ from jinja2 import Environment, select_autoescape
 from markupsafe import Markup
 
 from ...agents.roles import Strategy
-from ...environments.run_folder import write_whole
-from ...policies.errors import ConfigError
+from ...core.errors import ConfigError
+from ...core.files import write_whole
 from ...policies.safety import CRISIS_GUIDANCE, DISCLAIMER
 from .appendix import Appendix, read_appendices
 from .data import RunView, as_script, read_run

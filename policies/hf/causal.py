@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from ..errors import ContextTooLong
+from ...core.errors import ContextTooLong
 from .cache import COLUMNS, rounded_up
 from .jobs import Job, Task
 from .loading import BASE, LoadedModel

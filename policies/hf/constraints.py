@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
-from ..errors import BadRequest, MissingExtra
+from ...core.errors import BadRequest, MissingExtra
 
 
 def available() -> bool:

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..errors import EngineUnavailable
+from ...core.errors import EngineUnavailable
 from .sources import Source
 
 if TYPE_CHECKING:

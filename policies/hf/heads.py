@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...core.errors import ConfigError, ContextTooLong
 from ..base import Message
-from ..errors import ConfigError, ContextTooLong
 from ..reading import Reading
 from .loading import DTYPES, load, misfit, see_all_weights_used
 from .prompts import PromptWriter

@@ -9,8 +9,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ...core.errors import ContextTooLong
 from ..base import FinishReason, Request, Sampling, TokenLogprob, Usage
-from ..errors import ContextTooLong
 from .answers import Answer, token_logprobs
 from .constraints import JsonConstraints
 from .prompts import Prompt, PromptWriter

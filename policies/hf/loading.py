@@ -19,8 +19,8 @@ from transformers import (
 )
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+from ...core.errors import ConfigError, EngineUnavailable, MissingExtra, ModelNotFound
 from ..base import Sampling
-from ..errors import ConfigError, EngineUnavailable, MissingExtra, ModelNotFound
 from .sources import ADAPTER_WEIGHTS, Source
 
 BASE = "__base__"

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..errors import ConfigError
+from ...core.errors import ConfigError
 from .cache import COLUMNS, RowCache, rounded_up
 from .loading import BASE, LoadedModel
 

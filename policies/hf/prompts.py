@@ -9,8 +9,8 @@ from typing import Any
 
 import jinja2
 
+from ...core.errors import BadRequest, ConfigError
 from ..base import Message, Request
-from ..errors import BadRequest, ConfigError
 
 TURN_SEPARATOR = "\n"
 """Between the messages of an encoder-decoder model without template: ParlAI's delimiter, with which

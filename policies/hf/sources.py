@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError, DataError, ModelNotFound
+from ...core.errors import ConfigError, DataError, ModelNotFound
 from ..weights import find_weights
 
 ADAPTER_CONFIG = "adapter_config.json"

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
+from ...core.errors import ConfigError
 from ..base import (
     Capabilities,
     Message,
@@ -25,7 +26,6 @@ from ..base import (
     open_policy,
     policy_name,
 )
-from ..errors import ConfigError
 
 T = TypeVar("T")
 

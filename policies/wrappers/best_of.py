@@ -7,6 +7,7 @@ import time
 from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
+from ...core.errors import ConfigError, PolicyError, did_you_mean
 from ..base import (
     Policy,
     Reply,
@@ -17,7 +18,6 @@ from ..base import (
     open_policy,
     policy_name,
 )
-from ..errors import ConfigError, PolicyError, did_you_mean
 from ..registry import make_policy
 from .base import Wrapper, salted_seed, together, total_usage, with_notes
 from .ranking import (

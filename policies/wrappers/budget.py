@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar
 
+from ...core.errors import BudgetExceeded, ConfigError, UnreadableReply, Unsupported
 from ..base import Policy, Reply, Request, TokenLogprob, Usage
-from ..errors import BudgetExceeded, ConfigError, UnreadableReply, Unsupported
 from .base import Wrapper, estimated_completion, estimated_prompt, scoring
 
 _MILLION = 1_000_000

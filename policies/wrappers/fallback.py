@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
+from ...core.errors import AllFailed, ConfigError, ParticipantLeft, PolicyError
 from ..base import (
     Capabilities,
     Policy,
@@ -21,7 +22,6 @@ from ..base import (
     open_policy,
     policy_name,
 )
-from ..errors import AllFailed, ConfigError, ParticipantLeft, PolicyError
 from ..registry import make_policy
 from .base import Wrapper, as_policy, scoring, with_notes
 

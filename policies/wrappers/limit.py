@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from weakref import WeakKeyDictionary
 
+from ...core.errors import ConfigError, EngineTimeout, RateLimited
 from ..base import Policy, Reply, Request, TokenLogprob
 from ..concurrency import AdaptiveLimiter, Slot
-from ..errors import ConfigError, EngineTimeout, RateLimited
 from .base import Wrapper, estimated_completion, estimated_prompt, scoring
 
 _UNBOUNDED = 1_000_000

@@ -11,9 +11,9 @@ import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from ...core.errors import ConfigError, UnreadableReply, Unsupported
 from ..answers import read_json, schema_instruction
 from ..base import Message, Policy, Reply, Request, Sampling, capabilities_of, policy_name
-from ..errors import ConfigError, UnreadableReply, Unsupported
 from .base import Wrapper, honoured, salted_seed, total_usage, with_notes
 
 ABOUT = ("profile", "emotion", "personality", "intention")

@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from ...core.errors import DataError, RunError, WarmlineError
 from ..base import FinishReason, Reply, TokenLogprob, Usage
-from ..errors import DataError, RunError, WarmlineError
 
 T = TypeVar("T")
 

@@ -21,8 +21,8 @@ from autogen_ext.models.replay import ReplayChatCompletionClient
 import warmline
 from warmline.agents import Role, SeekerBrief, SupporterBrief
 from warmline.agents.autogen_seat import AutogenAgentPolicy
+from warmline.core.errors import EngineUnavailable
 from warmline.policies.base import Message, Request
-from warmline.policies.errors import EngineUnavailable
 
 
 def scenario(name: str = "s1") -> warmline.Scenario:

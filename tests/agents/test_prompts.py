@@ -31,8 +31,8 @@ from warmline.agents import (
     Turn,
 )
 from warmline.agents.base import Agent
+from warmline.core.errors import ConfigError
 from warmline.policies.base import Request
-from warmline.policies.errors import ConfigError
 
 SEEKER_BRIEF = SeekerBrief("Job Crisis", "The bakery closed on Monday.", "Ada, 44, baker")
 CASE = Case(

@@ -10,7 +10,7 @@ from warmline import ScriptedPolicy, Seeker, Supporter
 from warmline.agents import Role, SeekerBrief, SeekerObservation, SupporterBrief, Turn
 from warmline.agents import SupporterObservation as Seen
 from warmline.agents.templates import PromptTemplate, known_templates
-from warmline.policies.errors import ConfigError
+from warmline.core.errors import ConfigError
 
 POLICY = ScriptedPolicy()
 SEEN = Seen(SupporterBrief("Job Crisis"), (Turn(Role.SEEKER, "I lost my job."),))

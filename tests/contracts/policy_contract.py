@@ -13,6 +13,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from warmline.core.errors import ContextTooLong, PolicyError, Unsupported
 from warmline.policies.base import (
     Capabilities,
     FinishReason,
@@ -26,7 +27,6 @@ from warmline.policies.base import (
     close_policy,
     open_policy,
 )
-from warmline.policies.errors import ContextTooLong, PolicyError, Unsupported
 from warmline.policies.sentences import count_sentences
 
 AT_ONCE = 16

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
+from warmline.core.errors import ConfigError
 from warmline.environments.agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha
-from warmline.policies.errors import ConfigError
 
 FLEISS = [
     [0, 0, 0, 0, 14], [0, 2, 6, 4, 2], [0, 0, 3, 5, 6], [0, 3, 9, 2, 0], [2, 2, 8, 1, 1],

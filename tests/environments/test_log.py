@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import warmline
+from warmline.core.errors import DataError
 from warmline.environments import Episode, EpisodeLog
-from warmline.policies.errors import DataError
 
 from .helpers import scenarios, talk
 
@@ -110,7 +110,7 @@ def test_two_processes_cannot_write_one_log(tmp_path: Path) -> None:
     path = tmp_path / "episodes.jsonl"
     code = (
         "import sys\nfrom warmline.environments import EpisodeLog\n"
-        "from warmline.policies.errors import RunError\n"
+        "from warmline.core.errors import RunError\n"
         "try:\n    EpisodeLog(sys.argv[1]).__enter__()\n"
         "except RunError as error:\n    print(error)\n"
     )
@@ -124,7 +124,7 @@ def test_two_processes_cannot_write_one_log(tmp_path: Path) -> None:
 FULL = """
 import resource, sys
 from warmline.environments import EpisodeLog, read_episodes
-from warmline.policies.errors import RunError
+from warmline.core.errors import RunError
 
 source, target = sys.argv[1:]
 episodes = read_episodes(source)

@@ -16,13 +16,8 @@ from typing import Any
 import pytest
 
 import warmline
+from warmline.core.errors import AuthenticationFailed, BadRequest, ConfigError, RunError
 from warmline.environments import Ended, Interrupted, Started, StopReason
-from warmline.policies.errors import (
-    AuthenticationFailed,
-    BadRequest,
-    ConfigError,
-    RunError,
-)
 
 from .helpers import scenario, scenarios, talk
 

@@ -10,9 +10,9 @@ import pytest
 
 import warmline
 from warmline.agents import Role, Stage, Strategy
+from warmline.core.errors import DataError
 from warmline.environments import CasePool
 from warmline.environments.problem_types import find_problem_type
-from warmline.policies.errors import DataError
 from warmline.policies.sentences import count_sentences
 
 SCENARIOS = warmline.seed_scenarios()

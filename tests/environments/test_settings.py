@@ -11,9 +11,9 @@ import pytest
 
 import warmline
 from warmline.agents import Role
+from warmline.core.errors import ConfigError, DataError, PolicyNotFound
 from warmline.environments import build_environment, choose_scenarios, load_settings
 from warmline.policies.base import Capabilities
-from warmline.policies.errors import ConfigError, DataError, PolicyNotFound
 
 from .helpers import scenario, scenarios, talk
 

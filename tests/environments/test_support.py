@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 import warmline
 from warmline.agents import Role, Strategy
+from warmline.core.errors import AuthenticationFailed, ConfigError, EngineUnavailable
 from warmline.environments import Spoken, StopReason
 from warmline.environments.dialogue import derive_seed
 from warmline.policies.base import Capabilities
-from warmline.policies.errors import AuthenticationFailed, ConfigError, EngineUnavailable
 from warmline.policies.sentences import count_sentences
 
 from .helpers import scenario, scenarios, talk

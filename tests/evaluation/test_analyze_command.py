@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from warmline import Strategy
 from warmline.cli import app
-from warmline.policies.errors import ConfigError
+from warmline.core.errors import ConfigError
 
 from .corpora import episode, write_log
 from .real_data import real_file

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from warmline.core.errors import ConfigError
 from warmline.evaluation.embedding_scores import BertScore
 from warmline.evaluation.metrics import make_pairs
-from warmline.policies.errors import ConfigError
 
 
 @pytest.fixture(scope="module")

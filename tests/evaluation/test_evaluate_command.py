@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from warmline import ScriptedPolicy
 from warmline.cli import app
+from warmline.core.errors import ConfigError, DataError, EngineTimeout, RunError
 from warmline.evaluation import evaluate
-from warmline.policies.errors import ConfigError, DataError, EngineTimeout, RunError
 
 from .recorded import recorded
 

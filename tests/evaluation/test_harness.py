@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from warmline.core.errors import ConfigError
 from warmline.evaluation.harness import PUBLISHED, TASKS, general_ability
 from warmline.evaluation.published import published_rows
-from warmline.policies.errors import ConfigError
 
 from ..policies.tiny_models import save_causal
 

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from warmline import Scenario
 from warmline.cli import app
+from warmline.core.errors import ConfigError
 from warmline.environments.rating import Rating, iter_ratings
-from warmline.policies.errors import ConfigError
 
 from .corpora import LINES, episode, write_log
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from nltk.translate.meteor_score import single_meteor_score
 
+from warmline.core.errors import ConfigError
 from warmline.evaluation.meteor import Meteor, _read_wordnet
 from warmline.evaluation.metrics import make_pairs
-from warmline.policies.errors import ConfigError
 
 WORDS = [["i", "felt", "sad", "today", "."], ["walking", "helps", "me"]]
 OTHERS = [["i", "feel", "sad", "."], ["a", "walk", "helped", "me", "today"]]

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from warmline.core.errors import ConfigError
 from warmline.evaluation import score_overlap, score_pairs
 from warmline.evaluation.diversity import CorpusDistinct, distinct
 from warmline.evaluation.metrics import known_metrics, make_metric, make_pairs
@@ -18,7 +19,6 @@ from warmline.evaluation.overlap import bleu_of, bleu_rows, f_measure, gram_matc
 from warmline.evaluation.presets import preset_metrics
 from warmline.evaluation.settings import MetricSettings
 from warmline.evaluation.statistics import mean_tally
-from warmline.policies.errors import ConfigError
 
 from .real_data import real_file
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from warmline import ScriptedPolicy, Supporter
+from warmline.core.errors import ConfigError, ContextTooLong
 from warmline.evaluation.perplexity import Likelihood, measure_perplexity, score_references
 from warmline.evaluation.presets import scores_of
 from warmline.evaluation.reply_maker import ReplyMaker
 from warmline.policies import BasePolicy, Capabilities, Reply, Request
 from warmline.policies.base import TokenLogprob
-from warmline.policies.errors import ConfigError, ContextTooLong
 
 from .recorded import recorded
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from warmline.core.errors import ConfigError
 from warmline.evaluation import load_rubric
 from warmline.evaluation.published import (
     beside,
@@ -12,7 +13,6 @@ from warmline.evaluation.published import (
     refuse_unknown,
     systems,
 )
-from warmline.policies.errors import ConfigError
 
 
 def test_figures_stand_in_their_columns() -> None:

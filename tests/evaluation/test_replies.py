@@ -9,6 +9,13 @@ from typing import Any
 import pytest
 
 from warmline import ScriptedPolicy, Strategy, StrategyCounselor, Supporter
+from warmline.core.errors import (
+    AuthenticationFailed,
+    ConfigError,
+    DataError,
+    EngineTimeout,
+    RunError,
+)
 from warmline.evaluation.replies import (
     REPLIES_NAME,
     Setting,
@@ -17,13 +24,6 @@ from warmline.evaluation.replies import (
     recorded_turns,
 )
 from warmline.evaluation.reply_maker import EARLIER_FAILED, ReplyMaker, generate_replies
-from warmline.policies.errors import (
-    AuthenticationFailed,
-    ConfigError,
-    DataError,
-    EngineTimeout,
-    RunError,
-)
 from warmline.policies.registry import wrap_policy
 
 from .recorded import recorded

@@ -9,10 +9,10 @@ import pytest
 
 from warmline import Request, ScriptedPolicy, read_episodes
 from warmline.agents.roles import Role
+from warmline.core.errors import ConfigError, EngineTimeout
 from warmline.environments.rating import iter_ratings
 from warmline.evaluation import SelfPlaySettings, self_play
 from warmline.evaluation.selfplay import PLAIN_MEASURES, episode_scores, outcomes
-from warmline.policies.errors import ConfigError, EngineTimeout
 
 from ..environments.helpers import scenarios
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from warmline.core.errors import ConfigError
 from warmline.evaluation.planning import across_seeds, dialogues_needed
 from warmline.evaluation.statistics import (
     _bca_tails,
@@ -14,7 +15,6 @@ from warmline.evaluation.statistics import (
     mean_tally,
     paired_test,
 )
-from warmline.policies.errors import ConfigError
 
 RNG = np.random.default_rng(7)
 SKEWED = list(RNG.exponential(size=60))

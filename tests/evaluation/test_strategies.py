@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 
 from warmline import Strategy
+from warmline.core.errors import ConfigError
 from warmline.evaluation.presets import scores_of
 from warmline.evaluation.strategies import (
     SIZE,
@@ -17,7 +18,6 @@ from warmline.evaluation.strategies import (
     preference_bias,
     preferences,
 )
-from warmline.policies.errors import ConfigError
 
 A, B, C = Strategy.QUESTION, Strategy.SUGGESTION, Strategy.OTHERS
 choices = st.lists(

@@ -25,10 +25,7 @@ from autogen_core.models import (
 from autogen_ext.models.openai import OpenAIChatCompletionClient
 from autogen_ext.models.replay import ReplayChatCompletionClient
 
-from warmline.policies.answers import derive_seed
-from warmline.policies.autogen import AutogenClientPolicy
-from warmline.policies.base import FinishReason, Message, Request, Sampling, Usage
-from warmline.policies.errors import (
+from warmline.core.errors import (
     AuthenticationFailed,
     BadRequest,
     ConfigError,
@@ -43,6 +40,9 @@ from warmline.policies.errors import (
     UnreadableReply,
     Unsupported,
 )
+from warmline.policies.answers import derive_seed
+from warmline.policies.autogen import AutogenClientPolicy
+from warmline.policies.base import FinishReason, Message, Request, Sampling, Usage
 from warmline.policies.registry import make_policy
 
 from .chaos_server import ChaosServer, Fault, Refusal

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from warmline.core.errors import ConfigError, Unsupported
 from warmline.policies.base import (
     BasePolicy,
     Capabilities,
@@ -18,7 +19,6 @@ from warmline.policies.base import (
     open_policy,
     policy_name,
 )
-from warmline.policies.errors import ConfigError, Unsupported
 
 ASK = (Message("user", "Hello?"),)
 

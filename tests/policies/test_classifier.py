@@ -14,9 +14,7 @@ import torch
 
 import warmline.testing
 from warmline.agents.roles import STRATEGY_LABELS
-from warmline.policies.base import Message, Request, Sampling
-from warmline.policies.classifier import ClassifierPolicy, drawn, split
-from warmline.policies.errors import (
+from warmline.core.errors import (
     BadRequest,
     ConfigError,
     ContextTooLong,
@@ -26,6 +24,8 @@ from warmline.policies.errors import (
     PolicyError,
     Unsupported,
 )
+from warmline.policies.base import Message, Request, Sampling
+from warmline.policies.classifier import ClassifierPolicy, drawn, split
 from warmline.policies.hf.batching import Batcher
 from warmline.policies.scorer import ScorerPolicy
 from warmline.policies.scripted import ScriptedPolicy

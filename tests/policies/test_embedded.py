@@ -13,10 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from warmline.policies import embedded
-from warmline.policies.base import Capabilities, FinishReason, Message, Request, Sampling
-from warmline.policies.embedded import EmbeddedPolicy, without_control_tokens
-from warmline.policies.errors import (
+from warmline.core.errors import (
     BadRequest,
     ConfigError,
     ContextTooLong,
@@ -24,6 +21,9 @@ from warmline.policies.errors import (
     UnreadableReply,
     Unsupported,
 )
+from warmline.policies import embedded
+from warmline.policies.base import Capabilities, FinishReason, Message, Request, Sampling
+from warmline.policies.embedded import EmbeddedPolicy, without_control_tokens
 from warmline.policies.sentences import count_sentences, limit_reached
 
 pytestmark = [pytest.mark.embedded, pytest.mark.asyncio(loop_scope="module")]
@@ -465,7 +465,7 @@ NO_LIBRARY = """
 import asyncio, sys
 sys.modules["xllamacpp"] = None  # as if it were not installed
 from warmline.policies.embedded import EmbeddedPolicy
-from warmline.policies.errors import ConfigError
+from warmline.core.errors import ConfigError
 try:
     asyncio.run(EmbeddedPolicy().open())
 except ConfigError as error:

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 import warmline
+from warmline.core.errors import ParticipantLeft
 from warmline.policies.base import FinishReason, Message, Reply, Request
-from warmline.policies.errors import ParticipantLeft
 from warmline.policies.human import HumanPolicy
 from warmline.policies.safety import CRISIS_GUIDANCE, DISCLAIMER
 

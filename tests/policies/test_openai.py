@@ -6,8 +6,7 @@ import time
 
 import pytest
 
-from warmline.policies.base import FinishReason, Request, Usage
-from warmline.policies.errors import (
+from warmline.core.errors import (
     AuthenticationFailed,
     BadRequest,
     EngineTimeout,
@@ -17,6 +16,7 @@ from warmline.policies.errors import (
     RateLimited,
     UnreadableReply,
 )
+from warmline.policies.base import FinishReason, Request, Usage
 from warmline.policies.openai import OpenAIPolicy
 from warmline.policies.openai_errors import retry_after
 from warmline.policies.openai_replies import read_completion

@@ -6,11 +6,8 @@ from typing import Any
 
 import pytest
 
+from warmline.core.errors import BadRequest, UnreadableReply
 from warmline.policies.base import FinishReason, Request, Sampling, Usage
-from warmline.policies.errors import (
-    BadRequest,
-    UnreadableReply,
-)
 
 from .chaos_server import ChaosServer, Refusal
 from .openai_asking import ASK, CHOOSE, SCHEMA, STRATEGIES, asking, saying

@@ -7,12 +7,7 @@ import traceback
 
 import pytest
 
-from warmline.policies.errors import (
-    AuthenticationFailed,
-    ConfigError,
-    EngineUnavailable,
-    ModelNotFound,
-)
+from warmline.core.errors import AuthenticationFailed, ConfigError, EngineUnavailable, ModelNotFound
 from warmline.policies.openai import OpenAIPolicy
 
 from .chaos_server import ChaosServer, Fault, Refusal

@@ -6,12 +6,8 @@ from typing import Any
 
 import pytest
 
+from warmline.core.errors import ConfigError, ContextTooLong, Unsupported
 from warmline.policies.base import FinishReason, Request, Sampling, TokenLogprob, Usage
-from warmline.policies.errors import (
-    ConfigError,
-    ContextTooLong,
-    Unsupported,
-)
 from warmline.policies.openai import OpenAIPolicy
 from warmline.policies.openai_errors import Endpoint, context_error
 from warmline.policies.registry import make_policy

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from warmline.core.errors import ConfigError, PolicyNotFound
 from warmline.policies import find_policy, known_policies, make_policy
 from warmline.policies.base import Policy
-from warmline.policies.errors import ConfigError, PolicyNotFound
 from warmline.policies.scripted import ScriptedPolicy
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import warmline
-from warmline.policies.errors import ConfigError, DataError
+from warmline.core.errors import ConfigError, DataError
 from warmline.policies.replay import ReplayPolicy
 
 SCENARIOS = [
@@ -152,7 +152,7 @@ def test_an_unknown_way_to_match_is_refused(recorded: Path) -> None:
 async def test_a_failed_call_in_the_log_is_no_answer(tmp_path: Path) -> None:
     def failing(request: warmline.Request) -> str:
         if request.role == "supporter":
-            raise warmline.policies.errors.EngineUnavailable("gone")
+            raise warmline.core.errors.EngineUnavailable("gone")
         return "Well."
 
     log = tmp_path / "episodes.jsonl"

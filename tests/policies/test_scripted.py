@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from warmline.core.errors import ConfigError
 from warmline.policies.base import FinishReason, Message, Request, Usage
-from warmline.policies.errors import ConfigError
 from warmline.policies.scripted import NotScripted, ScriptedPolicy
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 import warmline.testing
-from warmline.policies.errors import UnreadableReply, Unsupported
+from warmline.core.errors import UnreadableReply, Unsupported
 from warmline.policies.openai import OpenAIPolicy
 
 from .tiny_models import save_causal

@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 
 import warmline.testing
-from warmline.policies import Message, Request, Sampling
-from warmline.policies.answers import misfit
-from warmline.policies.base import FinishReason, Reply, ScoringPolicy, Usage
-from warmline.policies.errors import (
+from warmline.core.errors import (
     BadRequest,
     ConfigError,
     ContextTooLong,
     UnreadableReply,
     Unsupported,
 )
+from warmline.policies import Message, Request, Sampling
+from warmline.policies.answers import misfit
+from warmline.policies.base import FinishReason, Reply, ScoringPolicy, Usage
 from warmline.policies.sentences import limit_reached
 from warmline.policies.vllm import VLLMPolicy
 from warmline.policies.vllm_engine import _engines

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from warmline.core.errors import ConfigError, MissingExtra
 from warmline.policies import make_policy
-from warmline.policies.errors import ConfigError, MissingExtra
 from warmline.policies.vllm import VLLMPolicy
 from warmline.policies.vllm_api import find_form
 from warmline.policies.vllm_engine import (

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import warmline.testing
+from warmline.core.errors import EngineUnavailable
 from warmline.policies import Message, Request, Sampling
-from warmline.policies.errors import EngineUnavailable
 from warmline.policies.vllm import VLLMPolicy
 from warmline.policies.vllm_engine import _engines
 

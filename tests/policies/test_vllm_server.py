@@ -19,10 +19,10 @@ from typing import Any
 import pytest
 
 import warmline.testing
+from warmline.core.errors import ContextTooLong
 from warmline.policies import Message, Request, Sampling
 from warmline.policies.answers import misfit
 from warmline.policies.base import FinishReason
-from warmline.policies.errors import ContextTooLong
 from warmline.policies.openai import OpenAIPolicy
 from warmline.policies.sentences import limit_reached
 

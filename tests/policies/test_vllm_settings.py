@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from warmline.policies.errors import ConfigError, ModelNotFound
+from warmline.core.errors import ConfigError, ModelNotFound
 from warmline.policies.vllm import VLLMPolicy
 from warmline.policies.vllm_engine import _engines
 

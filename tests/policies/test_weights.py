@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import warmline.policies.weights as weights
-from warmline.policies.errors import ConfigError, ModelNotFound
+from warmline.core.errors import ConfigError, ModelNotFound
 from warmline.policies.requantize import requantize
 from warmline.policies.weights import (
     MEMBER,

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from warmline.core.errors import AuthenticationFailed, ConfigError, EngineTimeout
 from warmline.policies.base import Capabilities, Reply, Request, Sampling, Usage
-from warmline.policies.errors import AuthenticationFailed, ConfigError, EngineTimeout
 from warmline.policies.wrappers import BestOf
 from warmline.policies.wrappers.base import salted_seed
 from warmline.policies.wrappers.ranking import ByRubric, read_grade

@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import warmline
-from warmline.policies.base import Reply, Request, Usage
-from warmline.policies.errors import (
+from warmline.core.errors import (
     BudgetExceeded,
     ConfigError,
     EngineTimeout,
     UnreadableReply,
     Unsupported,
 )
+from warmline.policies.base import Reply, Request, Usage
 from warmline.policies.wrappers import Budget, Cache
 from warmline.policies.wrappers.base import estimated_prompt
 

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from warmline.core.errors import DataError, EngineTimeout, RunError
 from warmline.policies.base import FinishReason, Message, Reply, Sampling, TokenLogprob, Usage
-from warmline.policies.errors import DataError, EngineTimeout, RunError
 from warmline.policies.wrappers import Cache
 from warmline.policies.wrappers.cache import request_key
 from warmline.policies.wrappers.store import ReplyStore, from_json, to_json

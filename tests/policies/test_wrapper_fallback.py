@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from warmline.policies.base import Capabilities
-from warmline.policies.errors import (
+from warmline.core.errors import (
     AllFailed,
     AuthenticationFailed,
     BudgetExceeded,
@@ -18,6 +17,7 @@ from warmline.policies.errors import (
     EngineUnavailable,
     ParticipantLeft,
 )
+from warmline.policies.base import Capabilities
 from warmline.policies.wrappers import Budget, Fallback
 
 from .wrapping import ASK, Engine, Scoring

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from warmline.core.errors import BadRequest, ConfigError, EngineTimeout, RateLimited
 from warmline.policies.base import Message, Reply, Request, Sampling, Usage
-from warmline.policies.errors import BadRequest, ConfigError, EngineTimeout, RateLimited
 from warmline.policies.wrappers import Limit
 from warmline.policies.wrappers.base import estimated_completion, estimated_prompt
 

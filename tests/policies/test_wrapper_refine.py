@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import warmline
+from warmline.core.errors import ConfigError, EngineTimeout, UnreadableReply, Unsupported
 from warmline.policies.base import Capabilities, Reply, Request, Sampling, Usage
-from warmline.policies.errors import ConfigError, EngineTimeout, UnreadableReply, Unsupported
 from warmline.policies.wrappers import Refine
 from warmline.policies.wrappers.refine import SCHEMA, read_analysis
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from warmline.core.errors import ConfigError, WrapperNotFound
 from warmline.policies.base import Reply, Request, ScoringPolicy, capabilities_of, policy_name
-from warmline.policies.errors import ConfigError, WrapperNotFound
 from warmline.policies.registry import (
     find_wrapper,
     known_wrappers,

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from warmline.policies.errors import ConfigError
+from warmline.core.errors import ConfigError
 from warmline.training import diverse_beam_search
 from warmline.training.beam_controls import Controls, controlled
 from warmline.training.beam_step import Extension, Group, Rules, group_sizes

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from warmline.policies.errors import WarmlineError
+from warmline.core.errors import WarmlineError
 from warmline.training import diverse_beam_search
 
 from .golden_models import CASES, EOS, MAX_NEW_TOKENS, build, prompts

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from warmline.policies.errors import ConfigError
+from warmline.core.errors import ConfigError
 from warmline.training import candidate_batch
 from warmline.training.candidate_batch import CandidateBatch, candidate_log_probs
 from warmline.training.losses import contrastive_loss, dpo_loss, sequence_scores

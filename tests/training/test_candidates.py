@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from warmline.core.errors import DataError, RunError
 from warmline.environments.corpus.splits import scenario_root
 from warmline.policies.base import Reply, Request, Sampling
-from warmline.policies.errors import DataError, RunError
 from warmline.training.base_model import Base, load_base
 from warmline.training.candidate_sources import (
     beam_candidates,

@@ -10,7 +10,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from warmline.cli import app
-from warmline.policies.errors import ConfigError, DataError, MissingExtra
+from warmline.core.errors import ConfigError, DataError, MissingExtra
 from warmline.training import sft_command
 from warmline.training.base_model import load_base, lora_targets
 from warmline.training.checkpoint import (

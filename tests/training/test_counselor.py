@@ -18,11 +18,11 @@ from typer.testing import CliRunner
 import warmline
 from warmline.agents.roles import STRATEGY_LABELS, Role, Strategy
 from warmline.cli import app
+from warmline.core.errors import ConfigError, RunError
 from warmline.environments.episode import Episode, StopReason, Utterance
 from warmline.environments.scenarios import Scenario
 from warmline.policies.base import Message, Request, Sampling
 from warmline.policies.classifier import ClassifierPolicy
-from warmline.policies.errors import ConfigError, RunError
 from warmline.policies.scripted import ScriptedPolicy
 from warmline.training.base_model import load_base
 from warmline.training.checkpoint import find_checkpoints, read_checkpoint
@@ -437,7 +437,7 @@ def test_a_single_note_is_not_taken_for_nothing() -> None:
 
 
 async def test_what_is_asked_otherwise_is_refused(trained: Path) -> None:
-    from warmline.policies.errors import Unsupported
+    from warmline.core.errors import Unsupported
 
     async with ClassifierPolicy(trained, device="cpu", dtype="float32") as policy:
         talk = (Message("user", "Hello."),)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warmline.policies.errors import ConfigError, DataError
+from warmline.core.errors import ConfigError, DataError
 from warmline.training.data import (
     draw,
     load_episodes,

@@ -13,8 +13,8 @@ from transformers import TrainerCallback
 from typer.testing import CliRunner
 
 from warmline.cli import app
+from warmline.core.errors import ConfigError, RunError
 from warmline.policies.base import Request
-from warmline.policies.errors import ConfigError, RunError
 from warmline.policies.hf.sources import find_source
 from warmline.policies.scripted import ScriptedPolicy
 from warmline.training import dpo_data, loop

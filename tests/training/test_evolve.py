@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from warmline.core.errors import ConfigError, DataError, RunError
 from warmline.policies.base import Request
-from warmline.policies.errors import ConfigError, DataError, RunError
 from warmline.policies.scripted import ScriptedPolicy
 from warmline.training.evolve import STATE_NAME, checkpoint_of, decide, evolve, read_state
 from warmline.training.evolve_settings import EvolveSettings

@@ -13,8 +13,8 @@ from transformers import TrainerCallback
 from typer.testing import CliRunner
 
 from warmline.cli import app
+from warmline.core.errors import ConfigError, RunError
 from warmline.policies.base import Message, Reply, Request
-from warmline.policies.errors import ConfigError, RunError
 from warmline.training.base_model import load_base
 from warmline.training.candidate_batch import CandidateBatch, candidate_log_probs
 from warmline.training.candidates import iter_candidates

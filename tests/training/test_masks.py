@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from warmline.core.errors import ConfigError
 from warmline.policies.base import Message, Request
-from warmline.policies.errors import ConfigError
 from warmline.training.masks import IGNORED, Encoded, RowEncoder, encode_rows
 from warmline.training.preview import colored, stretches
 from warmline.training.rows import Row

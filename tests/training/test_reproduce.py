@@ -17,9 +17,9 @@ import pytest
 import typer
 
 from warmline.cli import app
-from warmline.environments.options import nested
-from warmline.environments.settings import read_settings
-from warmline.policies.errors import ConfigError, RunError
+from warmline.core.errors import ConfigError, RunError
+from warmline.core.options import nested
+from warmline.core.settings import read_settings
 from warmline.training.checkpoint import is_checkpoint
 from warmline.training.classifier_settings import CounselorSettings, ScorerSettings
 from warmline.training.evolve_settings import EvolveSettings

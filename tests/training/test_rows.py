@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 import warmline
 from warmline.agents.roles import Role, Strategy
 from warmline.agents.speech import read_speech
+from warmline.core.errors import ConfigError
 from warmline.environments.episode import Episode, Utterance
 from warmline.policies.base import Message
-from warmline.policies.errors import ConfigError
 from warmline.training.rows import Row, build_rows, rows_of, strategy_of, template_of
 from warmline.training.settings import RowSettings, SftSettings
 

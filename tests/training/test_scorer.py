@@ -19,9 +19,9 @@ from typer.testing import CliRunner
 from warmline.agents.observations import Turn
 from warmline.agents.roles import Role, Strategy
 from warmline.cli import app
+from warmline.core.errors import ConfigError, DataError
 from warmline.environments.rating import iter_ratings
 from warmline.environments.scenarios import Scenario
-from warmline.policies.errors import ConfigError, DataError
 from warmline.policies.scorer import ScorerPolicy
 from warmline.training.base_model import load_base
 from warmline.training.checkpoint import read_checkpoint

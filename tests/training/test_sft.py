@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM, TrainerCallback
 
 import warmline
-from warmline.policies.errors import ConfigError, RunError
+from warmline.core.errors import ConfigError, RunError
 from warmline.policies.hf.loading import load
 from warmline.policies.hf.sources import find_source
 from warmline.training.base_model import load_base, with_lora

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Protocol
 
+from ....core.record import Record
 from ...episode import Episode, Utterance
-from ...scenarios import Record
 from ..tags import Finding, Severity, edited
 
 

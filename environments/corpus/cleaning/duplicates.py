@@ -12,7 +12,7 @@ import hashlib
 import zlib
 from typing import TYPE_CHECKING, ClassVar
 
-from ....policies.errors import ConfigError, MissingExtra
+from ....core.errors import ConfigError, MissingExtra
 from ...episode import Episode
 from ..tags import Finding, Severity
 from .words import shingles, tokens

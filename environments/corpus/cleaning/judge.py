@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from ....core.errors import PolicyError
 from ....policies.answers import match_choice
 from ....policies.base import Message, Policy, Request, Sampling, policy_name
-from ....policies.errors import PolicyError
 from ...dialogue import derive_seed
 from ...episode import Episode
 from ...rating import Rating

@@ -19,7 +19,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from ....policies.errors import ConfigError, did_you_mean
+from ....core.errors import ConfigError, did_you_mean
 from .base import Filter
 
 GROUP = "warmline.filters"

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 
-from ...scenarios import Record
+from ....core.record import Record
 from ..tags import Severity, Tags
 
 

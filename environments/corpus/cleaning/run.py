@@ -14,15 +14,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ....core.errors import ConfigError
+from ....core.files import write_whole
+from ....core.jsonl import LineLog
+from ....core.tasks import run_sync
 from ....policies.base import Policy, close_policy, describe_policy, open_policy
-from ....policies.errors import ConfigError
 from ....policies.registry import make_policy
 from ...episode import Episode
-from ...log import LineLog, iter_episodes, log_files
+from ...log import iter_episodes, log_files
 from ...rating import RATINGS_NAME, Rating, append_ratings, iter_ratings
-from ...run_folder import write_whole
 from ...settings import EngineSettings
-from ...simulate import run_sync
 from ..tags import TAGS_NAME, Finding, Severity, Tags, content_digest, edited, iter_tags, read_tags
 from .base import Filter, trims
 from .judge import DIMENSION, RUBRIC, RoleJudge, judged, may_answer_later

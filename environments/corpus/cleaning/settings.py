@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from ....policies.errors import ConfigError, did_you_mean
-from ...scenarios import Record
+from ....core.errors import ConfigError, did_you_mean
+from ....core.record import Record
 from ...settings import EngineSettings
 from .base import Filter
 from .registry import DEFAULT_FILTERS, make_filter, parse_filter

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ....policies.errors import WarmlineError
+from ....core.errors import WarmlineError
 
 
 class BrokenRecord(WarmlineError):

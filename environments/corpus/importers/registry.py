@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ....policies.errors import ConfigError, DataError, did_you_mean
+from ....core.errors import ConfigError, DataError, did_you_mean
 from ..records import iter_records
 from . import formats
 from .base import BrokenRecord, Importer

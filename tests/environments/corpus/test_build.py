@@ -22,13 +22,12 @@ import warmline
 from warmline import Request, ScriptedPolicy
 from warmline.agents import Role
 from warmline.cli import app
+from warmline.core.errors import ConfigError, DataError, Interrupted, RunError
 from warmline.environments.corpus import BuildReport, BuildSettings, build, build_corpus
 from warmline.environments.corpus.build_report import as_markdown
 from warmline.environments.corpus.builder import learnt_from
 from warmline.environments.corpus.pool_journal import read_rejects
 from warmline.environments.corpus.tags import read_tags
-from warmline.environments.runner import Interrupted
-from warmline.policies.errors import ConfigError, DataError, RunError
 
 from ..helpers import scenario
 from .building import answer, scripted

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 import warmline
 from warmline import Profile, Scenario
+from warmline.core.errors import ConfigError
 from warmline.environments.corpus.coverage import (
     Coverage,
     age_limits,
@@ -21,7 +22,6 @@ from warmline.environments.corpus.coverage import (
     share_out,
     type_quotas,
 )
-from warmline.policies.errors import ConfigError
 
 TYPES = list(warmline.problem_types())
 

@@ -13,6 +13,7 @@ import pytest
 import tomli_w
 
 from warmline.agents.templates import PromptTemplate
+from warmline.core.errors import ConfigError, DataError, RunError
 from warmline.environments.corpus import card
 from warmline.environments.corpus.card import MARK, front_matter
 from warmline.environments.corpus.cleaning.duplicates import NearDuplicates
@@ -29,7 +30,6 @@ from warmline.environments.log import read_episodes
 from warmline.environments.runner import run_batch
 from warmline.environments.scenarios import Origin
 from warmline.environments.support import SupportEnvironment
-from warmline.policies.errors import ConfigError, DataError, RunError
 from warmline.policies.safety import DISCLAIMER
 
 from ..helpers import scenarios, talk

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from warmline.core.errors import ConfigError
 from warmline.environments.corpus.licences import (
     KNOWN_LICENCES,
     combined,
@@ -13,7 +14,6 @@ from warmline.environments.corpus.licences import (
     terms_of,
 )
 from warmline.environments.corpus.sources import KNOWN_CORPORA
-from warmline.policies.errors import ConfigError
 
 RESEARCH = "CC-BY-NC-4.0 AND research-only"
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import warmline
 from warmline import Profile, Scenario, ScriptedPolicy
+from warmline.core.errors import ConfigError, MissingExtra
 from warmline.environments.corpus.checks import (
     count_words,
     profile_fault,
@@ -46,7 +47,6 @@ from warmline.environments.corpus.similarity import shingles, similar_texts
 from warmline.environments.scenarios import Origin
 from warmline.policies.answers import misfit
 from warmline.policies.base import Capabilities, FinishReason, Reply, Sampling
-from warmline.policies.errors import ConfigError, MissingExtra
 
 from .building import NAMES, profile, situation
 

@@ -13,19 +13,19 @@ import pytest
 
 import warmline
 from warmline import Request, Scenario, ScriptedPolicy
-from warmline.environments.corpus.coverage import Coverage, Slot, plan
-from warmline.environments.corpus.generate import GenerationSettings, Prompts
-from warmline.environments.corpus.pool_journal import PoolJournal, Reject, read_rejects
-from warmline.environments.corpus.pools import Pools, pools_from, shipped_pools
-from warmline.environments.corpus.rounds import GenerationRound
-from warmline.policies.base import Sampling
-from warmline.policies.errors import (
+from warmline.core.errors import (
     AuthenticationFailed,
     BadRequest,
     DataError,
     EngineUnavailable,
     RunError,
 )
+from warmline.environments.corpus.coverage import Coverage, Slot, plan
+from warmline.environments.corpus.generate import GenerationSettings, Prompts
+from warmline.environments.corpus.pool_journal import PoolJournal, Reject, read_rejects
+from warmline.environments.corpus.pools import Pools, pools_from, shipped_pools
+from warmline.environments.corpus.rounds import GenerationRound
+from warmline.policies.base import Sampling
 
 from ..helpers import scenario, talk
 from .building import answer, profile, scripted, situation

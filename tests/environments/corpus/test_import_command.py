@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import warmline
 from warmline.cli import app
+from warmline.core.errors import ConfigError, DataError, RunError, WarmlineError
 from warmline.environments.corpus.corpus_folder import new_folder
 from warmline.environments.corpus.sources import (
     KNOWN_CORPORA,
@@ -23,7 +24,6 @@ from warmline.environments.corpus.sources import (
     read_sources,
     write_sources,
 )
-from warmline.policies.errors import ConfigError, DataError, RunError, WarmlineError
 
 from .samples import MESSAGES, esconv, failed_esconv, write
 

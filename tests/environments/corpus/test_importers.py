@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 
 from warmline.agents.roles import Role, Strategy
+from warmline.core.errors import ConfigError, DataError
 from warmline.environments import Episode, StopReason, problem_types
 from warmline.environments.corpus.importers.base import BrokenRecord, Recorded, Turn
 from warmline.environments.corpus.importers.mappings import (
@@ -27,7 +28,6 @@ from warmline.environments.corpus.importers.registry import (
     sniff,
 )
 from warmline.environments.corpus.importing import UNSPECIFIED, Import
-from warmline.policies.errors import ConfigError, DataError
 
 from .samples import (
     EMPATHETIC_ROWS,

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warmline.agents.roles import Role, Strategy
+from warmline.core.errors import ConfigError, DataError
 from warmline.environments.corpus import importing, records
 from warmline.environments.corpus.importers.base import Recorded, Turn
 from warmline.environments.corpus.importing import Import
@@ -29,7 +30,6 @@ from warmline.environments.corpus.normalise import (
     normalise,
     trailing_seeker,
 )
-from warmline.policies.errors import ConfigError, DataError
 
 from .samples import SAID, esconv, esconv_hub, write
 

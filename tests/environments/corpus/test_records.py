@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from warmline.core.errors import DataError
 from warmline.environments.corpus import records
 from warmline.environments.corpus.records import iter_records
-from warmline.policies.errors import DataError
 
 from .samples import EMPATHETIC_ROWS, write
 

@@ -9,9 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from warmline.cli import app
+from warmline.core.errors import DataError, WarmlineError
 from warmline.environments.log import read_episodes
 from warmline.environments.rating import iter_ratings
-from warmline.policies.errors import DataError, WarmlineError
 
 from .reviewed import episode, write_corpus
 

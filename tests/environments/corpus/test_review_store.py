@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from warmline.core.errors import ConfigError, DataError, RunError
 from warmline.environments.corpus.review import (
     EDITED,
     ReviewState,
@@ -20,7 +21,6 @@ from warmline.environments.corpus.review import (
 )
 from warmline.environments.corpus.review_database import store_path
 from warmline.environments.corpus.review_store import ReviewStore
-from warmline.policies.errors import ConfigError, DataError, RunError
 
 from .reviewed import LINES, episode
 
@@ -191,7 +191,7 @@ WORKER = """
 import sys
 from warmline.environments.corpus.review import Verdict
 from warmline.environments.corpus.review_store import ReviewStore
-from warmline.policies.errors import RunError
+from warmline.core.errors import RunError
 folder, reviewer = sys.argv[1:]
 with ReviewStore(folder) as store:
     print("ready", flush=True)

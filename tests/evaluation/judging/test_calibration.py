@@ -10,12 +10,12 @@ import pytest
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
+from warmline.core.errors import ConfigError, DataError
 from warmline.environments.rating import Rating
 from warmline.evaluation import calibrate, helpful_rates
 from warmline.evaluation.judging.calibration import lengths_of
 from warmline.evaluation.judging.helpful import ALL, conjunction
 from warmline.evaluation.judging.people import read_ratings
-from warmline.policies.errors import ConfigError, DataError
 
 from ..corpora import episode
 

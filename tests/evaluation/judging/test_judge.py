@@ -12,18 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warmline import Reply, Request, ScriptedPolicy, StopReason
+from warmline.core.errors import (
+    AuthenticationFailed,
+    BadRequest,
+    EngineTimeout,
+    Interrupted,
+    UnreadableReply,
+)
 from warmline.environments.rating import iter_ratings
-from warmline.environments.runner import Interrupted
 from warmline.evaluation import judge, load_rubric
 from warmline.evaluation.judging.judge import draw_subjects
 from warmline.evaluation.judging.questions import Questions, read_verdict, subjects
 from warmline.policies.base import BasePolicy, Capabilities
-from warmline.policies.errors import (
-    AuthenticationFailed,
-    BadRequest,
-    EngineTimeout,
-    UnreadableReply,
-)
 
 from ..corpora import LINES, episode
 

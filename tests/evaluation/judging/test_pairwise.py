@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from warmline import Request, ScriptedPolicy, StopReason
+from warmline.core.errors import ConfigError
 from warmline.environments.rating import Rating, iter_ratings
 from warmline.evaluation import compare, load_rubric, win_rates
 from warmline.evaluation.judging.pairwise import Pair, episode_pairs
-from warmline.policies.errors import ConfigError
 
 from ..corpora import episode
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from warmline.core.errors import DataError
 from warmline.evaluation import load_rubric
 from warmline.evaluation.judging.rubric import known_rubrics
-from warmline.policies.errors import DataError
 
 GOOD = """
 name = "mine"

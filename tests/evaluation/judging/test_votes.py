@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from warmline.core.errors import ConfigError, DataError
 from warmline.environments.rating import Rating
 from warmline.evaluation.judging.people import read_ratings
 from warmline.evaluation.judging.votes import compare_votes
-from warmline.policies.errors import ConfigError, DataError
 
 
 def choice(

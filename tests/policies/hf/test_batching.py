@@ -150,7 +150,7 @@ def test_text_grows_by_whole_characters() -> None:
 
 @pytest.fixture(scope="module")
 def smollm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from warmline.policies.errors import PolicyError
+    from warmline.core.errors import PolicyError
     from warmline.policies.weights import find_weights
 
     try:

@@ -15,10 +15,8 @@ import pytest
 pytest.importorskip("torch", reason="the extra `transformers` is not installed")
 
 
+from warmline.core.errors import EngineUnavailable
 from warmline.policies import Sampling
-from warmline.policies.errors import (
-    EngineUnavailable,
-)
 from warmline.policies.transformers import TransformersPolicy
 
 from .asking import TALKS, ask

@@ -17,11 +17,8 @@ pytest.importorskip("torch", reason="the extra `transformers` is not installed")
 import torch
 from transformers import AutoModelForCausalLM
 
+from warmline.core.errors import ConfigError, ModelNotFound
 from warmline.policies import make_policy
-from warmline.policies.errors import (
-    ConfigError,
-    ModelNotFound,
-)
 from warmline.policies.transformers import TransformersPolicy
 
 from .. import tiny_models
@@ -144,7 +141,7 @@ def test_hub_ids_are_found_in_the_cache_when_offline(llama: Path, tmp_path: Path
     code = """
 import asyncio
 from warmline.policies import Message, Request, make_policy
-from warmline.policies.errors import ModelNotFound
+from warmline.core.errors import ModelNotFound
 
 async def main():
     async with make_policy("transformers", model="someone/tiny", threads=1) as policy:

@@ -11,13 +11,9 @@ pytest.importorskip("torch", reason="the extra `transformers` is not installed")
 
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from warmline.core.errors import BadRequest, ConfigError, ContextTooLong
 from warmline.policies import Request, Sampling
 from warmline.policies.base import FinishReason
-from warmline.policies.errors import (
-    BadRequest,
-    ConfigError,
-    ContextTooLong,
-)
 from warmline.policies.transformers import TransformersPolicy
 
 from .. import tiny_models

@@ -13,13 +13,10 @@ pytest.importorskip("torch", reason="the extra `transformers` is not installed")
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
+from warmline.core.errors import BadRequest, Unsupported
 from warmline.policies import Sampling
 from warmline.policies.answers import misfit
 from warmline.policies.base import FinishReason, ScoringPolicy, TokenLogprob
-from warmline.policies.errors import (
-    BadRequest,
-    Unsupported,
-)
 from warmline.policies.sentences import limit_reached
 from warmline.policies.transformers import TransformersPolicy
 

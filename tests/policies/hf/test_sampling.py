@@ -14,10 +14,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import warmline
+from warmline.core.errors import EngineUnavailable
 from warmline.policies import Sampling
-from warmline.policies.errors import (
-    EngineUnavailable,
-)
 from warmline.policies.transformers import TransformersPolicy
 
 from .asking import TALKS, WARM, ask, plain_prompt, together

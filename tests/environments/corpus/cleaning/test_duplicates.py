@@ -6,10 +6,10 @@ import random
 
 import pytest
 
+from warmline.core.errors import ConfigError
 from warmline.environments.corpus.cleaning.duplicates import SHINGLE, NearDuplicates
 from warmline.environments.corpus.cleaning.words import shingles, tokens
 from warmline.environments.corpus.tags import Severity
-from warmline.policies.errors import ConfigError
 
 from .talks import CALM, episode
 

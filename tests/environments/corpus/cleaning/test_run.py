@@ -17,6 +17,15 @@ from typer.testing import CliRunner
 import warmline
 from warmline import Episode, StopReason
 from warmline.agents.roles import Role
+from warmline.core.errors import (
+    AuthenticationFailed,
+    BadRequest,
+    ConfigError,
+    DataError,
+    EngineTimeout,
+    RunError,
+)
+from warmline.core.jsonl import LineLog
 from warmline.environments import EpisodeLog, Utterance
 from warmline.environments.corpus.cleaning import (
     CleanSettings,
@@ -36,16 +45,7 @@ from warmline.environments.corpus.tags import (
     content_digest,
     read_tags,
 )
-from warmline.environments.log import LineLog
 from warmline.environments.rating import iter_ratings
-from warmline.policies.errors import (
-    AuthenticationFailed,
-    BadRequest,
-    ConfigError,
-    DataError,
-    EngineTimeout,
-    RunError,
-)
 
 from .talks import CALM, episode, said
 

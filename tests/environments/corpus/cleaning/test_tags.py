@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warmline import StopReason
+from warmline.core.errors import DataError
 from warmline.environments import Verdict
 from warmline.environments.corpus.tags import (
     Choice,
@@ -23,7 +24,6 @@ from warmline.environments.corpus.tags import (
     kept,
     read_tags,
 )
-from warmline.policies.errors import DataError
 
 from .talks import CALM, episode
 

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from warmline.environments.in_flight import for_each
-from warmline.environments.runner import Interrupted
+from warmline.core.errors import Interrupted
+from warmline.core.tasks import for_each
 
 
 async def test_no_more_than_asked_for_are_in_flight() -> None:

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from ..policies.errors import ConfigError
+from .errors import ConfigError
 
 
 def nested(given: dict[str, Any]) -> dict[str, Any]:

@@ -91,6 +91,10 @@ class RunError(WarmlineError):
     """The run cannot start or go on (changed settings, locked log, full disk)."""
 
 
+class Interrupted(RunError):
+    """The run was asked to stop; what is finished is in the log."""
+
+
 class PolicyError(WarmlineError):
     """A policy could not answer a request.
 

@@ -1,0 +1,70 @@
+"""The base record: frozen, closed, and with all that is wrong reported at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from .errors import ConfigError, did_you_mean
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass as _ModelMetaclass
+else:
+    _ModelMetaclass = type(BaseModel)
+
+
+class _HelpfulErrors(_ModelMetaclass):
+    """Makes `Record(...)` in Python raise our error; validation of nested data is untouched."""
+
+    def __call__(cls, *args: Any, **data: Any) -> Any:  # noqa: N805 - it is a class
+        try:
+            return super().__call__(*args, **data)
+        except ValidationError as error:
+            raise ConfigError(
+                f"{cls.__name__}: not usable as given",
+                problems=problems_of(error, cls),  # type: ignore[arg-type]
+            ) from None
+
+
+class Record(BaseModel, metaclass=_HelpfulErrors):
+    """A frozen, closed record: unknown fields are refused, values cannot be changed.
+
+    Raises:
+        ConfigError: when made with unknown or impossible fields; all problems at once.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def problems_of(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """One line a problem; an unknown field comes with the closest known one."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        place = ".".join(str(part) for part in problem["loc"]) or "value"
+        if problem["type"] == "extra_forbidden":
+            hint = did_you_mean(str(problem["loc"][-1]), _fields_at(model, problem["loc"][:-1]))
+            lines.append(f"unknown field '{place}'" + (f"; {hint}" if hint else ""))
+        else:
+            own = problem["type"] == "value_error"  # of our own check; it says what it is about
+            given = "" if own or problem["type"] == "missing" else _given(problem["input"])
+            words = str(problem["ctx"]["error"]) if own else problem["msg"].lower()
+            lines.append(words if own and not problem["loc"] else f"{place}: {words}{given}")
+    return lines
+
+
+def _given(value: object) -> str:
+    return f" (given: {value!r:.60})"
+
+
+def _fields_at(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
+    for part in path:
+        field = model.model_fields.get(str(part))
+        nested = field.annotation if field else None
+        if not (isinstance(nested, type) and issubclass(nested, BaseModel)):
+            break
+        model = nested
+    return list(model.model_fields)

@@ -1,0 +1,61 @@
+"""Settings from a TOML file with command-line values or keywords on top."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from .errors import ConfigError, DataError
+from .record import Record, problems_of
+
+R = TypeVar("R", bound=Record)
+
+
+def read_settings(
+    model: type[R], file: str | Path | None = None, given: Mapping[str, Any] | None = None
+) -> R:
+    """Settings from a TOML file, with `given` laid over them.
+
+    A run's own `config.toml` is such a file; its `[identity]` is left aside.
+
+    Args:
+        model: the closed record that says which settings there are.
+        file: TOML.
+        given: keywords or command-line values; nested tables as nested mappings.
+
+    Raises:
+        DataError: no such file, or not TOML (with its line).
+        ConfigError: unknown keys (with suggestions) and impossible values, all at once.
+    """
+    data: dict[str, Any] = {}
+    if file is not None:
+        path = Path(file)
+        if not path.is_file():
+            raise DataError("no such file", file=path, hint="give the path of a TOML file")
+        try:
+            data = tomllib.loads(path.read_text("utf-8"))
+        except tomllib.TOMLDecodeError as error:
+            raise DataError(f"not TOML: {error}", file=path) from None
+        data.pop("identity", None)
+    merged = _merge(data, given or {})
+    try:
+        return model.model_validate(merged)
+    except ValidationError as error:
+        where = f" in {file}" if file is not None else ""
+        raise ConfigError(
+            f"settings{where} cannot be used", problems=problems_of(error, model)
+        ) from None
+
+
+def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(under)
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = _merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
