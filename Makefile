@@ -54,7 +54,7 @@ test: .venv/dev ## Install what the tests need and run them
 .PHONY: test-vllm
 test-vllm: .venv-vllm/ready ## Test the vllm policy, on a CPU, in an environment of its own (3.5 GB)
 	VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 \
-		.venv-vllm/bin/python -m pytest tests/policies/test_vllm*.py tests/policies/test_contract.py -k vllm
+		.venv-vllm/bin/python -m pytest tests/policies/vllm tests/policies/test_contract.py -k vllm
 
 .PHONY: lint
 lint: .venv/dev .lint/warmline ## Check style

@@ -22,8 +22,8 @@ import torch
 import warmline
 from warmline.agents.roles import STRATEGY_LABELS
 from warmline.policies.base import Policy, Request, Sampling, close_policy, open_policy
-from warmline.policies.classifier import ClassifierPolicy, DType
-from warmline.policies.transformers import TransformersPolicy
+from warmline.policies.heads.classifier import ClassifierPolicy, DType
+from warmline.policies.hf.policy import TransformersPolicy
 from warmline.training.base_model import Base, base_name, load_base
 from warmline.training.checkpoint import name_base
 from warmline.training.classifier import headed
@@ -96,8 +96,8 @@ async def separate(
     base: Base, turns: Sequence[CounselorTurn], together: int, dtype: torch.dtype
 ) -> float:
     """Each label behind its own full prompt, one pass for all eight of a turn: nothing is shared."""
-    from warmline.policies.hf.heads import padded
-    from warmline.policies.hf.prompts import PromptWriter
+    from warmline.policies.heads.network import padded
+    from warmline.policies.models.prompts import PromptWriter
 
     model = base.model.to(dtype)
     writer = PromptWriter(base.tokenizer, model.config, model.generation_config)

@@ -234,11 +234,11 @@ def grammar(choices: tuple[str, ...]) -> str:
 
 @asynccontextmanager
 async def transformers(load: Load) -> AsyncIterator[tuple[Policy, Raw]]:
-    from warmline.policies.transformers import TransformersPolicy
+    from warmline.policies.hf.policy import TransformersPolicy
 
     source: Any = GIVEN["model"]
     if source is None:
-        from warmline.policies.weights import find_weights
+        from warmline.policies.models.weights import find_weights
 
         source = find_weights()
     policy = TransformersPolicy(source, dtype="bfloat16", max_batch=min(32, load.episodes))
@@ -298,7 +298,7 @@ def _generate(source: Any, calls: Calls, batch: int) -> float:
 
 @asynccontextmanager
 async def vllm(load: Load) -> AsyncIterator[tuple[Policy, Raw]]:
-    from warmline.policies.vllm import VLLMPolicy
+    from warmline.policies.vllm.policy import VLLMPolicy
 
     policy = VLLMPolicy(GIVEN["model"] or os.environ["WARMLINE_BENCH_MODEL"], max_model_len=2048)
     await policy.open()

@@ -27,7 +27,7 @@ import torch
 
 import warmline.testing
 from warmline.policies.base import Message, Request, Sampling
-from warmline.policies.transformers import TransformersPolicy
+from warmline.policies.hf.policy import TransformersPolicy
 
 GOAL_RATIO, GOAL_BUSY = 0.9, 0.9
 SENTENCE = "the rain fell on our street while my brother packed his things and nobody said a word"

@@ -87,8 +87,8 @@ def general_ability(
         from lm_eval.tasks import TaskManager
     except ImportError as error:
         raise MissingExtra("the bridge to lm-evaluation-harness", extra="harness") from error
-    from ..policies.hf.loading import find_device, find_dtype, load
-    from ..policies.hf.sources import find_source
+    from ..policies.models.loading import find_device, find_dtype, load
+    from ..policies.models.sources import find_source
 
     manager = None
     if task_folder is not None:  # the harness's own thousands of files take long to index

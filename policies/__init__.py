@@ -21,16 +21,16 @@ from .base import (
 from .registry import find_policy, known_policies, make_policy
 
 if TYPE_CHECKING:
-    from .embedded import EmbeddedPolicy
     from .human import HumanPolicy
-    from .openai import OpenAIPolicy
+    from .llama.policy import EmbeddedPolicy
+    from .openai.policy import OpenAIPolicy
     from .replay import ReplayPolicy
     from .scripted import ScriptedPolicy
 
 _LATE = {
-    "EmbeddedPolicy": "embedded",
+    "EmbeddedPolicy": "llama.policy",
     "HumanPolicy": "human",
-    "OpenAIPolicy": "openai",
+    "OpenAIPolicy": "openai.policy",
     "ReplayPolicy": "replay",
     "ScriptedPolicy": "scripted",
 }

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ..core.errors import MissingExtra
 from .base import Capabilities
+from .models.weights import MODEL_FILE, WEIGHTS_VARIABLE, cache_dir
 from .registry import find_policy, known_policies
-from .weights import MODEL_FILE, WEIGHTS_VARIABLE, cache_dir
 
 CORE = ("autogen-agentchat", "openai", "sentencex", "jinja2", "pydantic", "xllamacpp", "gguf")
 OPTIONAL = {

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import ConfigError, MissingExtra, ModelNotFound
-from ..policies.hf.sources import find_source, identity
-from ..policies.weights import cache_dir, find_weights
+from ..policies.models.sources import find_source, identity
+from ..policies.models.weights import cache_dir, find_weights
 from .masks import RowEncoder
 from .settings import LoraSettings
 
@@ -68,7 +68,7 @@ def load_base(model: str, *, dtype: str = "float32", attention: str | None = Non
         ModelNotFound, ConfigError, DataError: see `policies.hf.loading.load`.
     """
     try:
-        from ..policies.hf.loading import load
+        from ..policies.models.loading import load
     except ImportError as error:
         raise MissingExtra("training", extra="train") from error
     named = base_name(model)
@@ -149,7 +149,7 @@ def embedded_folder() -> Path:
 def _store(weights: Path, kept: Path) -> None:
     """Convert in a folder beside it and move that into place, so that no half one is ever seen."""
     try:
-        from ..policies.hf.loading import load
+        from ..policies.models.loading import load
     except ImportError as error:
         raise MissingExtra("training", extra="train") from error
     loaded = load(find_source(weights), device="cpu", dtype="float32")
@@ -173,7 +173,7 @@ def load_writer(model: str) -> tuple[RowEncoder, Any, int]:
     """
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
-    from ..policies.hf.loading import NO_LIMIT
+    from ..policies.models.loading import NO_LIMIT
 
     source = find_source(base_name(model), merge=True)
     where: dict[str, Any] = {"gguf_file": source.gguf} if source.gguf else {}

@@ -19,8 +19,8 @@ from torch.nn.functional import cross_entropy
 from transformers import Trainer
 
 from ..core.errors import ConfigError
-from ..policies.hf.heads import HeadedModel, HeadReader, refuse_unfit
-from ..policies.hf.prompts import PromptWriter
+from ..policies.heads.network import HeadedModel, HeadReader, refuse_unfit
+from ..policies.models.prompts import PromptWriter
 from .base_model import Base, load_base, lora_targets, with_lora
 from .checkpoint import Checkpoint
 from .classifier_data import HeadRow, Packed, PackedCollator, encode_heads

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from ..policies.base import Message
-from ..policies.hf.heads import HeadReader, padded
+from ..policies.heads.network import HeadReader, padded
 from .masks import IGNORED
 from .rows import BadRow
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from ..environments.settings import EngineSettings
-from ..policies.reading import Reading, View
+from ..policies.heads.reading import Reading, View
 from .settings import BadRows, LoopSettings, LoraSettings, Positive, Share, refuse
 
 Count = Annotated[int, Field(ge=0)]

@@ -27,7 +27,7 @@ from transformers import (
 from transformers.integrations import TensorBoardCallback
 
 from ..core.errors import MissingExtra, RunError
-from ..policies.hf.loading import find_dtype
+from ..policies.models.loading import find_dtype
 from .base_model import Base
 from .checkpoint import (
     Checkpoint,

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..core.errors import ConfigError
 from ..policies.base import Message, Request
-from ..policies.hf.prompts import PromptWriter
+from ..policies.models.prompts import PromptWriter
 from .rows import BadRow, Row
 
 TAIL = 8

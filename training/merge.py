@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from ..core.errors import ConfigError, RunError
-from ..policies.hf.sources import find_source
+from ..policies.models.sources import find_source
 from .checkpoint import CARD_NAME
 
 
@@ -17,7 +17,7 @@ def merge_checkpoint(folder: str | Path, out: str | Path) -> Path:
         ConfigError: the folder is no adapter, or `out` is not empty.
         RunError: the disk refuses.
     """
-    from ..policies.hf.loading import load
+    from ..policies.models.loading import load
 
     out = Path(out)
     if out.is_dir() and any(out.iterdir()):

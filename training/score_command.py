@@ -30,7 +30,7 @@ def score(
     from ..core.tasks import run_sync
     from ..environments.log import read_episodes
     from ..environments.rating import RATINGS_NAME
-    from ..policies.scorer import ScorerPolicy
+    from ..policies.heads.scorer import ScorerPolicy
     from .sft_command import need_libraries
     from .train_command import quiet_libraries
 

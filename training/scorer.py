@@ -19,7 +19,7 @@ from ..core.errors import ConfigError, did_you_mean
 from ..core.files import write_whole
 from ..environments.episode import Episode
 from ..policies.base import Message
-from ..policies.scorer import ANSWERS, FAILS, HOLDS
+from ..policies.heads.scorer import ANSWERS, FAILS, HOLDS
 from .checkpoint import Checkpoint
 from .classifier import HeadData, keep, train_heads
 from .classifier_data import HeadRow

@@ -26,7 +26,7 @@ from ..core.errors import DataError, did_you_mean
 from ..environments.corpus.importing import UNSPECIFIED
 from ..environments.episode import Episode
 from ..policies.base import Message
-from ..policies.reading import SYSTEM
+from ..policies.heads.reading import SYSTEM
 from .rows import BadRow, group_of, history_of, turn_id
 
 MECHANISMS = ("emotional-reactions", "interpretations", "explorations")

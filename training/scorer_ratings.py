@@ -11,7 +11,7 @@ from ..core.jsonl import LineLog
 from ..core.tasks import for_each
 from ..environments.episode import Episode
 from ..environments.rating import Rating, iter_ratings
-from ..policies.scorer import RUBRIC, ScorerPolicy
+from ..policies.heads.scorer import RUBRIC, ScorerPolicy
 from .scorer import helpful
 from .scorer_data import Real, judged, real_replies
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import torch
 
 from ...core.errors import ContextTooLong
+from ..models.loading import BASE, LoadedModel
 from .cache import COLUMNS, rounded_up
 from .jobs import Job, Task
-from .loading import BASE, LoadedModel
 from .passes import Passes
 from .prefixes import PrefixStore
 from .sampling import logprobs_of, next_tokens

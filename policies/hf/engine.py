@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...core.errors import EngineUnavailable
-from .sources import Source
+from ..models.sources import Source
 
 if TYPE_CHECKING:
+    from ..models.loading import LoadedModel
+    from ..models.prompts import PromptWriter
     from .constraints import JsonConstraints
     from .jobs import Job, Task
-    from .loading import LoadedModel
-    from .prompts import PromptWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Engine:
         """A writer of prompts for this model, under a policy's own template or the model's."""
 
         def make() -> PromptWriter:
-            from .prompts import PromptWriter
+            from ..models.prompts import PromptWriter
 
             model = self._loaded()
             return PromptWriter(
@@ -184,8 +184,8 @@ class Engine:
     def _load(self) -> None:
         import torch
 
+        from ..models.loading import load, token_budget
         from .causal import CausalLoop, Limits
-        from .loading import load, token_budget
         from .seq2seq import Seq2SeqLoop
 
         wanted = self.settings

@@ -11,9 +11,9 @@ from typing import Any
 
 from ...core.errors import ContextTooLong
 from ..base import FinishReason, Request, Sampling, TokenLogprob, Usage
+from ..models.prompts import Prompt, PromptWriter
 from .answers import Answer, token_logprobs
 from .constraints import JsonConstraints
-from .prompts import Prompt, PromptWriter
 
 DEFAULTS = Sampling(
     temperature=1.0, top_p=1.0, top_k=0, min_p=0.0, repetition_penalty=1.0, max_tokens=256

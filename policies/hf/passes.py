@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from ...core.errors import ConfigError
+from ..models.loading import BASE, LoadedModel
 from .cache import COLUMNS, RowCache, rounded_up
-from .loading import BASE, LoadedModel
 
 
 class Passes:

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from transformers import DynamicCache, EncoderDecoderCache
 
+from ..models.loading import LoadedModel
 from .jobs import Job, Task
-from .loading import LoadedModel
 from .sampling import logprobs_of, next_tokens
 
 

@@ -14,8 +14,8 @@ from autogen_core.models import ChatCompletionClient
 
 import warmline.testing
 from warmline.policies.base import Policy, Reply, Request
-from warmline.policies.embedded import EmbeddedPolicy
-from warmline.policies.openai import OpenAIPolicy
+from warmline.policies.llama.policy import EmbeddedPolicy
+from warmline.policies.openai.policy import OpenAIPolicy
 from warmline.policies.scripted import ScriptedPolicy
 
 from .chaos_server import ChaosServer
@@ -106,7 +106,7 @@ def one_thread() -> Iterator[None]:
 @pytest.mark.usefixtures("one_thread")
 @CHECKS
 async def test_transformers(check: str, llama: Path) -> None:
-    from warmline.policies.transformers import TransformersPolicy
+    from warmline.policies.hf.policy import TransformersPolicy
 
     await hold(lambda: TransformersPolicy(llama, device="cpu", deterministic=True), check)
 
@@ -117,7 +117,7 @@ async def test_autogen(check: str) -> None:
         pytest.skip("the replay client has no context")
     from autogen_ext.models.replay import ReplayChatCompletionClient
 
-    from warmline.policies.autogen import AutogenClientPolicy
+    from warmline.policies.autogen.policy import AutogenClientPolicy
 
     class Obliging(ReplayChatCompletionClient):
         """Answers the first option, or the form, that it was asked for."""
@@ -143,9 +143,9 @@ async def test_autogen(check: str) -> None:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def vllm_engine() -> AsyncIterator[Callable[[], Policy]]:
     """One engine for all checks: it takes half a minute to load, and policies share it."""
-    from warmline.policies.vllm import VLLMPolicy
+    from warmline.policies.vllm.policy import VLLMPolicy
 
-    from .vllm_models import smollm
+    from .vllm.vllm_models import smollm
 
     def make() -> Policy:
         # float32: in bfloat16 the same token scores 0.05 apart in another batch

@@ -57,9 +57,9 @@ def test_the_cases_are_worth_it() -> None:
 def test_smollm_as_the_old_built_in() -> None:
     from transformers import AutoModelForCausalLM
 
-    from warmline.policies.weights import find_weights
+    from warmline.policies.models.weights import find_weights
 
-    from ..policies.vllm_models import smollm
+    from ..policies.vllm.vllm_models import smollm
 
     try:
         find_weights()

@@ -22,7 +22,7 @@ from warmline.core.errors import ConfigError, RunError
 from warmline.environments.episode import Episode, StopReason, Utterance
 from warmline.environments.scenarios import Scenario
 from warmline.policies.base import Message, Request, Sampling
-from warmline.policies.classifier import ClassifierPolicy
+from warmline.policies.heads.classifier import ClassifierPolicy
 from warmline.policies.scripted import ScriptedPolicy
 from warmline.training.base_model import load_base
 from warmline.training.checkpoint import find_checkpoints, read_checkpoint
@@ -415,7 +415,7 @@ def test_the_collator_points_at_the_last_token_of_each_prompt() -> None:
 
 def test_the_view_drops_instructions_and_the_last_note() -> None:
     turns, _ = counselor_turns([episode("a", TALK[:2])])
-    from warmline.policies.reading import EARLIER, SYSTEM, Reading
+    from warmline.policies.heads.reading import EARLIER, SYSTEM, Reading
 
     seen = Reading().view(turns[1].messages)
     assert seen == (
@@ -430,7 +430,7 @@ def test_the_view_drops_instructions_and_the_last_note() -> None:
 
 def test_a_single_note_is_not_taken_for_nothing() -> None:
     """The counselor's whole question where the dialogue has not begun stays."""
-    from warmline.policies.reading import Reading
+    from warmline.policies.heads.reading import Reading
 
     only = Message("user", "(Question to you: which?)")
     assert Reading().view((Message("system", "s"), only))[-1] == only

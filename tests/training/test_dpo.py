@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from warmline.cli import app
 from warmline.core.errors import ConfigError, RunError
 from warmline.policies.base import Request
-from warmline.policies.hf.sources import find_source
+from warmline.policies.models.sources import find_source
 from warmline.policies.scripted import ScriptedPolicy
 from warmline.training import dpo_data, loop
 from warmline.training.base_model import load_base, with_lora

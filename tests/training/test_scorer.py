@@ -22,7 +22,7 @@ from warmline.cli import app
 from warmline.core.errors import ConfigError, DataError
 from warmline.environments.rating import iter_ratings
 from warmline.environments.scenarios import Scenario
-from warmline.policies.scorer import ScorerPolicy
+from warmline.policies.heads.scorer import ScorerPolicy
 from warmline.training.base_model import load_base
 from warmline.training.checkpoint import read_checkpoint
 from warmline.training.classifier import make_trainer, reader_of

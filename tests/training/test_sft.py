@@ -13,8 +13,8 @@ from transformers import AutoModelForCausalLM, TrainerCallback
 
 import warmline
 from warmline.core.errors import ConfigError, RunError
-from warmline.policies.hf.loading import load
-from warmline.policies.hf.sources import find_source
+from warmline.policies.models.loading import load
+from warmline.policies.models.sources import find_source
 from warmline.training.base_model import load_base, with_lora
 from warmline.training.checkpoint import read_checkpoint
 from warmline.training.collate import Collator

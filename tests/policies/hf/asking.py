@@ -10,7 +10,7 @@ import torch
 from transformers import AutoTokenizer
 
 from warmline.policies import Message, Request, Sampling
-from warmline.policies.transformers import TransformersPolicy
+from warmline.policies.hf.policy import TransformersPolicy
 
 GREEDY = Sampling(temperature=0, max_tokens=24)
 WARM = Sampling(temperature=1.0, top_p=0.9, top_k=50, repetition_penalty=1.1, max_tokens=24)

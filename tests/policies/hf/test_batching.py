@@ -13,8 +13,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from warmline.policies import Sampling
+from warmline.policies.hf.policy import TransformersPolicy
 from warmline.policies.sentences import count_sentences
-from warmline.policies.transformers import TransformersPolicy
 
 from .. import tiny_models
 from .asking import TALKS, ask, plain_greedy, together
@@ -151,7 +151,7 @@ def test_text_grows_by_whole_characters() -> None:
 @pytest.fixture(scope="module")
 def smollm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from warmline.core.errors import PolicyError
-    from warmline.policies.weights import find_weights
+    from warmline.policies.models.weights import find_weights
 
     try:
         return find_weights()

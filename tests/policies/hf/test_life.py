@@ -17,7 +17,7 @@ pytest.importorskip("torch", reason="the extra `transformers` is not installed")
 
 from warmline.core.errors import EngineUnavailable
 from warmline.policies import Sampling
-from warmline.policies.transformers import TransformersPolicy
+from warmline.policies.hf.policy import TransformersPolicy
 
 from .asking import TALKS, ask
 
@@ -141,8 +141,8 @@ async def test_the_event_loop_is_never_blocked(llama: Path) -> None:
 
 def test_importing_the_policy_loads_no_torch() -> None:
     code = (
-        "import sys, warmline.policies.transformers as t;"
+        "import sys, warmline.policies.hf.policy as t;"
         "print({'torch', 'transformers', 'peft', 'llguidance'} & set(sys.modules), t.__name__)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("set() warmline.policies.transformers")
+    assert done.stdout.startswith("set() warmline.policies.hf.policy")

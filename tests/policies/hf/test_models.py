@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM
 
 from warmline.core.errors import ConfigError, ModelNotFound
 from warmline.policies import make_policy
-from warmline.policies.transformers import TransformersPolicy
+from warmline.policies.hf.policy import TransformersPolicy
 
 from .. import tiny_models
 from .asking import TALKS, ask, plain_greedy, together
@@ -191,7 +191,7 @@ def test_options_are_checked_all_at_once(llama: Path) -> None:
 def test_a_cpu_that_multiplies_bfloat16_takes_it(
     capable: dict[str, bool], taken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from warmline.policies.hf.loading import find_dtype
+    from warmline.policies.models.loading import find_dtype
 
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capable)
     assert find_dtype("auto", "cpu") == taken
@@ -199,7 +199,7 @@ def test_a_cpu_that_multiplies_bfloat16_takes_it(
 
 
 async def test_devices_and_dtypes(llama: Path) -> None:
-    from warmline.policies.hf.loading import find_device, find_dtype
+    from warmline.policies.models.loading import find_device, find_dtype
 
     assert find_dtype("float16", "cpu") == "float16"
     with pytest.raises(ConfigError, match="no device"):

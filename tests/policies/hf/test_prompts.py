@@ -14,14 +14,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from warmline.core.errors import BadRequest, ConfigError, ContextTooLong
 from warmline.policies import Request, Sampling
 from warmline.policies.base import FinishReason
-from warmline.policies.transformers import TransformersPolicy
+from warmline.policies.hf.policy import TransformersPolicy
 
 from .. import tiny_models
 from .asking import GREEDY, TALKS, ask, plain_greedy, together
 
 
 async def test_speakers_cannot_end_their_message(llama: Path) -> None:
-    from warmline.policies.hf.prompts import PromptWriter
+    from warmline.policies.models.prompts import PromptWriter
 
     model = AutoModelForCausalLM.from_pretrained(llama)
     tokenizer = AutoTokenizer.from_pretrained(llama)
@@ -88,7 +88,7 @@ async def test_a_template_can_be_given_and_must_be_somewhere(llama: Path, tmp_pa
 
 
 def test_the_templates_own_end_of_turn_ends_answers(llama: Path) -> None:
-    from warmline.policies.hf.prompts import PromptWriter
+    from warmline.policies.models.prompts import PromptWriter
 
     model = AutoModelForCausalLM.from_pretrained(llama)
     tokenizer = AutoTokenizer.from_pretrained(llama)

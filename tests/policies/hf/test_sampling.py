@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import warmline
 from warmline.core.errors import EngineUnavailable
 from warmline.policies import Sampling
-from warmline.policies.transformers import TransformersPolicy
+from warmline.policies.hf.policy import TransformersPolicy
 
 from .asking import TALKS, WARM, ask, plain_prompt, together
 

@@ -1,0 +1,1 @@
+"""Any AutoGen model client as a policy."""

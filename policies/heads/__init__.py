@@ -1,0 +1,1 @@
+"""Trained classifiers as policies: a language model's network with heads."""

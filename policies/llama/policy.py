@@ -1,0 +1,363 @@
+"""The embedded engine: a language model in this process, on the CPU, with nothing to set up.
+
+It is what a first run uses. With the default weights (135 million parameters) it shows the
+machinery, not quality: the model is fluent and forgetful. Any GGUF file can take their place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from ...core.errors import ConfigError, EngineUnavailable, UnreadableReply, Unsupported
+from ..answers import derive_seed, misfit
+from ..base import BasePolicy, Capabilities, FinishReason, Message, Reply, Request, Sampling, Usage
+from ..choosing import CalibratedChoice, choice_grammar
+from ..models.weights import WEIGHTS_VARIABLE, find_weights, weights_identity
+from ..sentences import limit_reached
+from .engine import EngineSettings, Generation, LlamaEngine, Watch, acquire, release, spare_cores
+
+DEFAULT_SAMPLING = Sampling(
+    temperature=0.7, top_p=0.9, top_k=40, min_p=0.05, repetition_penalty=1.15, max_tokens=96
+)
+"""For what a request leaves open. The penalty ends the loops that a small model falls into."""
+
+SCHEMA_MAX_TOKENS = 512
+"""Room for a JSON answer, which is worth nothing when it is cut."""
+
+PENALTY_WINDOW = 256
+"""Tokens over which the repetition penalty looks back."""
+
+REASKS = 2
+"""Further questions after an empty or unfinished answer, each with a seed derived from the first."""
+
+ChoiceMethod = Literal["direct", "calibrated"]
+
+_CONTROL_TOKEN = re.compile(r"<(?=\|[^<>|\s]{1,40}\|>)")
+
+
+class EmbeddedPolicy(BasePolicy):
+    """A GGUF model run by llama.cpp in this process.
+
+    Policies with equal settings share one loaded engine. Requests in flight are computed together,
+    up to `slots` of them; the others wait in order.
+
+    Seeds: with `deterministic=True` the same request and seed give the same text whatever else is
+    asked at the time, because every answer is computed alone and from its first token. Without it a
+    seed fixes the draws, but not the last digits of the probabilities, which depend on what shares
+    the batch and on what part of the prompt was cached; the text then differs after some words.
+
+    Args:
+        model: a GGUF file, or `owner/repository:file.gguf` on the Hugging Face hub. None takes the
+            file named by `WARMLINE_WEIGHTS`, else SmolLM2-135M-Instruct, fetched once.
+        slots: answers computed together; each costs about 45 MB for 2048 tokens of this model.
+        threads: threads of the computation; None takes the cores that are idle when it
+            is opened, but one.
+        context_tokens: most tokens in prompt and answer together.
+        deterministic: seeds hold exactly, at about a third of the speed.
+        cache_mib: memory in which prompts of other dialogues wait for their next turn, in MiB.
+        choice_method: how `Request.choices` are answered. `direct`: written under a grammar of the
+            options. `calibrated`: scored, less the score without the dialogue (`choosing.py`); one
+            short answer an option. It spreads a small model's answers and does not make them right:
+            see the figures there. It draws by temperature alone, so a request that sets another
+            sampling field besides, or asks for log-probabilities, is refused.
+
+    Raises:
+        ConfigError: a setting out of range.
+    """
+
+    name = "embedded"
+    capabilities = Capabilities(
+        schema=True, prefill=True, logprobs=True, seed=False, small_model=True
+    )
+
+    def __init__(
+        self,
+        model: str | Path | None = None,
+        *,
+        slots: int = 8,
+        threads: int | None = None,
+        context_tokens: int = 3072,
+        deterministic: bool = False,
+        cache_mib: int = 1024,
+        choice_method: ChoiceMethod = "direct",
+    ) -> None:
+        problems = [
+            f"{option} must be at least {least}, not {value!r}"
+            for option, value, least in (
+                ("slots", slots, 1),
+                ("threads", threads, 1),
+                ("context_tokens", context_tokens, 64),
+                ("cache_mib", cache_mib, 0),
+            )
+            if value is not None and value < least
+        ]
+        if choice_method not in get_args(ChoiceMethod):
+            known = ", ".join(get_args(ChoiceMethod))
+            problems.append(f"choice_method must be one of {known}, not {choice_method!r}")
+        if problems:
+            raise ConfigError("the embedded policy cannot be set up", problems=problems)
+        self._model = model
+        self._slots = 1 if deterministic else slots
+        self._threads = threads
+        self._context_tokens = context_tokens
+        self._deterministic = deterministic
+        self._cache_mib = cache_mib
+        self._choice_method = choice_method
+        self._calibrated = CalibratedChoice(self._score)
+        self._engine: LlamaEngine | None = None
+        self._closed = False
+        self.capabilities = replace(
+            self.capabilities,
+            seed=deterministic,
+            small_model=not (model or os.environ.get(WEIGHTS_VARIABLE)),
+        )
+
+    async def open(self) -> None:
+        """Find or fetch the weights and load them; both in threads.
+
+        Raises:
+            ConfigError: the engine's library is missing, or the file is no GGUF model.
+            ModelNotFound: no such file.
+            EngineUnavailable: the weights could not be fetched or loaded.
+        """
+        self._closed = False
+        if self._engine is not None:
+            return
+        threads = self._threads
+        if threads is None:
+            threads = await asyncio.to_thread(spare_cores)
+        settings = EngineSettings(
+            model=await asyncio.to_thread(find_weights, self._model),
+            slots=self._slots,
+            threads=threads,
+            context_tokens=self._context_tokens,
+            cache_mib=self._cache_mib,
+            reuse_prompts=not self._deterministic,
+        )
+        engine = await acquire(settings)
+        if self._engine is not None or self._closed:  # another task was faster
+            await release(engine)
+        else:
+            self._engine = engine
+
+    async def aclose(self) -> None:
+        """Give the engine back; its last user frees it, ending what is still being written."""
+        self._closed = True
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await release(engine)
+
+    @property
+    def base_url(self) -> str:
+        """Address under which the open engine also speaks the OpenAI protocol, on 127.0.0.1 only.
+
+        Raises:
+            EngineUnavailable: the policy is not open.
+        """
+        return self._opened().base_url
+
+    @property
+    def api_key(self) -> str:
+        """The key that `base_url` asks for: random, new with every load, for this process to share.
+
+        Raises:
+            EngineUnavailable: the policy is not open.
+        """
+        return self._opened().api_key
+
+    def _opened(self) -> LlamaEngine:
+        if self._engine is None:
+            raise EngineUnavailable(
+                "the embedded policy is not open",
+                hint="await policy.open(), or `async with policy`",
+            )
+        return self._engine
+
+    def describe(self) -> dict[str, Any]:
+        """Model, engine version and everything that shapes the answers."""
+        return {
+            "policy": self.name,
+            **weights_identity(self._model),
+            "engine": f"xllamacpp {_engine_version()}",
+            "context_tokens": self._context_tokens,
+            "deterministic": self._deterministic,
+            "choice_method": self._choice_method,
+            "defaults": DEFAULT_SAMPLING.as_dict(),
+            "penalty_window": PENALTY_WINDOW,
+        }
+
+    def check(self, request: Request) -> None:
+        """As every policy does; calibrated choices also refuse what they cannot honour.
+
+        Raises:
+            Unsupported: names the options.
+        """
+        super().check(request)
+        if request.choices is not None and self._choice_method == "calibrated":
+            self._check_calibrated(request)
+
+    def _check_calibrated(self, request: Request) -> None:
+        idle = {"top_p", "top_k", "min_p", "repetition_penalty"} & request.sampling.as_dict().keys()
+        refused = sorted(idle) + ["logprobs"] * request.logprobs
+        if refused:
+            raise Unsupported(
+                f"calibrated choices cannot honour {', '.join(refused)}",
+                hint="leave it out for this role, or set choice_method to 'direct'",
+            )
+
+    async def respond(self, request: Request) -> Reply:
+        """Answer one request; see `Policy.respond` and `errors.py`."""
+        self.check(request)
+        started = time.perf_counter()
+        if self._engine is None and not self._closed:
+            await self.open()
+        if request.choices is not None and self._choice_method == "calibrated":
+            text, usage = await self._calibrated.choose(
+                request.messages,
+                request.choices,
+                temperature=_sampling(request).temperature or 0.0,
+                seed=request.seed,
+            )
+            latency = time.perf_counter() - started
+            return Reply(text, FinishReason.CHOICE, usage, latency, self.name)
+        return await self._write(request, started)
+
+    async def _write(self, request: Request, started: float) -> Reply:
+        usage = Usage()
+        for attempt in range(REASKS + 1):
+            body = await self._body(request, derive_seed(request.seed, attempt))
+            generation = await self._opened().generate(body, _sentence_watch(request))
+            usage += generation.usage
+            text = _answer(request, generation)
+            if (fault := _fault(request, text)) is None:
+                return Reply(
+                    text=text,
+                    finish_reason=_finish_reason(request, generation),
+                    usage=usage,
+                    latency=time.perf_counter() - started,
+                    policy=self.name,
+                    logprobs=tuple(generation.logprobs) if request.logprobs else None,
+                    attempts=attempt + 1,
+                )
+        raise UnreadableReply(
+            f"the embedded model was asked {REASKS + 1} times; its last answer {fault}:"
+            f" {text[:200]!r}",
+            hint="raise max_tokens, simplify the schema, or use a larger model",
+        )
+
+    async def _score(self, messages: Sequence[Message], text: str) -> tuple[float, Usage]:
+        """The log-probability (nats) of `text` as the answer, by forcing it."""
+        request = Request(
+            tuple(messages), choices=(text,), logprobs=True, sampling=Sampling(temperature=0.0)
+        )
+        generation = await self._opened().generate(await self._body(request, None))
+        return sum(entry.logprob for entry in generation.logprobs), generation.usage
+
+    async def _body(self, request: Request, seed: int | None) -> dict[str, Any]:
+        sampling = _sampling(request)
+        messages = [
+            {"role": message.role, "content": without_control_tokens(message.content)}
+            for message in request.messages
+        ]
+        body: dict[str, Any] = {
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "top_k": sampling.top_k,
+            "min_p": sampling.min_p,
+            "repeat_penalty": sampling.repetition_penalty,
+            "repeat_last_n": PENALTY_WINDOW,
+            "max_tokens": sampling.max_tokens,
+            "cache_prompt": not self._deterministic,
+        }
+        if seed is not None:
+            body["seed"] = seed % 0xFFFFFFFF  # 32 bits; the largest one means "at random"
+        if request.choices is not None:
+            body["grammar"] = await choice_grammar(request.choices, self._opened().tokens)
+        if request.schema is not None:
+            body["json_schema"] = dict(request.schema)
+        if request.prefill:
+            prefill = without_control_tokens(request.prefill).rstrip()  # tokens begin with spaces
+            messages.append({"role": "assistant", "content": prefill})
+            body |= {"continue_final_message": True, "add_generation_prompt": False}
+        if request.logprobs:
+            body |= {"logprobs": True, "top_logprobs": 1}
+        return body | {"messages": messages}
+
+
+def without_control_tokens(text: str) -> str:
+    """`text` with marks such as `<|im_end|>` broken up, so that no speaker can end a message."""
+    return _CONTROL_TOKEN.sub("< ", text)
+
+
+def _sampling(request: Request) -> Sampling:
+    """What is asked for, over our defaults.
+
+    Bound answers get no repetition penalty of ours, which would fight their form, and room to end:
+    an option is never cut, whatever `max_tokens` says, since a token is at least a byte.
+    """
+    if request.choices is not None:
+        room = max(len(option.encode()) for option in request.choices) + 1
+        return replace(_bound(request, DEFAULT_SAMPLING), max_tokens=room)
+    if request.schema is not None:
+        return _bound(request, replace(DEFAULT_SAMPLING, max_tokens=SCHEMA_MAX_TOKENS))
+    return request.sampling.over(DEFAULT_SAMPLING)
+
+
+def _bound(request: Request, defaults: Sampling) -> Sampling:
+    return request.sampling.over(replace(defaults, repetition_penalty=1.0))
+
+
+def _sentence_watch(request: Request) -> Watch | None:
+    limit = request.max_sentences
+    if limit is None or request.choices is not None or request.schema is not None:
+        return None
+    return lambda text: limit_reached(_joined(request.prefill, text), limit)
+
+
+def _joined(prefill: str, continuation: str) -> str:
+    if prefill[-1:].isspace():
+        continuation = continuation.lstrip()
+    return prefill + continuation
+
+
+def _answer(request: Request, generation: Generation) -> str:
+    if request.choices is not None and generation.text in request.choices:
+        return generation.text
+    return _joined(request.prefill, generation.text).strip()
+
+
+def _fault(request: Request, text: str) -> str | None:
+    """Why an answer cannot be taken, or None."""
+    if request.choices is not None:
+        return None if text in request.choices else "is none of the choices"
+    if request.schema is not None:
+        try:
+            value = json.loads(text)
+        except ValueError:
+            return "is no complete JSON"
+        return misfit(value, request.schema)
+    return None if text else "is empty"
+
+
+def _finish_reason(request: Request, generation: Generation) -> FinishReason:
+    if request.choices is not None:
+        return FinishReason.CHOICE
+    if generation.finish == "watch":
+        return FinishReason.SENTENCES
+    return FinishReason.LENGTH if generation.finish == "length" else FinishReason.STOP
+
+
+def _engine_version() -> str:
+    try:
+        return version("xllamacpp")
+    except PackageNotFoundError:
+        return "(not installed)"

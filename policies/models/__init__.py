@@ -1,0 +1,1 @@
+"""What engines of open weights share: what a model's name means, its weights, its chat template."""

@@ -1,0 +1,224 @@
+"""What the name of a model means: a folder, a GGUF file, a hub id, or adapters laid over one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...core.errors import ConfigError, DataError, ModelNotFound
+from .weights import find_weights
+
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+MAX_CHAIN = 16
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+_SAMPLES, _SAMPLE_BYTES = 64, 4096
+_IDENTITY = ("config.json", "model.safetensors.index.json", "tokenizer.json", "chat_template.jinja")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where weights come from.
+
+    Attributes:
+        base: a folder, or an id on the Hugging Face hub.
+        gguf: name of the GGUF file within `base`.
+        revision: branch, tag or commit on the hub.
+        merged: adapter folders whose weights are added to an own copy of the base, in this order.
+        adapter: a LoRA folder that is laid over the base, which other policies may then share.
+    """
+
+    base: str
+    gguf: str | None = None
+    revision: str | None = None
+    merged: tuple[str, ...] = ()
+    adapter: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """A short name for records: the last part of what was loaded last."""
+        last = (self.adapter or (self.merged[-1:] or (self.gguf or self.base,))[0]).rstrip("/")
+        return Path(last).name
+
+
+def find_source(
+    model: str | Path,
+    *,
+    adapter: str | Path | None = None,
+    revision: str | None = None,
+    merge: bool = False,
+) -> Source:
+    """What to load for a model's name. Reads small files only; GGUF files on the hub are fetched.
+
+    An adapter folder stands for its base model with the adapter on top; the base may itself be an
+    adapter folder. All adapters but the last are merged, and the last too unless it is plain LoRA.
+
+    Args:
+        model: a folder, a `.gguf` file, `owner/repository:file.gguf`, an adapter folder or a hub id.
+        adapter: an adapter folder or hub id to lay over it.
+        revision: branch, tag or commit of the base on the hub.
+        merge: merge the last adapter too.
+
+    Raises:
+        ModelNotFound: no such folder or file.
+        ConfigError, DataError: an adapter that cannot be used.
+    """
+    chain = [] if adapter is None else [_adapter_folder(adapter)]
+    named = str(model)
+    while (folder := _local(named)) is not None and (folder / ADAPTER_CONFIG).is_file():
+        if str(folder) in chain or len(chain) >= MAX_CHAIN:
+            raise ConfigError(f"the adapters {' on '.join([*chain, str(folder)])} have no base")
+        chain.append(_adapter_folder(folder))
+        named = _base_of(folder)
+    base, gguf = _base(named)
+    chain.reverse()
+    if chain and not merge and is_plain_lora(Path(chain[-1])):
+        return Source(base, gguf, revision, tuple(chain[:-1]), chain[-1])
+    return Source(base, gguf, revision, tuple(chain))
+
+
+def is_plain_lora(folder: Path) -> bool:
+    """Whether an adapter can be laid over a base that other policies use at the same time."""
+    config = _adapter_config(folder)
+    variants = ("use_dora", "modules_to_save", "trainable_token_indices", "target_parameters")
+    return config.get("peft_type") == "LORA" and not any(config.get(key) for key in variants)
+
+
+def identity(source: Source) -> dict[str, Any]:
+    """What identifies the weights in a record: names, and a hash of each local folder or file.
+
+    Configuration files and adapters are hashed whole. Of large weight files the size and 256 KiB,
+    read at 64 evenly spaced places, enter: a retrained model differs in practically all of them.
+    """
+    found: dict[str, Any] = {"model": Path(source.gguf or source.base).name}
+    if source.gguf:
+        found["sha256"] = _hash([Path(source.base) / source.gguf])
+    elif (folder := _local(source.base)) is not None:
+        found["sha256"] = _hash(_identity_files(folder))
+    else:
+        found |= {"model": source.base, "revision": source.revision}
+    adapters = [*source.merged, *([source.adapter] if source.adapter else [])]
+    if adapters:
+        found["adapters"] = [
+            {"name": Path(folder).name, "sha256": _hash(_identity_files(Path(folder)))}
+            for folder in adapters
+        ]
+        found["merged"] = source.adapter is None
+    return found
+
+
+def _local(named: str) -> Path | None:
+    path = Path(named).expanduser()
+    return path.resolve() if path.exists() else None
+
+
+def _base(named: str) -> tuple[str, str | None]:
+    """Folder or hub id, and the GGUF file in it."""
+    if named.endswith(".gguf"):
+        file = find_weights(Path(named).expanduser() if _local(named) else named).resolve()
+        return str(file.parent), file.name
+    if (path := _local(named)) is not None:
+        return _base_folder(path)
+    if _HUB_ID.fullmatch(named):
+        return named, None
+    raise ModelNotFound(
+        f"no model at '{named}'",
+        hint="give a folder with config.json, a .gguf file, an adapter folder, or an id such as"
+        " 'owner/model' on the Hugging Face hub",
+    )
+
+
+def _base_folder(path: Path) -> tuple[str, str | None]:
+    if not path.is_dir():
+        raise ModelNotFound(
+            f"'{path}' is no model", hint="give its folder, or a file whose name ends in .gguf"
+        )
+    if (path / "config.json").is_file():
+        return str(path), None
+    ggufs = sorted(file.name for file in path.glob("*.gguf"))
+    if len(ggufs) == 1:
+        return str(path), ggufs[0]
+    holds = f"several GGUF files: {', '.join(ggufs)}" if ggufs else "neither config.json nor .gguf"
+    raise ModelNotFound(f"the folder '{path}' holds {holds}", hint="name the file")
+
+
+def _adapter_folder(named: str | Path) -> str:
+    folder = _local(str(named)) or _adapter_from_hub(str(named))
+    if not (folder / ADAPTER_CONFIG).is_file():
+        raise ModelNotFound(f"'{folder}' is no adapter: it has no {ADAPTER_CONFIG}")
+    if not (folder / ADAPTER_WEIGHTS).is_file():
+        raise ModelNotFound(
+            f"the adapter '{folder}' has no {ADAPTER_WEIGHTS}",
+            hint="save it with safe_serialization=True; other formats can run code when loaded",
+        )
+    config = _adapter_config(folder)
+    if config.get("num_virtual_tokens"):
+        raise ConfigError(
+            f"the adapter '{folder}' is prompt tuning ({config.get('peft_type')}), which cannot be"
+            " computed in one batch with other requests",
+            hint="LoRA and other adapters of weights can",
+        )
+    return str(folder)
+
+
+def _adapter_from_hub(named: str) -> Path:
+    if not _HUB_ID.fullmatch(named):
+        raise ModelNotFound(f"no adapter at '{named}'")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(named, allow_patterns=["*.json", "*.safetensors"]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
+        raise ModelNotFound(f"no folder '{named}', and the hub says: {error}") from error
+
+
+def _adapter_config(folder: Path) -> dict[str, Any]:
+    file = folder / ADAPTER_CONFIG
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"no JSON: {error}", file=file) from error
+    if not isinstance(config, dict):
+        raise DataError("no JSON object", file=file)
+    return config
+
+
+def _base_of(folder: Path) -> str:
+    """The base model that an adapter names; a relative path may start at the adapter's folder."""
+    named = _adapter_config(folder).get("base_model_name_or_path")
+    if not isinstance(named, str) or not named:
+        raise DataError(
+            "names no base model",
+            file=folder / ADAPTER_CONFIG,
+            field="base_model_name_or_path",
+            hint="give the base as `model` and this folder as `adapter`",
+        )
+    beside = folder / named
+    return str(beside) if beside.exists() else named
+
+
+def _identity_files(folder: Path) -> list[Path]:
+    names = {*_IDENTITY, ADAPTER_CONFIG}
+    named = [file for file in folder.iterdir() if file.name in names]
+    return sorted(named) + sorted(folder.glob("*.safetensors"))
+
+
+def _hash(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        size = file.stat().st_size
+        digest.update(f"{file.name} {size} ".encode())
+        with file.open("rb") as content:
+            if size <= 32 * 1024 * 1024:
+                digest.update(content.read())
+                continue
+            for sample in range(_SAMPLES):
+                content.seek(sample * (size - _SAMPLE_BYTES) // (_SAMPLES - 1))
+                digest.update(content.read(_SAMPLE_BYTES))
+    return digest.hexdigest()

@@ -1,0 +1,367 @@
+"""One OpenAI-compatible endpoint: a connection pool per event loop, a shared limiter, and retries.
+
+`ChatClient.chat` sends one chat completion until it is answered, or raises a `PolicyError`. What to
+ask, and what to make of the answer, is `openai.py`'s business. The library's own retries are
+switched off: tenacity does them here, so that each request sent is counted and waits its turn at the
+limiter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import re
+import time
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
+
+from ...core.errors import (
+    AuthenticationFailed,
+    EngineTimeout,
+    EngineUnavailable,
+    ModelNotFound,
+    PolicyError,
+    RateLimited,
+    did_you_mean,
+)
+from ..base import Usage
+from ..concurrency import AdaptiveLimiter, Slot, limiter_for
+from ..server_errors import Endpoint, context_error, policy_error, retry_after, server_message
+from .replies import Completion, StreamedCompletion, read_completion
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+    from tenacity import RetryCallState
+
+OPENAI_URL = "https://api.openai.com/v1"
+LONGEST_WAIT = 120.0
+"""Seconds. A server that asks to be left alone for longer has, for us, refused."""
+_LONGEST_BACKOFF = 30.0  # seconds
+
+
+@dataclass(slots=True)
+class Call:
+    """What one `respond` cost so far.
+
+    Attributes:
+        attempts: HTTP requests sent.
+        usage: tokens of all answers read, or None if the server kept one of them to itself.
+        retry_after: seconds the last refusal asked to wait, if it did.
+    """
+
+    attempts: int = 0
+    usage: Usage | None = field(default_factory=Usage)
+    retry_after: float | None = None
+
+    def count(self, completion: Completion) -> None:
+        """Add the tokens of an answer."""
+        known = self.usage is not None and completion.usage is not None
+        self.usage = self.usage + completion.usage if known else None  # type: ignore[operator]
+
+
+@dataclass(frozen=True, slots=True)
+class _Dialect:
+    """Which of several spellings of a request the server understands; gets plainer as it refuses."""
+
+    max_tokens: str = "max_tokens"
+    include_usage: bool = True
+    count_along: bool = True
+
+    def spell(self, model: str, body: Mapping[str, Any], streaming: object) -> dict[str, Any]:
+        sent: dict[str, Any] = {"model": model, **body}
+        if "max_tokens" in sent:
+            sent[self.max_tokens] = sent.pop("max_tokens")
+        if streaming is not None:
+            sent["stream"] = True
+            if self.include_usage:
+                sent["stream_options"] = {"include_usage": True}
+                if self.count_along:
+                    sent["stream_options"]["continuous_usage_stats"] = True
+        return sent
+
+    def plainer(self, refusal: str, *, streaming: bool) -> _Dialect | None:
+        """The spelling that a refusal asks for, or None if it is about something else."""
+        if (
+            self.max_tokens == "max_tokens"
+            and "max_completion_tokens" in refusal
+            and context_error(refusal) is None  # vLLM names both words when the context is full
+        ):
+            return replace(self, max_tokens="max_completion_tokens")
+        if streaming and re.search(r"stream_options|continuous_usage|include_usage", refusal):
+            if self.count_along:
+                return replace(self, count_along=False)
+            if self.include_usage:
+                return replace(self, include_usage=False)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """One entry of `GET /models`. `owner` tells servers apart: `vllm`, `llamacpp`, `library`."""
+
+    name: str
+    owner: str
+
+
+class ChatClient:
+    """Sends chat completions to one server.
+
+    Args:
+        base_url: the server, `/v1` included.
+        model: name of the model; may be set later.
+        key_env: environment variable that holds the key.
+        timeout: seconds for one request, from sending to the last byte.
+        max_retries: further requests after the first that a transient failure may cost.
+        max_concurrency: most requests in flight at `base_url` in one event loop.
+        backoff: seconds of the first wait; each next one doubles, up to 30.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        model: str,
+        key_env: str,
+        timeout: float,
+        max_retries: int,
+        max_concurrency: int,
+        backoff: float,
+    ) -> None:
+        self.base_url = base_url
+        self.model = model
+        self._key_env = key_env
+        self._timeout = timeout
+        self._max_retries = max_retries
+        self._max_concurrency = max_concurrency
+        self._backoff = backoff
+        self._jitter = random.Random()  # noqa: S311 - spreads retries; must differ between processes
+        self._pools: WeakKeyDictionary[AbstractEventLoop, tuple[AsyncOpenAI, AdaptiveLimiter]] = (
+            WeakKeyDictionary()
+        )
+        # vLLM and SGLang then count along in each chunk; OpenAI would refuse the word.
+        self._dialect = _Dialect(count_along=base_url != OPENAI_URL)
+
+    def endpoint(self) -> Endpoint:
+        """This server, as errors name it.
+
+        Raises:
+            AuthenticationFailed: the variable holds something that cannot be a key.
+        """
+        key = os.environ.get(self._key_env, "").strip() or None
+        if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
+            raise AuthenticationFailed(
+                f"${self._key_env} holds characters that no key has",
+                hint="export it again, without quotes, spaces or line breaks inside",
+            )
+        return Endpoint(self.base_url, self.model, self._key_env, key, self._timeout)
+
+    def limiter(self) -> AdaptiveLimiter:
+        """The limiter of this endpoint in the running event loop."""
+        return self._pool()[1]
+
+    def _pool(self) -> tuple[AsyncOpenAI, AdaptiveLimiter]:
+        loop = asyncio.get_running_loop()
+        if loop not in self._pools:
+            self._pools[loop] = (
+                self._connect(), limiter_for(self.base_url, self._max_concurrency)
+            )  # fmt: skip
+        return self._pools[loop]
+
+    def _connect(self) -> AsyncOpenAI:
+        import openai
+
+        key = self.endpoint().key
+        if key is None and self.base_url == OPENAI_URL:
+            raise AuthenticationFailed(
+                f"${self._key_env} is not set, and {OPENAI_URL} wants a key",
+                hint=f"export {self._key_env}=…, or give the base_url of another server",
+            )
+        # Our own limiter bounds the connections; the pool must keep them all, or each burst would
+        # open new ones. Its limits have no public name that holds for openai 1, 2 and 3.
+        limits = type(openai.DEFAULT_CONNECTION_LIMITS)(
+            max_connections=None, max_keepalive_connections=self._max_concurrency
+        )
+        return openai.AsyncOpenAI(
+            api_key=key or "none",  # the library insists; a server without keys does not look
+            base_url=self.base_url,
+            max_retries=0,
+            timeout=self._timeout,
+            http_client=openai.DefaultAsyncHttpxClient(limits=limits, timeout=self._timeout),
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop. Safe to call twice."""
+        if (pool := self._pools.pop(asyncio.get_running_loop(), None)) is not None:
+            await pool[0].close()
+
+    async def models(self) -> list[ServedModel] | None:
+        """What the server says it serves, or None if it answers but will not say.
+
+        Raises:
+            AuthenticationFailed: the key was refused.
+            EngineUnavailable, EngineTimeout: nobody answers; not retried.
+        """
+        import openai
+
+        client, _ = self._pool()
+        try:
+            async with asyncio.timeout(self._timeout):
+                data = await client.get("/models", cast_to=object)
+        except openai.APIStatusError as error:
+            if isinstance(failure := policy_error(error, self.endpoint()), AuthenticationFailed):
+                raise failure from None
+            return None
+        except ValueError:  # no JSON
+            return None
+        except (openai.OpenAIError, TimeoutError) as error:
+            raise policy_error(error, self.endpoint()) from error
+        entries = data.get("data") if isinstance(data, Mapping) else None
+        if not isinstance(entries, list):
+            return None
+        return [
+            ServedModel(str(entry["id"]), str(entry.get("owned_by", "")))
+            for entry in entries
+            if isinstance(entry, Mapping) and "id" in entry
+        ]
+
+    async def chat(
+        self, body: Mapping[str, Any], call: Call, *, until: Callable[[str], bool] | None = None
+    ) -> Completion:
+        """One answered chat completion.
+
+        Args:
+            body: the request's fields, without `model` and `stream`.
+            call: counts what it costs.
+            until: stream the answer and stop reading once this is true of the text so far.
+
+        Raises:
+            PolicyError: what failed, after the retries that can help.
+        """
+        from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
+
+        def may_help(error: BaseException) -> bool:
+            patient = call.retry_after is None or call.retry_after <= LONGEST_WAIT
+            return isinstance(error, PolicyError) and error.retryable and patient
+
+        def wait(state: RetryCallState) -> float:
+            backoff: float = min(_LONGEST_BACKOFF, self._backoff * 2 ** (state.attempt_number - 1))
+            spread = self._jitter.random()
+            if call.retry_after is not None:
+                return call.retry_after + spread * min(backoff, 1.0)
+            return backoff * (1 + spread) / 2
+
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(self._max_retries + 1),
+            retry=retry_if_exception(may_help),
+            wait=wait,
+            sleep=asyncio.sleep,
+            reraise=True,
+        )
+        completion = cast("Completion", await retrying(self._attempt, body, call, until))
+        call.count(completion)
+        return completion
+
+    async def _attempt(
+        self, body: Mapping[str, Any], call: Call, until: Callable[[str], bool] | None
+    ) -> Completion:
+        import openai
+
+        client, limiter = self._pool()
+        async with limiter.slot() as slot:
+            try:
+                completion = await self._fitted(client, body, call, until)
+            except (openai.OpenAIError, TimeoutError, ValueError, PolicyError) as error:
+                failure = policy_error(error, self.endpoint())
+                call.retry_after = _told_to_wait(error)
+                _tell(slot, error, failure, call.retry_after)
+                cause: Exception | None = error
+            else:
+                slot.succeeded()
+                return completion
+        if call.retry_after is not None and call.retry_after > LONGEST_WAIT:
+            failure.message += f"; it asks to be left alone for {call.retry_after:g} s"
+        if isinstance(failure, ModelNotFound):
+            failure = await self._naming_served(failure)
+        if isinstance(failure, AuthenticationFailed) or failure is cause:
+            cause = None  # the library's message may repeat the key
+        raise failure from cause
+
+    async def _fitted(
+        self,
+        client: AsyncOpenAI,
+        body: Mapping[str, Any],
+        call: Call,
+        until: Callable[[str], bool] | None,
+    ) -> Completion:
+        """`_exchange`, in the dialect of the server: what it refuses by name is named otherwise."""
+        import openai
+
+        while True:
+            dialect = self._dialect
+            call.attempts += 1
+            try:
+                async with asyncio.timeout(self._timeout):
+                    return await self._exchange(
+                        client, dialect.spell(self.model, body, until), until
+                    )
+            except openai.APIStatusError as error:
+                plainer = dialect.plainer(server_message(error), streaming=until is not None)
+                if error.status_code not in (400, 422) or plainer is None:
+                    raise
+                self._dialect = plainer
+
+    async def _exchange(
+        self, client: AsyncOpenAI, sent: dict[str, Any], until: Callable[[str], bool] | None
+    ) -> Completion:
+        import openai
+
+        # The plain verb: `chat.completions.create` sends the same and costs more time.
+        path = "/chat/completions"
+        if until is None:
+            return read_completion(await client.post(path, body=sent, cast_to=object))
+        stream: openai.AsyncStream[object] = await client.post(
+            path, body=sent, cast_to=object, stream=True, stream_cls=openai.AsyncStream[object]
+        )
+        answer = StreamedCompletion()
+        try:
+            async for chunk in stream:
+                answer.add(chunk)
+                if until(answer.text):
+                    return answer.stopped()
+        finally:
+            await stream.close()  # the server sees the line cut, and stops generating
+        return answer.complete()
+
+    async def _naming_served(self, failure: ModelNotFound) -> ModelNotFound:
+        """The same error with the list of models, if the server gives one."""
+        served = None
+        with suppress(PolicyError):  # the first error is the one worth telling
+            served = await self.models()
+        return not_served(self.base_url, self.model, served) if served else failure
+
+
+def not_served(base_url: str, model: str, served: list[ServedModel]) -> ModelNotFound:
+    """The error for a model that is not among those served."""
+    names = sorted(entry.name for entry in served)
+    shown = ", ".join(f"'{name}'" for name in names[:20]) + (" …" if len(names) > 20 else "")
+    return ModelNotFound(
+        f"{base_url} serves no model '{model}'; it serves {shown}",
+        hint=did_you_mean(model, names) or "set model to one of these names",
+    )
+
+
+def _told_to_wait(error: Exception) -> float | None:
+    headers = getattr(getattr(error, "response", None), "headers", None)
+    return None if headers is None else retry_after(headers, now=time.time())
+
+
+def _tell(slot: Slot, error: Exception, failure: PolicyError, wait: float | None) -> None:
+    """Let the limiter know how the server bore the request; other failures say nothing of load."""
+    busy = getattr(error, "status_code", None) == 503 and isinstance(failure, EngineUnavailable)
+    if busy or isinstance(failure, (RateLimited, EngineTimeout)):
+        slot.overloaded(wait if wait is not None and wait <= LONGEST_WAIT else None)

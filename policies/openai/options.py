@@ -1,0 +1,68 @@
+"""The options of the `openai` policy that can be wrong."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, get_args
+from urllib.parse import urlsplit
+
+from ...core.errors import ConfigError, did_you_mean
+
+ChoicesMode = Literal["auto", "json_schema", "structured_outputs", "ask"]
+PrefillMode = Literal["off", "continue", "assistant"]
+
+
+def refuse_bad_options(
+    *,
+    base_url: str | None,
+    api_key_env: str,
+    timeout: float,
+    max_retries: int,
+    max_concurrency: int,
+    choices_mode: str,
+    reasks: int,
+    prefill: str,
+    backoff: float,
+) -> None:
+    """Check the options of `OpenAIPolicy`.
+
+    Raises:
+        ConfigError: lists every option that is out of range.
+    """
+    problems = [
+        f"{name} must be {allowed}, not {value!r}"
+        for name, value, ok, allowed in (
+            ("timeout", timeout, timeout > 0, "above 0 (seconds)"),
+            ("max_retries", max_retries, max_retries >= 0, "at least 0"),
+            ("max_concurrency", max_concurrency, max_concurrency >= 1, "at least 1"),
+            ("reasks", reasks, reasks >= 0, "at least 0"),
+            ("backoff", backoff, backoff >= 0, "at least 0 (seconds)"),
+        )
+        if not ok
+    ]
+    problems += _mode_problems("choices_mode", choices_mode, get_args(ChoicesMode))
+    problems += _mode_problems("prefill", prefill, get_args(PrefillMode))
+    problems += _url_problems(base_url)
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", api_key_env):
+        problems.append("api_key_env must be the name of a variable, not the key itself")
+    if problems:
+        raise ConfigError("the openai policy cannot be set up", problems=problems)
+
+
+def _mode_problems(name: str, value: str, modes: tuple[str, ...]) -> list[str]:
+    if value in modes:
+        return []
+    hint = did_you_mean(str(value), modes)
+    known = f"{name} must be one of {', '.join(modes)}, not {value!r}"
+    return [known + (f"; {hint}" if hint else "")]
+
+
+def _url_problems(base_url: str | None) -> list[str]:
+    if base_url is None:
+        return []
+    parts = urlsplit(base_url)
+    if parts.username or parts.password or parts.query:  # not quoted: the message may be logged
+        return ["base_url must not carry a user, a password or a query: records keep it"]
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return [f"base_url must look like http://localhost:8000/v1, not {base_url!r}"]
+    return []

@@ -1,0 +1,384 @@
+"""The `openai` policy: any server that speaks OpenAI's chat completions.
+
+OpenAI itself, vLLM, SGLang, llama.cpp, Ollama and most hosted services. What such servers share is a
+small core; where they differ, an option says which way is meant or `auto` finds out, and an answer
+that shows that a setting was ignored is never taken for a good one. Tool calls, images, several
+answers at once and OpenAI's Responses API are left out: a simulated talk needs none of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ...core.errors import BadRequest, ConfigError, UnreadableReply, Unsupported
+from ...core.secrets import without_secrets
+from ..answers import (
+    choice_instruction,
+    choice_schema,
+    derive_seed,
+    is_strict,
+    match_choice,
+    read_choice,
+    read_json,
+    schema_instruction,
+    with_instruction,
+)
+from ..base import BasePolicy, Capabilities, FinishReason, Message, Reply, Request, Sampling
+from ..sentences import limit_reached
+from .client import OPENAI_URL, Call, ChatClient, ServedModel, not_served
+from .options import ChoicesMode, PrefillMode, refuse_bad_options
+from .replies import Completion
+
+_STANDARD = frozenset({"temperature", "top_p", "max_tokens"})
+_EVERY = frozenset(f.name for f in dataclasses.fields(Sampling))
+
+Read = Callable[[Completion], str | None]
+Correct = Callable[[str], list[Message]]
+
+
+class OpenAIPolicy(BasePolicy):
+    """Asks an OpenAI-compatible server.
+
+    Args:
+        model: name of the model; None takes the only one that the server serves.
+        base_url: the server, usually ending in `/v1`; None is OpenAI's own.
+        api_key_env: environment variable that holds the key, which is sent to `base_url`. Servers
+            without keys need none.
+        timeout: seconds for one HTTP request, waiting for a slot not counted.
+        max_retries: further requests that transient failures may cost: 429 (`Retry-After` is
+            honoured), 5xx, 408, 409, 425, timeouts, lost connections, half a body.
+        max_concurrency: most requests in flight at this `base_url`, from all policies of this
+            process and event loop together; fewer while the server is overloaded.
+        choices_mode: how an answer is bound to `Request.choices`. `json_schema`: OpenAI's
+            `response_format` (OpenAI, vLLM, SGLang, llama.cpp, Ollama); `structured_outputs`: vLLM's
+            own setting; `ask`: the options are listed in the prompt and the answer is read
+            leniently; `auto`: `json_schema` until the server refuses or ignores it, then `ask`.
+        reasks: further questions after an answer that is empty or not in the form asked for. Each
+            has a seed derived from the request's, so that the same request still gives the same
+            reply.
+        stream: with `max_sentences`, stream the answer and hang up once it is complete, which saves
+            tokens but costs a new connection each time. Switch off for servers that cannot stream;
+            the answer then runs to its end.
+        prefill: how an answer is begun. `continue`: vLLM's and SGLang's `continue_final_message`;
+            `assistant`: a last assistant message, as llama.cpp takes it; `off`: refused.
+        extended_sampling: whether the server takes `top_k`, `min_p` and `repetition_penalty`, which
+            are not in OpenAI's API (the last is also sent under llama.cpp's name `repeat_penalty`).
+            None: yes, unless it is OpenAI's, or `open()` finds Ollama, which ignores them. Where it
+            does not, a request that sets them is refused.
+        extra_body: further fields of each HTTP request, passed on as they are. Not for secrets.
+        backoff: seconds before the first retry; doubles up to 30, with jitter.
+
+    Seeds are sent as their lowest 31 bits, which every server can hold. OpenAI's own honours them as
+    far as its hardware allows, and does not promise it.
+
+    Raises:
+        ConfigError: an option is out of range; all problems at once.
+    """
+
+    name = "openai"
+
+    @property
+    def id(self) -> str:
+        """The name in records and price tables: `openai:<model>`."""
+        return f"{self.name}:{self.model}" if self.model else self.name
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        base_url: str | None = None,
+        api_key_env: str = "OPENAI_API_KEY",
+        timeout: float = 120.0,
+        max_retries: int = 6,
+        max_concurrency: int = 64,
+        choices_mode: ChoicesMode = "auto",
+        reasks: int = 2,
+        stream: bool = True,
+        prefill: PrefillMode = "off",
+        extended_sampling: bool | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        backoff: float = 0.5,
+    ) -> None:
+        refuse_bad_options(
+            base_url=base_url, api_key_env=api_key_env, timeout=timeout, max_retries=max_retries,
+            max_concurrency=max_concurrency, choices_mode=choices_mode, reasks=reasks,
+            prefill=prefill, backoff=backoff,
+        )  # fmt: skip
+        self.model = model
+        self.base_url = (base_url or OPENAI_URL).rstrip("/")
+        self.choices_mode = choices_mode
+        self._choice_way: ChoicesMode = choices_mode
+        self._reasks, self._stream, self._prefill = reasks, stream, prefill
+        self._extended_asked = extended_sampling
+        self._extra_body = dict(extra_body or {})
+        self._set_capabilities(
+            self.base_url != OPENAI_URL if extended_sampling is None else extended_sampling
+        )
+        self._client = ChatClient(
+            base_url=self.base_url,
+            model=model or "",
+            key_env=api_key_env,
+            timeout=timeout,
+            max_retries=max_retries,
+            max_concurrency=max_concurrency,
+            backoff=backoff,
+        )
+
+    def _set_capabilities(self, extended: bool) -> None:
+        self.capabilities = Capabilities(
+            schema=True,
+            max_sentences=self._stream,
+            prefill=self._prefill != "off",
+            logprobs=True,
+            sampling=_EVERY if extended else _STANDARD,
+        )
+
+    async def open(self) -> None:
+        """Reach the server, and see by one token whether it takes the key and serves the model.
+
+        Raises:
+            EngineUnavailable, EngineTimeout: nobody answers there.
+            AuthenticationFailed: the key is missing or refused.
+            ModelNotFound: the model is not served.
+            ConfigError: no model was named, and the server does not serve exactly one.
+        """
+        served = await self._client.models()
+        if self.model is None:
+            self._take_only(served)
+        self._learn_kind(served or [])
+        # A list of models is public on many servers, and incomplete on some (adapters, proxies).
+        probe = {**self._extra_body, "messages": [{"role": "user", "content": "Hi"}]}
+        await self._client.chat({**probe, "max_tokens": 1}, Call())
+
+    def _take_only(self, served: list[ServedModel] | None) -> None:
+        if served is None or len(served) != 1:
+            names = ", ".join(sorted(entry.name for entry in served or ())) or "does not say which"
+            raise ConfigError(
+                f"no model named, and {self.base_url} serves {len(served or ()) or 'some'}: {names}",
+                hint="set model to one of them",
+            )
+        self.model = self._client.model = served[0].name
+
+    def _learn_kind(self, served: list[ServedModel]) -> None:
+        names = {entry.name for entry in served}
+        owners = {entry.owner for entry in served}
+        if owners == {"llamacpp"} and self.model not in names:
+            # It would answer under any name, and the record would name a model that never spoke.
+            raise not_served(self.base_url, self._client.model, served)
+        if owners == {"library"} and self._extended_asked is None:
+            self._set_capabilities(extended=False)
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop. Safe to call twice."""
+        await self._client.aclose()
+
+    def describe(self) -> dict[str, Any]:
+        """Server, model and everything that shapes the answers; no key, no password."""
+        return {
+            "policy": self.name,
+            "base_url": self.base_url,
+            "model": self.model,
+            "choices_mode": self.choices_mode,
+            "reasks": self._reasks,
+            "stream": self._stream,
+            "prefill": self._prefill,
+            "extended_sampling": self.capabilities.sampling == _EVERY,
+            "extra_body": without_secrets(self._extra_body),
+        }
+
+    async def respond(self, request: Request) -> Reply:
+        """Answer one request; see `Policy.respond` and `errors.py`."""
+        self.check(request)
+        if self.model is None:
+            raise ConfigError("no model named", hint="call open() first, or set model")
+        started = time.perf_counter()
+        call = Call()
+        if request.choices is not None:
+            text, completion = await self._choose(request, request.choices, call)
+        elif request.schema is not None:
+            text, completion = await self._fill(request, request.schema, call)
+        else:
+            text, completion = await self._write(request, call)
+        if request.logprobs and completion.logprobs is None:
+            raise Unsupported(
+                f"{self.base_url} sent no log-probabilities though asked for them",
+                hint="seat a policy that has them, or start the server so that it sends them",
+            )
+        return Reply(
+            text=text,
+            finish_reason=FinishReason.CHOICE if request.choices else completion.finish_reason,
+            usage=call.usage,
+            latency=time.perf_counter() - started,
+            policy=self.id,
+            logprobs=completion.logprobs if request.logprobs else None,
+            attempts=call.attempts,
+        )
+
+    async def _write(self, request: Request, call: Call) -> tuple[str, Completion]:
+        """Free text, begun with the prefill and cut off after `max_sentences`."""
+        messages, extra = list(request.messages), {}
+        if request.prefill:
+            messages.append(Message("assistant", request.prefill))
+            if self._prefill == "continue":
+                extra = {"continue_final_message": True, "add_generation_prompt": False}
+
+        def whole(text: str) -> str:  # some servers repeat the prefill, most do not
+            return text if text.startswith(request.prefill) else request.prefill + text
+
+        limit = request.max_sentences if self._stream else None
+        return await self._ask(
+            request,
+            call,
+            messages=messages,
+            extra=extra,
+            read=lambda completion: whole(completion.text).strip() or None,
+            correct=lambda _: [],
+            wanted="text",
+            until=None if limit is None else lambda text: limit_reached(whole(text), limit),
+        )
+
+    async def _choose(
+        self, request: Request, options: Sequence[str], call: Call
+    ) -> tuple[str, Completion]:
+        """One of the options, in the way that the server is known to honour."""
+        if self._choice_way == "auto":
+            return await self._choose_and_learn(request, options, call)
+        if self._choice_way == "ask":
+            return await self._choose_by_asking(request, options, call)
+        by_schema = self._choice_way == "json_schema"
+        return await self._ask(
+            request,
+            call,
+            messages=request.messages,
+            extra=_response_format("choice", choice_schema(options))
+            if by_schema
+            else {"structured_outputs": {"choice": list(options)}},
+            read=(lambda answer: read_choice(answer.text, options))
+            if by_schema
+            else (lambda answer: answer.text.strip() if answer.text.strip() in options else None),
+            correct=lambda _: [],
+            wanted=f"one of the options (choices_mode '{self._choice_way}')",
+            room=max(map(_json_room, options)),
+        )
+
+    async def _choose_and_learn(
+        self, request: Request, options: Sequence[str], call: Call
+    ) -> tuple[str, Completion]:
+        """Try `response_format` once; keep to it where it works, and to asking where it does not."""
+        body = self._body(request, request.messages, 0, room=max(map(_json_room, options)))
+        extra = _response_format("choice", choice_schema(options))
+        cut_short = False
+        try:
+            completion = await self._client.chat({**body, **extra}, call)
+        except BadRequest:
+            pass  # if it was not about the format, asking is refused in the same way
+        else:
+            if (choice := read_choice(completion.text, options)) is not None:
+                self._choice_way = "json_schema"
+                return choice, completion
+            cut_short = completion.finish_reason is FinishReason.LENGTH
+        answer = await self._choose_by_asking(request, options, call)
+        if not cut_short and self._choice_way == "auto":
+            self._choice_way = "ask"
+        return answer
+
+    async def _choose_by_asking(
+        self, request: Request, options: Sequence[str], call: Call
+    ) -> tuple[str, Completion]:
+        instruction = choice_instruction(options)
+        return await self._ask(
+            request,
+            call,
+            messages=with_instruction(request.messages, instruction),
+            extra={},
+            read=lambda answer: match_choice(answer.text, options),
+            correct=lambda text: [Message("assistant", text), Message("user", instruction)],
+            wanted=f"one of the options {', '.join(map(repr, options))}",
+        )
+
+    async def _fill(
+        self, request: Request, schema: Mapping[str, Any], call: Call
+    ) -> tuple[str, Completion]:
+        """JSON that fits the schema, checked in any case."""
+
+        def read(answer: Completion) -> str | None:
+            fitting = read_json(answer.text, schema)
+            return None if fitting is None else fitting[0]
+
+        instruction = Message("user", schema_instruction(schema))
+        return await self._ask(
+            request,
+            call,
+            messages=request.messages,
+            extra=_response_format("reply", schema),
+            read=read,
+            correct=lambda text: [Message("assistant", text), instruction],
+            wanted="JSON that fits the schema",
+        )
+
+    async def _ask(
+        self,
+        request: Request,
+        call: Call,
+        *,
+        messages: Sequence[Message],
+        extra: Mapping[str, Any],
+        read: Read,
+        correct: Correct,
+        wanted: str,
+        until: Callable[[str], bool] | None = None,
+        room: int = 0,
+    ) -> tuple[str, Completion]:
+        """Ask until the answer can be read, at most `reasks` times more.
+
+        Args:
+            read: the text for the reply, or None if the answer is not in the form wanted.
+            correct: messages to add after an answer that could not be read.
+            room: least `max_tokens`, for forms that are longer than the request allows for.
+
+        Raises:
+            UnreadableReply: quotes the last answer.
+        """
+        history, last = list(messages), ""
+        for nth in range(self._reasks + 1):
+            body = {**self._body(request, history, nth, room=room), **extra}
+            completion = await self._client.chat(body, call, until=until)
+            if (text := read(completion)) is not None:
+                return text, completion
+            if last := completion.text.strip():
+                history += correct(completion.text)
+        raise UnreadableReply(
+            f"{self.base_url} was asked {self._reasks + 1} times for {wanted};"
+            f" its last answer was {last[:200]!r}",
+            hint="another choices_mode, a larger max_tokens or a larger model may help",
+        )
+
+    def _body(
+        self, request: Request, messages: Sequence[Message], nth: int, *, room: int = 0
+    ) -> dict[str, Any]:
+        """The fields of a chat completion; the user's `extra_body` gives way to the request's."""
+        sampling = request.sampling.as_dict()
+        if "repetition_penalty" in sampling:
+            sampling["repeat_penalty"] = sampling["repetition_penalty"]
+        if "max_tokens" in sampling:
+            sampling["max_tokens"] = max(sampling["max_tokens"], room)
+        body: dict[str, Any] = {**self._extra_body, **sampling}
+        body["messages"] = [{"role": m.role, "content": m.content} for m in messages]
+        if (seed := derive_seed(request.seed, nth)) is not None:
+            body["seed"] = seed % 2**31
+        if request.logprobs:
+            body["logprobs"] = True
+        return body
+
+
+def _response_format(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    form = {"name": name, "schema": dict(schema), "strict": is_strict(schema)}
+    return {"response_format": {"type": "json_schema", "json_schema": form}}
+
+
+def _json_room(option: str) -> int:
+    """Tokens for `{"choice": "<option>"}`: a byte is at most one, and small models write blanks."""
+    return len(option.encode()) + 96

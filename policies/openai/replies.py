@@ -1,0 +1,137 @@
+"""Reading a chat completion, whole or as a stream of chunks, from servers that differ in details.
+
+The answers are read as plain JSON values: building the library's typed objects costs more time than
+reading the five fields needed, and hides what odd servers leave out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...core.errors import BadRequest, UnreadableReply
+from ..base import FinishReason, TokenLogprob, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One answer of a server. `usage` and `logprobs` are None where it did not send them."""
+
+    text: str
+    finish_reason: FinishReason
+    usage: Usage | None
+    logprobs: tuple[TokenLogprob, ...] | None
+
+
+def read_completion(data: object) -> Completion:
+    """The answer in the body of a chat completion.
+
+    Raises:
+        UnreadableReply: it is none.
+        BadRequest: a content filter stopped it.
+    """
+    choice = _first_choice(data)
+    message = choice.get("message") if choice is not None else None
+    if choice is None or not isinstance(message, Mapping):
+        raise UnreadableReply(
+            f"the server answered something that is no chat completion: {str(data)[:200]!r}",
+            hint="a base_url usually ends in /v1",
+        )
+    return Completion(
+        text=str(message.get("content") or ""),
+        finish_reason=_finish_reason(choice.get("finish_reason")),
+        usage=_usage(data),
+        logprobs=_logprobs(choice),
+    )
+
+
+class StreamedCompletion:
+    """Puts a completion together from the chunks of a stream."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self._finish: object = None
+        self._usage: Usage | None = None
+        self._logprobs: tuple[TokenLogprob, ...] | None = None
+
+    def add(self, data: object) -> None:
+        """Take in one chunk; those without a choice carry the usage, or nothing."""
+        self._usage = _usage(data) or self._usage
+        if (choice := _first_choice(data)) is None:
+            return
+        delta = choice.get("delta")
+        if isinstance(delta, Mapping):
+            self.text += str(delta.get("content") or "")
+        if (logprobs := _logprobs(choice)) is not None:
+            self._logprobs = (self._logprobs or ()) + logprobs
+        self._finish = choice.get("finish_reason") or self._finish
+
+    def stopped(self) -> Completion:
+        """What came so far, reading having been stopped by us.
+
+        `usage` is known only if the server counts along (vLLM's `continuous_usage_stats`): a chunk
+        may hold several tokens, so chunks are not counted instead.
+        """
+        return Completion(self.text, FinishReason.SENTENCES, self._usage, self._logprobs)
+
+    def complete(self) -> Completion:
+        """The whole answer.
+
+        Raises:
+            UnreadableReply: the stream ended without a finish reason: it broke off.
+            BadRequest: a content filter stopped it.
+        """
+        if self._finish is None:
+            raise UnreadableReply(
+                f"the stream broke off after {len(self.text)} characters",
+                hint="stream = false asks for whole answers",
+            )
+        return Completion(self.text, _finish_reason(self._finish), self._usage, self._logprobs)
+
+
+def _first_choice(data: object) -> Mapping[str, Any] | None:
+    choices = data.get("choices") if isinstance(data, Mapping) else None
+    if isinstance(choices, list) and choices and isinstance(choices[0], Mapping):
+        return choices[0]
+    return None
+
+
+def _finish_reason(said: object) -> FinishReason:
+    if said == "content_filter":
+        raise BadRequest(
+            "the server's content filter stopped the answer",
+            hint="a filter that allows talk of distress is needed for this subject",
+        )
+    if said in ("abort", "error"):
+        raise UnreadableReply(f"the server broke off its answer (finish_reason '{said}')")
+    return FinishReason.LENGTH if said == "length" else FinishReason.STOP
+
+
+def _usage(data: object) -> Usage | None:
+    said = data.get("usage") if isinstance(data, Mapping) else None
+    if not isinstance(said, Mapping) or not isinstance(said.get("completion_tokens"), int):
+        return None
+    details = said.get("prompt_tokens_details")
+    return Usage(
+        prompt_tokens=_count(said, "prompt_tokens"),
+        cached_tokens=_count(details, "cached_tokens"),
+        completion_tokens=_count(said, "completion_tokens"),
+    )
+
+
+def _count(said: object, name: str) -> int:
+    value = said.get(name) if isinstance(said, Mapping) else None
+    return value if isinstance(value, int) else 0
+
+
+def _logprobs(choice: Mapping[str, Any]) -> tuple[TokenLogprob, ...] | None:
+    said = choice.get("logprobs")
+    content = said.get("content") if isinstance(said, Mapping) else None
+    if not isinstance(content, list):
+        return None
+    return tuple(
+        TokenLogprob(str(entry.get("token", "")), float(entry["logprob"]))
+        for entry in content
+        if isinstance(entry, Mapping) and isinstance(entry.get("logprob"), (int, float))
+    )

@@ -1,0 +1,157 @@
+"""The other way to vLLM: its server, and the `openai` policy. As docs/vllm.md describes it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import warmline.testing
+from warmline.core.errors import ContextTooLong
+from warmline.policies import Message, Request, Sampling
+from warmline.policies.answers import misfit
+from warmline.policies.base import FinishReason
+from warmline.policies.openai.policy import OpenAIPolicy
+from warmline.policies.sentences import limit_reached
+
+from . import vllm_models
+
+pytestmark = [
+    pytest.mark.skipif(
+        find_spec("vllm") is None,
+        reason="vLLM is not installed; `make test-vllm` tests it in an environment of its own",
+    ),
+    pytest.mark.timeout(600),
+]
+
+STARTS_WITHIN = 300.0
+"""Seconds that the server has to answer."""
+
+STRATEGIES = ("Question", "Reflection of Feelings", "Others")
+
+
+def ask(text: str = "I feel sad because of the rain.", **fields: Any) -> Request:
+    messages = (Message("system", "You listen kindly."), Message("user", text))
+    sampling = Sampling(temperature=0.8, top_p=0.95, min_p=0.01, max_tokens=32)
+    return Request(messages, **{"sampling": sampling, "seed": 5, **fields})
+
+
+@pytest.fixture(scope="module")
+def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [
+        sys.executable, "-m", "vllm.entrypoints.openai.api_server",
+        "--model", str(vllm_models.smollm()), "--served-model-name", "smollm2",
+        "--host", "127.0.0.1", "--port", str(port),
+        "--dtype", "float32", "--max-model-len", "1024", "--enforce-eager",
+        "--no-enable-chunked-prefill", "--enable-prompt-tokens-details",
+        "--kv-cache-memory-bytes", str(2**29),
+    ]  # fmt: skip
+    said = tmp_path_factory.mktemp("server") / "log.txt"
+    with said.open("wb") as log:
+        server = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+        _wait_for(server, f"http://127.0.0.1:{port}/health", said)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        server.terminate()
+        try:
+            server.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+
+
+def _wait_for(server: subprocess.Popen[bytes], health: str, said: Path) -> None:
+    ends = time.monotonic() + STARTS_WITHIN
+    while time.monotonic() < ends:
+        assert server.poll() is None, f"the server ended: {said.read_text()[-2000:]}"
+        try:
+            with urllib.request.urlopen(health, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.5)
+    pytest.fail(f"no answer within {STARTS_WITHIN} s: {said.read_text()[-2000:]}")
+
+
+@pytest.mark.parametrize("mode", ["auto", "structured_outputs", "json_schema"])
+async def test_choices_are_bound(base_url: str, mode: Any) -> None:
+    async with OpenAIPolicy(base_url=base_url, choices_mode=mode) as policy:
+        assert policy.id == "openai:smollm2"
+        replies = await asyncio.gather(
+            *(policy.respond(ask(choices=STRATEGIES, seed=n)) for n in range(6))
+        )
+    for reply in replies:
+        assert reply.text in STRATEGIES
+        assert reply.finish_reason is FinishReason.CHOICE
+        assert reply.attempts == 1
+
+
+async def test_json_fits_its_schema(base_url: str) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"score": {"type": "integer", "minimum": 1, "maximum": 5}},
+        "required": ["score"],
+        "additionalProperties": False,
+    }
+    async with OpenAIPolicy(base_url=base_url) as policy:
+        reply = await policy.respond(ask(schema=schema, sampling=Sampling(max_tokens=200)))
+    assert misfit(json.loads(reply.text), schema) is None
+
+
+async def test_a_seed_repeats_and_another_differs(base_url: str) -> None:
+    async with OpenAIPolicy(base_url=base_url) as policy:
+        first, again, other = [await policy.respond(ask(seed=n)) for n in (7, 7, 8)]
+    assert first.text == again.text != other.text
+
+
+async def test_the_answer_is_hung_up_on_after_its_sentences(base_url: str) -> None:
+    greedy = Sampling(temperature=0, max_tokens=400)
+    async with OpenAIPolicy(base_url=base_url) as policy:
+        full = await policy.respond(ask(sampling=greedy))
+        short = await policy.respond(ask(sampling=greedy, max_sentences=1))
+    assert short.finish_reason is FinishReason.SENTENCES
+    assert limit_reached(short.text, 1)
+    assert len(short.text) < len(full.text)
+
+
+async def test_prefill_logprobs_and_cached_tokens(base_url: str) -> None:
+    long = ask("I remember the garden behind the house. " * 30, prefill="It sounds", logprobs=True)
+    async with OpenAIPolicy(base_url=base_url, prefill="continue") as policy:
+        await policy.respond(long)
+        reply = await policy.respond(long)
+    assert reply.text.startswith("It sounds")
+    assert reply.logprobs
+    assert reply.usage is not None
+    assert reply.usage.cached_tokens >= 128
+
+
+async def test_a_prompt_that_does_not_fit_is_named(base_url: str) -> None:
+    async with OpenAIPolicy(base_url=base_url) as policy:
+        with pytest.raises(ContextTooLong, match="1024"):
+            await policy.respond(ask("rain " * 3000))
+
+
+@pytest.mark.parametrize("check", warmline.testing.POLICY_CHECKS)
+async def test_it_keeps_the_policy_contract(check: str, base_url: str) -> None:
+    try:
+        await warmline.testing.check_policy(
+            lambda: OpenAIPolicy(base_url=base_url, prefill="continue"), check
+        )
+    except warmline.testing.NotApplicable as reason:
+        pytest.skip(f"not promised: {reason}")
