@@ -28,14 +28,14 @@ if TYPE_CHECKING:
         SupportEnvironment,
         draw_scenarios,
         iter_episodes,
-        problem_types,
         read_episodes,
         read_scenarios,
         run_batch,
         seed_dialogues,
         seed_scenarios,
-        simulate,
     )
+    from .environments.runs import simulate
+    from .environments.scenarios import problem_types
     from .policies import (
         EmbeddedPolicy,
         HumanPolicy,

@@ -24,12 +24,12 @@ from .agents.roles import Role
 from .core.errors import DataError, Interrupted, WarmlineError
 from .core.options import nested, options_of
 from .core.tasks import run_interruptible
-from .environments.estimate import estimate
-from .environments.live import LiveView, conversation
-from .environments.log import iter_episodes
-from .environments.problem_types import problem_types
-from .environments.settings import RunSettings, load_settings
-from .environments.simulate import build_environment, choose_scenarios, simulate_settings
+from .environments.episodes.log import iter_episodes
+from .environments.runs.display import LiveView, conversation
+from .environments.runs.estimate import estimate
+from .environments.runs.settings import RunSettings, load_settings
+from .environments.runs.simulate import build_environment, choose_scenarios, simulate_settings
+from .environments.scenarios.problem_types import problem_types
 from .policies.doctor import Finding, examine
 from .policies.safety import DISCLAIMER
 
@@ -260,11 +260,11 @@ def _detail(finding: Finding) -> str:
 
 
 ROOM_COMMANDS: tuple[str, ...] = (
-    "environments.corpus.build_command",
-    "environments.corpus.clean_command",
-    "environments.corpus.export_command",
-    "environments.corpus.import_command",
-    "environments.corpus.review_command",
+    "environments.corpus.generation.command",
+    "environments.corpus.cleaning.command",
+    "environments.corpus.exporting.command",
+    "environments.corpus.importing.command",
+    "environments.corpus.review.command",
     "evaluation.analyze_command",
     "evaluation.calibrate_command",
     "evaluation.evaluate_command",

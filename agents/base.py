@@ -3,7 +3,7 @@
 `request` and `read` are pure; the environment asks the policy itself, thousands of episodes at once,
 so an agent keeps no state of any one conversation there. As an AutoGen `BaseChatAgent` the same
 object can also sit in any AutoGen team, one conversation at a time; only there it keeps a thread.
-AutoGen is confined to this file, `autogen_seat.py` and `environments/team.py`.
+AutoGen is confined to this file, `autogen_seat.py` and `environments/dialogue/team.py`.
 """
 
 from __future__ import annotations

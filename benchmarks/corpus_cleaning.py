@@ -26,7 +26,7 @@ from warmline import Episode, Scenario, StopReason
 from warmline.agents.roles import Role
 from warmline.environments import EpisodeLog, Utterance
 from warmline.environments.corpus.cleaning import clean_run
-from warmline.environments.episode import Speaker
+from warmline.environments.episodes.episode import Speaker
 
 FAULTS = (
     "Supporter: ",

@@ -1,18 +1,25 @@
 """Scenarios, the dialogue loop and its limits, the episode record and its log, and the runner."""
 
 from ..core.errors import Interrupted
-from .conversation import Spoken
-from .episode import Call, Episode, EpisodeError, StopReason, Timing, Utterance, Verdict
-from .limits import Limits
-from .log import EpisodeLog, iter_episodes, read_episodes
-from .problem_types import ProblemType, problem_types
-from .run_folder import summarize
-from .runner import Ended, Started, run_batch
-from .scenarios import CaseDialogue, CaseDialogueTurn, Origin, Profile, Scenario, read_scenarios
-from .seed_pool import CasePool, draw_scenarios, seed_dialogues, seed_scenarios
-from .settings import RoleSettings, RunSettings, load_settings
-from .simulate import build_environment, choose_scenarios, simulate, simulate_settings
-from .support import SupportEnvironment
+from .dialogue.conversation import Spoken
+from .dialogue.environment import SupportEnvironment
+from .dialogue.limits import Limits
+from .episodes.episode import Call, Episode, EpisodeError, StopReason, Timing, Utterance, Verdict
+from .episodes.log import EpisodeLog, iter_episodes, read_episodes
+from .runs.folder import summarize
+from .runs.runner import Ended, Started, run_batch
+from .runs.settings import RoleSettings, RunSettings, load_settings
+from .runs.simulate import build_environment, choose_scenarios, simulate, simulate_settings
+from .scenarios.problem_types import ProblemType, problem_types
+from .scenarios.scenario import (
+    CaseDialogue,
+    CaseDialogueTurn,
+    Origin,
+    Profile,
+    Scenario,
+    read_scenarios,
+)
+from .scenarios.seed_pool import CasePool, draw_scenarios, seed_dialogues, seed_scenarios
 
 __all__ = [
     "Call",

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..environments.agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha
+    from ..environments.episodes.agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha
     from .analyses.analysis import analyse
     from .analyses.corpus import read_corpus
     from .evaluator import Result, evaluate

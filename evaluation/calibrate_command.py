@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.text import Text
 
 from ..core.errors import ConfigError, did_you_mean
-from ..environments.log import iter_episodes
-from ..environments.rating import Rating, iter_ratings
+from ..environments.episodes.log import iter_episodes
+from ..environments.episodes.rating import Rating, iter_ratings
 
 
 def register(app: typer.Typer) -> None:

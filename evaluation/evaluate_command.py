@@ -20,7 +20,7 @@ from rich.text import Text
 from ..core.errors import ConfigError
 from ..core.options import nested, options_of
 from ..core.settings import read_settings
-from ..environments.log import iter_episodes
+from ..environments.episodes.log import iter_episodes
 from .settings import EvaluationSettings, MetricSettings
 
 

@@ -19,8 +19,8 @@ from ..core.files import write_whole
 from ..core.record import Record, problems_of
 from ..core.settings import read_settings
 from ..core.tasks import run_sync
-from ..environments.episode import Episode
-from ..environments.log import iter_episodes
+from ..environments.episodes.episode import Episode
+from ..environments.episodes.log import iter_episodes
 from ..policies.base import Policy, close_policy, policy_name
 from ..policies.registry import make_policy
 from .metrics import Metric, Score, make_pairs

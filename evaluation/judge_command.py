@@ -17,9 +17,9 @@ from ..core.errors import ConfigError
 from ..core.options import nested, options_of
 from ..core.settings import read_settings
 from ..core.tasks import run_interruptible
-from ..environments.log import iter_episodes, read_episodes
-from ..environments.rating import RATINGS_NAME, Rating, iter_ratings
-from ..environments.settings import EngineSettings
+from ..environments.episodes.log import iter_episodes, read_episodes
+from ..environments.episodes.rating import RATINGS_NAME, Rating, iter_ratings
+from ..environments.runs.settings import EngineSettings
 from ..policies.base import close_policy
 from ..policies.registry import make_policy
 from ..policies.safety import DISCLAIMER

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from ..environments.rating import Rating
+from ..environments.episodes.rating import Rating
 from .published import systems
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from ..agents.roles import Role
 from ..core.errors import ConfigError, ContextTooLong
 from ..core.jsonl import LineLog, complete_lines
 from ..core.tasks import for_each
-from ..environments.episode import Episode
+from ..environments.episodes.episode import Episode
 from ..policies.base import Policy, ScoringPolicy, capabilities_of, policy_name
 from .metrics import Measurement
 from .replies import evaluated_turns, recorded_turns

@@ -20,7 +20,7 @@ from ..agents.roles import Role, Strategy
 from ..core.errors import DataError
 from ..core.jsonl import complete_lines
 from ..core.record import Record, problems_of
-from ..environments.episode import Episode
+from ..environments.episodes.episode import Episode
 from ..policies.base import Usage
 
 REPLIES_NAME = "replies.jsonl"

@@ -30,8 +30,8 @@ from ..core.claim import claim
 from ..core.errors import ConfigError, PolicyError, RunError
 from ..core.jsonl import LineLog
 from ..core.tasks import for_each
-from ..environments.dialogue import derive_seed
-from ..environments.episode import Episode
+from ..environments.dialogue.state import derive_seed
+from ..environments.episodes.episode import Episode
 from ..policies.base import open_policy, policy_name
 from ..policies.sentences import cap_sentences
 from .replies import (

@@ -23,12 +23,12 @@ from typing import Any
 from ..agents.roles import Role
 from ..core.errors import ConfigError
 from ..core.files import write_whole
-from ..environments.episode import Episode, StopReason
-from ..environments.log import read_episodes
-from ..environments.rating import RATINGS_NAME, Rating, iter_ratings
-from ..environments.runner import BatchObserver
-from ..environments.scenarios import Scenario
-from ..environments.simulate import choose_scenarios, simulate_settings
+from ..environments.episodes.episode import Episode, StopReason
+from ..environments.episodes.log import read_episodes
+from ..environments.episodes.rating import RATINGS_NAME, Rating, iter_ratings
+from ..environments.runs.runner import BatchObserver
+from ..environments.runs.simulate import choose_scenarios, simulate_settings
+from ..environments.scenarios.scenario import Scenario
 from ..policies.base import Policy, close_policy
 from ..policies.registry import make_policy
 from .analyses.separation import holm

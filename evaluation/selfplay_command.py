@@ -15,8 +15,8 @@ from rich.text import Text
 from ..core.options import nested, options_of
 from ..core.settings import read_settings
 from ..core.tasks import run_interruptible
-from ..environments.runner import Ended
-from ..environments.settings import RoleSettings
+from ..environments.runs.runner import Ended
+from ..environments.runs.settings import RoleSettings
 from ..policies.safety import DISCLAIMER
 from .selfplay_settings import SelfPlaySettings
 

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from ..environments.settings import EngineSettings, RoleSettings, RunSettings
+from ..environments.runs.settings import EngineSettings, RoleSettings, RunSettings
 
 SIDES = ("a", "b")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from ..core.record import Record
-from ..environments.settings import DEFAULT_POLICY, EngineSettings, RoleSettings
+from ..environments.runs.settings import DEFAULT_POLICY, EngineSettings, RoleSettings
 from .replies import Setting
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ..environments.settings import EngineSettings
+from ..environments.runs.settings import EngineSettings
 from ..policies.heads.reading import Reading, View
 from .settings import BadRows, LoopSettings, LoraSettings, Positive, Share, refuse
 

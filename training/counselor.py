@@ -19,7 +19,7 @@ from rich.console import Console
 from ..agents.roles import STRATEGY_LABELS
 from ..core.errors import ConfigError
 from ..core.files import write_whole
-from ..environments.episode import Episode
+from ..environments.episodes.episode import Episode
 from ..policies.base import Message
 from ..policies.registry import make_policy
 from . import counselor_baselines as baselines

@@ -9,7 +9,7 @@ from functools import lru_cache
 from ..agents.counselor import StrategyCounselor
 from ..agents.observations import CounselorObservation, Turn
 from ..agents.roles import STRATEGY_LABELS, Role, Strategy
-from ..environments.episode import Episode, Utterance
+from ..environments.episodes.episode import Episode, Utterance
 from ..policies.base import Message
 from ..policies.scripted import ScriptedPolicy
 from .rows import BadRow, group_of, history_of, turn_id

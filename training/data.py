@@ -18,8 +18,8 @@ from ..core.errors import ConfigError, DataError
 from ..core.files import sha256_of
 from ..core.record import Record
 from ..environments.corpus.splits import Groups
-from ..environments.episode import Episode
-from ..environments.log import log_files, read_episodes
+from ..environments.episodes.episode import Episode
+from ..environments.episodes.log import log_files, read_episodes
 from ..policies.base import Message
 from .rows import Row, group_of
 

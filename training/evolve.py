@@ -19,8 +19,8 @@ from ..core.claim import claim
 from ..core.errors import ConfigError, DataError, RunError
 from ..core.files import write_whole
 from ..core.record import Record, problems_of
-from ..environments.episode import Episode
-from ..environments.log import LOG_NAME
+from ..environments.episodes.episode import Episode
+from ..environments.episodes.log import LOG_NAME
 from ..policies.base import Policy
 from .checkpoint import read_checkpoint
 from .data import load_episodes, scenario_groups, split_episodes

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from ..core.errors import ConfigError
 from ..core.tasks import run_sync
-from ..environments.episode import Episode
+from ..environments.episodes.episode import Episode
 from ..policies.base import Policy
 from .base_model import base_name, load_base
 from .candidate_batch import CandidateBatch, candidate_log_probs

@@ -19,7 +19,7 @@ from typing import Protocol, runtime_checkable
 from ..core.errors import ConfigError, UnreadableReply, did_you_mean
 from ..core.jsonl import LineLog
 from ..core.tasks import for_each
-from ..environments.rating import Rating, iter_ratings
+from ..environments.episodes.rating import Rating, iter_ratings
 from ..policies.base import Message, Policy, Request, Sampling
 from .candidates import GOLD, CandidateSet, candidate_name
 

@@ -18,8 +18,8 @@ from ..core.claim import claim
 from ..core.errors import ConfigError
 from ..core.files import write_whole
 from ..core.tasks import run_sync
-from ..environments.rating import RATINGS_NAME, iter_ratings
-from ..environments.settings import EngineSettings
+from ..environments.episodes.rating import RATINGS_NAME, iter_ratings
+from ..environments.runs.settings import EngineSettings
 from ..policies.base import Policy, close_policy, open_policy
 from ..policies.registry import make_policy
 from .base_model import Base

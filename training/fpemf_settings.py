@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ..environments.settings import EngineSettings
+from ..environments.runs.settings import EngineSettings
 from .settings import LoopSettings, LoraSettings, Positive, RowSettings, refuse
 
 NotNegative = Annotated[float, Field(ge=0)]

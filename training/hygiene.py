@@ -14,7 +14,7 @@ from typing import Literal
 
 from ..agents.roles import Role
 from ..core.record import Record
-from ..environments.episode import Episode, Utterance
+from ..environments.episodes.episode import Episode, Utterance
 
 FirstSpeaker = Literal["drop", "rename"]
 Origin = Literal["refined", "gold", "stronger"]

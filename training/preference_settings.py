@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from ..environments.settings import EngineSettings
+from ..environments.runs.settings import EngineSettings
 from .hygiene import FirstSpeaker, Origin
 from .settings import LoopSettings, LoraSettings, Positive, RowSettings, SourceSettings, refuse
 

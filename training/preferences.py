@@ -24,7 +24,7 @@ from ..core.errors import ConfigError, DataError
 from ..core.files import write_whole
 from ..core.jsonl import complete_lines
 from ..core.record import Record, Text, problems_of
-from ..environments.episode import Episode
+from ..environments.episodes.episode import Episode
 from ..policies.base import Message, Policy
 from ..policies.sentences import cap_sentences
 from .candidates import Said

@@ -20,8 +20,8 @@ from ..agents.roles import Role, Strategy
 from ..agents.supporter import Supporter
 from ..core.errors import ConfigError
 from ..environments.corpus.splits import scenario_root
-from ..environments.episode import Episode, Utterance
-from ..environments.seed_pool import CasePool
+from ..environments.episodes.episode import Episode, Utterance
+from ..environments.scenarios.seed_pool import CasePool
 from ..policies.base import Message
 from ..policies.scripted import ScriptedPolicy
 from .settings import BadRows, RowSettings

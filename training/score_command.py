@@ -28,8 +28,8 @@ def score(
 ) -> None:
     """Rate every reply of a log on the scorer's dimensions; the same command goes on."""
     from ..core.tasks import run_sync
-    from ..environments.log import read_episodes
-    from ..environments.rating import RATINGS_NAME
+    from ..environments.episodes.log import read_episodes
+    from ..environments.episodes.rating import RATINGS_NAME
     from ..policies.heads.scorer import ScorerPolicy
     from .sft_command import need_libraries
     from .train_command import quiet_libraries

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from ..core.errors import ConfigError, did_you_mean
 from ..core.files import write_whole
-from ..environments.episode import Episode
+from ..environments.episodes.episode import Episode
 from ..policies.base import Message
 from ..policies.heads.scorer import ANSWERS, FAILS, HOLDS
 from .checkpoint import Checkpoint

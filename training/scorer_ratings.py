@@ -9,8 +9,8 @@ from pathlib import Path
 from ..core.errors import ContextTooLong
 from ..core.jsonl import LineLog
 from ..core.tasks import for_each
-from ..environments.episode import Episode
-from ..environments.rating import Rating, iter_ratings
+from ..environments.episodes.episode import Episode
+from ..environments.episodes.rating import Rating, iter_ratings
 from ..policies.heads.scorer import RUBRIC, ScorerPolicy
 from .scorer import helpful
 from .scorer_data import Real, judged, real_replies

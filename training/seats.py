@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from ..environments.settings import EngineSettings
+from ..environments.runs.settings import EngineSettings
 from ..policies.base import Policy, close_policy
 from ..policies.registry import make_policy
 from .base_model import base_name

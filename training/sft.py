@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback
 
 from ..core.errors import ConfigError
-from ..environments.episode import Episode
+from ..environments.episodes.episode import Episode
 from .base_model import Base, load_base, with_lora
 from .checkpoint import Checkpoint
 from .collate import Collator, RowDataset, StepSampler, places_to_keep

@@ -6,46 +6,46 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .build_report import BuildReport
-    from .build_settings import BuildSettings
-    from .builder import build, build_corpus
     from .cleaning import CleaningReport, CleanSettings, clean_run
-    from .export import ExportReport, dataset_of, export_corpus
-    from .export_settings import ExportSettings
-    from .fidelity import seeker_fidelity
-    from .import_folder import Imported, import_corpus
-    from .importing import Import, ImportReport
-    from .review_store import ReviewStore
+    from .cleaning.fidelity import seeker_fidelity
+    from .exporting.export import ExportReport, dataset_of, export_corpus
+    from .exporting.settings import ExportSettings
+    from .generation.build import build, build_corpus
+    from .generation.report import BuildReport
+    from .generation.settings import BuildSettings
+    from .importing.folder import Imported, import_corpus
+    from .importing.reader import Import, ImportReport
+    from .review.store import ReviewStore
     from .sources import Source, read_sources, write_sources
     from .statistics import CorpusStatistics, corpus_statistics
     from .tags import Choice, cleaned, kept, read_tags
 
 _LATE = {
-    "BuildReport": "build_report",
-    "BuildSettings": "build_settings",
+    "BuildReport": "generation.report",
+    "BuildSettings": "generation.settings",
     "Choice": "tags",
     "CleanSettings": "cleaning",
     "CleaningReport": "cleaning",
     "CorpusStatistics": "statistics",
-    "ExportReport": "export",
-    "ExportSettings": "export_settings",
-    "Import": "importing",
-    "ImportReport": "importing",
-    "Imported": "import_folder",
-    "ReviewStore": "review_store",
+    "ExportReport": "exporting.export",
+    "ExportSettings": "exporting.settings",
+    "Import": "importing.reader",
+    "ImportReport": "importing.reader",
+    "Imported": "importing.folder",
+    "ReviewStore": "review.store",
     "Source": "sources",
-    "build": "builder",
-    "build_corpus": "builder",
+    "build": "generation.build",
+    "build_corpus": "generation.build",
     "clean_run": "cleaning",
     "cleaned": "tags",
     "corpus_statistics": "statistics",
-    "dataset_of": "export",
-    "export_corpus": "export",
-    "import_corpus": "import_folder",
+    "dataset_of": "exporting.export",
+    "export_corpus": "exporting.export",
+    "import_corpus": "importing.folder",
     "kept": "tags",
     "read_sources": "sources",
     "read_tags": "tags",
-    "seeker_fidelity": "fidelity",
+    "seeker_fidelity": "cleaning.fidelity",
     "write_sources": "sources",
 }
 

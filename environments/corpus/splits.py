@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 
-from ..episode import Episode, StopReason
+from ..episodes.episode import Episode, StopReason
 
 _SAMPLE = re.compile(r"~\d+$")
 

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from ...agents.roles import Role, Strategy
 from ...core.record import Record
-from ..episode import Episode
+from ..episodes.episode import Episode
 
 DIGITS = 4
 """Decimal places of averages."""

@@ -21,7 +21,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from ...core.errors import DataError
 from ...core.jsonl import complete_lines
 from ...core.record import Record
-from ..episode import CLOSED, Episode
+from ..episodes.episode import CLOSED, Episode
 
 TAGS_NAME = "tags.jsonl"
 TAGS_VERSION: Literal[1] = 1

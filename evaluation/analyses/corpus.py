@@ -15,9 +15,9 @@ from pathlib import Path
 
 from ...agents.roles import Role, Strategy
 from ...core.errors import DataError
-from ...environments.corpus.importing import UNSPECIFIED
-from ...environments.episode import Episode, StopReason
-from ...environments.log import iter_episodes
+from ...environments.corpus.importing.reader import UNSPECIFIED
+from ...environments.episodes.episode import Episode, StopReason
+from ...environments.episodes.log import iter_episodes
 from .profile import Counts
 
 SAMPLE = 20_000

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...agents.roles import Role, Strategy
-from ...environments.episode import Episode
+from ...environments.episodes.episode import Episode
 
 INTERVALS = 6
 """Equal parts of a dialogue's progress (001 section 4.3)."""

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import ConfigError
-from ...environments.episode import Episode
-from ...environments.rating import Rating
+from ...environments.episodes.episode import Episode
+from ...environments.episodes.rating import Rating
 from ..statistics import Interval, Tally, bootstrap
 from .judge import shown
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ...environments.rating import Rating
+from ...environments.episodes.rating import Rating
 from ..statistics import Estimate, estimate_mean
 
 DIMENSIONS = ("empathy", "strategy", "coherence", "topic")

@@ -18,8 +18,8 @@ from typing import Any
 from ...core.errors import ConfigError, PolicyError, UnreadableReply
 from ...core.jsonl import LineLog
 from ...core.tasks import for_each
-from ...environments.episode import Episode, StopReason
-from ...environments.rating import Rating, iter_ratings
+from ...environments.episodes.episode import Episode, StopReason
+from ...environments.episodes.rating import Rating, iter_ratings
 from ...policies.base import Policy, Reply, Request, Sampling, open_policy, policy_name
 from .questions import Questions, Subject, call_seed, read_verdict, subjects
 from .rubric import Dimension, Rubric

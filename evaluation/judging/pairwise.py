@@ -16,8 +16,8 @@ import numpy as np
 from ...core.errors import ConfigError
 from ...core.jsonl import LineLog
 from ...core.tasks import for_each
-from ...environments.episode import Episode, StopReason
-from ...environments.rating import Rating
+from ...environments.episodes.episode import Episode, StopReason
+from ...environments.episodes.rating import Rating
 from ...policies.base import Policy, Sampling, open_policy, policy_name
 from ..statistics import Interval, bootstrap, mean_tally, ratio
 from ..statistics import Tally as SumTally

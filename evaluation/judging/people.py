@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from ...core.errors import DataError, did_you_mean
 from ...core.record import problems_of
-from ...environments.rating import Rating, iter_ratings
+from ...environments.episodes.rating import Rating, iter_ratings
 
 NEEDED = ("episode", "dimension", "value")
 KNOWN = (*NEEDED, "rater", "utterance", "candidate", "explanation", "rubric", "sample", "first")

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from ...agents.roles import Role
 from ...agents.templates import PromptTemplate
-from ...environments.episode import Episode
+from ...environments.episodes.episode import Episode
 from ...policies.answers import read_json, schema_instruction, with_instruction
 from ...policies.base import Message, Policy, Request, Sampling, capabilities_of
 from ...policies.wrappers.base import honoured, salted_seed

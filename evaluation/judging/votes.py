@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ...core.errors import ConfigError
-from ...environments.agreement import cohen_kappa
-from ...environments.rating import Rating
+from ...environments.episodes.agreement import cohen_kappa
+from ...environments.episodes.rating import Rating
 from ..statistics import Estimate, estimate_mean
 from .judge import shown
 from .pairwise import pair_verdicts

@@ -16,10 +16,10 @@ from typing import Any
 from ...agents.roles import Role
 from ...core.errors import DataError
 from ...environments.corpus.statistics import CorpusStatistics, StatisticsCounter
-from ...environments.episode import Episode, StopReason, Utterance
-from ...environments.log import iter_episodes
-from ...environments.rating import RATINGS_NAME, Rating, iter_ratings
-from ...environments.run_folder import summarize
+from ...environments.episodes.episode import Episode, StopReason, Utterance
+from ...environments.episodes.log import iter_episodes
+from ...environments.episodes.rating import RATINGS_NAME, Rating, iter_ratings
+from ...environments.runs.folder import summarize
 from ..analyses.profile import Counts
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ...agents.roles import Strategy
 from ...environments.corpus.statistics import comparison
-from ...environments.rating import Rating
+from ...environments.episodes.rating import Rating
 from ..analyses.profile import INTERVALS, lengths, shares
 from ..analyses.published import STRATEGY_SHARES
 from ..statistics import estimate_mean

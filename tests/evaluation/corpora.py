@@ -8,7 +8,7 @@ from typing import Any
 
 from warmline import Episode, Scenario, StopReason, Strategy
 from warmline.agents.roles import Role
-from warmline.environments.episode import EpisodeError, Utterance
+from warmline.environments.episodes.episode import EpisodeError, Utterance
 
 LINES = (
     "The bakery closed and I miss the ovens.",

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from warmline import Scenario
 from warmline.cli import app
 from warmline.core.errors import ConfigError
-from warmline.environments.rating import Rating, iter_ratings
+from warmline.environments.episodes.rating import Rating, iter_ratings
 
 from .corpora import LINES, episode, write_log
 

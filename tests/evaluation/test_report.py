@@ -14,9 +14,9 @@ import pytest
 import warmline
 from warmline.agents.roles import Role, Strategy
 from warmline.core.errors import ConfigError, DataError
-from warmline.environments.episode import Episode, StopReason, Utterance, Verdict
-from warmline.environments.rating import Rating, append_ratings
-from warmline.environments.scenarios import Scenario
+from warmline.environments.episodes.episode import Episode, StopReason, Utterance, Verdict
+from warmline.environments.episodes.rating import Rating, append_ratings
+from warmline.environments.scenarios.scenario import Scenario
 from warmline.evaluation.report import read_run, write_report
 from warmline.evaluation.report.charts import bars, histogram, stacked
 from warmline.evaluation.report.data import as_script, episode_view

@@ -10,7 +10,7 @@ import pytest
 from warmline import Request, ScriptedPolicy, read_episodes
 from warmline.agents.roles import Role
 from warmline.core.errors import ConfigError, EngineTimeout
-from warmline.environments.rating import iter_ratings
+from warmline.environments.episodes.rating import iter_ratings
 from warmline.evaluation import SelfPlaySettings, self_play
 from warmline.evaluation.selfplay import PLAIN_MEASURES, episode_scores, outcomes
 

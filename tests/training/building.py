@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from warmline.agents.roles import Role, Strategy
-from warmline.environments.episode import Episode, StopReason, Utterance
-from warmline.environments.scenarios import Scenario
+from warmline.environments.episodes.episode import Episode, StopReason, Utterance
+from warmline.environments.scenarios.scenario import Scenario
 from warmline.training.settings import SftSettings
 
 from ..policies.tiny_models import make_tokenizer

@@ -19,8 +19,8 @@ import warmline
 from warmline.agents.roles import STRATEGY_LABELS, Role, Strategy
 from warmline.cli import app
 from warmline.core.errors import ConfigError, RunError
-from warmline.environments.episode import Episode, StopReason, Utterance
-from warmline.environments.scenarios import Scenario
+from warmline.environments.episodes.episode import Episode, StopReason, Utterance
+from warmline.environments.scenarios.scenario import Scenario
 from warmline.policies.base import Message, Request, Sampling
 from warmline.policies.heads.classifier import ClassifierPolicy
 from warmline.policies.scripted import ScriptedPolicy

@@ -208,7 +208,7 @@ def test_a_folder_without_an_evolution(tmp_path: Path) -> None:
 COMMAND = """
 import sys
 from warmline.training.evolve import evolve
-from warmline.environments.settings import read_settings
+from warmline.environments.runs.settings import read_settings
 from warmline.training.evolve_settings import EvolveSettings
 from tests.training.test_evolve import policy
 evolve(read_settings(EvolveSettings, sys.argv[1]), supporter=policy())

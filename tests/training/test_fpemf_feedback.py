@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from warmline.core.errors import ConfigError, RunError
-from warmline.environments.rating import Rating, iter_ratings
+from warmline.environments.episodes.rating import Rating, iter_ratings
 from warmline.policies.base import Message, Reply, Request
 from warmline.training.candidates import Candidate, CandidateSet, Lineage, Said
 from warmline.training.feedback import (

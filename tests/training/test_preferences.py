@@ -15,7 +15,7 @@ from rich.console import Console
 from warmline.agents.roles import Role, Strategy
 from warmline.core.errors import BadRequest, ConfigError, EngineUnavailable, RunError
 from warmline.core.tasks import run_sync
-from warmline.environments.episode import Episode, Utterance
+from warmline.environments.episodes.episode import Episode, Utterance
 from warmline.policies.base import Capabilities, Reply, Request
 from warmline.policies.scripted import ScriptedPolicy
 from warmline.policies.wrappers.refine import SCHEMA

@@ -13,7 +13,7 @@ import warmline
 from warmline.agents.roles import Role, Strategy
 from warmline.agents.speech import read_speech
 from warmline.core.errors import ConfigError
-from warmline.environments.episode import Episode, Utterance
+from warmline.environments.episodes.episode import Episode, Utterance
 from warmline.policies.base import Message
 from warmline.training.rows import Row, build_rows, rows_of, strategy_of, template_of
 from warmline.training.settings import RowSettings, SftSettings

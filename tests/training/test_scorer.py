@@ -20,8 +20,8 @@ from warmline.agents.observations import Turn
 from warmline.agents.roles import Role, Strategy
 from warmline.cli import app
 from warmline.core.errors import ConfigError, DataError
-from warmline.environments.rating import iter_ratings
-from warmline.environments.scenarios import Scenario
+from warmline.environments.episodes.rating import iter_ratings
+from warmline.environments.scenarios.scenario import Scenario
 from warmline.policies.heads.scorer import ScorerPolicy
 from warmline.training.base_model import load_base
 from warmline.training.checkpoint import read_checkpoint

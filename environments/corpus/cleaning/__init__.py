@@ -6,8 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .base import Filter, RecordFilter
-    from .registry import known_filters, make_filter
+    from .filters.base import Filter, RecordFilter
+    from .filters.registry import known_filters, make_filter
     from .report import CleaningReport
     from .run import clean_run, examine
     from .settings import CleanSettings
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 _LATE = {
     "CleanSettings": "settings",
     "CleaningReport": "report",
-    "Filter": "base",
-    "RecordFilter": "base",
+    "Filter": "filters.base",
+    "RecordFilter": "filters.base",
     "clean_run": "run",
     "examine": "run",
-    "known_filters": "registry",
-    "make_filter": "registry",
+    "known_filters": "filters.registry",
+    "make_filter": "filters.registry",
 }
 
 __all__ = [

@@ -14,9 +14,9 @@ from typing import Any, Final
 from ....core.errors import PolicyError
 from ....policies.answers import match_choice
 from ....policies.base import Message, Policy, Request, Sampling, policy_name
-from ...dialogue import derive_seed
-from ...episode import Episode
-from ...rating import Rating
+from ...dialogue.state import derive_seed
+from ...episodes.episode import Episode
+from ...episodes.rating import Rating
 from ..tags import Finding, Severity
 
 NAME: Final = "role_judge"

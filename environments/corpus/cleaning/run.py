@@ -20,12 +20,12 @@ from ....core.jsonl import LineLog
 from ....core.tasks import run_sync
 from ....policies.base import Policy, close_policy, describe_policy, open_policy
 from ....policies.registry import make_policy
-from ...episode import Episode
-from ...log import iter_episodes, log_files
-from ...rating import RATINGS_NAME, Rating, append_ratings, iter_ratings
-from ...settings import EngineSettings
+from ...episodes.episode import Episode
+from ...episodes.log import iter_episodes, log_files
+from ...episodes.rating import RATINGS_NAME, Rating, append_ratings, iter_ratings
+from ...runs.settings import EngineSettings
 from ..tags import TAGS_NAME, Finding, Severity, Tags, content_digest, edited, iter_tags, read_tags
-from .base import Filter, trims
+from .filters.base import Filter, trims
 from .judge import DIMENSION, RUBRIC, RoleJudge, judged, may_answer_later
 from .report import CleaningReport, report_of
 from .settings import CleanSettings

@@ -10,9 +10,9 @@ from pydantic import Field
 
 from ....core.errors import ConfigError, did_you_mean
 from ....core.record import Record
-from ...settings import EngineSettings
-from .base import Filter
-from .registry import DEFAULT_FILTERS, make_filter, parse_filter
+from ...runs.settings import EngineSettings
+from .filters.base import Filter
+from .filters.registry import DEFAULT_FILTERS, make_filter, parse_filter
 
 CLEANING_VERSION = 3
 """Counted up when a filter finds other things in the same episode, so that tags are made anew."""

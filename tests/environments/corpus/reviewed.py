@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from warmline.agents.roles import Role, Strategy
-from warmline.environments.episode import Call, Episode, StopReason, Utterance
-from warmline.environments.log import EpisodeLog
-from warmline.environments.scenarios import Scenario
+from warmline.environments.episodes.episode import Call, Episode, StopReason, Utterance
+from warmline.environments.episodes.log import EpisodeLog
+from warmline.environments.scenarios.scenario import Scenario
 from warmline.policies.base import Message, Sampling
 from warmline.policies.safety import crisis_kinds
 

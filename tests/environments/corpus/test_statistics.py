@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from warmline.agents.roles import parse_strategy
-from warmline.environments.corpus.importing import Import
+from warmline.environments.corpus.importing.reader import Import
 from warmline.environments.corpus.statistics import (
     PUBLISHED,
     ROWS,

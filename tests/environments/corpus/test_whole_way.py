@@ -17,8 +17,8 @@ from warmline.cli import app
 from warmline.core.errors import ConfigError
 from warmline.environments.corpus import BuildReport, build, clean_run, export_corpus, read_tags
 from warmline.environments.corpus.cleaning import CleanSettings
-from warmline.environments.corpus.review import Verdict
-from warmline.environments.corpus.review_store import ReviewStore
+from warmline.environments.corpus.review.review import Verdict
+from warmline.environments.corpus.review.store import ReviewStore
 from warmline.environments.corpus.sources import Source, write_sources
 
 from .building import scripted

@@ -12,7 +12,7 @@ import pytest
 from warmline import StopReason, Strategy
 from warmline.agents.roles import Role
 from warmline.core.errors import DataError
-from warmline.environments.episode import Utterance
+from warmline.environments.episodes.episode import Utterance
 from warmline.evaluation import analyse
 from warmline.evaluation.analyses.corpus import corpus_of, read_corpus
 from warmline.evaluation.analyses.profile import interval_of, lengths, shares

@@ -11,7 +11,7 @@ from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
 from warmline.core.errors import ConfigError, DataError
-from warmline.environments.rating import Rating
+from warmline.environments.episodes.rating import Rating
 from warmline.evaluation import calibrate, helpful_rates
 from warmline.evaluation.judging.calibration import lengths_of
 from warmline.evaluation.judging.helpful import ALL, conjunction

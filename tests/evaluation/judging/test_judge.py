@@ -19,7 +19,7 @@ from warmline.core.errors import (
     Interrupted,
     UnreadableReply,
 )
-from warmline.environments.rating import iter_ratings
+from warmline.environments.episodes.rating import iter_ratings
 from warmline.evaluation import judge, load_rubric
 from warmline.evaluation.judging.judge import draw_subjects
 from warmline.evaluation.judging.questions import Questions, read_verdict, subjects

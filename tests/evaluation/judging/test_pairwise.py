@@ -10,7 +10,7 @@ import pytest
 
 from warmline import Request, ScriptedPolicy, StopReason
 from warmline.core.errors import ConfigError
-from warmline.environments.rating import Rating, iter_ratings
+from warmline.environments.episodes.rating import Rating, iter_ratings
 from warmline.evaluation import compare, load_rubric, win_rates
 from warmline.evaluation.judging.pairwise import Pair, episode_pairs
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from warmline.core.errors import ConfigError, DataError
-from warmline.environments.rating import Rating
+from warmline.environments.episodes.rating import Rating
 from warmline.evaluation.judging.people import read_ratings
 from warmline.evaluation.judging.votes import compare_votes
 

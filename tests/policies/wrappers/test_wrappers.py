@@ -196,8 +196,8 @@ def test_the_documented_examples_run(block: str, tmp_path: Path) -> None:
 def test_the_documented_settings_are_settings(
     block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from warmline.environments.settings import load_settings
-    from warmline.environments.simulate import build_environment
+    from warmline.environments.runs.settings import load_settings
+    from warmline.environments.runs.simulate import build_environment
 
     monkeypatch.setenv("OPENAI_API_KEY", "sk-none")
     (tmp_path / "run.toml").write_text(block)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warmline import StopReason
-from warmline.environments.corpus.cleaning.closings import (
+from warmline.environments.corpus.cleaning.filters.closings import (
     PrematureClosure,
     RedundantClosings,
     closing_kind,

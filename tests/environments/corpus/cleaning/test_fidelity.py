@@ -7,13 +7,13 @@ import pytest
 from warmline import Profile, StopReason
 from warmline.agents.roles import Role
 from warmline.environments import Utterance
-from warmline.environments.corpus.cleaning.words import content_words
-from warmline.environments.corpus.fidelity import (
+from warmline.environments.corpus.cleaning.fidelity import (
     measure_seeker,
     seeker_fidelity,
     seeker_policy,
     wilson,
 )
+from warmline.environments.corpus.cleaning.filters.words import content_words
 
 from .talks import CALM, PROFILE, SITUATION, call, episode, said
 

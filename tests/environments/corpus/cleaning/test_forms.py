@@ -7,12 +7,12 @@ import pytest
 from warmline import StopReason
 from warmline.agents.roles import Role
 from warmline.environments import EpisodeError, Utterance
-from warmline.environments.corpus.cleaning.broken import Broken
-from warmline.environments.corpus.cleaning.crisis import CrisisContent
-from warmline.environments.corpus.cleaning.leaks import LeakedInstructions
-from warmline.environments.corpus.cleaning.length import Length, SentenceCap
-from warmline.environments.corpus.cleaning.repetition import Loop, Repetition, loop_of
-from warmline.environments.corpus.cleaning.words import tokens, word_count
+from warmline.environments.corpus.cleaning.filters.broken import Broken
+from warmline.environments.corpus.cleaning.filters.crisis import CrisisContent
+from warmline.environments.corpus.cleaning.filters.leaks import LeakedInstructions
+from warmline.environments.corpus.cleaning.filters.length import Length, SentenceCap
+from warmline.environments.corpus.cleaning.filters.repetition import Loop, Repetition, loop_of
+from warmline.environments.corpus.cleaning.filters.words import tokens, word_count
 from warmline.environments.corpus.tags import Finding, Severity
 from warmline.policies.base import FinishReason
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from warmline import Profile
-from warmline.environments.corpus.cleaning.persona import (
+from warmline.environments.corpus.cleaning.filters.persona import (
     PersonaContradiction,
     known_of,
     statements,

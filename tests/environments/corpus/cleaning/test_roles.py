@@ -8,8 +8,8 @@ import pytest
 
 import warmline
 from warmline.agents.roles import Role
+from warmline.environments.corpus.cleaning.filters.roles import RoleConsistency, role_cue
 from warmline.environments.corpus.cleaning.judge import ANSWERS, RoleJudge, judged
-from warmline.environments.corpus.cleaning.roles import RoleConsistency, role_cue
 from warmline.environments.corpus.tags import Severity
 
 from .talks import CALM, episode, seeker_says

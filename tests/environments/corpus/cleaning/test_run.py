@@ -34,8 +34,8 @@ from warmline.environments.corpus.cleaning import (
     known_filters,
     make_filter,
 )
+from warmline.environments.corpus.cleaning.filters.registry import GROUP, FilterNotFound, _doors
 from warmline.environments.corpus.cleaning.judge import ANSWERS
-from warmline.environments.corpus.cleaning.registry import GROUP, FilterNotFound, _doors
 from warmline.environments.corpus.cleaning.report import report_of
 from warmline.environments.corpus.tags import (
     Finding,
@@ -45,7 +45,7 @@ from warmline.environments.corpus.tags import (
     content_digest,
     read_tags,
 )
-from warmline.environments.rating import iter_ratings
+from warmline.environments.episodes.rating import iter_ratings
 
 from .talks import CALM, episode, said
 

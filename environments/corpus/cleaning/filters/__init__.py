@@ -1,0 +1,1 @@
+"""The cleaning filters: pure functions of one episode, and the plug-ins that find them."""

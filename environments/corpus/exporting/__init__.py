@@ -1,0 +1,1 @@
+"""Exporting a corpus as a data set with its card."""

@@ -1,0 +1,64 @@
+"""`warmline export`: a corpus as a data set with its card. Options are made from `ExportSettings`."""
+
+# typer reads these annotations when the module is loaded, so they are not postponed
+import inspect
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ....core.options import nested, options_of
+from ....core.settings import read_settings
+from ....policies.safety import DISCLAIMER
+from .settings import ExportSettings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    own = {
+        "folder": Annotated[Path, typer.Argument(help="The corpus: a folder with episodes.jsonl.")],
+        "out": Annotated[Path, typer.Option("--out", help="Folder to make.")],
+        "file": Annotated[
+            Path | None, typer.Option("--settings", help="TOML file; options come on top.")
+        ],
+        "force": Annotated[bool, typer.Option("--force", help="Replace an earlier export.")],
+        "as_json": Annotated[bool, typer.Option("--json", help="The report as one JSON object.")],
+    }
+    defaults = {"file": None, "force": False, "as_json": False}
+    parameters = [
+        inspect.Parameter(
+            name, keyword, default=defaults.get(name, inspect.Parameter.empty), annotation=kind
+        )
+        for name, kind in own.items()
+    ]
+    parameters += options_of(ExportSettings, panel="Data set")
+    _export.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    app.command(
+        "export", help="Export a corpus as a data set that the Hugging Face tools load as it is."
+    )(_export)
+
+
+def _export(
+    folder: Path, out: Path, file: Path | None, force: bool, as_json: bool, **given: Any
+) -> None:
+    from .export import export_corpus
+
+    settings = read_settings(ExportSettings, file, nested(given))
+    report = export_corpus(folder, out, settings, force=force)
+    if as_json:
+        typer.echo(report.model_dump_json())
+        return
+    table = Table("split", "dialogues", "rows", title=str(out))
+    for split, rows in report.rows.items():
+        table.add_row(split, str(report.dialogues[split]), str(rows))
+    console = Console()
+    console.print(table)
+    for reason, count in report.left_out.items():
+        console.print(Text(f"left out: {count} {reason}"))
+    conditions = ", ".join(report.licence.conditions) or "no conditions"
+    console.print(Text(f"terms of the whole: {report.licence.id} ({conditions})"))
+    console.print(Text(DISCLAIMER, style="dim"))

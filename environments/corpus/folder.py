@@ -1,0 +1,125 @@
+"""What review and export take from a corpus folder, and how a whole folder is made.
+
+Each episode comes once, with cleaning's word followed.
+
+Streams, so that a corpus of any size fits; why an episode was left out is counted, never silent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ...core.errors import RunError
+from ...core.jsonl import complete_lines
+from ..episodes.episode import Episode
+from ..episodes.log import iter_episodes, log_files
+from .tags import FOLLOW_THE_FILTERS, TAGS_NAME, Choice, TagFile, Tags, cleaned, read_tags
+
+FAILED = "ended in an error"
+EMPTY = "nothing was said"
+UNTAGGED = "not examined by cleaning"
+DROPPED = "dropped in cleaning"
+
+
+def tags_of(folder: str | Path) -> TagFile | None:
+    """The tags of a corpus by episode; None where it was never cleaned."""
+    path = Path(folder) / TAGS_NAME
+    return read_tags(path) if path.is_file() else None
+
+
+def latest_episodes(path: str | Path) -> Iterator[Episode]:
+    """Each id once, its last attempt, in the order of the last attempts. Reads the log twice."""
+    last = {name: number for number, name in enumerate(_ids(path))}
+    for number, episode in enumerate(iter_episodes(path)):
+        if last[episode.id] == number:
+            yield episode
+
+
+def _ids(path: str | Path) -> Iterator[object]:
+    """The id on every line, without the cost of reading the record."""
+    for file in log_files(path):
+        for _, line in complete_lines(file):
+            try:
+                yield json.loads(line)["id"]
+            except (ValueError, KeyError, TypeError):
+                yield None  # reading the record will say what is wrong with this line
+
+
+def cleaned_episodes(
+    folder: str | Path,
+    choose: Choice | None = FOLLOW_THE_FILTERS,
+    left_out: Counter[str] | None = None,
+) -> Iterator[Episode]:
+    """The episodes fit for use: no failed or empty ones, drops left out and trims made.
+
+    Args:
+        folder: of the corpus, or a log file.
+        choose: which of cleaning's findings count; None takes no notice of them.
+        left_out: counts the others by reason.
+    """
+    left_out = Counter() if left_out is None else left_out
+    tags = tags_of(folder) if choose is not None else None
+    for episode in latest_episodes(folder):
+        own = tags.get(episode.id) if tags is not None else None
+        if reason := _unfit(episode, own, choose if tags is not None else None):
+            left_out[reason] += 1
+            continue
+        yield cleaned(episode, own) if choose is not None and choose.trim else episode
+
+
+def _unfit(episode: Episode, tags: Tags | None, choose: Choice | None) -> str | None:
+    if episode.error is not None:
+        return FAILED
+    if not episode.utterances:
+        return EMPTY
+    if choose is None or choose.keeps(tags):
+        return None
+    return UNTAGGED if tags is None else DROPPED
+
+
+@contextmanager
+def new_folder(out: str | Path, *, replace: bool = False) -> Iterator[Path]:
+    """A folder to write into that becomes `out` when the block ends well, and vanishes if not.
+
+    Args:
+        out: where it will be.
+        replace: what is there goes, once the new folder is whole.
+
+    Raises:
+        RunError: `out` is there, not empty and not to be replaced, or the disk refuses.
+    """
+    out = Path(out).absolute()
+    if not replace and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(
+            f"{out} is there already and not empty",
+            hint="a whole folder is written or nothing; choose another, or remove that one",
+        )
+    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        _put_in_place(partial, out)
+    except OSError as error:
+        raise RunError(
+            f"cannot write {out}: {error.strerror or error}",
+            hint="check the path and the space left on the disk; nothing was left there",
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)  # gone already if it was put in place
+
+
+def _put_in_place(partial: Path, out: Path) -> None:
+    """Rename the finished folder; an earlier one goes only when the new one is there."""
+    if not out.exists():
+        partial.rename(out)
+        return
+    old = out.with_name(f".{out.name}.{os.getpid()}.old")
+    out.rename(old)
+    partial.rename(out)
+    shutil.rmtree(old)

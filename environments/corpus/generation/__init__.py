@@ -1,0 +1,1 @@
+"""Generating a corpus: coverage, scenarios and profiles, self-iteration."""

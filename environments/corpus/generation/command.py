@@ -1,0 +1,96 @@
+"""The command `warmline build`: a corpus from settings, with a report; resumes by itself."""
+
+# typer reads these annotations when the command is registered, so they are not postponed
+import inspect
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.text import Text
+
+from ....core.options import nested, options_of
+from ....core.settings import read_settings
+from ....core.tasks import run_interruptible
+from ....policies.safety import DISCLAIMER
+from .settings import NOT_OURS, BuildSettings
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from .report import BuildReport
+
+SMALL_MODEL_NOTE = (
+    "The embedded engine is a model of 135 million parameters: what it writes shows the machinery,"
+    " not the quality. Seat a larger model with --policy openai --model ... --base-url ..."
+)
+
+HIDDEN = {("", name) for name in NOT_OURS} | {
+    ("seeker.", "seated"),
+    ("supporter.", "seated"),
+    ("counselor.", "openings"),
+    ("judger.", "openings"),
+}
+"""Fields that have no meaning for a build or for a seat."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command; its options are the fields of `BuildSettings`."""
+    kind = inspect.Parameter.KEYWORD_ONLY
+    file = Annotated[
+        Path | None, typer.Argument(help="TOML file with settings; options come on top.")
+    ]
+    as_json = Annotated[bool, typer.Option("--json", help="The report as one JSON object.")]
+    quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+    parameters = [
+        inspect.Parameter("file", kind, default=None, annotation=file),
+        *options_of(BuildSettings, hidden=HIDDEN, panel="Build"),
+        inspect.Parameter("quiet", kind, default=False, annotation=quiet),
+        inspect.Parameter("as_json", kind, default=False, annotation=as_json),
+    ]
+
+    def build(file: Path | None, quiet: bool, as_json: bool, **given: Any) -> None:
+        _build(read_settings(BuildSettings, file, nested(given)), quiet, as_json)
+
+    build.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    app.command(
+        "build", help="Build a corpus: scenarios, profiles, conversations, cleaning, report."
+    )(build)
+
+
+def _build(settings: BuildSettings, quiet: bool, as_json: bool) -> None:
+    from ...runs.display import LiveView
+    from .build import build_corpus
+    from .report import as_data, as_markdown
+
+    if settings.out is None:
+        name = settings.policy.replace(":", "-").replace("/", "-")
+        settings = settings.model_copy(update={"out": f"corpora/{name}-seed{settings.seed}"})
+    console, progress = Console(), Console(stderr=True, quiet=quiet)
+    if "embedded" in (settings.policy, settings.writer().policy):
+        progress.print(Text(SMALL_MODEL_NOTE, style="yellow"))
+    reports: list[BuildReport] = []
+
+    def say(message: str) -> None:
+        progress.print(Text(message, style="dim"))
+
+    async def work(stop: "asyncio.Event") -> None:
+        with LiveView(settings.dialogues, console=progress) as view:
+            reports.append(await build_corpus(settings, observe=view, tell=say, stop=stop))
+
+    interrupted = run_interruptible(work, say)
+    if interrupted is not None:
+        progress.print(Text(f"{interrupted}", style="yellow"))
+        raise typer.Exit(130)
+    if as_json:
+        typer.echo(json.dumps(as_data(reports[0]), ensure_ascii=False))
+        return
+    console.print(Markdown(as_markdown(reports[0])))
+    if reports[0].statistics.dialogues:
+        advice = "next, `warmline review`, or `warmline export`"
+    else:
+        advice = "nothing is kept; rejects.jsonl holds every answer refused, and why"
+    console.print(Text(f"in {settings.out}: {advice}"))
+    console.print(Text(DISCLAIMER, style="dim"))

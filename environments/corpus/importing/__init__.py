@@ -1,0 +1,1 @@
+"""Importing recorded dialogues: formats, normalisation, and the corpus folder that results."""

@@ -1,0 +1,124 @@
+"""`warmline import`: recorded dialogues of a published format, normalised, counted and written."""
+
+# typer reads these annotations when the module is loaded, so they are not postponed
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..sources import UNKNOWN_LICENCE, Source
+from ..statistics import CorpusStatistics, comparison, strategy_shares
+from .folder import import_corpus
+from .importers.registry import AUTO, OURS
+from .normalise import RECIPES, STEPS
+from .reader import Import, ImportReport
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("import")(import_dialogues)
+
+
+def import_dialogues(
+    format: Annotated[  # noqa: A002 - shown as FORMAT
+        str,
+        typer.Argument(help=f"{AUTO} (found by trying), {', '.join(OURS)}, or an import string."),
+    ],
+    path: Annotated[Path, typer.Argument(help="A file, plain or .gz, or a folder.")],
+    recipe: Annotated[
+        str,
+        typer.Option(help=f"{', '.join(RECIPES)}, or steps joined by commas: {', '.join(STEPS)}."),
+    ] = "raw",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to make: episodes, sources and counts.")
+    ] = None,
+    stats: Annotated[
+        bool, typer.Option("--stats", help="Statistics beside the published corpora.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object: the statistics, or else the report.")
+    ] = False,
+    name: Annotated[str | None, typer.Option(help="Of the source; default the corpus's.")] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="Of the source, where it is not a known corpus.")
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="Where the source is published.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many dialogues.")] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop at the first broken record or turn.")
+    ] = False,
+) -> None:
+    """Import recorded dialogues as episodes, and say what was changed and left out."""
+    importing = Import(path, format, recipe=recipe, name=name, limit=limit, strict=strict)
+    done = import_corpus(importing, out, licence=licence, url=url)
+    if as_json:
+        shown = done.statistics.to_dict() if stats else done.report.to_dict()
+        typer.echo(json.dumps(shown, ensure_ascii=False))
+        return
+    _show(done.report, done.statistics, stats)
+    if out is not None:
+        _say_written(out, done.sources)
+
+
+def _show(report: ImportReport, statistics: CorpusStatistics, stats: bool) -> None:
+    console = Console()
+    console.print(_report_table(report))
+    for fault in report.faults:
+        console.print(Text(fault, style="yellow"), soft_wrap=True)
+    if report.faulty > len(report.faults):
+        console.print(Text(f"and {report.faulty - len(report.faults)} more", style="yellow"))
+    if stats:
+        head, *rows = comparison(statistics, " and ".join(report.names) or "this file")
+        table = Table(*head, title="words by str.split, averages per dialogue and utterance")
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+        shares = strategy_shares(report.tally.strategies)
+        if shares:
+            table = Table("strategy", "% of labels, before merging")
+            for strategy, share in shares.items():
+                table.add_row(strategy, f"{share:.2f}")
+            console.print(table)
+
+
+def _report_table(report: ImportReport) -> Table:
+    data = report.to_dict()
+    table = Table(title=f"{report.format}, recipe {report.recipe}", show_header=False)
+    for key in ("records", "episodes"):
+        table.add_row(key, f"{data[key]:,}")
+    for step, counts in data["steps"].items():
+        words = {
+            "dialogues": "dialogues touched",
+            "changed": "turns changed",
+            "dropped": "turns merged" if step == "merge" else "turns dropped",
+            "emptied": "dialogues dropped",
+        }
+        told = [f"{counts[key]:,} {word}" for key, word in words.items() if counts[key]]
+        table.add_row(f"step {step}", ", ".join(told))
+    if report.broken:
+        table.add_row("broken records left out", f"{report.broken:,}")
+    for key in ("sources", "speakers", "unmapped_labels", "unmapped_types", "unspecified"):
+        if data[key]:
+            told = [f"{word} {count:,}" for word, count in data[key].items()]
+            table.add_row(key.replace("_", " "), Text(", ".join(told)))
+    for key in ("episodes_with_crisis_language", "utterances_with_several_strategies"):
+        if data[key]:
+            table.add_row(key.replace("_", " "), f"{data[key]:,}")
+    return table
+
+
+def _say_written(out: Path, sources: tuple[Source, ...]) -> None:
+    console = Console(soft_wrap=True)
+    console.print(f"written: {out}", markup=False)
+    unknown = [source.name for source in sources if source.licence == UNKNOWN_LICENCE]
+    if unknown:
+        console.print(
+            f"the licence of {', '.join(unknown)} is not known: say it with --licence, or an export"
+            " will ask",
+            style="yellow",
+            markup=False,
+        )

@@ -1,0 +1,1 @@
+"""Review by experts: the store, the terminal, agreement, and the rule that follows."""

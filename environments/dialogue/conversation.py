@@ -1,0 +1,259 @@
+"""One conversation under way: the loop, its limits and its end.
+
+One exchange: the seeker speaks, the counselor advises a strategy, the supporter answers, the judger
+says whether it is over (000 §3.1.4).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ...agents.base import A, Agent, O
+from ...agents.observations import (
+    CounselorObservation,
+    JudgerObservation,
+    Say,
+    SeekerBrief,
+    SeekerObservation,
+    SupporterBrief,
+    SupporterObservation,
+    Turn,
+)
+from ...agents.roles import Role, Strategy
+from ...agents.speech import is_farewell, strip_greeting
+from ...core.errors import PolicyError, UnreadableReply, Unsupported
+from ...policies.base import Reply, Request, policy_name
+from ...policies.sentences import cap_sentences
+from ..episodes.episode import Speaker, StopReason, Utterance, Verdict
+from .state import Dialogue
+
+if TYPE_CHECKING:
+    from .environment import SupportEnvironment
+
+EMPTY_REASKS = 2
+"""How often an empty utterance is asked for again, each time with the next call's seed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """An event: an utterance or a verdict was added to the conversation `episode`."""
+
+    episode: str
+    what: Utterance | Verdict
+
+
+Observer = Callable[[Spoken], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request on its way, and what will be its reply."""
+
+    request: Request
+    reply: Awaitable[Reply]
+
+
+class Conversation:
+    """Plays one conversation in an environment.
+
+    Args:
+        environment: seats and limits.
+        dialogue: where everything is kept.
+        observe: hears every utterance and verdict.
+    """
+
+    def __init__(
+        self, environment: SupportEnvironment, dialogue: Dialogue, observe: Observer
+    ) -> None:
+        self.seats = environment
+        self.limits = environment.limits
+        self.dialogue = dialogue
+        self.observe = observe
+        scenario = dialogue.scenario
+        self._seeker_brief = SeekerBrief(
+            scenario.problem_type, scenario.situation, str(scenario.profile)
+        )
+        cases = environment.cases.draw(
+            scenario.problem_type, self.limits.case_dialogues, scenario_id=scenario.id
+        )
+        self._supporter_brief = SupporterBrief(scenario.problem_type, cases)
+        self._ahead: asyncio.Task[Reply] | None = None
+
+    async def play(self) -> StopReason:
+        """Play to the end.
+
+        Raises:
+            PolicyError: a policy failed; the failed call is recorded.
+        """
+        asked: Asked | None = None
+        try:
+            while True:
+                await self._speak(self.seats.seeker, self._seeker_sees(), asked=asked)
+                if stop := self._limit():
+                    return stop
+                strategy = await self._advise()
+                if stop := self._limit():
+                    return stop
+                closes = await self._speak(
+                    self.seats.supporter, self._supporter_sees(strategy), strategy=strategy
+                )
+                if stop := self._closed(closes):
+                    return stop
+                stop, asked = await self._judge()
+                if stop or (stop := self._limit()):
+                    return stop
+        finally:
+            if self._ahead is not None:
+                self._ahead.cancel()
+
+    # What the speakers see
+
+    def _window(self) -> tuple[Turn, ...]:
+        return tuple(self.dialogue.turns[-self.limits.history_window :])
+
+    @property
+    def _exchange(self) -> int:
+        """Number of finished exchanges."""
+        return len(self.dialogue.turns) // 2
+
+    def _seeker_sees(self) -> SeekerObservation:
+        return SeekerObservation(self._seeker_brief, self._window(), self._exchange)
+
+    def _supporter_sees(self, strategy: Strategy | None) -> SupporterObservation:
+        return SupporterObservation(self._supporter_brief, self._window(), strategy, self._exchange)
+
+    # The four roles
+
+    async def _speak(
+        self,
+        agent: Agent[O, Say],
+        observation: O,
+        *,
+        strategy: Strategy | None = None,
+        asked: Asked | None = None,
+    ) -> bool:
+        """Let a speaker speak; returns whether it asks to close the conversation."""
+        speaker: Speaker = Role.SEEKER if agent.role is Role.SEEKER else Role.SUPPORTER
+        for _ in range(1 + EMPTY_REASKS):
+            said, reply, call = await self._ask(agent, observation, asked)
+            asked = None
+            closes = said.closes and speaker is Role.SUPPORTER
+            text, repairs = self._within_limits(said, speaker)
+            if text:
+                utterance = self.dialogue.say(
+                    speaker, text, reply.text, call=call, strategy=strategy, repairs=repairs
+                )
+                self.observe(Spoken(self.dialogue.scenario.id, utterance))
+                return closes
+            if closes:
+                return True
+        raise UnreadableReply(
+            f"the {speaker.value} ('{policy_name(agent.policy)}') said nothing,"
+            f" {1 + EMPTY_REASKS} times in a row",
+            hint="raise max_tokens, or look at the raw replies in the episode's calls",
+        )
+
+    def _within_limits(self, said: Say, speaker: Speaker) -> tuple[str, tuple[str, ...]]:
+        text, repairs = said.text, list(said.repairs)
+        has_spoken = any(turn.role is speaker for turn in self.dialogue.turns[-2:])
+        if self.limits.trim_greetings and has_spoken and (rest := strip_greeting(text)) != text:
+            text = rest
+            repairs.append("greeting")
+        text, cut = cap_sentences(text, self.limits.max_sentences)
+        if cut:
+            repairs.append("sentence_cap")
+        return text, tuple(repairs)
+
+    async def _advise(self) -> Strategy | None:
+        if self.seats.counselor is None:
+            return None
+        observation = CounselorObservation(tuple(self.dialogue.turns), self._exchange)
+        advice, _, _ = await self._ask(self.seats.counselor, observation)
+        return advice.strategy
+
+    async def _judge(self) -> tuple[StopReason | None, Asked | None]:
+        """The judger's verdict, and the seeker's next reply if it was asked for meanwhile."""
+        turns = self.dialogue.turns
+        if self.seats.judger is None or len(turns) < self.limits.min_turns:
+            return None, None
+        asked: Asked | None = None
+        if self.seats.speculative and len(turns) < self.limits.max_turns:
+            asked = self._ask_ahead()
+        observation = JudgerObservation(tuple(turns), self._exchange - 1)
+        verdict, _, call = await self._ask(self.seats.judger, observation)
+        self.observe(Spoken(self.dialogue.scenario.id, self.dialogue.judge(verdict.end, call)))
+        return (StopReason.JUDGER, None) if verdict.end else (None, asked)
+
+    def _ask_ahead(self) -> Asked:
+        """Ask the seeker as if the judger, whose call comes first, had let the talk go on."""
+        request = self._request(self.seats.seeker, self._seeker_sees(), calls_before=1)
+        self._ahead = asyncio.create_task(_respond(self.seats.seeker, request))
+        self._ahead.add_done_callback(_retrieve)
+        return Asked(request, self._ahead)
+
+    # Limits and ends
+
+    def _closed(self, closes: bool) -> StopReason | None:
+        """Whether the speakers themselves have come to the end."""
+        if closes:
+            return StopReason.SUPPORTER_CLOSED
+        last_two = self.dialogue.turns[-2:]
+        if self.limits.stop_on_farewell and all(is_farewell(turn.text) for turn in last_two):
+            return StopReason.FAREWELL
+        return None
+
+    def _limit(self) -> StopReason | None:
+        """Whether a limit is reached."""
+        if len(self.dialogue.turns) >= self.limits.max_turns:
+            return StopReason.TURN_LIMIT
+        budget = self.limits.token_budget
+        if budget is not None and self.dialogue.tokens >= budget:
+            return StopReason.TOKEN_BUDGET
+        return None
+
+    # One call
+
+    def _request(self, agent: Agent[O, A], observation: O, *, calls_before: int = 0) -> Request:
+        return agent.request(
+            observation,
+            seed=self.dialogue.next_seed(calls_before),
+            session=f"{self.dialogue.scenario.id}/{agent.role.value}",
+            max_sentences=self.limits.max_sentences,
+        )
+
+    async def _ask(
+        self, agent: Agent[O, A], observation: O, asked: Asked | None = None
+    ) -> tuple[A, Reply, int]:
+        """Ask (or take what was asked ahead), record, read."""
+        request = asked.request if asked else self._request(agent, observation)
+        try:
+            reply = await (asked.reply if asked else _respond(agent, request))
+        except PolicyError as error:
+            self.dialogue.record(request, agent.policy, error)
+            raise
+        call = self.dialogue.record(request, agent.policy, reply)
+        if self.limits.token_budget is not None and reply.usage is None:
+            raise Unsupported(
+                f"token_budget is set, but policy '{policy_name(agent.policy)}' does not report"
+                " the tokens it used",
+                hint="leave token_budget out, or use an engine that reports usage",
+            )
+        return agent.read(reply), reply, call
+
+
+async def _respond(agent: Agent[O, A], request: Request) -> Reply:
+    """The policy's reply; text that UTF-8 cannot hold (half of a character) is replaced."""
+    reply = await agent.policy.respond(request)
+    if reply.text.isascii():
+        return reply
+    clean = reply.text.encode("utf-8", "replace").decode("utf-8")
+    return reply if clean == reply.text else replace(reply, text=clean)
+
+
+def _retrieve(task: asyncio.Task[Reply]) -> None:
+    """Look at the outcome of a dropped task, so that asyncio does not report it as forgotten."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,38 @@
+"""What an environment enforces."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from ...core.record import Record
+
+
+class Limits(Record):
+    """What the environment enforces; defaults are the papers' where they say."""
+
+    max_turns: Annotated[int, Field(ge=1)] = Field(
+        20, description="utterances of seeker and supporter together"
+    )
+    max_sentences: Annotated[int, Field(ge=1)] = Field(
+        3, description="sentences kept of each utterance (000 §3.2, 001 §4.1)"
+    )
+    history_window: Annotated[int, Field(ge=1)] = Field(
+        6, description="utterances shown to the speaking roles (001 Fig. 12)"
+    )
+    case_dialogues: Annotated[int, Field(ge=0)] = Field(
+        3, description="examples shown to the supporter (000 §3.1.3)"
+    )
+    min_turns: Annotated[int, Field(ge=0)] = Field(
+        0, description="the judger is not asked before this many utterances"
+    )
+    token_budget: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="tokens of prompts and answers after which an episode ends"
+    )
+    trim_greetings: bool = Field(
+        True, description="cut greetings after a speaker's first utterance"
+    )
+    stop_on_farewell: bool = Field(
+        True, description="end when both have said goodbye, one after the other"
+    )

@@ -1,0 +1,144 @@
+"""The state of one conversation under way, and how it becomes an `Episode`."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...agents.observations import Turn
+from ...agents.roles import Strategy
+from ...core.errors import PolicyError
+from ...policies.base import Message, Policy, Reply, Request, policy_name
+from ...policies.safety import crisis_kinds
+from ..episodes.episode import (
+    Call,
+    Episode,
+    EpisodeError,
+    Speaker,
+    StopReason,
+    Timing,
+    Utterance,
+    Verdict,
+)
+from ..scenarios.scenario import Scenario
+
+
+def derive_seed(run_seed: int, scenario_id: str, call_index: int) -> int:
+    """The seed of one call, in [0, 2**31): from run seed, scenario and call index alone.
+
+    Neither order nor concurrency nor the worker enters, so equal runs give equal episodes.
+    """
+    key = f"{run_seed}\0{scenario_id}\0{call_index}".encode()
+    return int.from_bytes(hashlib.blake2b(key, digest_size=4).digest(), "big") >> 1
+
+
+@dataclass(slots=True)
+class Dialogue:
+    """One open conversation.
+
+    Kept small, since ten thousand may be open at once: messages are shared between the calls, and
+    of a call only what its record needs is kept.
+    """
+
+    scenario: Scenario
+    seed: int
+    config_hash: str
+    started: str
+    turns: list[Turn] = field(default_factory=list)
+    utterances: list[Utterance] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+    tokens: int = 0
+    _calls: list[Call] = field(default_factory=list)
+    _latencies: list[float] = field(default_factory=list)
+    _messages: dict[Message, int] = field(default_factory=dict)
+
+    def next_seed(self, calls_before: int = 0) -> int:
+        """The seed for the call that comes next, or after `calls_before` others."""
+        return derive_seed(self.seed, self.scenario.id, len(self._calls) + calls_before)
+
+    def record(self, request: Request, policy: Policy, answer: Reply | PolicyError) -> int:
+        """Keep one call; returns its index."""
+        place = self._messages.setdefault
+        refs = tuple([place(message, len(self._messages)) for message in request.messages])
+        asked: dict[str, Any] = {
+            "role": request.role,
+            "messages": refs,
+            "sampling": request.sampling,
+            "seed": request.seed,
+            "choices": request.choices,
+            "json_schema": dict(request.schema) if request.schema is not None else None,
+            "max_sentences": request.max_sentences,
+            "prefill": request.prefill,
+        }
+        if isinstance(answer, Reply):
+            if answer.usage is not None:
+                self.tokens += answer.usage.total_tokens
+            call = Call(
+                **asked,
+                policy=answer.policy or policy_name(policy),
+                text=answer.text,
+                finish_reason=answer.finish_reason,
+                usage=answer.usage,
+                attempts=answer.attempts,
+                cached=answer.cached,
+                notes=dict(answer.notes) if answer.notes is not None else None,
+            )
+            self._latencies.append(answer.latency)
+        else:
+            error = f"{type(answer).__name__}: {answer}"
+            call = Call(**asked, policy=policy_name(policy), error=error)
+            self._latencies.append(0.0)
+        self._calls.append(call)
+        return len(self._calls) - 1
+
+    def say(
+        self,
+        role: Speaker,
+        text: str,
+        raw: str,
+        *,
+        call: int,
+        strategy: Strategy | None = None,
+        repairs: tuple[str, ...] = (),
+    ) -> Utterance:
+        """Add an utterance; crisis language in it is marked."""
+        self.turns.append(Turn(role, text))
+        utterance = Utterance(role, text, raw, call, strategy, repairs, crisis_kinds(text))
+        self.utterances.append(utterance)
+        return utterance
+
+    def judge(self, end: bool | None, call: int) -> Verdict:
+        """Add a verdict on the conversation so far."""
+        self.verdicts.append(Verdict(len(self.turns), call, end))
+        return self.verdicts[-1]
+
+    def close(
+        self, stop: StopReason, *, seconds: float, error: PolicyError | None = None
+    ) -> Episode:
+        """The finished record. Made from checked parts, so it is not checked again."""
+        failure = None
+        if error is not None:
+            failure = EpisodeError(
+                type=type(error).__name__,
+                message=str(error),
+                role=self._calls[-1].role if self._calls else "",
+                retryable=error.retryable,
+            )
+        return Episode.model_construct(
+            id=self.scenario.id,
+            scenario=self.scenario,
+            seed=self.seed,
+            config_hash=self.config_hash,
+            stop=stop,
+            error=failure,
+            utterances=tuple(self.utterances),
+            verdicts=tuple(self.verdicts),
+            calls=tuple(self._calls),
+            messages=tuple(self._messages),
+            timing=Timing(
+                started=self.started,
+                seconds=round(seconds, 4),
+                latencies=tuple(round(latency, 4) for latency in self._latencies),
+            ),
+        )

@@ -1,0 +1,1 @@
+"""The records of what happened: episodes, ratings, their logs, and what was used."""

@@ -1,0 +1,225 @@
+"""The episode record: all that happened in one conversation, frozen and versioned.
+
+Training, evaluation and replay need nothing else: every model call is here with its exact messages,
+sampling and seed. Messages are stored once and referred to by index, since the calls of an episode
+share most of them. `Episode.content` is the part that is equal for equal runs.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from ...agents.roles import Role, Strategy
+from ...core.record import Record
+from ...policies.base import FinishReason, Message, Sampling, Usage
+from ..scenarios.scenario import Scenario
+
+EPISODE_VERSION: Literal[1] = 1
+
+
+CLOSED: ConfigDict = {"extra": "forbid"}
+"""The small records are plain dataclasses, cheap to make in the loop; read back, they are checked."""
+
+Speaker = Literal[Role.SEEKER, Role.SUPPORTER]
+
+
+class StopReason(StrEnum):
+    """Why a conversation ended; decided by the environment alone."""
+
+    JUDGER = "judger"
+    """The judger found it complete."""
+    SUPPORTER_CLOSED = "supporter_closed"
+    """The supporter answered `N/A`."""
+    FAREWELL = "farewell"
+    """Both said goodbye."""
+    LEFT = "left"
+    """A person in a seat left."""
+    TURN_LIMIT = "turn_limit"
+    """`max_turns` utterances were spoken."""
+    TOKEN_BUDGET = "token_budget"  # noqa: S105 - no password
+    """The episode's tokens were used up."""
+    ERROR = "error"
+    """A known error of a policy; `Episode.error` tells."""
+    RECORDED = "recorded"
+    """An imported conversation; why it ended is not known."""
+
+    @property
+    def truncated(self) -> bool:
+        """Whether a limit or an error cut the conversation short (rather than its own end)."""
+        return self in (StopReason.TURN_LIMIT, StopReason.TOKEN_BUDGET, StopReason.ERROR)
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One thing said.
+
+    Attributes:
+        role: seeker or supporter.
+        text: as the others heard it.
+        raw: as the policy wrote it.
+        strategy: chosen by the counselor for this supporter turn.
+        repairs: what was done between raw and text, by name; `sentence_cap` is one.
+        crisis: kinds of crisis language found in the text.
+        call: index of the call that made it; None where no policy did (an imported conversation).
+        labels: every strategy that a source gives for this utterance, in order, where it gives
+            several; `strategy` is the first of them.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = CLOSED
+
+    role: Speaker
+    text: str
+    raw: str
+    call: int | None = None
+    strategy: Strategy | None = None
+    repairs: tuple[str, ...] = ()
+    crisis: tuple[str, ...] = ()
+    labels: tuple[Strategy, ...] = ()
+
+    @property
+    def strategies(self) -> tuple[Strategy, ...]:
+        """All its strategy labels, in order; none where it has none."""
+        return self.labels or ((self.strategy,) if self.strategy else ())
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The judger's answer after `after` utterances; None where it could not be read."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = CLOSED
+
+    after: int
+    call: int
+    end: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One model call.
+
+    Attributes:
+        role: who asked.
+        policy: name of the policy that answered.
+        messages: indices into `Episode.messages`.
+        text: the raw reply; None if the call failed.
+        error: class and message of the failure.
+        attempts: requests sent for it, retries included. Depends on the server, not on the seed.
+        cached: answered from a cache; its tokens were paid before.
+        notes: what a wrapper wants kept (an analysis, scores), by the wrapper's name.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = CLOSED
+
+    role: str
+    policy: str
+    messages: tuple[int, ...]
+    sampling: Sampling = field(default_factory=Sampling)
+    seed: int | None = None
+    choices: tuple[str, ...] | None = None
+    json_schema: dict[str, Any] | None = None
+    max_sentences: int | None = None
+    prefill: str = ""
+    text: str | None = None
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+    attempts: int = 1
+    cached: bool = False
+    notes: dict[str, Any] | None = None
+    error: str | None = None
+
+
+class EpisodeError(Record):
+    """The known error that ended an episode."""
+
+    type: str
+    message: str
+    role: str
+    retryable: bool = False
+
+
+class Timing(Record):
+    """What differs between two equal runs.
+
+    Attributes:
+        started: UTC, ISO 8601.
+        seconds: from start to end.
+        latencies: seconds of each call, in order, waiting included.
+    """
+
+    started: str
+    seconds: float
+    latencies: tuple[float, ...] = ()
+
+
+class Episode(Record):
+    """One conversation, simulated here or imported.
+
+    Attributes:
+        id: the scenario's id.
+        seed: the run's seed; with the id it gives every call's seed.
+        config_hash: of everything that decides the content besides scenario and seed.
+        messages: every distinct message of the episode, in order of first use.
+        timing: None for an imported conversation.
+        source: the corpus that it was imported from; empty for one simulated here.
+        annotations: what a source says beyond our fields (survey scores, its own labels), as plain
+            data under the source's own names.
+    """
+
+    version: Literal[1] = EPISODE_VERSION
+    id: str
+    scenario: Scenario
+    seed: int = 0
+    config_hash: str = ""
+    stop: StopReason
+    error: EpisodeError | None = None
+    utterances: tuple[Utterance, ...]
+    verdicts: tuple[Verdict, ...] = ()
+    calls: tuple[Call, ...] = ()
+    messages: tuple[Message, ...] = ()
+    timing: Timing | None = Field(None, repr=False)
+    source: str = ""
+    annotations: dict[str, Any] | None = None
+
+    @property
+    def truncated(self) -> bool:
+        """Whether a limit or an error cut it short."""
+        return self.stop.truncated
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of all calls whose engine reported them."""
+        return sum((call.usage for call in self.calls if call.usage), Usage())
+
+    def call_messages(self, call: Call) -> tuple[Message, ...]:
+        """The exact messages that a call sent."""
+        return tuple(self.messages[index] for index in call.messages)
+
+    def transcript(self) -> str:
+        """The conversation as plain text, one utterance a line."""
+        return "\n".join(f"{u.role.value.capitalize()}: {u.text}" for u in self.utterances)
+
+    def content(self) -> dict[str, Any]:
+        """The record without what may differ between two equal runs.
+
+        That is `timing`, and of each call the attempts, whether a cache answered, and how many
+        prompt tokens a prefix cache held.
+        """
+        record = self.model_dump(mode="json", exclude={"timing"})
+        for call in record["calls"]:
+            del call["attempts"], call["cached"]
+            if call["usage"]:
+                del call["usage"]["cached_tokens"]
+        return record
+
+    def to_json(self) -> str:
+        """One line of the log."""
+        return json.dumps(
+            self.model_dump(mode="json", exclude_none=True),
+            ensure_ascii=False,
+            separators=(",", ":"),
+        )

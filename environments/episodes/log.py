@@ -1,0 +1,143 @@
+"""The episode log: one line an episode, append-only, safe against being killed at any moment.
+
+A line is written with one `write` call and counts only if it ends in a line break; a torn last line
+is cut off when the log is opened again. A full disk leaves the log as it was. Two processes cannot
+write the same log.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+from pydantic import ValidationError
+
+from ...core.errors import DataError
+from ...core.jsonl import LineLog, complete_lines
+from ...core.record import problems_of
+from .episode import EPISODE_VERSION, Episode
+
+LOG_NAME = "episodes.jsonl"
+
+
+class EpisodeLog(LineLog):
+    """An open log of episodes.
+
+    Attributes:
+        finished: ids of the episodes already in it, with whether they ended in an error.
+
+    Raises:
+        RunError: another process is writing it, or the disk refuses.
+        DataError: a line (other than a torn last one) is no episode.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        self.finished: dict[str, bool] = {}
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        for _, line in complete_lines(self.path):
+            head = _head(line, self.path)
+            self.finished[head["id"]] = head["stop"] == "error"
+        return self
+
+    def append(self, episode: Episode) -> None:
+        """Write one finished episode.
+
+        Raises:
+            RunError: the disk is full or fails; the log is left as it was before the call.
+        """
+        self.write_line(episode.to_json(), f"episode '{episode.id}'")
+        self.finished[episode.id] = episode.error is not None
+
+
+def _head(line: str, path: Path) -> dict[str, str]:
+    try:
+        data = json.loads(line)
+        return {"id": data["id"], "stop": data["stop"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"not an episode record: {error!r}",
+            file=path,
+            hint="the log was changed by something else; restore it or choose another folder",
+        ) from error
+
+
+def log_files(path: str | Path) -> list[Path]:
+    """The log files of a run folder (one a worker on a cluster), or the one file given.
+
+    Raises:
+        DataError: there is none.
+    """
+    path = Path(path)
+    if path.is_dir():
+        found = sorted(path.glob("episodes*.jsonl"))
+    else:
+        found = [path] if path.is_file() else []
+    if not found:
+        raise DataError(
+            "no episode log there",
+            file=path,
+            hint=f"give a run's folder (it holds {LOG_NAME}) or a log file",
+        )
+    return found
+
+
+def iter_episodes(path: str | Path) -> Iterator[Episode]:
+    """Stream the episodes of a run folder or a log file, in the order in which they finished.
+
+    An episode that was tried again after an error comes as often as it was tried; `read_episodes`
+    keeps the last.
+
+    Raises:
+        DataError: no log, or a line that is no episode; names file, line and field.
+    """
+    for file in log_files(path):
+        for number, line in complete_lines(file):
+            yield _episode(line, file, number)
+
+
+def read_episodes(path: str | Path) -> list[Episode]:
+    """All episodes of a run folder or a log file, each id once, in the order of their first end.
+
+    Raises:
+        DataError: no log, or a line that is no episode; names file, line and field.
+    """
+    return list({episode.id: episode for episode in iter_episodes(path)}.values())
+
+
+def _episode(line: str, file: Path, number: int) -> Episode:
+    try:
+        data = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(f"not JSON: {error.msg}", file=file, line=number) from None
+    version = data.get("version") if isinstance(data, dict) else None
+    if version is None:
+        raise DataError(
+            "not an episode record: it has no version",
+            file=file,
+            line=number,
+            field="version",
+            hint="`warmline import` makes episodes of recorded dialogues in other forms",
+        )
+    if version != EPISODE_VERSION:
+        raise DataError(
+            f"episode version {version!r}; this Warmline reads version {EPISODE_VERSION}",
+            file=file,
+            line=number,
+            field="version",
+            hint="a newer Warmline wrote this log; update Warmline to read it",
+        )
+    try:
+        return Episode.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise DataError(
+            "; ".join(problems_of(error, Episode)[:3]),
+            file=file,
+            line=number,
+            field=".".join(map(str, first["loc"])),
+        ) from None

@@ -1,0 +1,93 @@
+"""The rating: one rater, one subject, one dimension, one value or none, one explanation.
+
+Judger, LLM judge, scorer and people all write it; training and evaluation meet in `ratings.jsonl`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from ...core.errors import DataError
+from ...core.jsonl import complete_lines
+from ...core.record import Record, Text, problems_of
+
+RATING_VERSION: Literal[1] = 1
+RATINGS_NAME = "ratings.jsonl"
+
+
+class Rating(Record):
+    """One judgement.
+
+    Attributes:
+        episode: id of the episode that was judged.
+        utterance: index of the utterance judged; None for the whole conversation.
+        candidate: which of several texts for that utterance (a beam, "chosen", "A"); empty for the
+            one that was said.
+        rater: who judged: a policy's name, or a person's pseudonym.
+        kind: what sort of rater.
+        dimension: what was judged, such as `empathy`; for a comparison, of A against B.
+        value: on the rubric's scale; None where the answer could not be read or was not given.
+        explanation: the rater's reason.
+        rubric: name and version of the rubric that says what the values mean.
+        sample: number of the answer, where a rater is asked several times.
+        notes: more that the rater's kind has to say (order shown, raw answer), as plain data.
+    """
+
+    version: Literal[1] = RATING_VERSION
+    episode: Text
+    utterance: int | None = None
+    candidate: str = ""
+    rater: Text
+    kind: Literal["judge", "scorer", "human", "rule"]
+    dimension: Text
+    value: float | None = None
+    explanation: str = ""
+    rubric: str = ""
+    sample: int = 0
+    notes: dict[str, Any] | None = None
+
+    def to_json(self) -> str:
+        """One line of `ratings.jsonl`."""
+        return json.dumps(
+            self.model_dump(mode="json", exclude_none=True),
+            ensure_ascii=False,
+            separators=(",", ":"),
+        )
+
+
+def append_ratings(path: str | Path, ratings: Iterable[Rating]) -> None:
+    """Append to a file of ratings, in one write; makes the file if it is not there."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        file.write("".join(rating.to_json() + "\n" for rating in ratings).encode())
+
+
+def iter_ratings(path: str | Path) -> Iterator[Rating]:
+    """Stream the ratings of a file, or of a run's folder; a torn last line is left out.
+
+    Raises:
+        DataError: no such file, or a line that is no rating; names file, line and field.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path /= RATINGS_NAME
+    if not path.is_file():
+        raise DataError("no ratings there", file=path, hint="one JSON object a line is expected")
+    for number, line in complete_lines(path):
+        try:
+            yield Rating.model_validate_json(line)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise DataError(
+                "; ".join(problems_of(error, Rating)[:3]),
+                file=path,
+                line=number,
+                field=".".join(map(str, first["loc"])) or None,
+                hint="a rating has the fields " + ", ".join(Rating.model_fields),
+            ) from None

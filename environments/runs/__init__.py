@@ -1,0 +1,1 @@
+"""Runs of many conversations on one machine: settings, folder, runner, estimate, display."""

@@ -1,0 +1,129 @@
+"""The settings of a run: what `warmline simulate` and `warmline.simulate` take, as TOML or keywords.
+
+Closed and frozen: an unknown key is refused with a suggestion, and all problems are told at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field
+
+from ...agents.roles import Role
+from ...core.record import Record
+from ...core.settings import read_settings
+from ...policies.base import Sampling
+from ..dialogue.limits import Limits
+from ..episodes.usage import Price
+
+DEFAULT_POLICY = "embedded"
+
+R = TypeVar("R", bound=Record)
+
+
+class EngineSettings(Record):
+    """Which policy answers, and how it draws tokens."""
+
+    policy: str | None = Field(None, description="policy by name or import string")
+    model: str | None = Field(None, description="model name or path, for policies that take one")
+    base_url: str | None = Field(None, description="address of an OpenAI-compatible server")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="further options of the policy, as key=value"
+    )
+    wrap: tuple[str | dict[str, Any], ...] = Field(
+        (),
+        description="wrappers around the policy, innermost first: cache, limit, budget, best_of,"
+        " refine, fallback; as NAME or NAME:key=value,key=value",
+    )
+    temperature: float | None = Field(None, description="0 is greedy")
+    top_p: float | None = Field(None, description="nucleus mass")
+    top_k: int | None = Field(None, description="most likely tokens kept; 0 keeps all")
+    min_p: float | None = Field(None, description="least relative probability")
+    repetition_penalty: float | None = Field(None, description="1 is none")
+    max_tokens: int | None = Field(None, description="most tokens in an answer")
+
+    def sampling(self) -> Sampling:
+        """The sampling settings among these."""
+        return Sampling(
+            self.temperature,
+            self.top_p,
+            self.top_k,
+            self.min_p,
+            self.repetition_penalty,
+            self.max_tokens,
+        )
+
+    def policy_options(self) -> dict[str, Any]:
+        """Arguments for `make_policy`."""
+        named = {"model": self.model, "base_url": self.base_url, "wrap": list(self.wrap) or None}
+        return {k: v for k, v in named.items() if v is not None} | self.options
+
+
+class RoleSettings(EngineSettings):
+    """One seat; what is not set here comes from the run's own settings."""
+
+    seated: bool = Field(True, description="leave the seat empty (counselor and judger only)")
+    template: str | None = Field(None, description="prompt template: shipped name or path")
+    openings: bool | None = Field(
+        None,
+        description="pre-fill first words; on by itself for small models (seeker, supporter only)",
+    )
+
+
+class RunSettings(EngineSettings, Limits):
+    """Settings of one run. Top-level sampling applies to the speaking roles."""
+
+    episodes: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="conversations; default 8, or all of --scenarios"
+    )
+    policy: str = Field(DEFAULT_POLICY, description="policy by name or import string")
+    scenarios: str | None = Field(None, description="JSONL file of scenarios; default: seed pool")
+    problem_types: tuple[str, ...] = Field((), description="only scenarios of these types")
+    out: str | None = Field(None, description="the run's folder; the same command again resumes it")
+    concurrency: Annotated[int, Field(ge=1)] = Field(8, description="conversations in flight")
+    seed: int = Field(0, description="the run's seed")
+    speculative: bool = Field(
+        False, description="ask the seeker ahead while the judger decides; changes no word"
+    )
+    retry_failed: bool = Field(False, description="play logged episodes that failed once more")
+    case_dialogues: Annotated[int, Field(ge=0)] | None = Field(  # type: ignore[assignment]
+        None, description="examples shown to the supporter; default 3, or 1 for a small model"
+    )
+    prices: dict[str, Price] = Field(
+        default_factory=dict,
+        description='money per million tokens by policy, in the TOML file: [prices."openai:NAME"]'
+        " prompt = 2.5, cached = 1.25, completion = 10.0",
+    )
+    seeker: RoleSettings = RoleSettings()
+    counselor: RoleSettings = RoleSettings()
+    supporter: RoleSettings = RoleSettings()
+    judger: RoleSettings = RoleSettings()
+
+    def role(self, role: Role) -> RoleSettings:
+        """One seat's settings with the run's filled in.
+
+        A seat with a policy of its own takes nothing of the run's policy options; sampling of the
+        run goes to the speaking roles only (the advisers answer by constrained choice).
+        """
+        own: RoleSettings = getattr(self, role.value)
+        inherited: dict[str, Any] = {}
+        if own.policy is None:
+            inherited |= {"policy": self.policy, "options": {**self.options, **own.options}}
+            inherited["wrap"] = own.wrap or self.wrap
+            inherited |= {
+                "model": own.model or self.model,
+                "base_url": own.base_url or self.base_url,
+            }
+        if role in (Role.SEEKER, Role.SUPPORTER):
+            drawn = own.sampling().over(self.sampling())
+            inherited |= drawn.as_dict()
+        return own.model_copy(update=inherited)
+
+
+def load_settings(
+    file: str | Path | None = None, given: Mapping[str, Any] | None = None
+) -> RunSettings:
+    """The settings of a run; see `read_settings`."""
+    return read_settings(RunSettings, file, given)

@@ -1,0 +1,252 @@
+"""The main job in one call: settings to seats, scenarios to episodes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ...agents.base import Agent
+from ...agents.counselor import StrategyCounselor
+from ...agents.judger import Judger
+from ...agents.roles import Role
+from ...agents.seeker import Seeker
+from ...agents.supporter import Supporter
+from ...core.errors import ConfigError, did_you_mean
+from ...core.tasks import run_sync
+from ...policies.base import Policy, capabilities_of, close_policy
+from ...policies.registry import make_policy
+from ..dialogue.environment import SupportEnvironment
+from ..dialogue.limits import Limits
+from ..episodes.episode import Episode
+from ..scenarios.problem_types import problem_types
+from ..scenarios.scenario import Scenario, read_scenarios
+from ..scenarios.seed_pool import draw_scenarios, seed_scenarios
+from .runner import BatchObserver, run_batch
+from .settings import RoleSettings, RunSettings, load_settings
+
+AGENTS: dict[Role, type[Agent[Any, Any]]] = {
+    Role.SEEKER: Seeker,
+    Role.COUNSELOR: StrategyCounselor,
+    Role.SUPPORTER: Supporter,
+    Role.JUDGER: Judger,
+}
+DEFAULT_EPISODES = 8
+SMALL_MODEL_CASES = 1
+"""Case dialogues for a small model, whose attention a long prompt would use up."""
+
+T = TypeVar("T")
+
+
+def simulate(
+    *,
+    policy: str | Policy | None = None,
+    seeker: Any = None,
+    counselor: Any = None,
+    supporter: Any = None,
+    judger: Any = None,
+    scenarios: str | Path | Sequence[Scenario] | None = None,
+    out: str | Path | None = None,
+    observe: BatchObserver | None = None,
+    **settings: Any,
+) -> list[Episode]:
+    """Simulate conversations and return them. Works in scripts and in notebooks.
+
+    Args:
+        policy: for every seat; a name, an import string or a policy object.
+        seeker, counselor, supporter, judger: one seat: a policy's name, a mapping of `RoleSettings`
+            fields, an agent, a policy object or an AutoGen agent; False leaves counselor or judger
+            out.
+        scenarios: a JSONL file or scenarios; drawn from the seed pool by default.
+        out: the run's folder; the same call again resumes it.
+        observe: see `run_batch`.
+        settings: any other field of `RunSettings`, such as `episodes`, `seed`, `max_turns`.
+
+    Raises:
+        WarmlineError: see `run_batch`; unknown settings are refused with a suggestion.
+
+    Example:
+        ```python
+        episodes = warmline.simulate(episodes=4, policy="embedded", seed=7, out="runs/first")
+        ```
+    """
+    given: dict[str, Any] = dict(settings)
+    objects: dict[Role, Any] = {}
+    if isinstance(policy, str):
+        given["policy"] = policy
+    elif policy is not None:
+        objects = dict.fromkeys(Role, policy)
+    seats = {
+        Role.SEEKER: seeker,
+        Role.COUNSELOR: counselor,
+        Role.SUPPORTER: supporter,
+        Role.JUDGER: judger,
+    }
+    for role, choice in seats.items():
+        _take_seat(role, choice, given, objects)
+    if out is not None:
+        given["out"] = str(out)
+    if isinstance(scenarios, str | Path):
+        given["scenarios"] = str(scenarios)
+    return run_sync(
+        simulate_settings(
+            load_settings(given=given),
+            seats=objects,
+            scenarios=None if isinstance(scenarios, str | Path) else scenarios,
+            observe=observe,
+        )
+    )
+
+
+def _take_seat(role: Role, choice: Any, given: dict[str, Any], objects: dict[Role, Any]) -> None:
+    if choice is None:
+        return
+    if isinstance(choice, str):
+        choice = {"policy": choice}
+    elif isinstance(choice, RoleSettings):
+        choice = choice.model_dump(exclude_defaults=True)
+    elif isinstance(choice, bool):
+        choice = {"seated": choice}
+    if not isinstance(choice, Mapping):
+        objects[role] = choice
+        return
+    if "policy" in choice:
+        objects.pop(role, None)
+    given[role.value] = dict(choice)
+
+
+async def simulate_settings(
+    settings: RunSettings,
+    *,
+    seats: Mapping[Role, Any] | None = None,
+    scenarios: Sequence[Scenario] | None = None,
+    observe: BatchObserver | None = None,
+    stop: asyncio.Event | None = None,
+) -> list[Episode]:
+    """Run what the settings say; `seats` holds ready agents or policies for some roles.
+
+    Policies made here are closed at the end; those in `seats` stay open, they are the caller's.
+    """
+    seats = seats or {}
+    environment = build_environment(settings, seats)
+    chosen = choose_scenarios(settings, scenarios)
+    given = {id(getattr(seat, "policy", seat)) for seat in seats.values()}
+    try:
+        return await run_batch(
+            environment,
+            chosen,
+            out=settings.out,
+            concurrency=settings.concurrency,
+            seed=settings.seed,
+            retry_failed=settings.retry_failed,
+            observe=observe,
+            stop=stop,
+            settings=settings.model_dump(exclude_defaults=True),
+            prices=settings.prices,
+        )
+    finally:
+        for policy in environment.policies():
+            if id(policy) not in given:
+                await close_policy(policy)
+
+
+def build_environment(
+    settings: RunSettings, seats: Mapping[Role, Any] | None = None
+) -> SupportEnvironment:
+    """The environment that the settings describe. Seats with equal engines share one policy.
+
+    Args:
+        settings: the run's settings.
+        seats: ready agents, policies or AutoGen agents; they take precedence.
+
+    Raises:
+        ConfigError: an unknown policy or option, an empty seat that must be taken.
+    """
+    seats = seats or {}
+    shared: dict[str, Policy] = {}
+    agents: dict[str, Any] = {}
+    for role in Role:
+        chosen = settings.role(role)
+        if not chosen.seated:
+            if role in (Role.SEEKER, Role.SUPPORTER):
+                raise ConfigError(f"the {role.value}'s seat cannot be left empty")
+            continue
+        ready = seats.get(role)
+        if ready is not None and (isinstance(ready, Agent) or not hasattr(ready, "respond")):
+            agents[role.value] = ready
+            continue
+        policy = ready or _shared_policy(chosen, shared)
+        agents[role.value] = _agent(role, policy, chosen)
+    limits = {name: getattr(settings, name) for name in Limits.model_fields}
+    if limits["case_dialogues"] is None:
+        limits["case_dialogues"] = _default_cases(agents[Role.SUPPORTER.value])
+    return SupportEnvironment(**agents, speculative=settings.speculative, **limits)
+
+
+def _shared_policy(chosen: RoleSettings, shared: dict[str, Policy]) -> Policy:
+    name, options = chosen.policy or "", chosen.policy_options()
+    key = repr((name, sorted(options.items(), key=str)))
+    if key not in shared:
+        shared[key] = make_policy(name, **options)
+    return shared[key]
+
+
+def _agent(role: Role, policy: Policy, chosen: RoleSettings) -> Agent[Any, Any]:
+    extra: dict[str, Any] = {}
+    speaks = role in (Role.SEEKER, Role.SUPPORTER)
+    if speaks:
+        extra["openings"] = _is_small(policy) if chosen.openings is None else chosen.openings
+    elif chosen.openings is not None:
+        raise ConfigError(f"the {role.value} has no openings; only seeker and supporter do")
+    return AGENTS[role](policy, template=chosen.template, sampling=chosen.sampling(), **extra)
+
+
+def _is_small(policy: Policy) -> bool:
+    able = capabilities_of(policy)
+    return able is not None and able.small_model and able.prefill
+
+
+def _default_cases(supporter: Any) -> int:
+    small = isinstance(supporter, Agent) and _is_small(supporter.policy)
+    default: int = Limits.model_fields["case_dialogues"].default
+    return SMALL_MODEL_CASES if small else default
+
+
+def choose_scenarios(
+    settings: RunSettings, scenarios: Sequence[Scenario] | None = None
+) -> list[Scenario]:
+    """The scenarios of a run: given, from a file, or drawn from the seed pool.
+
+    A given list or file is played in its order, and from the start again (as `<id>~2`) if more
+    episodes are asked for; the seed pool is drawn from in seeded random order.
+
+    Raises:
+        DataError: a scenario file that cannot be used.
+        ConfigError: an unknown problem type, or no scenario left of those asked for.
+    """
+    if scenarios is None and settings.scenarios is not None:
+        scenarios = read_scenarios(settings.scenarios)
+    pool = list(seed_scenarios() if scenarios is None else scenarios)
+    if settings.problem_types:
+        pool = _of_types(pool, settings.problem_types)
+    if not pool:
+        raise ConfigError("there is no scenario to play")
+    if scenarios is None:
+        return draw_scenarios(settings.episodes or DEFAULT_EPISODES, seed=settings.seed, pool=pool)
+    count = settings.episodes or len(pool)
+    return [pool[i % len(pool)].sample(i // len(pool) + 1) for i in range(count)]
+
+
+def _of_types(pool: list[Scenario], wanted: Sequence[str]) -> list[Scenario]:
+    known = {scenario.problem_type for scenario in pool} | problem_types().keys()
+    unknown = [
+        f"'{name}'" + (f"; {hint}" if (hint := did_you_mean(name, known)) else "")
+        for name in wanted
+        if name not in known
+    ]
+    if unknown:
+        raise ConfigError(
+            "unknown problem types", problems=unknown, hint="`warmline types` lists all"
+        )
+    return [scenario for scenario in pool if scenario.problem_type in wanted]

@@ -1,0 +1,1 @@
+"""Scenarios, profiles, case dialogues, the 45 problem types, and the seed pool that ships."""

@@ -1,0 +1,118 @@
+"""Accounting: tokens, latency and money by role; the estimate before launch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+import warmline
+from warmline.environments.episodes.usage import Price, account, price_of
+from warmline.environments.runs.estimate import estimate
+from warmline.policies.base import Usage
+
+from ..helpers import scenarios, talk
+
+
+class Metered:
+    """Reports 1,000 prompt tokens (600 cached) and 50 completion tokens a call."""
+
+    name = "meter:big"
+
+    async def respond(self, request: warmline.Request) -> warmline.Reply:
+        usage = None if request.role == "judger" else Usage(1000, 600, 50)
+        text = request.choices[0] if request.choices else "Well."
+        return warmline.Reply(text=text, usage=usage, latency=0.25, policy=self.name)
+
+
+def run(out: Path | None = None, **prices: Price) -> list[warmline.Episode]:
+    return warmline.simulate(
+        policy=Metered(),
+        scenarios=scenarios(2),
+        max_turns=4,
+        out=out,
+        prices={name.replace("_", ":"): price.model_dump() for name, price in prices.items()},
+    )
+
+
+def test_tokens_and_latency_by_role() -> None:
+    used = account(run())
+    assert used["supporter"]["calls"] == 4
+    assert used["supporter"]["prompt_tokens"] == 4000
+    assert used["supporter"]["cached_tokens"] == 2400
+    assert used["supporter"]["completion_tokens"] == 200
+    assert used["supporter"]["latency_seconds"] == {"p50": 0.25, "p90": 0.25, "p99": 0.25}
+    assert used["total"]["calls"] == 16
+    assert "cost" not in used["total"]
+
+
+def test_missing_usage_is_counted_not_taken_for_zero() -> None:
+    used = account(run())
+    assert used["judger"]["calls_without_usage"] == 4
+    assert used["total"]["calls_without_usage"] == 4
+
+
+def test_costs_by_hand() -> None:
+    """400 fresh at 2, 600 cached at 0.5 and 50 written at 8 a million: 1,500e-6 a call."""
+    price = Price(prompt=2, cached=0.5, completion=8)
+    assert price.of(Usage(1000, 600, 50)) == pytest.approx(1500e-6)
+    assert Price(prompt=2, completion=8).of(Usage(1000, 600, 50)) == pytest.approx(2400e-6)
+    used = account(run(), {"meter:big": price})
+    assert used["supporter"]["cost"] == pytest.approx(4 * 1500e-6)
+    assert used["total"]["cost"] == pytest.approx(12 * 1500e-6)
+    assert account(run(), {"other": price})["supporter"]["calls_without_price"] == 4
+
+
+def test_the_longest_name_gives_the_price() -> None:
+    cheap, dear = Price(prompt=1, completion=1), Price(prompt=9, completion=9)
+    prices = {"openai": cheap, "openai:large": dear}
+    assert price_of("openai:large-2", prices) is dear
+    assert price_of("openai:small", prices) is cheap
+    assert price_of("embedded", prices) is None
+
+
+def test_the_summary_holds_usage_and_cost(tmp_path: Path) -> None:
+    run(tmp_path, meter=Price(prompt=1, completion=1))
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["usage"]["seeker"]["calls"] == 4
+    assert summary["usage"]["total"]["cost"] > 0
+
+
+def test_what_came_from_a_cache_costs_nothing_again() -> None:
+    (episode, _) = run()
+    kept = dataclasses.replace(episode.calls[0], cached=True)
+    price = {"meter": Price(prompt=1, completion=1)}
+    used = account([episode.model_copy(update={"calls": (kept, *episode.calls[1:])})], price)
+    assert used["seeker"]["from_cache"] == 1
+    assert used["seeker"]["prompt_tokens"] == 1000
+    assert used["seeker"]["cost"] == pytest.approx(1050e-6)
+
+
+def test_a_wrapped_policy_has_the_price_of_what_it_wraps() -> None:
+    price = Price(prompt=1, completion=1)
+    assert price_of("refine(best_of(openai:m))", {"openai:m": price}) is price
+
+
+def test_failed_calls_are_counted_apart() -> None:
+    (episode, _) = run()
+    broken = dataclasses.replace(episode.calls[0], text=None, error="EngineTimeout: late")
+    used = account([episode.model_copy(update={"calls": (broken, *episode.calls[1:])})])
+    assert used["seeker"]["failed"] == 1
+    assert used["seeker"]["prompt_tokens"] == 1000
+
+
+async def test_the_estimate_bounds_the_run_and_asks_nobody() -> None:
+    policy = talk()
+    seats = dict.fromkeys(("seeker", "counselor", "supporter", "judger"), policy)
+    environment = warmline.SupportEnvironment(**seats, max_turns=8)
+    chosen = warmline.draw_scenarios(100, seed=1)
+    foreseen = await estimate(
+        environment, chosen, prices={"scripted": Price(prompt=1, completion=1)}
+    )
+    assert policy.requests == []
+    assert foreseen.episodes == 100
+    assert foreseen.calls == dict.fromkeys(("seeker", "counselor", "supporter", "judger"), 400)
+    assert foreseen.usage["supporter"].prompt_tokens > 400 * 300
+    assert foreseen.cost["seeker"] == pytest.approx(foreseen.usage["seeker"].total_tokens / 1e6)

@@ -1,0 +1,250 @@
+"""Batches: concurrency, isolation, resume, kills, refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import warmline
+from warmline.core.errors import AuthenticationFailed, BadRequest, ConfigError, RunError
+from warmline.environments import Ended, Interrupted, Started, StopReason
+
+from ..helpers import scenario, scenarios, talk
+
+
+def environment(policy: Any, **changes: Any) -> warmline.SupportEnvironment:
+    fields = {"seeker": policy, "supporter": policy, "max_turns": 4} | changes
+    return warmline.SupportEnvironment(**fields)
+
+
+async def test_episodes_come_in_the_order_of_the_scenarios() -> None:
+    async def answer(request: warmline.Request) -> str:
+        await asyncio.sleep(random.random() / 200)
+        return "Well."
+
+    made = await warmline.run_batch(
+        environment(warmline.ScriptedPolicy(answer)), scenarios(12), concurrency=5
+    )
+    assert [episode.id for episode in made] == [s.id for s in scenarios(12)]
+
+
+async def test_concurrency_is_bounded_and_used() -> None:
+    open_now = most = 0
+
+    def observe(event: object) -> None:
+        nonlocal open_now, most
+        open_now += isinstance(event, Started)
+        open_now -= isinstance(event, Ended)
+        most = max(most, open_now)
+
+    async def answer(request: warmline.Request) -> str:
+        await asyncio.sleep(0.001)
+        return "Well."
+
+    await warmline.run_batch(
+        environment(warmline.ScriptedPolicy(answer)),
+        scenarios(20),
+        concurrency=4,
+        observe=observe,
+    )
+    assert most == 4
+
+
+async def test_a_bad_episode_does_not_touch_the_others(tmp_path: Path) -> None:
+    def answer(request: warmline.Request) -> str:
+        if request.session.startswith(("s3/", "s7/")):
+            raise BadRequest("refused")
+        return "Well."
+
+    policy = warmline.ScriptedPolicy(answer)
+    made = await warmline.run_batch(environment(policy), scenarios(10), out=tmp_path)
+    assert [e.id for e in made if e.stop is StopReason.ERROR] == ["s3", "s7"]
+    assert len(warmline.read_episodes(tmp_path)) == 10
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["errors"] == {"BadRequest": 2}
+
+
+async def test_failed_episodes_are_kept_and_tried_again_only_when_asked(tmp_path: Path) -> None:
+    broken = {"s1"}
+
+    def answer(request: warmline.Request) -> str:
+        if request.session.split("/")[0] in broken:
+            raise BadRequest("refused")
+        return "Well."
+
+    env = environment(warmline.ScriptedPolicy(answer))
+    await warmline.run_batch(env, scenarios(3), out=tmp_path)
+    broken.clear()
+    same = await warmline.run_batch(env, scenarios(3), out=tmp_path)
+    assert [e.stop for e in same].count(StopReason.ERROR) == 1
+    again = await warmline.run_batch(env, scenarios(3), out=tmp_path, retry_failed=True)
+    assert [e.stop for e in again].count(StopReason.ERROR) == 0
+    assert len(warmline.read_episodes(tmp_path)) == 3
+
+
+async def test_a_fatal_error_stops_the_run_and_keeps_what_is_finished(tmp_path: Path) -> None:
+    def answer(request: warmline.Request) -> str:
+        if request.session.startswith("s4/"):
+            raise AuthenticationFailed("wrong key")
+        return "Well."
+
+    env = environment(warmline.ScriptedPolicy(answer))
+    with pytest.raises(AuthenticationFailed):
+        await warmline.run_batch(env, scenarios(10), out=tmp_path, concurrency=1)
+    assert [e.id for e in warmline.read_episodes(tmp_path)] == ["s0", "s1", "s2", "s3"]
+
+
+async def test_an_unknown_error_stops_the_run(tmp_path: Path) -> None:
+    def answer(request: warmline.Request) -> str:
+        if request.session.startswith("s2/"):
+            raise ZeroDivisionError
+        return "Well."
+
+    with pytest.raises(ZeroDivisionError):
+        await warmline.run_batch(
+            environment(warmline.ScriptedPolicy(answer)), scenarios(5), out=tmp_path, concurrency=1
+        )
+    assert len(warmline.read_episodes(tmp_path)) == 2
+
+
+async def test_the_same_call_again_plays_only_what_is_missing(tmp_path: Path) -> None:
+    policy = talk()
+    first = await warmline.run_batch(environment(policy), scenarios(4), out=tmp_path, seed=3)
+    asked = len(policy.requests)
+    more = await warmline.run_batch(environment(policy), scenarios(6), out=tmp_path, seed=3)
+    assert more[:4] == first
+    assert {r.session.split("/")[0] for r in policy.requests[asked:]} == {"s4", "s5"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "seed", "shown"),
+    [
+        ({"max_turns": 6}, 3, "limits.max_turns: 4 -> 6"),
+        ({}, 4, "seed: 3 -> 4"),
+        ({"judger": talk()}, 3, "judger.policy: (not set) -> scripted"),
+    ],
+)
+async def test_a_changed_configuration_is_refused_with_the_difference(
+    tmp_path: Path, changes: dict[str, Any], seed: int, shown: str
+) -> None:
+    await warmline.run_batch(environment(talk()), scenarios(2), out=tmp_path, seed=3)
+    before = (tmp_path / "episodes.jsonl").read_bytes()
+    with pytest.raises(RunError) as raised:
+        await warmline.run_batch(
+            environment(talk(), **changes), scenarios(2), out=tmp_path, seed=seed
+        )
+    assert shown in str(raised.value)
+    assert (tmp_path / "episodes.jsonl").read_bytes() == before
+
+
+async def test_a_changed_template_is_refused(tmp_path: Path) -> None:
+    await warmline.run_batch(environment(talk()), scenarios(1), out=tmp_path)
+    seeker = warmline.Seeker(talk(), template="{% block system %}Other words.{% endblock %}")
+    with pytest.raises(RunError, match=r"seeker\.template"):
+        await warmline.run_batch(environment(talk(), seeker=seeker), scenarios(1), out=tmp_path)
+
+
+async def test_a_stopped_run_finishes_what_is_open_and_says_how_to_go_on(tmp_path: Path) -> None:
+    stop = asyncio.Event()
+
+    async def answer(request: warmline.Request) -> str:
+        await asyncio.sleep(0.002)
+        if request.session.startswith("s5/"):
+            stop.set()
+        return "Well."
+
+    env = environment(warmline.ScriptedPolicy(answer))
+    with pytest.raises(Interrupted, match="same command again"):
+        await warmline.run_batch(env, scenarios(30), out=tmp_path, concurrency=3, stop=stop)
+    done = warmline.read_episodes(tmp_path)
+    assert 6 <= len(done) < 30
+    assert all(e.stop is StopReason.TURN_LIMIT for e in done)
+    stop.clear()
+    made = await warmline.run_batch(env, scenarios(30), out=tmp_path, concurrency=3)
+    assert len(made) == 30
+
+
+async def test_repeated_ids_and_zero_concurrency_are_refused() -> None:
+    with pytest.raises(ConfigError, match="more than once: s1"):
+        await warmline.run_batch(environment(talk()), [scenario("s1"), scenario("s1")])
+    with pytest.raises(ConfigError, match="at least 1"):
+        await warmline.run_batch(environment(talk()), scenarios(1), concurrency=0)
+
+
+async def test_the_folder_holds_a_readable_configuration(tmp_path: Path) -> None:
+    await warmline.run_batch(environment(talk()), scenarios(1), out=tmp_path, seed=9)
+    config = tomllib.loads((tmp_path / "config.toml").read_text())
+    assert config["identity"]["seed"] == 9
+    assert config["identity"]["limits"]["max_turns"] == 4
+    assert not list(tmp_path.glob("*.partial"))
+
+
+KILLED = """
+import asyncio, sys
+import warmline
+
+async def answer(request):
+    await asyncio.sleep(((request.seed or 0) % 5) / 700)
+    return request.choices[request.seed % len(request.choices)] if request.choices else (
+        f"Words {request.seed}. More. And more. Too much.")
+
+policy = warmline.ScriptedPolicy(answer, record=False)
+environment = warmline.SupportEnvironment(
+    seeker=policy, counselor=policy, supporter=policy, judger=policy, max_turns=8)
+scenarios = [warmline.Scenario(id=f"s{i}", problem_type="Burnout", situation="A long week.")
+             for i in range(200)]
+print("ready", flush=True)
+asyncio.run(warmline.run_batch(
+    environment, scenarios, out=sys.argv[1], concurrency=int(sys.argv[2]), seed=11))
+print("done", flush=True)
+"""
+
+
+def start(folder: Path, concurrency: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(folder), str(concurrency)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.timeout(240)
+def test_twenty_kills_lose_and_repeat_nothing(tmp_path: Path) -> None:
+    """200 episodes, SIGKILL at twenty random moments, another concurrency each time."""
+    clock = random.Random(5)
+    killed = tmp_path / "killed"
+    kills = 0
+    while kills < 20:
+        process = start(killed, clock.choice([1, 2, 3]))
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(clock.random() * 0.25)
+        process.send_signal(signal.SIGKILL)
+        rest = process.communicate()[0]
+        assert "done" not in rest, f"finished after {kills} kills: slow the script down"
+        kills += 1
+    assert "done" in start(killed, 16).communicate()[0]
+    assert "done" in start(tmp_path / "whole", 7).communicate()[0]
+
+    lines = (killed / "episodes.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert len(records) == 200
+    assert len({record["id"] for record in records}) == 200
+
+    def content(folder: Path) -> list[str]:
+        kept = [json.loads(x) for x in (folder / "episodes.jsonl").read_text().splitlines()]
+        for record in kept:
+            del record["timing"]
+        return sorted(json.dumps(record, ensure_ascii=False) for record in kept)
+
+    assert content(killed) == content(tmp_path / "whole")
