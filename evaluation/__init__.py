@@ -9,29 +9,24 @@ if TYPE_CHECKING:
     from ..environments.episodes.agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha
     from .analyses.analysis import analyse
     from .analyses.corpus import read_corpus
-    from .evaluator import Result, evaluate
     from .judging.calibration import calibrate
     from .judging.helpful import helpful_rates
+    from .judging.human_preferences import compare_votes
     from .judging.judge import judge
     from .judging.pairwise import compare, win_rates
     from .judging.rubric import load_rubric
-    from .judging.votes import compare_votes
-    from .metrics import Measurement, Metric, Pairs, Score, make_metric
-    from .planning import across_seeds, dialogues_needed
-    from .presets import score_overlap, score_pairs
-    from .selfplay import self_play
-    from .selfplay_settings import SelfPlaySettings
-    from .statistics import (
-        bootstrap,
-        estimate_mean,
-        mean_tally,
-        paired_test,
-    )
+    from .metrics.metric import Measurement, Metric, Pairs, Score, make_metric
+    from .metrics.presets import score_overlap, score_pairs
+    from .replies.evaluate import Result, evaluate
+    from .selfplay.play import self_play
+    from .selfplay.settings import SelfPlaySettings
+    from .statistics.planning import across_seeds, dialogues_needed
+    from .statistics.uncertainty import bootstrap, estimate_mean, mean_tally, paired_test
 
 _HOMES = {
-    "..environments.agreement": ("cohen_kappa", "fleiss_kappa", "krippendorff_alpha"),
-    "metrics": ("Measurement", "Metric", "Pairs", "Score", "make_metric"),
-    "evaluator": ("Result", "evaluate"),
+    "..environments.episodes.agreement": ("cohen_kappa", "fleiss_kappa", "krippendorff_alpha"),
+    "metrics.metric": ("Measurement", "Metric", "Pairs", "Score", "make_metric"),
+    "replies.evaluate": ("Result", "evaluate"),
     "analyses.analysis": ("analyse",),
     "analyses.corpus": ("read_corpus",),
     "judging.calibration": ("calibrate",),
@@ -39,12 +34,12 @@ _HOMES = {
     "judging.judge": ("judge",),
     "judging.pairwise": ("compare", "win_rates"),
     "judging.rubric": ("load_rubric",),
-    "judging.votes": ("compare_votes",),
-    "selfplay": ("self_play",),
-    "selfplay_settings": ("SelfPlaySettings",),
-    "planning": ("across_seeds", "dialogues_needed"),
-    "presets": ("score_overlap", "score_pairs"),
-    "statistics": (
+    "judging.human_preferences": ("compare_votes",),
+    "selfplay.play": ("self_play",),
+    "selfplay.settings": ("SelfPlaySettings",),
+    "statistics.planning": ("across_seeds", "dialogues_needed"),
+    "metrics.presets": ("score_overlap", "score_pairs"),
+    "statistics.uncertainty": (
         "bootstrap",
         "estimate_mean",
         "mean_tally",

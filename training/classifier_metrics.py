@@ -1,6 +1,6 @@
 """How good choices are: accuracy, macro-F1, confusions, preference bias, calibration. Pure.
 
-`evaluation/strategies.py` measures a run's choices with intervals; training may not import it, and
+`evaluation/metrics/strategy.py` measures a run's choices with intervals; training may not import it, and
 needs less.
 """
 
@@ -132,7 +132,7 @@ def macro_f1(table: Table) -> float | None:
 def preferences(table: Table) -> list[float | None]:
     """Bradley–Terry strengths of the confusions, of mean 1; a choice of i where j is right is i's win.
 
-    Newman's iteration, as in `evaluation/strategies.py`. None for options without a confusion, and
+    Newman's iteration, as in `evaluation/metrics/strategy.py`. None for options without a confusion, and
     for all where strengths do not exist (a side that never wins or never loses).
     """
     n = len(table)

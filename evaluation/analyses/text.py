@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from ...agents.roles import Role
-from ..tokens import ModelTokens
+from ..metrics.tokens import ModelTokens
 from .corpus import Dialogue
 
 _UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ...core.errors import ConfigError
 from ...environments.episodes.episode import Episode
 from ...environments.episodes.rating import Rating
-from ..statistics import Interval, Tally, bootstrap
+from ..statistics.uncertainty import Interval, Tally, bootstrap
 from .judge import shown
 
 LEAST = 30

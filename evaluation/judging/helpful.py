@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...environments.episodes.rating import Rating
-from ..statistics import Estimate, estimate_mean
+from ..statistics.uncertainty import Estimate, estimate_mean
 
 DIMENSIONS = ("empathy", "strategy", "coherence", "topic")
 ALL = "helpful"

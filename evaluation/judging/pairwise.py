@@ -19,8 +19,8 @@ from ...core.tasks import for_each
 from ...environments.episodes.episode import Episode, StopReason
 from ...environments.episodes.rating import Rating
 from ...policies.base import Policy, Sampling, open_policy, policy_name
-from ..statistics import Interval, bootstrap, mean_tally, ratio
-from ..statistics import Tally as SumTally
+from ..statistics.uncertainty import Interval, bootstrap, mean_tally, ratio
+from ..statistics.uncertainty import Tally as SumTally
 from .judge import OnRating, Tally, ask, check_counts, rated, shown
 from .questions import PairVerdict, Questions, Subject, call_seed, read_pair
 from .rubric import Dimension, Rubric

@@ -11,7 +11,7 @@ from ...environments.corpus.statistics import comparison
 from ...environments.episodes.rating import Rating
 from ..analyses.profile import INTERVALS, lengths, shares
 from ..analyses.published import STRATEGY_SHARES
-from ..statistics import estimate_mean
+from ..statistics.uncertainty import estimate_mean
 from .charts import bars, histogram, stacked
 from .data import RunView
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warmline.evaluation import strategies
+from warmline.evaluation.metrics import strategy as strategies
 from warmline.training.classifier_metrics import (
     calibration_error,
     confusion,

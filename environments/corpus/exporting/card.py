@@ -37,6 +37,7 @@ HUMAN = "human"
 """The policy of a person in a seat."""
 
 _TEMPLATE = Path(__file__).parent / "templates" / "card.md.jinja"
+_GENERATION = Path(__file__).parents[1] / "generation" / "templates"
 
 
 @dataclass(slots=True)
@@ -161,7 +162,7 @@ def _generation_prompts(generator: Any) -> list[tuple[str, str, str]]:
     for what in ("scenario", "profile"):
         if (sha := generator.get(f"{what}_template")) is not None:
             name = f"{what}.jinja"
-            ours = PromptTemplate(_TEMPLATE.parent / name).sha256 == sha
+            ours = PromptTemplate(_GENERATION / name).sha256 == sha
             found.append((f"{what} writer", name if ours else OWN_TEMPLATE, sha[:16]))
     return found
 

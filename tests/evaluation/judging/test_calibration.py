@@ -15,7 +15,7 @@ from warmline.environments.episodes.rating import Rating
 from warmline.evaluation import calibrate, helpful_rates
 from warmline.evaluation.judging.calibration import lengths_of
 from warmline.evaluation.judging.helpful import ALL, conjunction
-from warmline.evaluation.judging.people import read_ratings
+from warmline.evaluation.judging.human_ratings import read_ratings
 
 from ..corpora import episode
 

@@ -1,0 +1,1 @@
+"""General ability of a checkpoint, through the lm-evaluation-harness."""

@@ -1,0 +1,193 @@
+"""The tables of `warmline judge`, `calibrate`, `helpful` and `selfplay`, within 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from ...environments.episodes.rating import Rating
+from ..published import systems
+
+if TYPE_CHECKING:
+    from .calibration import Calibration
+    from .helpful import HelpfulRates
+    from .human_preferences import Votes
+    from .pairwise import WinRate
+
+DASH = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The mean of one dimension; the interval resamples episodes."""
+
+    dimension: str
+    mean: float | None
+    low: float | None
+    high: float | None
+    n: int
+    missing: int
+
+
+def scores(ratings: Iterable[Rating]) -> list[Scored]:
+    """Means by dimension over ratings of one rater and rubric."""
+    from ..statistics.uncertainty import estimate_mean
+    from .judge import shown
+
+    by_dimension: dict[str, list[Rating]] = {}
+    for rating in ratings:
+        if shown(rating) is None:
+            by_dimension.setdefault(rating.dimension, []).append(rating)
+    found = []
+    for name, each in by_dimension.items():
+        mean = estimate_mean([r.value for r in each], groups=[r.episode for r in each])
+        low = mean.interval.low if mean.interval else None
+        high = mean.interval.high if mean.interval else None
+        found.append(Scored(name, mean.value, low, high, mean.n, mean.missing))
+    return found
+
+
+def plain_table(first: str, *others: str) -> Table:
+    """Without lines, which leaves room for figures; columns but the first are set right."""
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    table.add_column(first, no_wrap=True)
+    for heading in others:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def score_table(found: Iterable[Scored], rubric: str) -> Table:
+    """Means with intervals, and the papers' for the rubric of that name."""
+    published = systems(rubric)
+    numbers = map(str, range(1, len(published) + 1))
+    table = plain_table("dimension", "mean", "95 % interval", "n", "missing", *numbers)
+    for each in found:
+        interval = DASH if each.low is None else f"[{each.low:.2f}, {each.high:.2f}]"
+        table.add_row(
+            each.dimension,
+            number(each.mean),
+            Text(interval),
+            str(each.n),
+            str(each.missing),
+            *(number(figures.get(each.dimension)) for figures in published.values()),
+        )
+    return table
+
+
+def published_notes(setting: str) -> Text:
+    """What the numbered columns are."""
+    lines = [f"{place}: published, {name}" for place, name in enumerate(systems(setting), 1)]
+    if lines:
+        lines.append("The papers' rubrics, models and raters are others: for orientation only.")
+    return Text("\n".join(lines), style="dim")
+
+
+def win_table(found: Iterable[WinRate]) -> Table:
+    """Win rates of A, and what the order of showing did."""
+    table = plain_table(
+        "dimension", "A", "tie", "B", "missing", "A's rate", "95 % interval", "same", "first"
+    )
+    for each in found:
+        table.add_row(
+            each.dimension,
+            *map(str, (each.wins, each.ties, each.losses, each.missing)),
+            number(each.rate),
+            Text(str(each.interval) if each.interval else DASH),
+            number(each.consistent),
+            number(each.first) + ("!" if each.position_bias else ""),
+        )
+    return table
+
+
+WIN_NOTE = (
+    "same: share of pairs with one verdict in both orders; first: share of decided verdicts won by"
+    " the text shown first, 0.5 where the order does not matter, ! for a position bias."
+)
+
+
+def calibration_table(found: Iterable[Calibration]) -> Table:
+    """Agreement by dimension: one line a figure, since each has an interval."""
+    published = {
+        name: value / 100
+        for figures in systems("calibration").values()
+        for name, value in figures.items()
+    }
+    table = plain_table("dimension", "n", "missing", "figure", "value", "95 % interval", "002")
+    for each in found:
+        lines = (
+            ("Pearson", each.pearson),
+            ("Spearman", each.spearman),
+            ("quadratic kappa", each.kappa),
+            ("judge - people", each.difference),
+            (f"longer{' !' if each.length_bias else ''}", each.length_slope),
+        )
+        for place, (name, figure) in enumerate(lines):
+            start = (each.dimension, str(each.n), str(each.judge_missing))
+            beside = published.get(each.dimension) if name == "Pearson" else None
+            table.add_row(
+                *(start if place == 0 else ("", "", "")),
+                name,
+                number(figure.value),
+                Text(str(figure.interval) if figure.interval else DASH),
+                "" if beside is None else number(beside),
+            )
+    return table
+
+
+CALIBRATION_NOTE = (
+    "judge - people: mean difference. longer: points that the judge adds, beyond people, to a text"
+    " one standard deviation longer; ! for a length bias. 002: Pearson's r of GPT-4o with people"
+    " (002 Table 7)."
+)
+
+
+def votes_table(found: Iterable[Votes]) -> Table:
+    """How far the judge's comparisons are people's."""
+    table = plain_table(
+        "dimension", "pairs", "missing", "agree", "95 % interval", "kappa", "A", "B"
+    )
+    for each in found:
+        table.add_row(
+            each.dimension,
+            str(each.n),
+            str(each.judge_missing),
+            number(each.agreement.value),
+            Text(str(each.agreement.interval) if each.agreement.interval else DASH),
+            number(each.kappa),
+            f"{each.people_a}/{each.judge_a}",
+            f"{each.people_b}/{each.judge_b}",
+        )
+    return table
+
+
+def helpful_table(found: Sequence[HelpfulRates], published: Sequence[str]) -> Table:
+    """Per cent of replies that are helpful, a line a scorer and dimension."""
+    known = systems("helpful")
+    numbers = map(str, range(1, len(published) + 1))
+    table = plain_table("scorer", "dimension", "%", "95 % interval", "n", "missing", *numbers)
+    for each in found:
+        for name, rate in each.rates.items():
+            interval = rate.interval
+            table.add_row(
+                each.rater,
+                name,
+                DASH if rate.value is None else f"{100 * rate.value:.2f}",
+                Text(
+                    DASH
+                    if interval is None
+                    else f"[{100 * interval.low:.2f}, {100 * interval.high:.2f}]"
+                ),
+                str(rate.n),
+                str(rate.missing),
+                *(number(known[system].get(name)) for system in published),
+            )
+    return table
+
+
+def number(value: float | None) -> str:
+    """Two digits, or a dash where it is missing."""
+    return DASH if value is None else f"{value:.2f}"

@@ -1,0 +1,1 @@
+"""Metrics of replies, and the named conventions they are computed by."""

@@ -1,0 +1,1 @@
+"""Replies of a policy to recorded contexts: made, scored and printed."""

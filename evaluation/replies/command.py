@@ -1,0 +1,136 @@
+"""`warmline evaluate`: a policy's replies on a corpus, or given pairs, scored and printed.
+
+Options are made from `EvaluationSettings`. The table has the convention beside each number, the
+interval beside each mean and the papers' figures in the next columns.
+"""
+
+# typer reads these annotations when the module is loaded, so they are not postponed
+import asyncio
+import inspect
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from ...core.errors import ConfigError
+from ...core.options import nested, options_of
+from ...core.settings import read_settings
+from ...environments.episodes.log import iter_episodes
+from .settings import EvaluationSettings, MetricSettings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    corpus = Annotated[
+        Path | None, typer.Argument(help="A run's folder or an episode log: whose seekers answer.")
+    ]
+    pairs = Annotated[
+        Path | None,
+        typer.Option("--pairs", help="JSONL of hypothesis and reference, instead of a corpus."),
+    ]
+    file = Annotated[
+        Path | None, typer.Option("--config", help="TOML file of settings; options come on top.")
+    ]
+    as_json = Annotated[bool, typer.Option("--json", help="Scores as JSON.")]
+    parameters = [
+        inspect.Parameter("corpus", keyword, default=None, annotation=corpus),
+        inspect.Parameter("pairs", keyword, default=None, annotation=pairs),
+        inspect.Parameter("file", keyword, default=None, annotation=file),
+        inspect.Parameter("as_json", keyword, default=False, annotation=as_json),
+        *options_of(EvaluationSettings, hidden={("counselor.", "openings")}, panel="Evaluation"),
+    ]
+    _evaluate.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    app.command("evaluate", help="Score a policy's replies on a corpus; resumes by itself.")(
+        _evaluate
+    )
+
+
+def _evaluate(
+    corpus: Path | None, pairs: Path | None, file: Path | None, as_json: bool, **given: Any
+) -> None:
+    if (corpus is None) == (pairs is None):
+        raise ConfigError(
+            "one thing to evaluate is needed: a corpus, or --pairs FILE",
+            hint="e.g. warmline evaluate runs/first --policy embedded",
+        )
+    results = _of_pairs(pairs, file, given) if pairs else _of_corpus(corpus, file, given)
+    if as_json:
+        typer.echo(json.dumps([result.as_dict() for result in results], ensure_ascii=False))
+        return
+    from .page import heading, notes
+
+    console = Console()
+    for result in results:
+        told = "\n".join([*notes(result), ""])
+        console.print(
+            Text(heading(result), style="bold"), score_table(result), Text(told, style="dim")
+        )
+    if out := given.get("out"):
+        errors = Console(stderr=True)
+        errors.print(Text(f"written: {out}/{{{', '.join(_written(Path(out)))}}}"))
+
+
+def _written(folder: Path) -> list[str]:
+    from .evaluate import SCORES_NAME, TABLES_NAME
+    from .reply import REPLIES_NAME
+
+    names = (SCORES_NAME, TABLES_NAME, REPLIES_NAME)
+    return [name for name in names if (folder / name).is_file()]
+
+
+def _of_pairs(path: Path, file: Path | None, given: dict[str, Any]) -> list[Any]:
+    from .evaluate import evaluate_pairs, write_scores
+
+    chosen = nested(given)
+    out = chosen.pop("out", None)
+    if idle := sorted(chosen.keys() - MetricSettings.model_fields.keys()):
+        raise ConfigError(
+            f"with --pairs nothing is generated: {', '.join(idle)} would change nothing",
+            hint="leave them out, or give a corpus instead of --pairs",
+        )
+    result = evaluate_pairs(path, read_settings(MetricSettings, file, chosen))
+    if out is not None:
+        write_scores(Path(out), [result])
+    return [result]
+
+
+def _of_corpus(corpus: Path | None, file: Path | None, given: dict[str, Any]) -> list[Any]:
+    from .evaluate import evaluate_settings
+
+    settings = read_settings(EvaluationSettings, file, nested(given))
+    errors = Console(stderr=True)
+    progress = Progress(TextColumn("replies"), MofNCompleteColumn(), console=errors, transient=True)
+    with progress:
+        bar = progress.add_task("replies", total=None)
+        try:
+            return asyncio.run(
+                evaluate_settings(
+                    settings,
+                    iter_episodes(corpus or ""),
+                    observe=lambda _: progress.advance(bar),
+                )
+            )
+        except KeyboardInterrupt:
+            errors.print("stopped; the same command again goes on" if settings.out else "stopped")
+            raise typer.Exit(130) from None
+
+
+def score_table(result: Any) -> Table:
+    """One setting's scores on the terminal; letters and numbers are told below."""
+    from .page import COLUMNS, score_rows
+
+    shown = Table(box=None, padding=(0, 1, 0, 0))  # eight columns within 80
+    for heading in COLUMNS:
+        left = heading in ("metric", "how")
+        shown.add_column(heading, justify="left" if left else "right", no_wrap=True)
+    for number, _ in enumerate(result.published, 1):
+        shown.add_column(str(number), justify="right", no_wrap=True)
+    for row in score_rows(result):
+        shown.add_row(*map(Text, row))
+    return shown

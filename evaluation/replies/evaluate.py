@@ -1,0 +1,341 @@
+"""The main job of `warmline evaluate`: a corpus and a policy, or given pairs, to scores."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ...agents.counselor import StrategyCounselor
+from ...agents.roles import Strategy
+from ...agents.supporter import Supporter
+from ...core.errors import ConfigError, DataError, RunError
+from ...core.files import write_whole
+from ...core.record import Record, problems_of
+from ...core.settings import read_settings
+from ...core.tasks import run_sync
+from ...environments.episodes.episode import Episode
+from ...environments.episodes.log import iter_episodes
+from ...policies.base import Policy, close_policy, policy_name
+from ...policies.registry import make_policy
+from ..metrics.metric import Metric, Score, make_pairs
+from ..metrics.presets import measure, preset_metrics, score_pairs, scores_of
+from ..metrics.strategy import confusion, measure_strategies
+from ..published import beside, published_tables, refuse_unknown, systems
+from .generate import ReplyMaker, generate_replies
+from .page import page
+from .perplexity import measure_perplexity, score_references, scoring
+from .reply import EvaluatedReply, Setting
+from .settings import EvaluationSettings, MetricSettings
+
+SCORES_NAME = "scores.json"
+TABLES_NAME = "tables.md"
+
+
+class PairRow(Record):
+    """One line of a file of given pairs; `dialogue` groups the lines of one conversation."""
+
+    hypothesis: str | None = None
+    reference: str
+    dialogue: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The scores of one setting.
+
+    Attributes:
+        setting: reference, generated, or `pairs` for given texts.
+        preset: the convention.
+        scores: with conventions, counts and intervals.
+        dialogues: conversations, where they are known.
+        replies: places to fill.
+        failed: how many of them an error left empty.
+        strategies: confusion matrix, gold label by advised one; None without a counselor.
+        published: figures of the papers for this setting, by system and metric.
+    """
+
+    setting: str
+    preset: str
+    scores: list[Score]
+    dialogues: int | None
+    replies: int
+    failed: int = 0
+    strategies: dict[str, dict[str, int]] | None = None
+    published: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def published_conventions(self) -> dict[str, str]:
+        """How the papers' tables shown beside were counted, as far as it is known, and on what."""
+        shown = {name.partition(":")[0] for name in self.published}
+        return {
+            table.name: f"{table.convention}, on {table.test}"
+            for table in published_tables()
+            if table.name in shown
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, as in `scores.json`."""
+        return asdict(self)
+
+
+def evaluate(
+    corpus: str | Path | Iterable[Episode],
+    *,
+    policy: str | Policy | None = None,
+    counselor: Any = None,
+    **settings: Any,
+) -> list[Result]:
+    """Let a policy answer a corpus's seekers and score its replies. Works in notebooks.
+
+    Args:
+        corpus: a run's folder, an episode log, or episodes.
+        policy: the supporter's; a name, an import string or an object.
+        counselor: a policy object, a policy's name, or a mapping of `RoleSettings` fields; None
+            leaves the supporter without advice.
+        settings: any other field of `EvaluationSettings`.
+
+    Raises:
+        WarmlineError: see `generate_replies` and `score_pairs`.
+
+    Example:
+        ```python
+        evaluate("corpora/esconv", policy="embedded", setting="both", limit=20, out="evals/first")
+        ```
+    """
+    given = dict(settings)
+    ready: dict[str, Any] = {}
+    for name, choice in (("policy", policy), ("counselor", counselor)):
+        if hasattr(choice, "respond"):
+            ready[name] = choice
+        elif choice is not None:
+            as_table = name == "counselor" and isinstance(choice, str)
+            given[name] = {"policy": choice} if as_table else choice
+    chosen = read_settings(EvaluationSettings, given=given)
+    episodes = iter_episodes(corpus) if isinstance(corpus, str | Path) else corpus
+    return run_sync(evaluate_settings(chosen, episodes, **ready))
+
+
+async def evaluate_settings(
+    settings: EvaluationSettings,
+    episodes: Iterable[Episode],
+    *,
+    policy: Policy | None = None,
+    counselor: Policy | None = None,
+    observe: Callable[[EvaluatedReply], None] | None = None,
+) -> list[Result]:
+    """Evaluate what the settings say; ready policies are the caller's to close."""
+    further = settings.further()
+    trial = make_pairs(["I hear you."], ["I hear you."])
+    # a metric that cannot work is told before the first reply is paid for
+    measure(trial, [*preset_metrics(settings.preset, tokenizer=settings.tokenizer), *further])
+    refuse_unknown(settings.published, [setting.value for setting in settings.contexts()])
+    compared = {
+        setting: beside(settings.preset, setting.value, chosen=settings.published)
+        for setting in settings.contexts()
+    }
+    corpus = list({e.id: e for e in islice(episodes, settings.limit)}.values())
+    maker, made = _seat(settings, policy, counselor)
+    try:
+        if settings.perplexity:
+            scoring(maker.supporter.policy)  # said before the first reply is paid for
+        replies = await generate_replies(
+            corpus,
+            maker,
+            settings=settings.contexts(),
+            out=settings.out,
+            concurrency=settings.concurrency,
+            retry_failed=settings.retry_failed,
+            observe=observe,
+            config=settings.model_dump(exclude_defaults=True),
+        )
+        fluency = await _perplexity(settings, corpus, maker) if settings.perplexity else []
+    finally:
+        for opened in made:
+            await close_policy(opened)
+    results = [
+        _result(
+            setting,
+            [reply for reply in replies if reply.setting is setting],
+            settings,
+            further,
+            compared[setting],
+            fluency if setting is Setting.REFERENCE or len(compared) == 1 else [],
+        )
+        for setting in settings.contexts()
+    ]
+    if settings.out is not None:
+        write_scores(Path(settings.out), results)
+    return results
+
+
+def evaluate_pairs(path: str | Path, settings: MetricSettings) -> Result:
+    """Score the pairs of a JSONL file; see `PairRow`.
+
+    Raises:
+        DataError: no such file, or a line that is no pair.
+    """
+    setting = _setting_of(settings)
+    rows = _read_pairs(Path(path))
+    known = all(row.dialogue is not None for row in rows)
+    groups = [row.dialogue for row in rows] if known else None
+    scores = score_pairs(
+        [row.hypothesis for row in rows],
+        [row.reference for row in rows],
+        settings.preset,
+        tokenizer=settings.tokenizer,
+        metrics=settings.further(),
+        groups=groups,
+        **settings.drawing(),
+    )
+    published = beside(settings.preset, setting, chosen=settings.published)
+    dialogues = None if groups is None else len(set(groups))
+    return Result("pairs", settings.preset, scores, dialogues, len(rows), published=published)
+
+
+def _setting_of(settings: MetricSettings) -> str:
+    """The setting whose published figures stand beside given pairs: reference, unless only the
+    other one has what was chosen."""
+    both = [setting.value for setting in Setting]
+    refuse_unknown(settings.published, both)
+    known = [set(settings.published) <= systems(setting).keys() for setting in both]
+    if not any(known):
+        raise ConfigError(
+            "the published systems chosen are of two settings",
+            hint="choose some of one setting, such as reference context alone",
+        )
+    return both[known.index(True)]
+
+
+def write_scores(folder: Path, results: Sequence[Result]) -> None:
+    """Write `scores.json`, and `tables.md`, which `warmline report --appendix` takes over."""
+    data = [result.as_dict() for result in results]
+    write_whole(folder / SCORES_NAME, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+    write_whole(folder / TABLES_NAME, page(results))
+
+
+def _seat(
+    settings: EvaluationSettings, policy: Policy | None, counselor: Policy | None
+) -> tuple[ReplyMaker, list[Policy]]:
+    """The two seats, and the policies made for them here."""
+    made: list[Policy] = []
+    speaks = policy
+    if speaks is None:
+        speaks = make_policy(settings.policy, **settings.policy_options())
+        made.append(speaks)
+    advises = counselor
+    if advises is None and settings.counselor.seated:
+        advises = speaks
+        if settings.counselor.policy is not None:
+            options = settings.counselor.policy_options()
+            advises = make_policy(settings.counselor.policy, **options)
+            made.append(advises)
+    maker = ReplyMaker(
+        supporter=Supporter(
+            speaks,
+            template=settings.template,
+            sampling=settings.sampling(),
+            openings=settings.openings,
+        ),
+        counselor=None
+        if advises is None
+        else StrategyCounselor(
+            advises,
+            template=settings.counselor.template,
+            sampling=settings.counselor.sampling(),
+        ),
+        history_window=settings.history_window,
+        max_sentences=settings.max_sentences,
+        seed=settings.seed,
+    )
+    return maker, made
+
+
+def _result(
+    setting: Setting,
+    replies: Sequence[EvaluatedReply],
+    settings: EvaluationSettings,
+    further: Sequence[Metric],
+    published: Mapping[str, dict[str, float]],
+    fluency: Sequence[Score],
+) -> Result:
+    failed = [reply.error for reply in replies if reply.error is not None]
+    if all(reply.text is None for reply in replies):
+        raise RunError(
+            f"none of {len(replies)} replies in {setting.value} context has a text"
+            + (f"; the first failed with {failed[0]}" if failed else ""),
+            hint="--retry-failed asks again",
+        )
+    scores = score_pairs(
+        [reply.text for reply in replies],
+        [reply.reference for reply in replies],
+        settings.preset,
+        tokenizer=settings.tokenizer,
+        metrics=further,
+        groups=[reply.episode for reply in replies],
+        **settings.drawing(),
+    )
+    advised = [(r.labels[0], r.strategy, r.episode) for r in replies if r.labels]
+    choices: dict[str, dict[str, int]] | None = None
+    if advised and any(strategy is not None for _, strategy, _ in advised):
+        gold: list[Strategy] = [label for label, _, _ in advised]
+        chosen = [strategy for _, strategy, _ in advised]
+        choices = confusion(gold, chosen)
+        scores += scores_of(
+            measure_strategies(gold, chosen),
+            count=len(advised),
+            groups=[episode for _, _, episode in advised],
+            **settings.drawing(),
+        )
+    return Result(
+        setting.value,
+        settings.preset,
+        [*scores, *fluency],
+        len({reply.episode for reply in replies}),
+        len(replies),
+        len(failed),
+        choices,
+        dict(published),
+    )
+
+
+async def _perplexity(
+    settings: EvaluationSettings, corpus: Sequence[Episode], maker: ReplyMaker
+) -> list[Score]:
+    found = await score_references(
+        corpus, maker, out=settings.out, concurrency=settings.concurrency
+    )
+    name = policy_name(maker.supporter.policy)
+    return scores_of(
+        measure_perplexity(found, tokenizer=name),
+        count=len(found),
+        groups=[x.episode for x in found if x.nats is not None],
+        **settings.drawing(),
+    )
+
+
+def _read_pairs(path: Path) -> list[PairRow]:
+    if not path.is_file():
+        raise DataError("no such file", file=path, hint="one JSON object a line is expected")
+    rows = []
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                rows.append(PairRow.model_validate_json(line))
+            except ValidationError as error:
+                raise DataError(
+                    "; ".join(problems_of(error, PairRow)[:3]),
+                    file=path,
+                    line=number,
+                    hint="a pair has the fields hypothesis (or null), reference and, if known,"
+                    " dialogue",
+                ) from None
+    if not rows:
+        raise DataError("holds no pair", file=path, hint="one JSON object a line is expected")
+    return rows

@@ -1,0 +1,305 @@
+"""The two settings of 001 §5.4: a policy answers recorded seekers, turn by turn.
+
+* *reference context*: each supporter turn is answered after the human history before it.
+* *generated context*: the model's own earlier replies stay in the history, while the human seeker's
+  turns are replayed as they were recorded.
+
+Every reply is a line of `replies.jsonl` as soon as it is there; the same call again asks only for
+what is missing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...agents.counselor import StrategyCounselor
+from ...agents.observations import CounselorObservation, SupporterBrief, SupporterObservation, Turn
+from ...agents.roles import Role, Strategy
+from ...agents.supporter import Supporter
+from ...core.claim import claim
+from ...core.errors import ConfigError, PolicyError, RunError
+from ...core.jsonl import LineLog
+from ...core.tasks import for_each
+from ...environments.dialogue.state import derive_seed
+from ...environments.episodes.episode import Episode
+from ...policies.base import open_policy, policy_name
+from ...policies.sentences import cap_sentences
+from .reply import (
+    REPLIES_NAME,
+    REPLY_VERSION,
+    EvaluatedReply,
+    RecordedTurn,
+    Setting,
+    evaluated_turns,
+    iter_replies,
+    recorded_turns,
+)
+
+EARLIER_FAILED = "an earlier reply of this dialogue is missing"
+
+
+@dataclass(frozen=True)
+class ReplyMaker:
+    """Who answers, and how.
+
+    Attributes:
+        supporter: writes the replies.
+        counselor: advises a strategy before each reply; None leaves the supporter alone.
+        history_window: latest turns that the supporter sees.
+        max_sentences: cap of a reply.
+        seed: of the run.
+    """
+
+    supporter: Supporter
+    counselor: StrategyCounselor | None = None
+    history_window: int = 6
+    max_sentences: int = 3
+    seed: int = 0
+
+    def describe(self) -> dict[str, Any]:
+        """What decides the replies, as plain data."""
+        return {
+            "replies_version": REPLY_VERSION,
+            "seed": self.seed,
+            "history_window": self.history_window,
+            "max_sentences": self.max_sentences,
+            "supporter": self.supporter.describe(),
+            "counselor": self.counselor.describe() if self.counselor else "none",
+        }
+
+    async def open(self) -> None:
+        """Open the policies."""
+        await open_policy(self.supporter.policy)
+        if self.counselor is not None:
+            await open_policy(self.counselor.policy)
+
+    async def reply(
+        self, episode: Episode, turn: int, history: Sequence[Turn], place: RecordedTurn, at: Setting
+    ) -> EvaluatedReply:
+        """One reply. A known failure is kept in the record.
+
+        Raises:
+            PolicyError: one that every other reply would meet too.
+        """
+        record = EvaluatedReply(
+            episode=episode.id, turn=turn, setting=at, reference=place.text, labels=place.labels,
+            policy=policy_name(self.supporter.policy),
+            seed=derive_seed(self.seed, episode.id, 2 * turn + 1),
+        )  # fmt: skip
+        strategy = None
+        try:
+            if self.counselor is not None:
+                strategy = await self._advice(self.counselor, episode, turn, history)
+            return await self._answer(record, episode, history, strategy)
+        except PolicyError as error:
+            if error.fatal:
+                raise
+            said = f"{type(error).__name__}: {error.message}"
+            return record.model_copy(update={"error": said, "strategy": strategy})
+
+    async def _advice(
+        self, counselor: StrategyCounselor, episode: Episode, turn: int, history: Sequence[Turn]
+    ) -> Strategy | None:
+        request = counselor.request(
+            CounselorObservation(tuple(history), turn // 2),
+            seed=derive_seed(self.seed, episode.id, 2 * turn),
+            session=f"{episode.id}/{Role.COUNSELOR.value}",
+        )
+        return counselor.read(await counselor.policy.respond(request)).strategy
+
+    async def _answer(
+        self,
+        record: EvaluatedReply,
+        episode: Episode,
+        history: Sequence[Turn],
+        strategy: Strategy | None,
+    ) -> EvaluatedReply:
+        brief = SupporterBrief(episode.scenario.problem_type)
+        window = tuple(history[-self.history_window :])
+        request = self.supporter.request(
+            SupporterObservation(brief, window, strategy, record.turn // 2),
+            seed=record.seed,
+            session=f"{episode.id}/{Role.SUPPORTER.value}",
+            max_sentences=self.max_sentences,
+        )
+        reply = await self.supporter.policy.respond(request)
+        said = self.supporter.read(reply)
+        text, _ = cap_sentences(said.text, self.max_sentences)
+        return record.model_copy(
+            update={
+                "text": text or None,
+                "raw": reply.text,
+                "strategy": strategy,
+                "closes": said.closes,
+                "usage": reply.usage,
+                "cached": reply.cached,
+            }
+        )
+
+
+async def generate_replies(
+    episodes: Iterable[Episode],
+    maker: ReplyMaker,
+    *,
+    settings: Sequence[Setting] = (Setting.REFERENCE,),
+    out: str | Path | None = None,
+    concurrency: int = 8,
+    retry_failed: bool = False,
+    observe: Callable[[EvaluatedReply], None] | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> list[EvaluatedReply]:
+    """Answer every supporter turn of a corpus.
+
+    Replies under reference context are asked for independently of each other; under generated
+    context one after the other within a dialogue. After a reply that failed, the rest of that
+    dialogue has no history to go on from and is missing too.
+
+    Args:
+        episodes: recorded or simulated conversations.
+        maker: opened here; closing its policies is the caller's.
+        settings: one or both contexts.
+        out: folder for `config.toml` and `replies.jsonl`; the same call again resumes it.
+        concurrency: questions in flight.
+        retry_failed: ask again for the recorded replies that failed.
+        observe: called with each reply as it is finished.
+        config: saved in `config.toml` beside what decides the replies.
+
+    Returns:
+        The replies, by setting, episode and turn in the order of the corpus.
+
+    Raises:
+        ConfigError: an impossible concurrency, a repeated episode id, nothing to answer.
+        RunError: `out` holds replies of other settings or of another corpus.
+        PolicyError: one that every other reply would meet too.
+    """
+    corpus = _corpus(episodes, concurrency)
+    with ExitStack() as stack:
+        done: dict[tuple[Setting, str, int], EvaluatedReply] = {}
+        log: LineLog | None = None
+        if out is not None:
+            claim(Path(out), maker.describe(), config)
+            log = stack.enter_context(LineLog(Path(out) / REPLIES_NAME))
+            done = {r.key: r for r in iter_replies(log.path) if not (retry_failed and r.error)}
+        _check_same(corpus, done)
+
+        def keep(reply: EvaluatedReply) -> None:
+            if log is not None:
+                log.write_line(reply.to_json(), f"reply {reply.turn} of '{reply.episode}'")
+            done[reply.key] = reply
+            if observe is not None:
+                observe(reply)
+
+        await maker.open()
+        jobs = [job for setting in settings for job in _jobs(corpus, setting, done)]
+
+        async def work(job: _Job) -> None:
+            await _answer(job, maker, done, keep)
+
+        await for_each(jobs, work, min(concurrency, len(jobs)))
+    return [
+        done[setting, episode.id, turn]
+        for setting in settings
+        for episode, turns in corpus
+        for turn in evaluated_turns(turns)
+    ]
+
+
+Dialogue = tuple[Episode, list[RecordedTurn]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """Turns that have to be answered one after the other."""
+
+    setting: Setting
+    episode: Episode
+    turns: list[RecordedTurn]
+    wanted: tuple[int, ...]
+
+
+def _corpus(episodes: Iterable[Episode], concurrency: int) -> list[Dialogue]:
+    if concurrency < 1:
+        raise ConfigError(f"concurrency must be at least 1, not {concurrency}")
+    corpus = [(episode, recorded_turns(episode)) for episode in episodes]
+    counts = Counter(episode.id for episode, _ in corpus)
+    if twice := [name for name, count in counts.items() if count > 1]:
+        raise ConfigError(f"episode ids occur more than once: {', '.join(twice[:5])}")
+    if not any(evaluated_turns(turns) for _, turns in corpus):
+        raise ConfigError(
+            f"none of {len(corpus)} conversations has a supporter turn that answers the seeker",
+            hint="`warmline show PATH` prints what the corpus holds",
+        )
+    return corpus
+
+
+def _check_same(
+    corpus: Sequence[Dialogue], done: Mapping[tuple[Setting, str, int], EvaluatedReply]
+) -> None:
+    """Refuse to go on from replies to other conversations of the same names."""
+    said = {
+        (episode.id, turn): turns[turn].text
+        for episode, turns in corpus
+        for turn in evaluated_turns(turns)
+    }
+    for reply in done.values():
+        if said.get((reply.episode, reply.turn), reply.reference) != reply.reference:
+            raise RunError(
+                f"turn {reply.turn} of '{reply.episode}' is another one than when its reply was"
+                " recorded",
+                hint="give the corpus that these replies were made for, or another folder",
+            )
+
+
+def _jobs(
+    corpus: Sequence[Dialogue],
+    setting: Setting,
+    done: Mapping[tuple[Setting, str, int], EvaluatedReply],
+) -> Iterator[_Job]:
+    for episode, turns in corpus:
+        wanted = evaluated_turns(turns)
+        missing = [turn for turn in wanted if (setting, episode.id, turn) not in done]
+        if setting is Setting.REFERENCE:
+            yield from (_Job(setting, episode, turns, (turn,)) for turn in missing)
+        elif missing:
+            yield _Job(setting, episode, turns, tuple(t for t in wanted if t >= missing[0]))
+
+
+async def _answer(
+    job: _Job,
+    maker: ReplyMaker,
+    done: Mapping[tuple[Setting, str, int], EvaluatedReply],
+    keep: Callable[[EvaluatedReply], None],
+) -> None:
+    for turn in job.wanted:
+        history = _history(job, turn, done)
+        if history is None:
+            place = job.turns[turn]
+            keep(
+                EvaluatedReply(
+                    episode=job.episode.id, turn=turn, setting=job.setting, reference=place.text,
+                    labels=place.labels, error=EARLIER_FAILED,
+                    policy=policy_name(maker.supporter.policy),
+                )
+            )  # fmt: skip
+        else:
+            keep(await maker.reply(job.episode, turn, history, job.turns[turn], job.setting))
+
+
+def _history(
+    job: _Job, turn: int, done: Mapping[tuple[Setting, str, int], EvaluatedReply]
+) -> list[Turn] | None:
+    """What stands before a turn; None where a reply that belongs there is missing."""
+    before = [Turn(t.role, t.text) for t in job.turns[:turn]]
+    if job.setting is Setting.REFERENCE:
+        return before
+    for earlier in evaluated_turns(job.turns[:turn]):
+        own = done[job.setting, job.episode.id, earlier].text
+        if own is None:
+            return None
+        before[earlier] = Turn(Role.SUPPORTER, own)
+    return before

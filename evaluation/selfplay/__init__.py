@@ -1,0 +1,1 @@
+"""Paired self-play: the same seekers and seeds against two supporters."""

@@ -1,0 +1,106 @@
+"""`warmline selfplay`: two supporters on the same scenarios and seeds, judged and compared."""
+
+# typer reads these annotations when the module is loaded, so they are not postponed
+import inspect
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from ...core.options import nested, options_of
+from ...core.settings import read_settings
+from ...core.tasks import run_interruptible
+from ...environments.runs.runner import Ended
+from ...environments.runs.settings import RoleSettings
+from ...policies.safety import DISCLAIMER
+from .settings import SelfPlaySettings
+
+if TYPE_CHECKING:
+    from .play import SelfPlay
+
+HIDDEN = {
+    ("", "seed"),
+    ("seeker.", "seated"),
+    ("a.", "seated"),
+    ("b.", "seated"),
+    ("counselor.", "openings"),
+    ("judger.", "openings"),
+    *(("supporter.", name) for name in RoleSettings.model_fields),
+}
+"""What has no meaning here: the supporter's seat is a's and b's, the seed is one of seeds."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    file = Annotated[
+        Path | None, typer.Argument(help="TOML file with settings; options come on top.")
+    ]
+    as_json = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
+    _self_play.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter("file", keyword, default=None, annotation=file),
+            *options_of(SelfPlaySettings, hidden=HIDDEN),
+            inspect.Parameter("as_json", keyword, default=False, annotation=as_json),
+        ]
+    )
+    app.command(
+        "selfplay",
+        help="Play two supporters on the same scenarios and seeds, judge and compare; resumes.",
+    )(_self_play)
+
+
+def _self_play(file: Path | None, as_json: bool, **given: Any) -> None:
+    from .play import self_play
+
+    settings = read_settings(SelfPlaySettings, file, nested(given))
+    errors = Console(stderr=True)
+    results: list[SelfPlay] = []
+    with Progress(
+        TextColumn("{task.description}"), MofNCompleteColumn(), console=errors, transient=True
+    ) as bars:
+        played = bars.add_task("conversations", total=None)
+        judged = bars.add_task("verdicts", total=None)
+
+        async def work(stop: Any) -> None:
+            result = await self_play(
+                settings,
+                observe=lambda event: bars.advance(played, isinstance(event, Ended)),
+                on_rating=lambda _: bars.advance(judged),
+                stop=stop,
+            )
+            results.append(result)
+
+        interrupted = run_interruptible(work, errors.print)
+    if interrupted is not None:
+        errors.print(Text(str(interrupted), style="yellow"))
+        raise typer.Exit(130)
+    [result] = results
+    if as_json:
+        typer.echo(json.dumps(result.as_dict(), ensure_ascii=False))
+        return
+    from .page import summary
+
+    console = Console()
+    console.print(outcome_table(result), Text(summary(result)), sep="\n")
+    if result.wins:
+        from ..judging.tables import WIN_NOTE, win_table
+
+        console.print(win_table(result.wins), Text(WIN_NOTE, style="dim"), sep="\n")
+    console.print(Text(DISCLAIMER, style="dim"))
+
+
+def outcome_table(result: "SelfPlay") -> Table:
+    """A and B measure by measure."""
+    from ..judging.tables import plain_table
+    from .page import COLUMNS, outcome_rows
+
+    table = plain_table(*COLUMNS)
+    for row in outcome_rows(result):
+        table.add_row(*map(Text, row))
+    return table

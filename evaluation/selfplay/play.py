@@ -1,0 +1,315 @@
+"""Paired self-play: the same seekers and seeds against two supporters, then a judge.
+
+Both sides play the same scenarios with the same seeds, seeker, counselor and judger; only the
+supporter differs. So what differs between the two conversations about one scenario comes from the
+supporters, and differences are taken scenario by scenario. Seeds of one scenario are not
+independent; intervals and tests take the scenario as the unit.
+
+On disk: `OUT/a/seed-0/` and `OUT/b/seed-0/` are runs with their ratings beside the log,
+`OUT/comparisons-seed-0.jsonl` holds comparisons, `OUT/selfplay.json` and `OUT/tables.md` the result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from ...agents.roles import Role
+from ...core.errors import ConfigError
+from ...core.files import write_whole
+from ...environments.episodes.episode import Episode, StopReason
+from ...environments.episodes.log import read_episodes
+from ...environments.episodes.rating import RATINGS_NAME, Rating, iter_ratings
+from ...environments.runs.runner import BatchObserver
+from ...environments.runs.simulate import choose_scenarios, simulate_settings
+from ...environments.scenarios.scenario import Scenario
+from ...policies.base import Policy, close_policy
+from ...policies.registry import make_policy
+from ..analyses.separation import holm
+from ..judging.judge import OnRating, Tally, judge
+from ..judging.pairwise import WinRate, compare, episode_pairs, win_rates
+from ..judging.rubric import Rubric, load_rubric
+from ..statistics.uncertainty import Estimate, PairedResult, estimate_mean, paired_test
+from .page import page
+from .settings import SIDES, SelfPlaySettings
+
+RESULT_NAME = "selfplay.json"
+TABLES_NAME = "tables.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Both sides on one measure.
+
+    Attributes:
+        measure: a dimension of the rubric, or one that needs no judge.
+        judged: whether it is a dimension of the rubric.
+        a, b: means over conversations, scenarios resampled.
+        paired: A − B over conversations that both sides have a value for.
+        p_holm: its p-value after Holm's correction over all outcomes.
+    """
+
+    measure: str
+    judged: bool
+    a: Estimate
+    b: Estimate
+    paired: PairedResult
+    p_holm: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SelfPlay:
+    """The result.
+
+    Attributes:
+        scenarios: played by both sides.
+        seeds: each scenario is one conversation a seed and side.
+        failed: conversations that ended in an error, by side; their pair is missing.
+        unreadable: verdicts without a value, over both sides.
+        outcomes: the rubric's dimensions, then what needs no judge.
+        wins: win rates of A where conversations were compared.
+    """
+
+    scenarios: int
+    seeds: tuple[int, ...]
+    failed: dict[str, int]
+    unreadable: int
+    outcomes: list[Outcome]
+    wins: list[WinRate]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return dataclasses.asdict(self)
+
+
+async def self_play(
+    settings: SelfPlaySettings,
+    *,
+    a: Any = None,
+    b: Any = None,
+    judge_policy: Policy | None = None,
+    seats: Mapping[Role, Any] | None = None,
+    scenarios: Sequence[Scenario] | None = None,
+    observe: BatchObserver | None = None,
+    on_rating: OnRating | None = None,
+    stop: asyncio.Event | None = None,
+) -> SelfPlay:
+    """Play, judge and compare. The same call again does only what is missing.
+
+    Args:
+        settings: scenarios, limits, seats, seeds and the folder.
+        a, b: supporters as policies or agents, in place of `settings.a` and `settings.b`.
+        judge_policy: in place of `settings.judge`.
+        seats: seeker, counselor and judger as policies or agents.
+        scenarios: in place of those that the settings name.
+        observe: events of the runs.
+        on_rating: called with each new rating.
+        stop: once set, what is open is finished and the rest left for the next call.
+
+    Raises:
+        ConfigError: the two sides are the same, no judge is named, or seats has a supporter.
+        Interrupted: `stop` was set.
+        WarmlineError: see `run_batch` and `judge`.
+    """
+    seats = dict(seats or {})
+    if Role.SUPPORTER in seats:
+        raise ConfigError("the supporters of self-play are a and b; leave that seat out")
+    if a is None and b is None and settings.a == settings.b:
+        raise ConfigError(
+            "both sides are the same supporter",
+            hint="give --a.policy and --b.policy, or --a.model and --b.model",
+        )
+    if judge_policy is None and settings.judge.policy is None:
+        raise ConfigError("no judge is named", hint="give --judge.policy")
+    rubric = load_rubric(settings.rubric)
+    chosen = choose_scenarios(settings.of("a", settings.seeds[0]), scenarios)
+    ready = {"a": a, "b": b}
+    for seed in settings.seeds:
+        for side in SIDES:
+            extra = {} if ready[side] is None else {Role.SUPPORTER: ready[side]}
+            await simulate_settings(
+                settings.of(side, seed),
+                seats={**seats, **extra},
+                scenarios=chosen,
+                observe=observe,
+                stop=stop,
+            )
+    made = None
+    if judge_policy is None:
+        made = make_policy(settings.judge.policy or "", **settings.judge.policy_options())
+    try:
+        await _judge_all(settings, made or judge_policy, rubric, chosen, on_rating, stop)  # type: ignore[arg-type]
+    finally:
+        if made is not None:
+            await close_policy(made)
+    result = result_of(settings, rubric, {scenario.id for scenario in chosen})
+    folder = Path(settings.out or "")
+    data = json.dumps(result.as_dict(), indent=2, ensure_ascii=False) + "\n"
+    write_whole(folder / RESULT_NAME, data)
+    write_whole(folder / TABLES_NAME, page(result))
+    return result
+
+
+async def _judge_all(
+    settings: SelfPlaySettings,
+    policy: Policy,
+    rubric: Rubric,
+    scenarios: Sequence[Scenario],
+    on_rating: OnRating | None,
+    stop: asyncio.Event | None,
+) -> None:
+    names = {scenario.id for scenario in scenarios}
+    how: dict[str, Any] = {
+        "samples": settings.samples,
+        "concurrency": settings.concurrency,
+        "sampling": settings.judge.sampling(),
+        "observe": on_rating,
+        "stop": stop,
+    }
+    for seed in settings.seeds:
+        played = {side: _episodes(settings, side, seed, names) for side in SIDES}
+        for side in SIDES:
+            out = settings.folder(side, seed) / RATINGS_NAME
+            _refuse_unfinished(await judge(played[side], policy, rubric, out=out, seed=seed, **how))
+        if settings.pairwise:
+            pairs = list(episode_pairs(played["a"], played["b"]))
+            out = _comparisons(settings, seed)
+            _refuse_unfinished(
+                await compare(pairs, policy, rubric_of_pairs(rubric), out=out, seed=seed, **how)
+            )
+
+
+def rubric_of_pairs(rubric: Rubric) -> Rubric:
+    """The rubric for whole conversations, which are what is compared."""
+    return rubric if rubric.subject == "episode" else load_rubric("dialogue")
+
+
+def _refuse_unfinished(tally: Tally) -> None:
+    if tally.failed:
+        errors = "; ".join(f"{text} ({count} times)" for text, count in tally.errors.most_common(3))
+        raise ConfigError(
+            f"the judge did not answer {tally.failed} questions: {errors}",
+            hint="see to its engine; the same command again asks only those",
+        )
+
+
+def _episodes(settings: SelfPlaySettings, side: str, seed: int, names: set[str]) -> list[Episode]:
+    return [e for e in read_episodes(settings.folder(side, seed)) if e.id in names]
+
+
+def _comparisons(settings: SelfPlaySettings, seed: int) -> Path:
+    return Path(settings.out or "") / f"comparisons-seed-{seed}.jsonl"
+
+
+# What came of it
+
+
+def result_of(settings: SelfPlaySettings, rubric: Rubric, names: set[str]) -> SelfPlay:
+    """The result from the folders alone."""
+    scores: dict[str, dict[tuple[str, int], dict[str, float]]] = {}
+    failed, unreadable = dict.fromkeys(SIDES, 0), 0
+    for side in SIDES:
+        scores[side] = {}
+        for seed in settings.seeds:
+            episodes = _episodes(settings, side, seed, names)
+            ratings = [
+                rating
+                for rating in iter_ratings(settings.folder(side, seed))
+                if rating.rubric == rubric.id and rating.sample < settings.samples
+            ]
+            unreadable += sum(rating.value is None for rating in ratings)
+            judged = episode_scores(ratings)
+            for episode in episodes:
+                ok = episode.stop is not StopReason.ERROR
+                failed[side] += not ok
+                scores[side][(episode.id, seed)] = (
+                    {**judged.get(episode.id, {}), **_plain_measures(episode)} if ok else {}
+                )
+    measures = [d.name for d in rubric.dimensions]
+    return SelfPlay(
+        scenarios=len(names),
+        seeds=settings.seeds,
+        failed=failed,
+        unreadable=unreadable,
+        outcomes=outcomes(scores["a"], scores["b"], measures),
+        wins=win_rates(_all_comparisons(settings)) if settings.pairwise else [],
+    )
+
+
+def _all_comparisons(settings: SelfPlaySettings) -> Iterable[Rating]:
+    """All seeds in one list; each seed's samples get numbers of their own."""
+    for place, seed in enumerate(settings.seeds):
+        path = _comparisons(settings, seed)
+        for rating in iter_ratings(path) if path.is_file() else ():
+            if rating.sample < settings.samples:
+                number = place * settings.samples + rating.sample
+                yield rating.model_copy(update={"sample": number})
+
+
+def episode_scores(ratings: Iterable[Rating]) -> dict[str, dict[str, float]]:
+    """Mean of the readable values of each dimension by episode, over samples and utterances."""
+    values: dict[str, dict[str, list[float]]] = {}
+    for rating in ratings:
+        if rating.value is not None:
+            each = values.setdefault(rating.episode, {})
+            each.setdefault(rating.dimension, []).append(rating.value)
+    return {
+        episode: {name: fmean(found) for name, found in dimensions.items()}
+        for episode, dimensions in values.items()
+    }
+
+
+PLAIN_MEASURES: dict[str, Callable[[Episode], float]] = {
+    "utterances": lambda e: float(len(e.utterances)),
+    "ended by itself": lambda e: float(not e.truncated),
+    "words a supporter utterance": lambda e: _words(e, Role.SUPPORTER),
+    "words a seeker utterance": lambda e: _words(e, Role.SEEKER),
+}
+"""What needs no judge; a measure that is undefined for an episode is NaN."""
+
+
+def _words(episode: Episode, role: Role) -> float:
+    said = [len(u.text.split()) for u in episode.utterances if u.role == role]
+    return fmean(said) if said else float("nan")
+
+
+def _plain_measures(episode: Episode) -> dict[str, float]:
+    found = {name: measure(episode) for name, measure in PLAIN_MEASURES.items()}
+    return {name: value for name, value in found.items() if value == value}
+
+
+def outcomes(
+    a: Mapping[tuple[str, int], Mapping[str, float]],
+    b: Mapping[tuple[str, int], Mapping[str, float]],
+    judged: Sequence[str],
+) -> list[Outcome]:
+    """Compare two sides measure by measure.
+
+    Args:
+        a, b: by (scenario, seed), the value of each measure; one that is not there is missing.
+        judged: the dimensions of the rubric.
+    """
+    places = sorted(a.keys() | b.keys())
+    groups = [scenario for scenario, _ in places]
+    found: list[Outcome] = []
+    for measure in (*judged, *PLAIN_MEASURES):
+        left = [a.get(place, {}).get(measure) for place in places]
+        right = [b.get(place, {}).get(measure) for place in places]
+        found.append(
+            Outcome(
+                measure,
+                measure in judged,
+                estimate_mean(left, groups=groups),
+                estimate_mean(right, groups=groups),
+                paired_test(left, right, groups=groups),
+                None,
+            )
+        )
+    corrected = holm({o.measure: o.paired.p for o in found if o.paired.p is not None})
+    return [dataclasses.replace(o, p_holm=corrected.get(o.measure)) for o in found]

@@ -1,0 +1,1 @@
+"""Uncertainty and planning: intervals, paired tests, several seeds."""

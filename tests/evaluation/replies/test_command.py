@@ -1,0 +1,216 @@
+"""`warmline evaluate` from the outside: files in, table and files out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from warmline import ScriptedPolicy
+from warmline.cli import app
+from warmline.core.errors import ConfigError, DataError, EngineTimeout, RunError
+from warmline.evaluation import evaluate
+
+from ..recorded import recorded
+
+runner = CliRunner(env={"COLUMNS": "120"})
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    lines = [recorded(name).to_json() + "\n" for name in ("bakery", "ovens", "smell")]
+    (folder / "episodes.jsonl").write_text("".join(lines), "utf-8")
+    return folder
+
+
+def run(*words: object) -> Any:
+    return runner.invoke(app, ["evaluate", *map(str, words)])
+
+
+def scores(result: Any, setting: int = 0) -> dict[str, dict[str, Any]]:
+    assert result.exit_code == 0, result.output
+    return {row["metric"]: row for row in json.loads(result.stdout)[setting]["scores"]}
+
+
+def test_both_settings_into_a_table_and_a_folder(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "eval"
+    found = run(corpus, "--policy", "scripted", "--setting", "both", "--out", out)
+    assert found.exit_code == 0, found.output
+    assert "reference context, convention esconv: 6 replies, 3 dialogues" in found.output
+    assert "generated context, convention esconv: 6 replies, 3 dialogues" in found.output
+    assert "corpus BLEU, NLTK smoothing 3; lower-cased NLTK words" in found.output
+    assert "published, FPEMF Table 3: BBJ" in found.output
+    assert "18.78" in found.output
+    assert len((out / "replies.jsonl").read_text().splitlines()) == 12
+    assert [r["setting"] for r in json.loads((out / "scores.json").read_text())] == [
+        "reference",
+        "generated",
+    ]
+    page = (out / "tables.md").read_text()
+    assert "## Generated context, convention esconv: 6 replies, 3 dialogues" in page
+    assert "* c: corpus BLEU" in page
+    assert "| bleu-1 % |" in page
+    again = run(corpus, "--policy", "scripted", "--setting", "both", "--out", out)
+    assert again.exit_code == 0
+    assert len((out / "replies.jsonl").read_text().splitlines()) == 12
+
+
+def test_json_holds_values_conventions_counts_and_intervals(corpus: Path) -> None:
+    found = scores(run(corpus, "--policy", "scripted", "--json"))
+    bleu = found["bleu-1"]
+    assert bleu["convention"].startswith("corpus BLEU")
+    assert (bleu["n"], bleu["missing"], bleu["unit"]) == (6, 0, "%")
+    assert bleu["interval"]["groups"] == 3
+    assert found["distinct-1"]["interval"] is None
+    assert "strategy-accuracy" not in found
+
+
+def test_a_counselor_brings_the_strategy_scores(corpus: Path) -> None:
+    found = run(corpus, "--policy", "scripted", "--counselor.policy", "scripted", "--json")
+    assert scores(found)["strategy-accuracy"]["n"] == 6
+    table = json.loads(found.stdout)[0]["strategies"]
+    assert sum(sum(row.values()) for row in table.values()) == 6
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "changed"),
+    [
+        ("--limit", "1", lambda s: s["length"]["n"] == 2),
+        ("--preset", "sacrebleu", lambda s: "chrf" in s),
+        ("--resamples", "0", lambda s: s["length"]["interval"] is None),
+        ("--interval", "bca", lambda s: s["length"]["interval"]["method"] == "bca"),
+        (
+            "--metrics",
+            "tests.evaluation.metrics.test_overlap:Exclamations",
+            lambda s: "exclamations" in s,
+        ),
+    ],
+)
+def test_options_change_what_is_measured(
+    corpus: Path, option: str, value: str, changed: Any
+) -> None:
+    assert not changed(scores(run(corpus, "--policy", "scripted", "--json")))
+    assert changed(scores(run(corpus, "--policy", "scripted", "--json", option, value)))
+
+
+def test_other_published_systems_on_request(corpus: Path) -> None:
+    found = run(corpus, "--policy", "scripted", "--published", "FPEMF Table 3: PAL", "--json")
+    assert list(json.loads(found.stdout)[0]["published"]) == ["FPEMF Table 3: PAL"]
+    both = ("--setting", "both", "--published", "SweetieChat Table 7, ServeForEmo: both")
+    found = run(corpus, "--policy", "scripted", *both, "--json")
+    reference, generated = json.loads(found.stdout)
+    assert reference["published"] == {}
+    assert generated["published"]["SweetieChat Table 7, ServeForEmo: both"]["meteor"] == 20.64
+
+
+def test_published_systems_beside_given_pairs(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.jsonl"
+    file.write_text('{"hypothesis": "a", "reference": "b"}\n')
+    later, earlier = "SweetieChat Table 7, ServeForEmo: both", "FPEMF Table 3: PAL"
+    found = run("--pairs", file, "--published", later, "--json")
+    assert list(json.loads(found.stdout)[0]["published"]) == [later]
+    mixed = run("--pairs", file, "--published", later, "--published", earlier)
+    assert "of two settings" in str(mixed.exception)
+
+
+def test_the_report_takes_the_tables_over(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "eval"
+    advised = ("--counselor.policy", "scripted")
+    assert run(corpus, "--policy", "scripted", "--out", out, *advised).exit_code == 0
+    assert "rows the corpus's" in (out / "tables.md").read_text()
+    made = runner.invoke(app, ["report", str(corpus), "--appendix", str(out)])
+    assert made.exit_code == 0, made.exception
+    html = (corpus / "report.html").read_text("utf-8")
+    assert "corpus BLEU, NLTK smoothing 3" in html
+
+
+def test_the_table_loses_nothing_on_eighty_columns(corpus: Path) -> None:
+    words = ["evaluate", str(corpus), "--policy", "scripted", "--counselor.policy", "scripted"]
+    found = CliRunner(env={"COLUMNS": "80"}).invoke(app, words)
+    assert found.exit_code == 0, found.output
+    table = found.output.partition("a: ")[0]
+    assert "…" not in table
+    row = next(line for line in table.splitlines() if line.startswith("bleu-1 %"))
+    assert row.split()[-5:] == ["6", "0", "c", "18.78", "21.64"]
+
+
+def test_given_pairs(tmp_path: Path) -> None:
+    """Two pairs alike in every word, one missing: full marks over two, one counted missing."""
+    file = tmp_path / "pairs.jsonl"
+    rows = [
+        {"hypothesis": "I hear you.", "reference": "I hear you.", "dialogue": "a"},
+        {"hypothesis": None, "reference": "Go on.", "dialogue": "a"},
+        {"hypothesis": "What then?", "reference": "What then?", "dialogue": "b"},
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = run("--pairs", file, "--json", "--out", tmp_path / "eval")
+    f1 = scores(found)["f1"]
+    assert (f1["value"], f1["n"], f1["missing"]) == (100, 2, 1)
+    assert f1["interval"]["groups"] == 2
+    assert json.loads((tmp_path / "eval/scores.json").read_text())[0]["setting"] == "pairs"
+    assert "given pairs, convention esconv" in run("--pairs", file).output
+
+
+def test_wrong_input_is_named(corpus: Path, tmp_path: Path) -> None:
+    file = tmp_path / "pairs.jsonl"
+    file.write_text(
+        '{"hypothesis": "a", "reference": "b"}\n{"hypotheses": "a", "reference": "b"}\n'
+    )
+    failures = [
+        (run(), ConfigError, "a corpus, or --pairs FILE"),
+        (run(corpus, "--pairs", file), ConfigError, "one thing to evaluate"),
+        (run("--pairs", file), DataError, "line 2: unknown field 'hypotheses'; did you mean"),
+        (run("--pairs", file, "--limit", "3"), ConfigError, "limit would change nothing"),
+        (run("--pairs", tmp_path / "no"), DataError, "no such file"),
+        (run(corpus, "--preset", "escon", "--policy", "scripted"), ConfigError, "mean 'esconv'"),
+        (run(corpus, "--setting", "humn", "--policy", "scripted"), ConfigError, "setting"),
+        (run(corpus, "--wordnet", tmp_path, "--policy", "scripted"), ConfigError, "no WordNet"),
+        (run(corpus, "--perplexity", "--policy", "scripted"), ConfigError, "cannot score"),
+    ]
+    for result, kind, message in failures:
+        assert isinstance(result.exception, kind), result.output
+        assert message in str(result.exception)
+
+
+def test_a_metric_that_cannot_work_is_told_before_any_reply_is_asked_for(tmp_path: Path) -> None:
+    policy = ScriptedPolicy(supporter=["You miss the smell."])
+    with pytest.raises(ConfigError, match="no tokenizer at"):
+        evaluate([recorded()], policy=policy, preset="sweetiechat", tokenizer=str(tmp_path / "no"))
+    assert policy.requests == []
+
+
+def test_from_python_with_policy_objects() -> None:
+    policy = ScriptedPolicy(supporter=["You miss the smell."])
+    (result,) = evaluate([recorded()], policy=policy, resamples=0)
+    by_name = {score.metric: score for score in result.scores}
+    assert by_name["length"].value == 5
+    (advised,) = evaluate(
+        [recorded()], policy=policy, counselor=ScriptedPolicy(lambda _: "Question")
+    )
+    by_name = {score.metric: score for score in advised.scores}
+    assert by_name["strategy-accuracy"].value == 50
+    with pytest.raises(ConfigError, match="did you mean 'preset'"):
+        evaluate([recorded()], policy=policy, presets="esconv")
+
+
+def test_nothing_said_is_an_error_that_tells_the_first_failure() -> None:
+    def fails(request: Any) -> str:
+        raise EngineTimeout("no answer in 5 s")
+
+    with pytest.raises(RunError, match="EngineTimeout: no answer in 5 s"):
+        evaluate([recorded()], policy=ScriptedPolicy(fails))
+
+
+def test_perplexity_stands_in_the_reference_table_only() -> None:
+    from .test_perplexity import Letters
+
+    reference, generated = evaluate(
+        [recorded()], policy=Letters(0.5), setting="both", perplexity=True
+    )
+    assert "perplexity" in {score.metric for score in reference.scores}
+    assert "perplexity" not in {score.metric for score in generated.scores}
