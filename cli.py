@@ -272,13 +272,13 @@ ROOM_COMMANDS: tuple[str, ...] = (
     "evaluation.harness.command",
     "evaluation.report.command",
     "evaluation.selfplay.command",
-    "training.checkpoints_command",
-    "training.evolve_command",
-    "training.pairs_command",
-    "training.preview_command",
-    "training.reproduce_command",
-    "training.score_command",
-    "training.train_command",
+    "training.loop.checkpoints_command",
+    "training.evolution.command",
+    "training.preferences.command",
+    "training.rows.command",
+    "training.reproduction.command",
+    "training.scorer.score_command",
+    "training.command",
 )
 """Modules of the rooms that bring a command: each has `register(app)` and imports nothing heavy."""
 

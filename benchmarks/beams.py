@@ -45,7 +45,7 @@ def folder_of(name: str, scratch: Path) -> Path:
         LlamaForCausalLM(config).save_pretrained(scratch)
         source = scratch
     else:
-        from warmline.training.base_model import base_name
+        from warmline.training.loop.base_model import base_name
 
         source = Path(base_name(name))
     made = scratch / "both"

@@ -24,11 +24,11 @@ from warmline.agents.roles import STRATEGY_LABELS
 from warmline.policies.base import Policy, Request, Sampling, close_policy, open_policy
 from warmline.policies.heads.classifier import ClassifierPolicy, DType
 from warmline.policies.hf.policy import TransformersPolicy
-from warmline.training.base_model import Base, base_name, load_base
-from warmline.training.checkpoint import name_base
-from warmline.training.classifier import headed
-from warmline.training.classifier_settings import CounselorSettings
-from warmline.training.counselor_rows import HEADS, CounselorTurn, counselor_turns
+from warmline.training.counselor.data import HEADS, CounselorTurn, counselor_turns
+from warmline.training.heads.settings import CounselorSettings
+from warmline.training.heads.train import headed
+from warmline.training.loop.base_model import Base, base_name, load_base
+from warmline.training.loop.checkpoint import name_base
 
 GREEDY = Sampling(temperature=0.0)
 

@@ -27,16 +27,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from warmline.training.base_model import load_base, with_lora
-from warmline.training.candidate_batch import CandidateBatch, candidate_log_probs
-from warmline.training.losses import (
+from warmline.training.candidates.batch import CandidateBatch, candidate_log_probs
+from warmline.training.candidates.losses import (
     contrastive_loss,
     dpo_loss,
     nll_loss,
     sequence_scores,
     token_log_probs,
 )
-from warmline.training.settings import LoraSettings
+from warmline.training.loop.base_model import load_base, with_lora
+from warmline.training.loop.settings import LoraSettings
 
 FORMS = ("repeated", "repeated, sparing", "tree", "cache")
 PREFERENCE = ("trl", "trl, precomputed", "shared")

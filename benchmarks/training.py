@@ -18,14 +18,14 @@ from typing import Any
 
 import torch
 
-from warmline.training.base_model import load_base, with_lora
-from warmline.training.collate import right_padded
-from warmline.training.data import load_episodes
-from warmline.training.loop import base_dtype, choose_attention, on_gpu
-from warmline.training.masks import IGNORED, Encoded, RowEncoder, encode_rows
-from warmline.training.rows import build_rows
-from warmline.training.settings import SftSettings
-from warmline.training.sft import make_trainer
+from warmline.training.loop.base_model import load_base, with_lora
+from warmline.training.loop.loop import base_dtype, choose_attention, on_gpu
+from warmline.training.loop.settings import SftSettings
+from warmline.training.rows.build import build_rows
+from warmline.training.rows.collate import right_padded
+from warmline.training.rows.encode import IGNORED, Encoded, RowEncoder, encode_rows
+from warmline.training.rows.sources import load_episodes
+from warmline.training.sft.train import make_trainer
 
 WARM_UP = 3
 LEARNING_RATE = 3e-5

@@ -14,8 +14,8 @@ import tempfile
 from pathlib import Path
 
 import warmline
-from warmline.training.settings import SftSettings
-from warmline.training.sft import train_sft
+from warmline.training.loop.settings import SftSettings
+from warmline.training.sft.train import train_sft
 
 
 def main(model: str) -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from ..core.errors import MissingExtra
 
 if TYPE_CHECKING:
-    from .beams import BeamOutput, diverse_beam_search
+    from .beam_search.search import BeamOutput, diverse_beam_search
 
-_HOME_OF = {"BeamOutput": "beams", "diverse_beam_search": "beams"}
+_HOME_OF = {"BeamOutput": "beam_search.search", "diverse_beam_search": "beam_search.search"}
 
 __all__ = ["BeamOutput", "diverse_beam_search"]
 

@@ -1,0 +1,311 @@
+"""Self-evolution on a tiny model: rounds, gate, tables, and kills at any moment."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from warmline.core.errors import ConfigError, DataError, RunError
+from warmline.policies.base import Request
+from warmline.policies.scripted import ScriptedPolicy
+from warmline.training.evolution.evolve import STATE_NAME, checkpoint_of, decide, evolve, read_state
+from warmline.training.evolution.settings import EvolveSettings
+from warmline.training.evolution.tables import page, published_names, tables
+from warmline.training.preferences.build import iter_pairs
+
+from ...policies.tiny_models import save_causal
+from ..building import CHATML, TEMPLATE, episode, write_log
+from ..preferences.test_build import TALK, analysis, own
+
+
+def talking(request: Request) -> str:
+    """Replies that differ by context and seed."""
+    if own(request):
+        return f"That is bad, number {request.seed % 7}."
+    return analysis(f"Your rent weighs on you in {request.seed % 5} ways.")
+
+
+def policy() -> ScriptedPolicy:
+    """For the command line, as an import string."""
+    return ScriptedPolicy(talking)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model, a template and conversations."""
+    folder = tmp_path_factory.mktemp("place")
+    save_causal(folder / "model", chat_template=CHATML, layers=1)
+    (folder / "short.jinja").write_text(TEMPLATE, "utf-8")
+    write_log(folder / "log", [episode(f"talk{n}", TALK) for n in range(5)])
+    return folder
+
+
+def given(place: Path, out: Path, **changed: Any) -> EvolveSettings:
+    usual: dict[str, Any] = {
+        "model": str(place / "model"),
+        "data": (str(place / "log"),),
+        "template": str(place / "short.jinja"),
+        "out": str(out),
+        "dtype": "float32",
+        "device": "cpu",
+        "learning_rate": 1e-2,
+        "max_steps": 2,
+        "accumulation": 1,
+        "held_out_share": 0.2,
+        "validation_share": 0.25,
+        "gate": False,
+        "evaluate": False,
+    }
+    return EvolveSettings(**(usual | changed))
+
+
+def content(out: Path) -> dict[str, Any]:
+    """What two equal evolutions share: states, tables, pairs, calls in any order, weights."""
+    from safetensors.torch import load_file
+
+    found: dict[str, Any] = {}
+    for file in sorted(out.rglob("*")):
+        name = file.relative_to(out).as_posix()
+        if file.name in ("state.json", "table.json", "pairs.jsonl", "summary.json"):
+            found[name] = file.read_text("utf-8")
+        if file.name == "calls.jsonl":
+            found[name] = sorted(file.read_text("utf-8").splitlines())
+        if file.name == "adapter_model.safetensors" and "trainer" not in name:
+            found[name] = {k: v.tolist() for k, v in load_file(file).items()}
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("whole") / "out"
+    evolve(given(place, out), supporter=policy())
+    return out
+
+
+def test_two_rounds(whole: Path, place: Path) -> None:
+    states = [read_state(whole / f"round-{n}" / STATE_NAME) for n in range(3)]
+    assert [s.parent for s in states] == [
+        str(place / "model"), str(place / "model"), "round-1/checkpoint",
+    ]  # fmt: skip
+    assert [s.promoted for s in states] == [True] * 3
+    assert states[0].done == ("held-out", "evaluation")
+    assert states[2].done[:4] == ("replies", "reflections", "pairs", "training")
+    for state in states[1:]:
+        assert state.measures["contexts"] == 8
+        assert state.measures["chosen_refined"] == state.measures["pairs"] == 8
+        assert state.measures["reward_accuracy"] is not None
+        assert 0 <= state.measures["relevance_rejected"] < state.measures["relevance_chosen"]
+    nll = [s.measures["held_out_nll"] for s in states]
+    assert len(set(nll)) == 3
+    assert checkpoint_of(whole) == whole / "round-2" / "checkpoint"
+    record = json.loads((whole / "round-2" / "checkpoint" / "checkpoint.json").read_text())
+    assert record["parent"] == "../../round-1/checkpoint"
+
+
+def test_held_out_conversations_teach_nothing(whole: Path) -> None:
+    held = {json.loads(x)["id"] for x in (whole / "held-out/episodes.jsonl").open()}
+    assert len(held) == 1
+    for number in (1, 2):
+        learned = {p.id.partition("#")[0] for p in iter_pairs(whole / f"round-{number}" / "pairs")}
+        assert len(learned) == 4
+        assert not learned & held
+
+
+def test_each_round_has_its_own_seeds(whole: Path) -> None:
+    seeds = [
+        {json.loads(x)["seed"] for x in (whole / f"round-{n}/replies/calls.jsonl").open()}
+        for n in (1, 2)
+    ]
+    assert not seeds[0] & seeds[1]
+
+
+def test_the_same_call_again_does_nothing(whole: Path, place: Path) -> None:
+    before = content(whole)
+    asked = policy()
+    evolve(given(place, whole), supporter=asked)
+    assert not asked.requests
+    assert content(whole) == before
+    with pytest.raises(RunError, match=r"evolve.beta: 0.1 -> 0.5"):
+        evolve(given(place, whole, beta=0.5), supporter=asked)
+
+
+def test_a_round_that_fails_the_gate_is_rolled_back(place: Path, tmp_path: Path) -> None:
+    settings = given(place, tmp_path, gate=True, gate_accuracy=1.0, gate_nll=0.0, rounds=2)
+    settings = settings.model_copy(update={"learning_rate": 1.0, "gamma": 0.0})
+    states = evolve(settings, supporter=policy())
+    assert [s.promoted for s in states] == [True, False, False]
+    assert states[2].parent == states[1].parent == str(place / "model")
+    assert "held-out NLL" in states[1].why
+    assert checkpoint_of(tmp_path) is None
+    assert "rolled back" in (tmp_path / "table.md").read_text()
+
+
+def test_the_gate(place: Path, tmp_path: Path) -> None:
+    """At most 5 per cent above 2.0 is 2.1."""
+    settings = given(place, tmp_path, gate=True)
+    before = {"held_out_nll": 2.0}
+    for nll, accuracy, expected in (
+        (2.1, 0.5, True), (2.11, 0.9, False), (1.0, 0.49, False), (None, None, True),
+        (1.0, None, True), (None, 0.2, False),
+    ):  # fmt: skip
+        measures = {"held_out_nll": nll, "reward_accuracy": accuracy}
+        assert decide(1, measures, before, settings)[0] is expected
+    assert decide(0, {}, {}, settings)[0]
+    free = settings.model_copy(update={"gate": False})
+    assert decide(1, {"held_out_nll": 99.0}, before, free) == (True, "no gate")
+    strict = settings.model_copy(update={"gate_nll": 0.0})
+    assert not decide(1, {"held_out_nll": 2.1}, before, strict)[0]
+
+
+def test_rounds_can_have_data_of_their_own(place: Path, tmp_path: Path) -> None:
+    settings = given(place, tmp_path, split_rounds=True, variant="gold", validation_share=0.0)
+    evolve(settings, supporter=policy())
+    first, second = (
+        {p.id.partition("#")[0] for p in iter_pairs(tmp_path / f"round-{n}" / "pairs")}
+        for n in (1, 2)
+    )
+    assert len(first) == len(second) == 2
+    assert not first & second
+
+
+def test_no_pair_is_an_error_with_the_rule_that_dropped_them(place: Path, tmp_path: Path) -> None:
+    silent = ScriptedPolicy(lambda request: "N/A")
+    with pytest.raises(ConfigError, match="round 1 gives no pair"):
+        evolve(given(place, tmp_path), supporter=silent)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"pairs": ("a",), "data": ()}, "a round makes its own"),
+        ({"runs": 2}, "evolve once for each seed"),
+        ({"held_out_share": 0.0}, "nothing is held out"),
+        ({"evaluation": "'"}, "no command line"),
+    ],
+)
+def test_settings_that_do_not_fit_are_named(
+    changed: dict[str, Any], message: str, place: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        given(place, tmp_path, **changed)
+
+
+def test_a_folder_without_an_evolution(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no evolution there"):
+        checkpoint_of(tmp_path)
+
+
+# Kills
+
+COMMAND = """
+import sys
+from warmline.training.evolution.evolve import evolve
+from warmline.environments.runs.settings import read_settings
+from warmline.training.evolution.settings import EvolveSettings
+from tests.training.evolution.test_evolve import policy
+evolve(read_settings(EvolveSettings, sys.argv[1]), supporter=policy())
+"""
+
+
+@pytest.mark.timeout(600)
+def test_killed_at_random_moments_it_ends_up_the_same(
+    place: Path, whole: Path, tmp_path: Path
+) -> None:
+    """SIGKILL four times, each in another stage as far as its journal tells, then to the end."""
+    import tomli_w
+
+    settings = given(place, tmp_path / "out", save_minutes=1e-9)
+    file = tmp_path / "settings.toml"
+    plain = settings.model_dump(mode="json", exclude_defaults=True)
+    file.write_text(tomli_w.dumps({k: v for k, v in plain.items() if v is not None}), "utf-8")
+    out = tmp_path / "out"
+    root = Path(__file__).parents[3]
+    marks = [
+        out / "round-1" / "replies" / "calls.jsonl",
+        out / "round-1" / "checkpoint" / "reference.jsonl",
+        out / "round-2" / "pairs" / "pairs.jsonl",
+        out / "round-2" / "checkpoint" / "trainer",
+    ]
+    draw = random.Random(0)
+    kills = 0
+    for mark in marks:
+        process = subprocess.Popen([sys.executable, "-c", COMMAND, str(file)], cwd=root)
+        while process.poll() is None and not mark.exists():
+            time.sleep(0.005)
+        time.sleep(draw.random() * 0.2)
+        process.send_signal(signal.SIGKILL)
+        kills += process.wait() == -signal.SIGKILL
+    assert kills >= 3
+    evolve(settings, supporter=policy())
+    expected, found = content(whole), content(out)
+    assert found.keys() == expected.keys()
+    for name in expected:
+        if name.endswith(".safetensors"):
+            for layer, values in expected[name].items():
+                assert found[name][layer] == [pytest.approx(row, abs=1e-5) for row in values]
+        elif name.endswith(("calls.jsonl", "pairs.jsonl", "summary.json")):
+            assert found[name] == expected[name]
+    assert (out / "table.md").is_file()
+
+
+# Tables
+
+
+def scores(number: int, **figures: float) -> list[dict[str, Any]]:
+    return [
+        {
+            "scores": [
+                {"metric": name, "value": value, "convention": "ours"}
+                for name, value in figures.items()
+            ],
+            "published": {
+                f"Self-Evolution Table 2: LLaMA-3-8B M{number}": {"bleu-2": 18.0 + number},
+                "FPEMF Table 3: BBJ": {"bleu-2": 7.02},
+            },
+        }
+    ]
+
+
+def test_the_tables_have_ours_and_theirs() -> None:
+    states = [
+        {
+            "round": n,
+            "promoted": True,
+            "why": "",
+            "measures": {"bleu-2": 2.0 * (n + 1), "meteor-exact-stem": 5.0},
+        }
+        for n in range(3)
+    ]
+    data = tables(states, [scores(n, **{"bleu-2": 2.0 * (n + 1)}) for n in range(3)])
+    text = page(data)
+    assert "| ours M1 | 4 (+100.00 %) |" in text
+    assert "| ours M2 | 6 (+50.00 %) |" in text
+    assert "| published LLaMA-3-8B M1 | 19 (+5.56 %) |" in text
+    assert "FPEMF" not in text
+    assert "| ours M2 | 6 | - | - | 5 |" in text
+    assert "| bleu-2 | ours |" in text
+
+
+def test_published_systems_by_round() -> None:
+    assert published_names(0, "refined")[0] == "Self-Evolution Table 2: LLaMA-3-8B M0"
+    assert published_names(1, "gold")[-1] == "Self-Evolution Table 5: HM,P M1"
+    assert published_names(2, "stronger")[-1] == "Self-Evolution Table 5: HL,P M2"
+    assert published_names(3, "refined") == []
+
+
+def test_every_published_system_exists() -> None:
+    """The names are what `warmline evaluate` is asked for, which refuses unknown ones."""
+    published = pytest.importorskip("warmline.evaluation.published")
+    known = published.systems("reference")
+    for number in range(3):
+        for variant in ("gold", "stronger", "refined"):
+            for name in published_names(number, variant):
+                assert name in known

@@ -1,0 +1,91 @@
+"""Two processes under torchrun, on a CPU: what they make together, and what one process makes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from warmline.training.loop.checkpoint import Checkpoint, read_checkpoint
+
+from ...policies.tiny_models import save_causal
+from ..building import CHATML, TEMPLATE, episode, varied, write_log
+from ..preferences.test_build import TALK
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def common(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("common")
+    save_causal(folder / "model", chat_template=CHATML, layers=1)
+    (folder / "short.jinja").write_text(TEMPLATE, "utf-8")
+    return {
+        "--model": str(folder / "model"), "--template": str(folder / "short.jinja"),
+        "--device": "cpu", "--dtype": "float32", "--schedule": "constant",
+        "--learning-rate": "0.01", "--max-steps": "2", "--evaluate-every": "2",
+    }  # fmt: skip
+
+
+def train(processes: int, what: str, out: Path, options: dict[str, str]) -> tuple[Checkpoint, str]:
+    """The checkpoint, and what was printed."""
+    words = [word for pair in ({**options, "--out": str(out)}).items() for word in pair]
+    command = ["-m", "warmline.cli", "train", what, *words]
+    if processes > 1:
+        launcher = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        command = ["-m", *launcher, *command]
+    done = subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, check=False, timeout=240,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return read_checkpoint(out), done.stdout
+
+
+def test_two_processes_train_as_one_with_twice_the_batch(
+    common: dict[str, str], tmp_path: Path
+) -> None:
+    """Nine turns to measure on are not an even number of batches for two."""
+    data = write_log(tmp_path / "data", varied(10))
+    options = common | {"--data": str(data), "--validation-share": "0.3"}
+    one, _ = train(1, "sft", tmp_path / "one", options | {"--batch-size": "2"})
+    two, told = train(2, "sft", tmp_path / "two", options | {"--batch-size": "1"})
+    assert told.count("step 2: validation loss") == 1
+    assert one.metrics["validation_tokens"] == two.metrics["validation_tokens"]
+    for name in ("validation_loss_before", "validation_loss", "train_loss_last"):
+        assert two.metrics[name] == pytest.approx(one.metrics[name], rel=1e-4), name
+
+
+def test_two_processes_make_pairs_once_and_learn_from_them(
+    common: dict[str, str], tmp_path: Path
+) -> None:
+    data = write_log(tmp_path / "data", [episode(f"talk{n}", TALK) for n in range(6)])
+    options = common | {
+        "--data": str(data), "--variant": "gold", "--supporter.policy": "scripted",
+        "--validation-share": "0.3",
+    }  # fmt: skip
+    one, _ = train(1, "dpo", tmp_path / "one", options | {"--batch-size": "2"})
+    two, _ = train(2, "dpo", tmp_path / "two", options | {"--batch-size": "1"})
+    calls = (tmp_path / "two" / "replies" / "calls.jsonl").read_text("utf-8").splitlines()
+    assert len(calls) == len({json.loads(line)["id"] for line in calls}) == 12
+    references = (tmp_path / "two" / "reference.jsonl").read_text("utf-8").splitlines()
+    assert len(references) == len({json.loads(line)["pair"] for line in references})
+    for name in ("validation_loss", "validation_nll", "validation_margin"):
+        assert two.metrics[name] == pytest.approx(one.metrics[name], rel=1e-3, abs=1e-5), name
+
+
+def test_two_processes_search_candidates_once(common: dict[str, str], tmp_path: Path) -> None:
+    data = write_log(tmp_path / "data", [episode(f"talk{n}", TALK) for n in range(3)])
+    options = common | {
+        "--data": str(data), "--judge.policy": "scripted", "--num-candidates": "3",
+        "--max-new-tokens": "4", "--contexts": "6", "--validation-share": "0.3",
+        "--batch-size": "1",
+    }  # fmt: skip
+    made, _ = train(2, "fpemf", tmp_path / "out", options)
+    lines = (tmp_path / "out" / "candidates" / "candidates.jsonl").read_text().splitlines()
+    assert len(lines) == len({json.loads(line)["id"] for line in lines}) == 6
+    assert made.metrics["validation_nll"] is not None

@@ -1,0 +1,334 @@
+"""Reproduction: presets whose commands exist, stages done once, kills, and the report."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from warmline.cli import app
+from warmline.core.errors import ConfigError, RunError
+from warmline.core.options import nested
+from warmline.core.settings import read_settings
+from warmline.training.evolution.settings import EvolveSettings
+from warmline.training.fpemf.settings import FpemfSettings
+from warmline.training.heads.settings import CounselorSettings, ScorerSettings
+from warmline.training.loop.checkpoint import is_checkpoint
+from warmline.training.loop.settings import SftSettings
+from warmline.training.reproduction.report import (
+    counselor_table,
+    helpful_table,
+    overview,
+    published_table,
+    stage_page,
+)
+from warmline.training.reproduction.reproduce import (
+    DONE_NAME,
+    first_stages,
+    known_presets,
+    plan,
+    read_preset,
+    reproduce,
+)
+
+from ...policies.tiny_models import save_causal
+from ..building import CHATML
+
+PLAIN = """
+about = "Two runs."
+honest = "It shows nothing."
+model = "none"
+corpus = "first"
+
+[[stages]]
+name = "first"
+about = "The first run"
+command = "simulate --policy scripted --episodes 4 --max-turns 4 --quiet --out {out}"
+
+[[stages]]
+name = "second"
+about = "The same scenarios again"
+command = "simulate --policy scripted --episodes 3 --max-turns 4 --seed 1 --quiet --out {out}"
+
+[[stages]]
+name = "third"
+about = "The analysis of both"
+command = "analyze A={first} B={second} --out {out}"
+"""
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    file = tmp_path / "plain.toml"
+    file.write_text(PLAIN, "utf-8")
+    return file
+
+
+SETTINGS: dict[str, Any] = {
+    "sft": SftSettings,
+    "counselor": CounselorSettings,
+    "scorer": ScorerSettings,
+    "fpemf": FpemfSettings,
+    "evolve": EvolveSettings,
+}
+
+
+def parsed(words: tuple[str, ...]) -> None:
+    """Raises where command, option or settings are none, or do not go together; nothing is run."""
+    command: Any = typer.main.get_command(app)
+    context = command.make_context("warmline", list(words[:1]), resilient_parsing=True)
+    rest = list(words)
+    while hasattr(command, "commands"):
+        name = rest.pop(0)
+        command = command.get_command(context, name)
+        assert command is not None, words
+    given = command.make_context(words[0], rest).params
+    if (settings := SETTINGS.get(name)) is not None:
+        read_settings(settings, None, nested(given))
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu", "tiny"])
+def test_the_commands_of_every_preset_exist(name: str, tmp_path: Path) -> None:
+    assert name in known_presets()
+    for step in plan(read_preset(name), tmp_path, "some-model"):
+        parsed(step.command)
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu"])
+def test_presets_go_the_whole_way(name: str) -> None:
+    preset = read_preset(name)
+    stages = [stage.name for stage in preset.stages]
+    assert stages == [
+        "corpus", "test", "analyses", "counselor", "sft", "scorer", "fpemf", "evolve", "evaluation",
+    ]  # fmt: skip
+    assert "cannot show" in preset.honest or "no evidence" in preset.honest
+    if name == "cpu":
+        assert sum(stage.minutes or 0 for stage in preset.stages) < 60
+
+
+def test_what_is_learned_from_is_not_measured_on() -> None:
+    """No training stage of the real presets reads the test conversations but as test data."""
+    for name in ("cpu", "gpu"):
+        for stage in read_preset(name).stages:
+            words = shlex.split(stage.command)
+            if "{test}" in words:
+                before = words[words.index("{test}") - 1]
+                assert before in ("--test", "--held-out", "evaluate"), stage.name
+
+
+def test_names_become_folders(plain: Path, tmp_path: Path) -> None:
+    steps = plan(read_preset(str(plain)), tmp_path / "out")
+    assert [step.folder.name for step in steps] == ["01-first", "02-second", "03-third"]
+    assert steps[2].command[1] == f"A={tmp_path / 'out' / '01-first'}"
+    assert steps[2].shown.startswith("warmline analyze A=")
+    assert [step.stage.name for step in first_stages(steps, "second")] == ["first", "second"]
+    with pytest.raises(ConfigError, match=r"(?s)no stage 'secnd'.*did you mean 'second'"):
+        first_stages(steps, "secnd")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("{second}", "{thrid}"), "refers to 'thrid', which no stage before it is called"),
+        (('name = "second"', 'name = "first"'), "stage 'first' occurs twice"),
+        (('corpus = "first"', 'corpus = "x"'), "no stage is called 'x'"),
+        (('about = "Two runs."', 'abuot = "x"'), "abuot"),
+    ],
+)
+def test_presets_that_do_not_fit_are_refused(
+    change: tuple[str, str], message: str, plain: Path
+) -> None:
+    plain.write_text(PLAIN.replace(*change), "utf-8")
+    with pytest.raises(ConfigError, match=message):
+        read_preset(str(plain))
+
+
+def test_a_preset_that_is_not_there() -> None:
+    with pytest.raises(ConfigError, match="no preset 'cpuu'; known: cpu, gpu, tiny"):
+        read_preset("cpuu")
+    with pytest.raises(ConfigError, match="--model FOLDER"):
+        plan(read_preset("tiny"), Path("out"))
+
+
+# Running
+
+
+def test_stages_are_done_once(plain: Path, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    out, lines = tmp_path / "out", []
+    page = reproduce(str(plain), out, told=lines.append)
+    assert page == out / "report.html"
+    assert "It shows nothing." in page.read_text("utf-8")
+    text = (out / "report.md").read_text("utf-8")
+    assert "It shows nothing." in text
+    assert "## The analysis of both" in text
+    marks = {f.parent.name: f.read_bytes() for f in out.rglob(DONE_NAME)}
+    assert sorted(marks) == ["01-first", "02-second", "03-third"]
+    again: list[str] = []
+    reproduce(str(plain), out, told=again.append)
+    assert sum("done before" in line for line in again) == 3
+    assert {f.parent.name: f.read_bytes() for f in out.rglob(DONE_NAME)} == marks
+    plain.write_text(PLAIN.replace("--episodes 3", "--episodes 2"), "utf-8")
+    with pytest.raises(RunError, match="02-second was made by another command"):
+        reproduce(str(plain), out)
+
+
+def test_a_stage_that_fails_says_why(plain: Path, tmp_path: Path) -> None:
+    plain.write_text(PLAIN.replace("--seed 1", "--problem-types Nothing"), "utf-8")
+    with pytest.raises(RunError, match=r"(?s)ended with 2.*unknown problem types"):
+        reproduce(str(plain), tmp_path / "out")
+    assert (tmp_path / "out" / "01-first" / DONE_NAME).is_file()
+    assert not (tmp_path / "out" / "02-second" / DONE_NAME).is_file()
+    assert "unknown problem types" in (tmp_path / "out/02-second/output.log").read_text()
+
+
+COMMAND = """
+import sys
+from pathlib import Path
+from warmline.training.reproduction.reproduce import reproduce
+reproduce(sys.argv[1], Path(sys.argv[2]), model=sys.argv[3])
+"""
+
+
+def start(preset: str, out: Path, model: str) -> subprocess.Popen[bytes]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    words = [sys.executable, "-c", COMMAND, preset, str(out), model]
+    return subprocess.Popen(words, env=environment)
+
+
+def children_of(process: int) -> list[int]:
+    """Ids of its child processes, now (Linux)."""
+    file = Path(f"/proc/{process}/task/{process}/children")
+    return [int(word) for word in file.read_text().split()] if file.exists() else []
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at Linux's process table")
+def test_a_kill_leaves_no_stage_running(plain: Path, tmp_path: Path) -> None:
+    plain.write_text(PLAIN.replace("--episodes 4", "--episodes 20000"), "utf-8")
+    process = start(str(plain), tmp_path / "out", "none")
+    log = tmp_path / "out" / "01-first" / "episodes.jsonl"
+    end = time.monotonic() + 60
+    while not log.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    children = children_of(process.pid)
+    assert children
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    end = time.monotonic() + 20
+    while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not [child for child in children if Path(f"/proc/{child}").exists()]
+
+
+def test_ctrl_c_stops_the_stage_too_and_says_how_to_go_on(plain: Path, tmp_path: Path) -> None:
+    plain.write_text(PLAIN.replace("--episodes 4", "--episodes 20000"), "utf-8")
+    out = tmp_path / "out"
+    words = [sys.executable, "-m", "warmline.cli", "reproduce", "--preset", str(plain)]
+    process = subprocess.Popen([*words, "--out", str(out)], stdout=subprocess.PIPE, text=True)
+    end = time.monotonic() + 60
+    while not (out / "01-first" / "episodes.jsonl").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command again goes on" in told
+    assert not (out / "01-first" / DONE_NAME).exists()
+
+
+@pytest.mark.timeout(900)
+def test_killed_in_every_stage_the_loop_ends_as_it_would(tmp_path: Path) -> None:
+    """The preset `tiny`: each stage is killed once, at a random moment, and the whole finishes."""
+    pytest.importorskip("markdown_it")
+    model = tiny_model(tmp_path / "model")
+    out, draw = tmp_path / "out", random.Random(1)
+    names = [step.folder.name for step in plan(read_preset("tiny"), out, str(model))]
+    killed = 0
+    for name in names:
+        process = start("tiny", out, str(model))
+        while process.poll() is None and not (out / name / "clock").exists():
+            time.sleep(0.01)
+        time.sleep(draw.random() * 4)
+        process.send_signal(signal.SIGKILL)
+        killed += process.wait() == -signal.SIGKILL
+    assert killed == len(names)
+    page = reproduce("tiny", out, model=str(model))
+    assert page.is_file()
+    for folder in (
+        "02-counselor",
+        "03-sft",
+        "04-scorer",
+        "05-fpemf",
+        "06-evolve/round-1/checkpoint",
+    ):
+        assert is_checkpoint(out / folder)
+    text = (out / "report.md").read_text("utf-8")
+    for heading in ("# Reproduction", "## FPEMF on M0", "Helpful rates", "form of 002 Table 6"):
+        assert heading in text
+    starts = [json.loads((out / name / DONE_NAME).read_text())["starts"] for name in names]
+    assert sum(starts) >= len(names) + killed - 1
+    assert len({json.loads(x)["id"] for x in (out / "01-corpus/episodes.jsonl").open()}) == 6
+
+
+def tiny_model(folder: Path) -> Path:
+    """A tiny model that takes the shipped prompts, of some thousand bytes."""
+    save_causal(folder, chat_template=CHATML, layers=1)
+    for name, field in (("config.json", "max_position_embeddings"),
+                        ("tokenizer_config.json", "model_max_length")):  # fmt: skip
+        file = folder / name
+        file.write_text(json.dumps(json.loads(file.read_text()) | {field: 4096}), "utf-8")
+    return folder
+
+
+# The report
+
+
+def test_the_overview_tells_times_and_limits() -> None:
+    stage = {
+        "name": "a", "about": "First", "command": "warmline a", "folder": "x", "seconds": 90.0,
+        "starts": 2, "expected_minutes": 3.0,
+    }  # fmt: skip
+    text = overview({"about": "All.", "honest": "Little.", "stages": [stage, stage]})
+    assert "> Little." in text
+    assert "| a | First | 1.5 | 3 | 2 |" in text
+    assert "In all 3.0 minutes." in text
+
+
+def test_helpful_rates_stand_beside_the_published_ones() -> None:
+    """000 Table 4: DKPE with FPEMF keeps to the topic in 74.65 per cent of its beams."""
+    record = {"single": {"topic": {"value": 0.5}}, "beams": {"topic": {"value": None}}}
+    text = helpful_table(record)
+    assert "| ours, by our scorer | - | - | - | 50.0 |" in text
+    assert "| ours, by our scorer | - | - | - | - |" in text
+    assert "| published DKPE_FPEMF | 90.12 | 96.47 | 83.21 | 74.65 |" in text
+
+
+def test_the_counselor_stands_beside_the_published_accuracy() -> None:
+    text = counselor_table({"models": {"majority": {"count": 8, "accuracy": 0.25}}})
+    assert "| majority | 8 | 0.25 | - | - | - | - |" in text
+    assert "DKPE_FPEMF 35.54" in text
+    assert counselor_table({"something": 1}) == ""
+
+
+def test_published_tables_are_read_as_files() -> None:
+    assert published_table("FPEMF Table 3")["BBJ"]["bleu-2"] == 7.02
+    assert "bleu-1" not in published_table("FPEMF Table 3")["KEMI"]
+    assert published_table("No such table") == {}
+
+
+def test_pages_of_a_stage_are_taken_in_below_its_heading(tmp_path: Path) -> None:
+    (tmp_path / "table.md").write_text("# Title\n\n```\n# code\n```\n", "utf-8")
+    deep = tmp_path / "a" / "b"
+    deep.mkdir(parents=True)
+    (deep / "table.md").write_text("# Deep\n", "utf-8")
+    assert stage_page(tmp_path) == "### Title\n\n```\n# code\n```"
+    assert stage_page(tmp_path / "a" / "nothing") == ""

@@ -1,0 +1,1 @@
+"""Diverse beam search."""

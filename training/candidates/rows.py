@@ -1,0 +1,193 @@
+"""Candidate replies as rows: for each context its prompt, the gold reply, and K others with lineage.
+
+They are made once (`candidate_sources.py`), judged (`feedback.py`) and learned from (`fpemf.py`); the
+three meet in `candidates.jsonl` and `ratings.jsonl`. Knows no model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError
+
+from ...core.errors import DataError
+from ...core.jsonl import LineLog, complete_lines
+from ...core.record import Record, Text, problems_of
+from ...policies.base import ChatRole, Message
+from ..rows.build import Row
+
+CANDIDATES_NAME = "candidates.jsonl"
+CANDIDATES_VERSION: Literal[1] = 1
+GOLD = "gold"
+"""Name of the gold reply in ratings; the others are numbered."""
+
+
+class Said(Record):
+    """One message of a prompt."""
+
+    role: ChatRole
+    content: str
+
+
+class Candidate(Record):
+    """One reply.
+
+    Attributes:
+        text: as a reader sees it, without special tokens.
+        token_ids: as the model wrote it, end token included; empty where the source tells none.
+        score: the source's own measure, nats; None where it has none.
+    """
+
+    text: str
+    token_ids: tuple[int, ...] = ()
+    score: float | None = None
+
+
+class Lineage(Record):
+    """Where candidates come from.
+
+    Attributes:
+        source: how they were drawn.
+        model: the model or policy, as it was named.
+        identity: hashes of its weights, where known.
+        settings: of the search or the sampling.
+        seed: of the sampling; a search has none.
+    """
+
+    source: Literal["beams", "sampling"]
+    model: str
+    identity: dict[str, Any] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict)
+    seed: int | None = None
+
+
+class CandidateSet(Record):
+    """One context with its replies.
+
+    Attributes:
+        id: of the row it was made from, `episode#turn`.
+        group: contexts of one group must not be split.
+        prompt: what the supporter is asked.
+        gold: what was said.
+        candidates: different replies, best first by their source's measure.
+    """
+
+    version: Literal[1] = CANDIDATES_VERSION
+    id: Text
+    group: str
+    prompt: tuple[Said, ...]
+    gold: Text
+    candidates: tuple[Candidate, ...]
+    lineage: Lineage
+
+    @classmethod
+    def of(cls, row: Row, candidates: tuple[Candidate, ...], lineage: Lineage) -> Self:
+        """The set of one training row."""
+        return cls(
+            id=row.id,
+            group=row.group,
+            prompt=tuple(Said(role=m.role, content=m.content) for m in row.prompt),
+            gold=row.reply,
+            candidates=candidates,
+            lineage=lineage,
+        )
+
+    @property
+    def episode(self) -> str:
+        """Id of the episode that the context is from."""
+        return self.id.rpartition("#")[0] or self.id
+
+    @property
+    def utterance(self) -> int | None:
+        """Index of the utterance that the gold reply is."""
+        number = self.id.rpartition("#")[2]
+        return int(number) if number.isdigit() else None
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The prompt as a policy takes it."""
+        return tuple(Message(m.role, m.content) for m in self.prompt)
+
+    def row(self, reply: str) -> Row:
+        """A training row that ends in `reply`."""
+        messages = (*self.messages, Message("assistant", reply))
+        return Row(self.id, self.group, messages, (len(messages) - 1,))
+
+    def to_json(self) -> str:
+        """One line of `candidates.jsonl`."""
+        plain = self.model_dump(mode="json", exclude_none=True)
+        return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+
+
+def candidate_name(number: int) -> str:
+    """What `Rating.candidate` calls one of them, which count from 0."""
+    return f"candidate{number}"
+
+
+class CandidateLog:
+    """An open `candidates.jsonl`, for appending; safe against being killed. A context manager.
+
+    Attributes:
+        finished: ids of the contexts already in it.
+
+    Raises:
+        RunError: another process is writing it, or the disk refuses.
+        DataError: a line is no candidate set.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.path = Path(folder) / CANDIDATES_NAME
+        self.finished: set[str] = set()
+        self._log = LineLog(self.path)
+
+    def __enter__(self) -> Self:
+        self._log.__enter__()
+        self.finished = {found.id for found in iter_candidates(self.path)}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._log.__exit__(kind, error, trace)
+
+    def append(self, made: CandidateSet) -> None:
+        """Write one set.
+
+        Raises:
+            RunError: the disk is full or fails.
+        """
+        self._log.write_line(made.to_json(), f"candidates of '{made.id}'")
+        self.finished.add(made.id)
+
+
+def iter_candidates(path: str | Path) -> Iterator[CandidateSet]:
+    """Stream the candidate sets of a folder or a file; a torn last line is left out.
+
+    Raises:
+        DataError: no such file, or a line that is no candidate set; names file, line and field.
+    """
+    file = Path(path)
+    if file.is_dir():
+        file /= CANDIDATES_NAME
+    if not file.is_file():
+        raise DataError(
+            "no candidates there", file=file, hint="`warmline train fpemf --data …` makes them"
+        )
+    for number, line in complete_lines(file):
+        try:
+            yield CandidateSet.model_validate_json(line)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise DataError(
+                "; ".join(problems_of(error, CandidateSet)[:3]),
+                file=file,
+                line=number,
+                field=".".join(map(str, first["loc"])) or None,
+            ) from None

@@ -1,0 +1,75 @@
+"""The command `warmline train counselor`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ..heads.settings import CounselorSettings
+from ..loop.command import add_trainer, quiet_libraries
+from ..sft.command import need_libraries
+
+
+def register(train: typer.Typer) -> None:
+    """Add `counselor`."""
+    add_trainer(
+        train,
+        "counselor",
+        CounselorSettings,
+        run,
+        "Train a strategy counselor on labelled conversations; resumes by itself.",
+    )
+
+
+def run(settings: CounselorSettings, console: Console) -> None:
+    """Train and tell how good it became, beside the baselines."""
+    need_libraries()
+    quiet_libraries()
+    from ..loop.results import tell_runs
+    from ..loop.resume import folder_of
+    from .train import REPORT_NAME, train_counselor
+
+    checkpoints = train_counselor(settings, console=console)
+    for checkpoint in checkpoints:
+        file = folder_of(settings, "counselor", checkpoint.seed) / REPORT_NAME
+        if file.is_file():
+            console.print(comparison(json.loads(file.read_text("utf-8")), file.parent))
+    if len(checkpoints) > 1:
+        tell_runs(settings, checkpoints, console)
+        return
+    policy = "transformers" if settings.form == "labels" else "classifier"
+    console.print(
+        f"seat it: warmline simulate --counselor.policy {policy} --counselor.model {settings.out}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def comparison(record: dict[str, object], folder: Path) -> Table:
+    """The models of a report side by side."""
+    table = Table(
+        "model", "turns", "accuracy", "any label", "macro-F1", "bias", "ECE",
+        title=f"{folder}: {record['turns']} turns of {record['dialogues']} test dialogues",
+        caption="bias: sd of Bradley-Terry preferences; ECE: 10 bins; first label unless named",
+    )  # fmt: skip
+    models = record["models"]
+    assert isinstance(models, dict)
+    for name, found in models.items():
+        figures = (
+            _share(found["accuracy"]), _share(found["accuracy_any"]), _share(found["macro_f1"]),
+            _number(found["bias"]), _number(found["ece"]),
+        )  # fmt: skip
+        table.add_row(name, str(found["count"]), *figures)
+    return table
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

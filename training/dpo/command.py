@@ -1,0 +1,31 @@
+"""The command `warmline train dpo`."""
+
+from __future__ import annotations
+
+import typer
+from rich.console import Console
+
+from ..loop.command import add_trainer, quiet_libraries
+from ..preferences.settings import DpoSettings
+from ..sft.command import need_libraries
+
+
+def register(train: typer.Typer) -> None:
+    """Add `dpo`."""
+    add_trainer(
+        train,
+        "dpo",
+        DpoSettings,
+        run,
+        "Fine-tune a supporter to prefer replies refined by reflection (002 §2.2); resumes by itself.",
+    )
+
+
+def run(settings: DpoSettings, console: Console) -> None:
+    """Make pairs where none are given, train, and tell how it went."""
+    need_libraries()
+    quiet_libraries()
+    from ..loop.results import tell_supporter
+    from .train import train_dpo
+
+    tell_supporter(settings, train_dpo(settings, console=console), console)

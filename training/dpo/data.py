@@ -1,0 +1,158 @@
+"""Preference pairs in tokens, and what the reference gives them, computed once and kept in a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ...core.jsonl import LineLog, complete_lines
+from ..candidates.batch import CandidateBatch, candidate_log_probs
+from ..loop.base_model import Base
+from ..loop.loop import on_gpu
+from ..preferences.build import PreferencePair
+from ..preferences.settings import DpoSettings
+from ..rows.build import BadRow
+from ..rows.encode import IGNORED, RowEncoder
+
+
+@dataclass(frozen=True, slots=True)
+class PairTokens:
+    """A pair in tokens.
+
+    Attributes:
+        prompt: ids.
+        chosen, rejected: ids, end token included.
+    """
+
+    prompt: list[int]
+    chosen: list[int]
+    rejected: list[int]
+
+    @property
+    def tokens(self) -> int:
+        """Length of the prompt and the longer reply."""
+        return len(self.prompt) + max(len(self.chosen), len(self.rejected))
+
+    @property
+    def key(self) -> str:
+        """A hash of all of it."""
+        told = repr((self.prompt, self.chosen, self.rejected)).encode()
+        return hashlib.blake2b(told, digest_size=12).hexdigest()
+
+
+def encode_pair(encoder: RowEncoder, pair: PreferencePair) -> PairTokens:
+    """Token ids of one pair."""
+    row = encoder.encode(pair.row("chosen"))
+    chosen, rejected = (
+        [label for label in encoder.encode(pair.row(side)).labels if label != IGNORED]
+        for side in ("chosen", "rejected")
+    )
+    prompt = row.input_ids
+    if row.decoder_input_ids is None:
+        prompt = prompt[: len(prompt) - len(chosen)]
+    return PairTokens(prompt, chosen, rejected)
+
+
+def encode_pairs(
+    encoder: RowEncoder, pairs: Sequence[PreferencePair], max_tokens: int
+) -> tuple[list[PairTokens], list[BadRow]]:
+    """The encoded pairs, and those that are longer than `max_tokens`."""
+    encoded: list[PairTokens] = []
+    bad: list[BadRow] = []
+    for pair in pairs:
+        made = encode_pair(encoder, pair)
+        if made.tokens > max_tokens:
+            bad.append(BadRow(pair.id, "too_long", f"{made.tokens} tokens, at most {max_tokens}"))
+        else:
+            encoded.append(made)
+    return encoded, bad
+
+
+@dataclass(frozen=True, slots=True)
+class Referenced:
+    """A pair in tokens, and what the reference gives its replies, in nats."""
+
+    pair: PairTokens
+    chosen: float
+    rejected: float
+
+
+class PairCollator:
+    """Pairs into the tensors of a `CandidateBatch`, chosen first, and `reference` `(batch, 2)`."""
+
+    def __init__(self, pad: int, *, encoder: bool) -> None:
+        self._pad, self._encoder = pad, encoder
+
+    def batch(self, pairs: Sequence[PairTokens]) -> CandidateBatch:
+        """The replies of some pairs."""
+        return CandidateBatch.padded(
+            [pair.prompt for pair in pairs],
+            [[pair.chosen, pair.rejected] for pair in pairs],
+            pad=self._pad,
+            encoder=self._encoder,
+        )
+
+    def __call__(self, rows: Sequence[Referenced]) -> dict[str, Tensor]:
+        reference = torch.tensor([[row.chosen, row.rejected] for row in rows])
+        return self.batch([row.pair for row in rows]).tensors() | {"reference": reference}
+
+
+def collator_of(base: Base) -> PairCollator:
+    """The collator for a model."""
+    pad = base.tokenizer.pad_token_id
+    encoder = bool(base.model.config.is_encoder_decoder)
+    return PairCollator(0 if pad is None else pad, encoder=encoder)
+
+
+# Reference
+
+
+def reference_log_probs(
+    base: Base,
+    pairs: Sequence[PairTokens],
+    settings: DpoSettings,
+    dtype: str,
+    file: Path,
+) -> list[Referenced]:
+    """Log-probabilities under the model as it is now, before its adapter; what is in the file stays.
+
+    Args:
+        dtype: of the base's weights; the pass is computed as the trainer computes its own.
+        file: `reference.jsonl`; a line a pair.
+    """
+    salt = hashlib.blake2b(repr((base.identity, dtype)).encode(), digest_size=8).hexdigest()
+    with LineLog(file) as log:
+        known = _known(file)
+        waiting = {f"{salt}-{p.key}": p for p in pairs if f"{salt}-{p.key}" not in known}
+        items = sorted(waiting.items(), key=lambda item: item[1].tokens, reverse=True)
+        for start in range(0, len(items), settings.reference_batch):
+            some = items[start : start + settings.reference_batch]
+            sums = reference_sums(base, [pair for _, pair in some], settings, dtype)
+            for (name, _), (chosen, rejected) in zip(some, sums, strict=True):
+                line = {"pair": name, "chosen": chosen, "rejected": rejected}
+                log.write_line(json.dumps(line), f"reference of pair '{name}'")
+                known[name] = (chosen, rejected)
+    return [Referenced(pair, *known[f"{salt}-{pair.key}"]) for pair in pairs]
+
+
+def _known(file: Path) -> dict[str, tuple[float, float]]:
+    lines = (json.loads(line) for _, line in complete_lines(file))
+    return {line["pair"]: (line["chosen"], line["rejected"]) for line in lines}
+
+
+def reference_sums(
+    base: Base, pairs: Sequence[PairTokens], settings: DpoSettings, dtype: str
+) -> list[list[float]]:
+    device = "cuda" if on_gpu(settings) else "cpu"
+    model = base.model.to(device).eval()
+    batch = collator_of(base).batch(pairs).to(device)
+    half = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(dtype)
+    with torch.no_grad(), torch.autocast(device, dtype=half, enabled=half is not None):
+        found: list[list[float]] = candidate_log_probs(model, batch).sums.tolist()
+    return found

@@ -1,0 +1,233 @@
+"""Direct preference optimisation with an NLL term on the chosen replies (002 eq. 6 to 8).
+
+Pairs are made of conversations first (`preferences.py`) or given. The reference is the model before
+the new adapter, so its log-probabilities are computed once, before training, and kept. Chosen and
+rejected of a pair share the pass over their prompt (`candidate_batch.py`, K = 2).
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from ...core.errors import ConfigError
+from ...policies.base import Policy
+from ..candidates.batch import CandidateLogProbs
+from ..candidates.losses import dpo_loss, nll_loss
+from ..candidates.trainer import CandidateTrainer
+from ..fpemf.data import split_contexts
+from ..loop.base_model import Base, load_base, with_lora
+from ..loop.checkpoint import Checkpoint
+from ..loop.distributed import in_turn
+from ..loop.loop import (
+    attention,
+    base_dtype,
+    best_metrics,
+    callbacks,
+    finish,
+    on_gpu,
+    run_training,
+    steps_per_epoch,
+    training_arguments,
+)
+from ..loop.resume import for_each_seed
+from ..preferences.build import PreferencePair, iter_pairs, pairs_file
+from ..preferences.pairs import pairs_of_data
+from ..preferences.settings import DpoSettings
+from ..rows.build import refuse_bad
+from ..rows.encode import RowEncoder
+from ..rows.sources import DataSource, source_of
+from .data import Referenced, collator_of, encode_pairs, reference_log_probs
+
+REFERENCE_NAME = "reference.jsonl"
+
+FREE: dict[str, Any] = {"pairs": (), "concurrency": 1, "reference_batch": 1}
+"""What may change between two starts of one run, beside what may in any; pairs go by their hash."""
+
+
+def train_dpo(
+    settings: DpoSettings,
+    *,
+    supporter: Policy | None = None,
+    reviser: Policy | None = None,
+    console: Console | None = None,
+) -> list[Checkpoint]:
+    """Make pairs where none are given, train; every stage resumes where it was stopped.
+
+    Args:
+        supporter, reviser: in place of the policies that the settings name; the caller closes them.
+
+    Raises:
+        ConfigError, DataError, RunError: nothing to train on, or another training in the folder.
+        Stopped: Ctrl-C; the same call goes on.
+    """
+    console = console or Console(quiet=True)
+    pairs, sources = in_turn(
+        lambda: preference_pairs(settings, supporter, reviser, console), cpu=not on_gpu(settings)
+    )
+    claimed = settings.model_copy(update=FREE)
+
+    def train(folder: Path, seed: int) -> Checkpoint:
+        return _train_one(settings, pairs, sources, folder, seed, console)
+
+    return for_each_seed(settings, "dpo", sources, train, console, claimed=claimed)
+
+
+# Pairs
+
+
+def preference_pairs(
+    settings: DpoSettings,
+    supporter: Policy | None,
+    reviser: Policy | None,
+    console: Console,
+) -> tuple[list[PreferencePair], tuple[DataSource, ...]]:
+    """The pairs: read, or made in `out/replies` and `out/pairs`."""
+    if not settings.pairs:
+        return pairs_of_data(settings, supporter, reviser, console)
+    files = [pairs_file(path) for path in settings.pairs]
+    read = [list(iter_pairs(file)) for file in files]
+    sources = tuple(source_of(f, [f], len(r)) for f, r in zip(files, read, strict=True))
+    return [pair for some in read for pair in some], sources
+
+
+# Loss
+
+
+def loss_of(found: CandidateLogProbs, reference: Tensor, settings: DpoSettings) -> Tensor:
+    """002 eq. 8 over a batch: DPO plus gamma times the mean NLL of the chosen replies' tokens.
+
+    Args:
+        found: the chosen reply first, the rejected second.
+        reference: `(batch, 2)`.
+    """
+    (chosen, rejected), (old_chosen, old_rejected) = found.sums.unbind(1), reference.unbind(1)
+    preferred = dpo_loss(chosen, rejected, old_chosen, old_rejected, settings.beta)
+    return preferred + settings.gamma * nll_loss(found.tokens[:, 0], found.mask[:, 0])
+
+
+class DpoObjective:
+    """002 eq. 8, with rewards: beta times the log-ratio to the reference, as means over pairs."""
+
+    NAMES = ("dpo", "accuracy", "margin", "chosen_reward", "rejected_reward")
+    size = len(NAMES) + 3
+
+    def __init__(self, settings: DpoSettings) -> None:
+        self._settings = settings
+
+    def loss(self, found: CandidateLogProbs, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """See `Objective.loss`."""
+        rewards = self._settings.beta * (found.sums.detach() - inputs["reference"])
+        margin = rewards[:, 0] - rewards[:, 1]
+        preferred = -torch.nn.functional.logsigmoid(margin)
+        told = torch.stack([preferred, (margin > 0).float(), margin, *rewards.T]).sum(dim=1)
+        tokens, mask = found.tokens.detach()[:, 0], found.mask[:, 0]
+        sizes = torch.stack([-tokens.sum(), mask.sum().float(), margin.new_tensor(len(margin))])
+        return loss_of(found, inputs["reference"], self._settings), torch.cat([told, sizes])
+
+    def means(self, sums: Sequence[float]) -> dict[str, float]:
+        """Means over pairs, of the NLL over tokens; the total is what is trained."""
+        *told, nll, tokens, pairs = sums
+        found = {n: v / max(pairs, 1) for n, v in zip(self.NAMES, told, strict=True)}
+        found["nll"] = nll / max(tokens, 1)
+        return found | {"total": found["dpo"] + self._settings.gamma * found["nll"]}
+
+
+# One run
+
+
+def make_trainer(
+    base: Base,
+    train: Sequence[Referenced],
+    validation: Sequence[Referenced],
+    folder: Path,
+    settings: DpoSettings,
+    *,
+    seed: int,
+    dtype: str = "float32",
+    resumed: bool = False,
+) -> CandidateTrainer:
+    """The trainer of one run. Draws the adapter's weights from `seed`."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    arguments = training_arguments(
+        folder,
+        settings,
+        rows=len(train),
+        seed=seed,
+        dtype=dtype,
+        validate=bool(validation),
+        resumed=resumed,
+    )
+    return CandidateTrainer(
+        objective=DpoObjective(settings),
+        model=with_lora(base.model, settings),
+        args=arguments,
+        train_dataset=list(train),
+        eval_dataset=list(validation) or None,
+        data_collator=collator_of(base),
+        processing_class=base.tokenizer,
+        callbacks=callbacks(settings, folder, validate=bool(validation)),
+    )
+
+
+def _train_one(
+    settings: DpoSettings,
+    pairs: Sequence[PreferencePair],
+    sources: tuple[DataSource, ...],
+    folder: Path,
+    seed: int,
+    console: Console,
+) -> Checkpoint:
+    dtype = base_dtype(settings)
+    base = load_base(settings.model, dtype=dtype, attention=attention(settings, dtype))
+    encoder = RowEncoder(base.tokenizer, base.model.config, base.model.generation_config)
+    longest = min(settings.max_tokens, base.context)
+    sides = [
+        encode_pairs(encoder, side, longest)
+        for side in split_contexts(pairs, settings.validation_share, seed)
+    ]
+    long = [bad for _, some in sides for bad in some]
+    refuse_bad(long, settings.on_bad_row)
+    if not sides[0][0]:
+        raise ConfigError(
+            f"of {len(pairs)} pairs none is left to train on",
+            problems=[f"too long: {len(long)}"] * bool(long),
+            hint="more conversations, a lower validation_share, or a higher max_tokens",
+        )
+    train, validation = in_turn(
+        lambda: [
+            reference_log_probs(base, side, settings, dtype, folder / REFERENCE_NAME)
+            for side, _ in sides
+        ],
+        cpu=not on_gpu(settings),
+    )
+    rows = {"train": len(train), "validation": len(validation), "too_long": len(long)}
+    rows |= {f"chosen_{origin}": n for origin, n in Counter(p.origin for p in pairs).items()}
+    console.print(f"{folder}: " + ", ".join(f"{n} {k.replace('_', ' ')}" for k, n in rows.items()))
+
+    def make(resumed: bool) -> CandidateTrainer:
+        return make_trainer(
+            base, train, validation, folder, settings, seed=seed, dtype=dtype, resumed=resumed
+        )
+
+    tokens = sum(row.pair.tokens for row in train) / steps_per_epoch(len(train), settings)
+    trainer = run_training(make, folder, tokens, console)
+    return finish(
+        trainer,
+        base,
+        folder,
+        kind="dpo",
+        settings=settings,
+        seed=seed,
+        data=sources,
+        rows=rows,
+        metrics=best_metrics(trainer),
+    )

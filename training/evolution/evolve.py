@@ -1,0 +1,233 @@
+"""Self-evolution, M⁰ to M¹ to M² (002 §2.2): rounds of stages, each done once, killable anywhere.
+
+A round asks its parent for replies, has them refined, makes pairs of them, trains on those, measures
+the result, and promotes it or rolls back. `state.json` says what is done; it is replaced in one step
+after each stage, and a stage that was cut short goes on where it was, by its own journal.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from rich.console import Console
+
+from ...core.claim import claim
+from ...core.errors import ConfigError, DataError, RunError
+from ...core.files import write_whole
+from ...core.record import Record, problems_of
+from ...environments.episodes.episode import Episode
+from ...environments.episodes.log import LOG_NAME
+from ...policies.base import Policy
+from ..loop.checkpoint import read_checkpoint
+from ..rows.sources import load_episodes, scenario_groups, split_episodes
+from .settings import LATER, EvolveSettings
+from .stages import MEASURING, SCORES_NAME, STAGES, Work, shown_model
+from .tables import write_tables
+
+STATE_NAME = "state.json"
+
+
+class RoundState(Record):
+    """Where a round stands; `state.json`.
+
+    Attributes:
+        round: 0 is M⁰, which is only measured.
+        parent: the model that the round begins with; a checkpoint of this evolution by its path
+            from the evolution's folder.
+        done: stages that are finished, in order.
+        measures: by name; None where something could not be measured.
+        promoted: whether the next round begins with this one's model.
+        why: the gate's reasons.
+    """
+
+    version: int = 1
+    round: int
+    parent: str
+    done: tuple[str, ...] = ()
+    measures: dict[str, float | None] = Field(default_factory=dict)
+    promoted: bool | None = None
+    why: str = ""
+
+
+def evolve(
+    settings: EvolveSettings,
+    *,
+    supporter: Policy | None = None,
+    reviser: Policy | None = None,
+    console: Console | None = None,
+) -> list[RoundState]:
+    """Run, resume or find finished all rounds; the states, M⁰'s first.
+
+    Args:
+        supporter, reviser: in place of the policies that the settings name (for every round); the
+            caller closes them.
+
+    Raises:
+        ConfigError, DataError, RunError: nothing to learn from, another evolution in the folder, or
+            an evaluation that failed.
+    """
+    console = console or Console(quiet=True)
+    if settings.out is None:
+        raise ConfigError("no folder for the evolution", hint="--out runs/evolve")
+    out = Path(settings.out)
+    episodes, held = _held_out(settings)
+    _claim(out, settings)
+    write_whole(out / "held-out" / LOG_NAME, "".join(e.to_json() + "\n" for e in held))
+    states: list[RoundState] = []
+    best = settings.model
+    before: Mapping[str, float | None] = {}
+    for number in range(settings.rounds + 1):
+        work = Work(
+            number,
+            settings,
+            out / f"round-{number}",
+            best,
+            _part(episodes, number, settings),
+            out / "held-out",
+            before,
+            supporter,
+            reviser,
+            console,
+        )
+        state = _run_round(work, shown_model(best, out))
+        states.append(state)
+        if state.promoted:
+            best = settings.model if number == 0 else str(work.checkpoint)
+            before = state.measures
+    write_tables(out, [state.model_dump(mode="json") for state in states], _scores(out, states))
+    return states
+
+
+def _claim(out: Path, settings: EvolveSettings) -> None:
+    free = LATER - {"rounds"} if settings.split_rounds else LATER
+    identity = {k: v for k, v in settings.model_dump(mode="json").items() if k not in free}
+    claim(out, {"evolve": identity})
+
+
+def _held_out(settings: EvolveSettings) -> tuple[list[Episode], list[Episode]]:
+    """Conversations to learn from, and those to measure on."""
+    episodes, _ = load_episodes(settings.data)
+    if settings.held_out:
+        return episodes, load_episodes(settings.held_out)[0]
+    return split_episodes(episodes, settings.held_out_share, settings.seed)
+
+
+def _part(episodes: Sequence[Episode], number: int, settings: EvolveSettings) -> list[Episode]:
+    """The conversations of a round: all, or its own part of the scenarios."""
+    if not settings.split_rounds or number == 0:
+        return list(episodes)
+    groups = scenario_groups(episodes)
+    places = {name: n for n, name in enumerate(sorted(set(groups)))}
+    return [
+        episode
+        for episode, group in zip(episodes, groups, strict=True)
+        if places[group] % settings.rounds == number - 1
+    ]
+
+
+# A round
+
+
+def _run_round(work: Work, parent: str) -> RoundState:
+    file = work.folder / STATE_NAME
+    state = read_state(file) or RoundState(round=work.number, parent=parent)
+    if state.parent != parent:
+        raise RunError(
+            f"{work.folder} begins with {state.parent}, and the round before it gave {parent}",
+            hint="choose another folder",
+        )
+    for name, stage in STAGES.items():
+        if name in state.done or (work.number == 0 and name not in MEASURING):
+            continue
+        work.console.print(f"round {work.number}: {name}", markup=False)
+        measures = stage(work)
+        state = state.model_copy(
+            update={"done": (*state.done, name), "measures": state.measures | measures}
+        )
+        write_whole(file, _as_json(state))
+    if state.promoted is None:
+        promoted, why = decide(work.number, state.measures, work.before, work.settings)
+        state = state.model_copy(update={"promoted": promoted, "why": why})
+        write_whole(file, _as_json(state))
+        told = "promoted" if promoted else "rolled back"
+        work.console.print(f"round {work.number}: {told}: {why}", markup=False)
+    return state
+
+
+def read_state(file: Path) -> RoundState | None:
+    """The state in a file; None if there is none yet.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    if not file.is_file():
+        return None
+    try:
+        return RoundState.model_validate_json(file.read_text("utf-8"))
+    except ValidationError as error:
+        raise DataError("; ".join(problems_of(error, RoundState)[:3]), file=file) from None
+
+
+def _as_json(state: RoundState) -> str:
+    return json.dumps(state.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+
+
+def decide(
+    number: int,
+    measures: Mapping[str, float | None],
+    before: Mapping[str, float | None],
+    settings: EvolveSettings,
+) -> tuple[bool, str]:
+    """Whether a round's model is promoted, and why. Pure.
+
+    What could not be measured does not stop a model.
+    """
+    if number == 0:
+        return True, "where it begins"
+    if not settings.gate:
+        return True, "no gate"
+    told, fine = [], True
+    nll, old = measures.get("held_out_nll"), before.get("held_out_nll")
+    if nll is not None and old is not None:
+        limit = old * (1 + settings.gate_nll)
+        fine &= nll <= limit
+        told.append(f"held-out NLL {nll:.4f}, at most {limit:.4f}")
+    accuracy = measures.get("reward_accuracy")
+    if accuracy is not None:
+        fine &= accuracy >= settings.gate_accuracy
+        told.append(f"reward accuracy {accuracy:.3f}, at least {settings.gate_accuracy:g}")
+    return fine, "; ".join(told) or "nothing was measured"
+
+
+def _scores(out: Path, states: Sequence[RoundState]) -> list[list[dict[str, Any]]]:
+    """What `warmline evaluate` wrote for each round; empty where it was not asked."""
+    found = []
+    for state in states:
+        file = out / f"round-{state.round}" / "evaluation" / SCORES_NAME
+        found.append(json.loads(file.read_text("utf-8")) if file.is_file() else [])
+    return found
+
+
+def checkpoint_of(out: str | Path) -> Path | None:
+    """The checkpoint that an evolution promoted last; None if every round was rolled back.
+
+    Raises:
+        DataError: no evolution there.
+    """
+    files = sorted(Path(out).glob(f"round-*/{STATE_NAME}"), key=lambda f: _round_of(f.parent))
+    if not files:
+        raise DataError("no evolution there", file=out, hint="`warmline evolve --out` makes one")
+    states = [(file.parent, read_state(file)) for file in files]
+    kept = [folder for folder, state in states if state and state.promoted and state.round]
+    if not kept:
+        return None
+    read_checkpoint(kept[-1] / "checkpoint")
+    return kept[-1] / "checkpoint"
+
+
+def _round_of(folder: Path) -> int:
+    return int(folder.name.rpartition("-")[2])

@@ -1,0 +1,245 @@
+"""The stages of a round of self-evolution: replies, reflections, pairs, training, and two measures.
+
+Each goes on where it was stopped, by its own journal, and gives its measures; which are done is the
+state machine's affair (`evolve.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from ...core.errors import ConfigError
+from ...core.tasks import run_sync
+from ...environments.episodes.episode import Episode
+from ...policies.base import Policy
+from ..candidates.batch import CandidateBatch, candidate_log_probs
+from ..dpo.train import train_dpo
+from ..loop.base_model import base_name, load_base
+from ..loop.child import output_of
+from ..loop.loop import attention, base_dtype, on_gpu
+from ..loop.settings import RowSettings
+from ..preferences.build import (
+    SUMMARY_NAME,
+    Context,
+    ask_chosen,
+    ask_rejected,
+    claim_calls,
+    contexts_of,
+    iter_pairs,
+    pairs_from,
+)
+from ..preferences.policies import engine_names, seated
+from ..preferences.settings import DpoSettings
+from ..rows.build import Row, build_rows, template_of
+from ..rows.encode import IGNORED, RowEncoder, encode_rows
+from ..rows.sources import load_episodes
+from .settings import EvolveSettings
+from .tables import published_names
+
+SCORES_NAME = "scores.json"
+"""What `warmline evaluate` writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the stages of one round need.
+
+    Attributes:
+        folder: of the round.
+        parent: the model to begin with, as it can be loaded.
+        episodes: that give contexts.
+        held_out: folder of the conversations that all models are measured on.
+        before: measures of the last promoted model.
+        supporter, reviser: ready policies; None for those of the settings.
+    """
+
+    number: int
+    settings: EvolveSettings
+    folder: Path
+    parent: str
+    episodes: Sequence[Episode]
+    held_out: Path
+    before: Mapping[str, float | None]
+    supporter: Policy | None
+    reviser: Policy | None
+    console: Console
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the round's model lies."""
+        return self.folder / "checkpoint"
+
+    def pair_settings(self) -> EvolveSettings:
+        """The settings with a seed of the round's own."""
+        return self.settings.model_copy(update={"seed": self.settings.seed + self.number})
+
+    def contexts(self) -> tuple[list[Context], Counter[str]]:
+        """The contexts of the round."""
+        counts: Counter[str] = Counter()
+        return contexts_of(self.episodes, self.pair_settings(), counts), counts
+
+
+Measures = dict[str, float | None]
+Stage = Callable[[Work], Measures]
+
+
+def shown_model(model: str, out: Path) -> str:
+    """A model's name for the record: by its path from the evolution's folder where it lies in it."""
+    path = Path(model)
+    return path.relative_to(out).as_posix() if path.is_relative_to(out) else model
+
+
+def _replies(work: Work) -> Measures:
+    """The parent's own replies."""
+    contexts, _ = work.contexts()
+    _ask(work, contexts, refine=False)
+    return {"contexts": float(len(contexts))}
+
+
+def _reflections(work: Work) -> Measures:
+    """What stands against them: refined by reflection, or another policy's."""
+    contexts, _ = work.contexts()
+    _ask(work, contexts, refine=True)
+    return {}
+
+
+def _ask(work: Work, contexts: Sequence[Context], *, refine: bool) -> None:
+    settings, folder = work.pair_settings(), work.folder / "replies"
+    # the parent by its name within the evolution, so that the folder can be moved between starts
+    names = engine_names(settings, shown_model(work.parent, work.folder.parent))
+    claim_calls(folder, contexts, settings, names)
+
+    async def asking() -> None:
+        seats = seated(settings, work.parent, settings.device, work.supporter, work.reviser)
+        async with seats as (supporter, reviser):
+            if refine:
+                await ask_chosen(contexts, settings, folder, reviser)
+            else:
+                await ask_rejected(contexts, settings, folder, supporter)
+
+    run_sync(asking())
+
+
+def _pairs(work: Work) -> Measures:
+    """Clean pairs, and how relevant both sides are to the user."""
+    contexts, counts = work.contexts()
+    _, summary = pairs_from(
+        work.folder / "replies", contexts, work.pair_settings(), work.folder / "pairs", counts
+    )
+    found: Measures = {"pairs": float(summary.pairs)}
+    for origin, number in summary.origins.items():
+        found[f"chosen_{origin}"] = float(number)
+    for side in ("chosen", "rejected"):
+        found[f"relevance_{side}"] = summary.relevance[side]
+    return found
+
+
+def _train(work: Work) -> Measures:
+    """DPO on the parent; without a pair there is nothing to learn, which is told, not trained."""
+    if next(iter_pairs(work.folder / "pairs"), None) is None:
+        raise ConfigError(
+            f"round {work.number} gives no pair",
+            hint=f"see {work.folder / 'pairs' / SUMMARY_NAME} for the rules that dropped them",
+        )
+    own = {name: getattr(work.settings, name) for name in DpoSettings.model_fields}
+    own |= {
+        "model": work.parent,
+        "pairs": (str(work.folder / "pairs"),),
+        "data": (),
+        "out": str(work.checkpoint),
+        "seed": work.settings.seed + work.number,
+    }
+    (made,) = train_dpo(DpoSettings(**own), console=work.console)
+    return {
+        "reward_accuracy": made.metrics.get("validation_accuracy"),
+        "reward_margin": made.metrics.get("validation_margin"),
+        "validation_nll": made.metrics.get("validation_nll"),
+        "steps": made.metrics.get("steps"),
+    }
+
+
+def _held_out_nll(work: Work) -> Measures:
+    """NLL of what people (or the simulation) said, under the round's model."""
+    episodes, _ = load_episodes([work.held_out])
+    rows = build_rows(episodes, work.settings).rows
+    nll, tokens = gold_nll(_model(work), rows, work.settings)
+    return {"held_out_nll": nll, "held_out_tokens": float(tokens)}
+
+
+def _evaluation(work: Work) -> Measures:
+    """`warmline evaluate`, in a process of its own."""
+    if not work.settings.evaluate:
+        return {}
+    settings, out = work.settings, work.folder / "evaluation"
+    command = [
+        "evaluate", str(work.held_out), "--policy", "transformers",
+        "--model", base_name(_model(work)), "--out", str(out), "--seed", str(settings.seed),
+        "--options", f"device={settings.device}", "--json",
+    ]  # fmt: skip
+    if (template := template_of(settings)) != template_of(RowSettings()):
+        command += ["--template", template]
+    for name in published_names(work.number, settings.variant):
+        command += ["--published", name]
+    for _ in output_of([*command, *shlex.split(settings.evaluation)], {}):
+        pass  # what it prints is in its folder too
+    scores = json.loads((out / SCORES_NAME).read_text("utf-8"))
+    return {score["metric"]: score["value"] for score in scores[0]["scores"]}
+
+
+STAGES: dict[str, Stage] = {
+    "replies": _replies,
+    "reflections": _reflections,
+    "pairs": _pairs,
+    "training": _train,
+    "held-out": _held_out_nll,
+    "evaluation": _evaluation,
+}
+"""In their order."""
+
+MEASURING = frozenset({"held-out", "evaluation"})
+"""The stages of round 0."""
+
+
+def _model(work: Work) -> str:
+    return work.parent if work.number == 0 else str(work.checkpoint)
+
+
+def gold_nll(model: str, rows: Sequence[Row], settings: EvolveSettings) -> tuple[float | None, int]:
+    """Mean negative log-likelihood of the rows' replies, nats a token, and the number of tokens.
+
+    None where no row can be used.
+    """
+    dtype = base_dtype(settings)
+    base = load_base(model, dtype=dtype, attention=attention(settings, dtype))
+    encoder = RowEncoder(base.tokenizer, base.model.config, base.model.generation_config)
+    encoded, _, _ = encode_rows(encoder, rows, min(settings.max_tokens, base.context))
+    encoded.sort(key=lambda row: row.tokens, reverse=True)
+    device = "cuda" if on_gpu(settings) else "cpu"
+    network = base.model.to(device).eval()
+    seq2seq = bool(network.config.is_encoder_decoder)
+    pad = base.tokenizer.pad_token_id
+    total, count = 0.0, 0
+    half = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(dtype)
+    for start in range(0, len(encoded), settings.reference_batch):
+        some = encoded[start : start + settings.reference_batch]
+        replies = [[label for label in row.labels if label != IGNORED] for row in some]
+        prompts = [
+            row.input_ids if seq2seq else row.input_ids[: len(row.input_ids) - len(reply)]
+            for row, reply in zip(some, replies, strict=True)
+        ]
+        batch = CandidateBatch.padded(
+            prompts, [[reply] for reply in replies], pad=0 if pad is None else pad, encoder=seq2seq
+        )
+        with torch.no_grad(), torch.autocast(device, dtype=half, enabled=half is not None):
+            found = candidate_log_probs(network, batch.to(device))
+        total -= float(found.sums.double().sum())
+        count += int(found.mask.sum())
+    return (total / count if count else None), count

@@ -1,0 +1,188 @@
+"""The tables of an evolution, in the form of 002 Tables 2 and 6, published figures beside ours. Pure
+but for the writing.
+
+Published figures come with the scores that `warmline evaluate` wrote; none are kept here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...core.files import write_whole
+from ...policies.safety import DISCLAIMER
+
+TABLE_NAME = "table.json"
+PAGE_NAME = "table.md"
+
+TABLE2 = ("bleu-2", "bleu-3", "rouge-l", "meteor", "bertscore", "distinct-2", "distinct-3")
+ALIASES = {"meteor": "meteor-exact-stem"}
+"""What stands in a column where its own metric was not counted; the conventions tell which it is."""
+
+TABLE6 = ("bleu-2", "bleu-3", "meteor", "distinct-2")
+OURS = (
+    "held_out_nll",
+    "reward_accuracy",
+    "reward_margin",
+    "validation_nll",
+    "pairs",
+    "chosen_refined",
+    "chosen_stronger",
+    "chosen_gold",
+    "relevance_chosen",
+    "relevance_rejected",
+)
+
+BACKBONES = ("LLaMA-3-8B", "Qwen-2-7B", "Mistral-7B-v0.3")
+_TABLE_OF = {0: "Self-Evolution Table 2", 1: "Self-Evolution Table 6", 2: "Self-Evolution Table 2"}
+_VARIANTS = {"gold": "HM,P", "stronger": "HL,P", "refined": "SR,P"}
+_PAPER = "Self-Evolution"
+
+
+def published_names(number: int, variant: str) -> list[str]:
+    """The published systems that stand beside the model of a round."""
+    if (table := _TABLE_OF.get(number)) is None:
+        return []
+    names = [f"{table}: {backbone} M{number}" for backbone in BACKBONES]
+    return names + ([f"Self-Evolution Table 5: {_VARIANTS[variant]} M{number}"] if number else [])
+
+
+def tables(
+    states: Sequence[Mapping[str, Any]], scores: Sequence[Sequence[Mapping[str, Any]]]
+) -> dict[str, Any]:
+    """All figures of an evolution as plain data.
+
+    Args:
+        states: of the rounds, M⁰'s first.
+        scores: for each round what `scores.json` holds; empty where nothing was evaluated.
+    """
+    models = []
+    published: dict[str, dict[str, float]] = {}
+    conventions: dict[str, str] = {}
+    for state, results in zip(states, scores, strict=True):
+        models.append(
+            {
+                "model": f"M{state['round']}",
+                "promoted": state["promoted"],
+                "why": state["why"],
+                "measures": dict(state["measures"]),
+            }
+        )
+        for result in results[:1]:
+            conventions |= {s["metric"]: s["convention"] for s in result["scores"]}
+            for name, figures in result["published"].items():
+                if name.startswith(_PAPER):
+                    published[name] = figures
+    return {"models": models, "published": published, "conventions": conventions}
+
+
+def page(data: Mapping[str, Any]) -> str:
+    """The tables as a Markdown page."""
+    models, published = data["models"], data["published"]
+    ours = [(m["model"], m["measures"]) for m in models]
+    named = [(name.partition(": ")[2] + f" ({name.partition(':')[0][-7:]})", figures)
+             for name, figures in published.items()]  # fmt: skip
+    objective = [("ours " + n, f) for n, f in ours] + [("published " + n, f) for n, f in named]
+    parts = [
+        "# Self-evolution",
+        "## Rounds",
+        _grid(
+            ("model", "kept", "why"),
+            [(m["model"], "yes" if m["promoted"] else "rolled back", m["why"]) for m in models],
+        ),
+        "## Objective evaluation (form of 002 Table 2)",
+        _grid(
+            ("model", *TABLE2),
+            [(name, *(_figure(_found(figures, k)) for k in TABLE2)) for name, figures in objective],
+        ),
+        "Published figures are of models of 7 to 8 billion parameters on ESConv's test set, counted"
+        " by a convention that the paper does not state; ours by the conventions below, on the"
+        " held-out conversations. Compare directions, not heights.",
+        "## Iterations (form of 002 Table 6)",
+        _grid(("model", *TABLE6), _iterations("ours", ours) + _published_iterations(published)),
+        "Behind each figure: its change against the model before, in per cent.",
+        "## Held-out likelihood, rewards and pairs",
+        _grid(
+            ("measure", *(name for name, _ in ours)),
+            [
+                (key.replace("_", " "), *(_figure(figures.get(key)) for _, figures in ours))
+                for key in OURS
+                if any(figures.get(key) is not None for _, figures in ours)
+            ],
+        ),
+        "NLL in nats a token. Reward accuracy and margin are those of the round's own held-back"
+        " pairs. Relevance is the TF-IDF cosine of a reply and what the user said.",
+    ]
+    if data["conventions"]:
+        shown = {*TABLE2, *ALIASES.values()}
+        told = [(name, text) for name, text in data["conventions"].items() if name in shown]
+        parts += ["## Conventions", _grid(("metric", "how it is counted"), told)]
+    return "\n\n".join([*parts, f"> {DISCLAIMER}"]) + "\n"
+
+
+def _published_iterations(published: Mapping[str, Mapping[str, float]]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for backbone in BACKBONES:
+        found = {
+            name.rpartition(" ")[2]: figures
+            for name, figures in published.items()
+            if f": {backbone} M" in name
+        }
+        rows += _iterations(f"published {backbone}", sorted(found.items()))
+    return rows
+
+
+def _iterations(
+    whose: str, models: Sequence[tuple[str, Mapping[str, float | None]]]
+) -> list[tuple[str, ...]]:
+    rows = []
+    for place, (name, figures) in enumerate(models):
+        before: Mapping[str, float | None] = models[place - 1][1] if place else {}
+        cells = (
+            f"{_figure(_found(figures, k))}{_change(_found(before, k), _found(figures, k))}"
+            for k in TABLE6
+        )
+        rows.append((f"{whose} {name}", *cells))
+    return rows
+
+
+def _found(figures: Mapping[str, float | None], metric: str) -> float | None:
+    value = figures.get(metric)
+    return figures.get(ALIASES.get(metric, metric)) if value is None else value
+
+
+def _change(before: float | None, now: float | None) -> str:
+    """` (+9.99 %)`; empty where one of them is missing or was 0."""
+    if before is None or now is None or before == 0:
+        return ""
+    return f" ({100 * (now - before) / before:+.2f} %)"
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if float(value).is_integer() and abs(value) >= 1 else f"{value:.4g}"
+
+
+def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines
+    )
+
+
+def write_tables(
+    out: Path,
+    states: Sequence[Mapping[str, Any]],
+    scores: Sequence[Sequence[Mapping[str, Any]]],
+) -> None:
+    """Write `table.json` and `table.md`.
+
+    Raises:
+        RunError: the disk refuses.
+    """
+    data = tables(states, scores)
+    write_whole(out / TABLE_NAME, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+    write_whole(out / PAGE_NAME, page(data))

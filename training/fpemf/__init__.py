@@ -1,0 +1,1 @@
+"""FPEMF: fine-tuning with feedback on a model's own candidates."""

@@ -1,0 +1,31 @@
+"""The command `warmline train fpemf`."""
+
+from __future__ import annotations
+
+import typer
+from rich.console import Console
+
+from ..loop.command import add_trainer, quiet_libraries
+from ..sft.command import need_libraries
+from .settings import FpemfSettings
+
+
+def register(train: typer.Typer) -> None:
+    """Add `fpemf`."""
+    add_trainer(
+        train,
+        "fpemf",
+        FpemfSettings,
+        run,
+        "Fine-tune a supporter to prefer its helpful candidates (000 §4.2); resumes by itself.",
+    )
+
+
+def run(settings: FpemfSettings, console: Console) -> None:
+    """Make candidates, have them judged, train, and tell how it went."""
+    need_libraries()
+    quiet_libraries()
+    from ..loop.results import tell_supporter
+    from .train import train_fpemf
+
+    tell_supporter(settings, train_fpemf(settings, console=console), console)

@@ -1,0 +1,332 @@
+"""What FPEMF learns from: contexts with candidates, what feedback says of them, and both in tokens."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from ...core.claim import claim
+from ...core.errors import ConfigError
+from ...core.files import write_whole
+from ...core.tasks import run_sync
+from ...environments.episodes.rating import RATINGS_NAME, iter_ratings
+from ...environments.runs.settings import EngineSettings
+from ...policies.base import Policy, close_policy, open_policy
+from ...policies.registry import make_policy
+from ..candidates.batch import CandidateBatch
+from ..candidates.feedback import (
+    DIMENSIONS,
+    Key,
+    Labeller,
+    Marks,
+    PolicyLabeller,
+    find_rule,
+    helpful_rates,
+    labels_of,
+    marks_of,
+    rate_candidates,
+)
+from ..candidates.losses import MISSING
+from ..candidates.rows import CANDIDATES_NAME, CandidateLog, CandidateSet, Lineage, iter_candidates
+from ..candidates.sources import beam_candidates, known_tokens, sampled_candidates
+from ..loop.base_model import Base
+from ..loop.loop import on_gpu
+from ..rows.build import Row, build_rows, refuse_bad
+from ..rows.encode import RowEncoder, encode_rows
+from ..rows.sources import DataSource, draw, load_episodes, scenario_groups, source_of
+from .settings import FpemfSettings
+
+
+class Grouped(Protocol):
+    """What belongs to a group that must not be split."""
+
+    @property
+    def group(self) -> str: ...
+
+
+G = TypeVar("G", bound=Grouped)
+HELPFUL_NAME = "helpful.json"
+"""Helpful rates by dimension (000 Table 4)."""
+TOLD_EVERY = 10.0
+"""Seconds between two lines about a stage's progress."""
+
+
+# Candidates
+
+
+def candidate_sets(
+    settings: FpemfSettings, base: Base, console: Console
+) -> tuple[list[CandidateSet], tuple[DataSource, ...]]:
+    """The contexts with their candidates: read, or made in `out/candidates`."""
+    if settings.candidates is not None:
+        path = Path(settings.candidates)
+        contexts = in_order(iter_candidates(path))
+        file = path / CANDIDATES_NAME if path.is_dir() else path
+        return contexts, (source_of(path, [file], len(contexts)),)
+    rows, sources = context_rows(settings, base)
+    folder = Path(settings.out or ".") / "candidates"
+    lineage = _lineage(settings, base)
+    claim(
+        folder,
+        {
+            "lineage": lineage.model_dump(),
+            "rows": hashlib.sha256(repr(rows).encode()).hexdigest(),
+        },
+    )
+    with CandidateLog(folder) as log:
+        done = len(log.finished & {row.id for row in rows})
+        console.print(f"candidates: {done} of {len(rows)} contexts at hand in {folder}")
+        if settings.source == "beams":
+            base.model.to("cuda" if on_gpu(settings) else "cpu")
+            beam_candidates(
+                base,
+                rows,
+                log,
+                lineage,
+                batch_size=settings.search_batch,
+                told=teller(console, "candidates", done, len(rows)),
+            )
+        else:
+            told = teller(console, "candidates", done, len(rows))
+            run_sync(_sample(_policy(settings.sampler), rows, log, lineage, settings, told))
+    return in_order(iter_candidates(folder)), sources
+
+
+def in_order(contexts: Iterable[CandidateSet]) -> list[CandidateSet]:
+    """By episode and utterance, whatever the order in which they were finished."""
+    return sorted(contexts, key=lambda c: (c.episode, c.utterance or 0, c.id))
+
+
+def context_rows(settings: FpemfSettings, base: Base) -> tuple[list[Row], tuple[DataSource, ...]]:
+    """The rows whose prompts are answered; their group joins scenarios that tell one situation."""
+    episodes, sources = load_episodes(settings.data)
+    groups = dict(zip((e.id for e in episodes), scenario_groups(episodes), strict=True))
+    built = build_rows(episodes, settings)
+    encoder = RowEncoder(base.tokenizer, base.model.config, base.model.generation_config)
+    longest = min(settings.max_tokens, base.context) - settings.max_new_tokens
+    _, kept, long = encode_rows(encoder, built.rows, longest)
+    refuse_bad(long, settings.on_bad_row)
+    if not kept:
+        raise ConfigError(
+            f"{len(episodes)} episodes give no context to train on",
+            problems=[f"{fault}: {count}" for fault, count in built.faults.items()]
+            + [f"too long: {len(long)}"] * bool(long),
+        )
+    rows = [replace(row, group=groups[row.id.rpartition("#")[0]]) for row in kept]
+    if settings.contexts is not None and settings.contexts < len(rows):
+        rows = draw(rows, settings.contexts, settings.seed)
+    return rows, sources
+
+
+async def _sample(
+    policy: Policy,
+    rows: list[Row],
+    log: CandidateLog,
+    lineage: Lineage,
+    settings: FpemfSettings,
+    told: Callable[[int], None],
+) -> None:
+    try:
+        await open_policy(policy)
+        await sampled_candidates(
+            policy,
+            rows,
+            log,
+            lineage,
+            number=settings.num_candidates,
+            sampling=settings.sampler.sampling(),
+            concurrency=settings.concurrency,
+            told=told,
+        )
+    finally:
+        await close_policy(policy)
+
+
+def teller(console: Console, what: str, done: int, total: int) -> Callable[[int], None]:
+    """A function that counts what is done and says so, at most every `TOLD_EVERY` seconds."""
+    last = time.monotonic()
+
+    def told(count: int) -> None:
+        nonlocal done, last
+        done += count
+        if time.monotonic() - last > TOLD_EVERY:
+            last = time.monotonic()
+            console.print(f"{what}: {done} of {total} contexts")
+
+    return told
+
+
+def _lineage(settings: FpemfSettings, base: Base) -> Lineage:
+    if settings.source == "beams":
+        return Lineage(
+            source="beams", model=settings.model, identity=base.identity, settings=settings.search()
+        )
+    sampler = settings.sampler
+    drawn = {"num_candidates": settings.num_candidates, **sampler.sampling().as_dict()}
+    name = ":".join(filter(None, (sampler.policy, sampler.model)))
+    return Lineage(source="sampling", model=name, settings=drawn, seed=settings.seed)
+
+
+def _policy(settings: EngineSettings) -> Policy:
+    return make_policy(settings.policy or "", **settings.policy_options())
+
+
+# Feedback
+
+
+def feedback_on(
+    settings: FpemfSettings,
+    contexts: Sequence[CandidateSet],
+    labeller: Labeller | None,
+    console: Console,
+) -> tuple[dict[Key, dict[str, bool | None]], tuple[DataSource, ...]]:
+    """What the ratings say of the candidates; ratings are made first where a judge is named."""
+    files = [Path(name) for name in settings.ratings]
+    if labeller is not None or settings.judge.policy is not None:
+        files.append(Path(settings.out or ".") / "candidates" / RATINGS_NAME)
+        told = teller(console, "feedback", 0, len(contexts))
+        run_sync(_rate(settings, contexts, labeller, files[-1], told))
+    ratings = [rating for file in files for rating in iter_ratings(file)]
+    marks = marks_of(ratings, threshold=settings.threshold, dimensions=settings.dimensions)
+    rule = find_rule(settings.rule)
+    table = helpful_rates(contexts, marks, rule)
+    if settings.out is not None:
+        plain = {form: {k: asdict(v) for k, v in row.items()} for form, row in table.items()}
+        write_whole(Path(settings.out) / HELPFUL_NAME, json.dumps(plain, indent=2) + "\n")
+    for form, shares in table.items():
+        rates = ", ".join(
+            f"{name} {share.value:.1%}" for name, share in shares.items() if share.value is not None
+        )
+        console.print(f"helpful, {form}: {rates or 'not judged'}")
+    counted = [source_of(f, [f], sum(1 for _ in iter_ratings(f))) for f in files]
+    return marks, tuple(counted)
+
+
+async def _rate(
+    settings: FpemfSettings,
+    contexts: Sequence[CandidateSet],
+    labeller: Labeller | None,
+    file: Path,
+    told: Callable[[int], None],
+) -> None:
+    if labeller is not None:
+        await _rate_with(settings, contexts, labeller, file, "labeller", told)
+        return
+    policy = _policy(settings.judge)
+    name = ":".join(filter(None, (settings.judge.policy, settings.judge.model)))
+    try:
+        await open_policy(policy)
+        judge = policy if isinstance(policy, Labeller) else _asking(policy, settings)
+        await _rate_with(settings, contexts, judge, file, name, told)
+    finally:
+        await close_policy(policy)
+
+
+async def _rate_with(
+    settings: FpemfSettings,
+    contexts: Sequence[CandidateSet],
+    labeller: Labeller,
+    file: Path,
+    name: str,
+    told: Callable[[int], None],
+) -> None:
+    await rate_candidates(
+        contexts, labeller, file, rater=name, concurrency=settings.concurrency, told=told
+    )
+
+
+def _asking(policy: Policy, settings: FpemfSettings) -> PolicyLabeller:
+    """A labeller that puts our questions to a policy, which knows none of its own."""
+    names = settings.dimensions or tuple(DIMENSIONS)
+    if unknown := [name for name in names if name not in DIMENSIONS]:
+        raise ConfigError(
+            f"no question for dimension {unknown[0]!r}; known: {', '.join(DIMENSIONS)}",
+            hint="give ratings with that dimension, or a judge that knows it",
+        )
+    return PolicyLabeller(policy, {name: DIMENSIONS[name] for name in names})
+
+
+# Tensors
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A context in tokens.
+
+    Attributes:
+        prompt: ids.
+        replies: the gold reply first, then the candidates.
+        labels: one a reply; the gold reply's is -1 unless it is ranked too.
+    """
+
+    prompt: list[int]
+    replies: list[list[int]]
+    labels: list[int]
+
+    @property
+    def tokens(self) -> int:
+        """Length of the prompt and its longest reply."""
+        return len(self.prompt) + max(map(len, self.replies))
+
+
+def encode_context(
+    base: Base,
+    encoder: RowEncoder,
+    context: CandidateSet,
+    marks: Mapping[Key, Marks],
+    settings: FpemfSettings,
+) -> Ranked:
+    """Prompt, replies and labels of one context; candidates without a label are left out."""
+    row = encoder.encode(context.row(context.gold))
+    gold = [label for label in row.labels if label >= 0]
+    prompt = row.input_ids
+    if row.decoder_input_ids is None:
+        prompt = prompt[: len(prompt) - len(gold)]
+    replies, labels = [gold], [1 if settings.include_gold else MISSING]
+    if settings.ranks:
+        found = labels_of(context, marks, find_rule(settings.rule))[: settings.num_candidates]
+        for candidate, label in zip(context.candidates, found, strict=False):
+            if label != MISSING:
+                replies.append(known_tokens(base.tokenizer, encoder, context, candidate))
+                labels.append(label)
+    return Ranked(prompt, replies, labels)
+
+
+def split_contexts(contexts: Sequence[G], share: float, seed: int) -> tuple[list[G], list[G]]:
+    """Training and validation contexts; whole groups go to one side, by a hash of seed and name."""
+    groups = sorted(
+        {context.group for context in contexts},
+        key=lambda name: hashlib.blake2b(f"{seed}\0{name}".encode()).digest(),
+    )
+    count = round(share * len(groups))
+    if share > 0 and len(groups) > 1:
+        count = max(1, count)
+    held = set(groups[:count])
+    return [c for c in contexts if c.group not in held], [c for c in contexts if c.group in held]
+
+
+class RankedCollator:
+    """Contexts into the tensors of a `CandidateBatch`, and `labels` `(batch, replies)`."""
+
+    def __init__(self, pad: int, *, encoder: bool) -> None:
+        self._pad, self._encoder = pad, encoder
+
+    def __call__(self, rows: Sequence[Ranked]) -> dict[str, Tensor]:
+        batch = CandidateBatch.padded(
+            [row.prompt for row in rows],
+            [row.replies for row in rows],
+            pad=self._pad,
+            encoder=self._encoder,
+        )
+        width = batch.reply_ids.shape[1]
+        labels = [[*row.labels, *[MISSING] * (width - len(row.labels))] for row in rows]
+        return batch.tensors() | {"labels": torch.tensor(labels)}

@@ -1,0 +1,98 @@
+"""Settings of FPEMF (000 §4.2), as the command line and TOML files give them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from ...environments.runs.settings import EngineSettings
+from ..loop.settings import LoopSettings, LoraSettings, Positive, RowSettings, refuse
+
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+class FpemfSettings(RowSettings, LoraSettings, LoopSettings):
+    """Candidates, feedback, losses and the loop; defaults are those of 000."""
+
+    epochs: Annotated[float, Field(gt=0)] = Field(2.0, description="passes over the contexts")
+
+    candidates: str | None = Field(
+        None, description="candidates.jsonl made before; default: made in out/candidates"
+    )
+    source: Literal["beams", "sampling"] = Field(
+        "beams",
+        description="of candidates: beams of the model, or sampling of the sampler's policy",
+    )
+    contexts: Positive | None = Field(None, description="a seeded sample of so many contexts")
+    num_candidates: Positive = Field(10, description="candidates a context, K")
+    num_groups: Positive | None = Field(None, description="groups of beams; default as many as K")
+    diversity_penalty: NotNegative = Field(1.0, description="of diverse beam search, nats")
+    max_new_tokens: Positive = Field(40, description="tokens in the longest candidate")
+    min_new_tokens: Annotated[int, Field(ge=0)] = Field(1, description="tokens before the end")
+    no_repeat_ngram_size: Annotated[int, Field(ge=0)] = Field(
+        0, description="no n-gram of this size comes twice; 0 is no such rule"
+    )
+    search_batch: Positive = Field(8, description="contexts searched at once")
+    concurrency: Positive = Field(8, description="contexts in flight with sampler and judge")
+    sampler: EngineSettings = EngineSettings()
+
+    feedback: bool = Field(True, description="off trains on gold replies alone (an ablation)")
+    ratings: tuple[str, ...] = Field((), description="ratings.jsonl with judgements of candidates")
+    judge: EngineSettings = EngineSettings()
+    dimensions: tuple[str, ...] = Field(
+        (), description="that count; default empathy, strategy, coherence, topic"
+    )
+    threshold: float = Field(0.5, description="mean rating from which a dimension holds")
+    rule: str = Field(
+        "all", description="dimensions into a label: all, any, most or module:function"
+    )
+
+    margin: NotNegative = Field(0.01, description="of the ranking loss, lambda")
+    alpha: NotNegative = Field(1.0, description="power of the length in a candidate's score")
+    beta_ul: NotNegative = Field(1.0, description="weight of the ranking loss")
+    beta_gen: NotNegative = Field(1.0, description="weight of the gold replies' NLL")
+    reduction: Literal["paper", "muffin"] = Field(
+        "paper", description="of the ranking loss: paper (000) or muffin (its ancestor)"
+    )
+    include_gold: bool = Field(False, description="rank the gold reply too, as a helpful one")
+    full: bool = Field(False, description="train all weights, not an adapter")
+
+    @property
+    def ranks(self) -> bool:
+        """Whether candidates enter the loss at all."""
+        return self.feedback and self.beta_ul > 0
+
+    @model_validator(mode="after")
+    def _settings_agree(self) -> FpemfSettings:
+        problems = []
+        if self.per != "turn":
+            problems.append("per: a candidate answers one turn, so rows are per turn")
+        if self.validation:
+            problems.append("validation: give all as data; validation_share of it is held out")
+        if self.num_groups is not None and self.num_groups > self.num_candidates:
+            problems.append(
+                f"num_groups is {self.num_groups}, num_candidates {self.num_candidates}"
+            )
+        if self.full and self.merge:
+            problems.append("merge: with full there is no adapter; the checkpoint is the model")
+        if not self.beta_gen and not self.ranks:
+            problems.append("nothing is trained: beta_gen is 0 and candidates are left out")
+        if self.ranks and not self.ratings and self.judge.policy is None:
+            problems.append(
+                "no feedback: give ratings, or a judge's policy, or switch it off (--no-feedback)"
+            )
+        if self.source == "sampling" and self.candidates is None and self.sampler.policy is None:
+            problems.append("source sampling needs a sampler's policy")
+        return refuse(self, problems)
+
+    def search(self) -> dict[str, Any]:
+        """Arguments of `diverse_beam_search`."""
+        return {
+            "num_beams": self.num_candidates,
+            "num_groups": self.num_groups or self.num_candidates,
+            "diversity_penalty": self.diversity_penalty,
+            "max_new_tokens": self.max_new_tokens,
+            "min_new_tokens": self.min_new_tokens,
+            "no_repeat_ngram_size": self.no_repeat_ngram_size,
+        }

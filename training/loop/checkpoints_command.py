@@ -1,0 +1,73 @@
+"""The command `warmline checkpoints`: what was trained from what, and merging an adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+from rich.tree import Tree
+
+from ...core.errors import DataError
+from .checkpoint import Checkpoint, find_checkpoints, lineage
+
+
+def register(app: typer.Typer) -> None:
+    """Add `checkpoints`."""
+    app.command()(checkpoints)
+
+
+def checkpoints(
+    folder: Annotated[Path, typer.Argument(help="Folder with checkpoints.")] = Path("runs"),
+    merge: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the checkpoint FOLDER, merged with all below it, as a model here."
+        ),
+    ] = None,
+) -> None:
+    """List checkpoints with their lineage, or merge one into a model of its own."""
+    console = Console()
+    if merge is not None:
+        from ..sft.command import need_libraries
+        from .merge import merge_checkpoint
+
+        need_libraries()
+        merge_checkpoint(folder, merge)
+        console.print(f"wrote {merge}", markup=False)
+        return
+    found = find_checkpoints(folder)
+    if not found:
+        raise DataError(
+            "holds no checkpoint", file=folder, hint="`warmline train sft --help` makes one"
+        )
+    for tree in trees(found, folder):
+        console.print(tree)
+
+
+def trees(found: Mapping[Path, Checkpoint], folder: Path) -> list[Tree]:
+    """One tree for each base model: checkpoints under what they were trained from."""
+    children = lineage(found)
+    roots = [key for key in children if key not in found]
+
+    def grow(tree: Tree, key: Path | str) -> Tree:
+        for path in children.get(key, ()):
+            grow(tree.add(_line(path, found[path], folder)), path)
+        return tree
+
+    return [grow(Tree(Text(str(root), style="bold")), root) for root in roots]
+
+
+def _line(path: Path, checkpoint: Checkpoint, folder: Path) -> Text:
+    top = folder.resolve()
+    name = str(path.relative_to(top)) if path != top else path.name
+    line = Text(name, style="bold")
+    line.append(f"  {checkpoint.kind}, seed {checkpoint.seed}", style="not bold")
+    loss = checkpoint.metrics.get("validation_loss")
+    if loss is not None:
+        line.append(f", validation loss {loss:.4f}", style="not bold")
+    line.append(f", {checkpoint.created[:16].replace('T', ' ')}", style="dim not bold")
+    return line

@@ -1,0 +1,119 @@
+"""Where a training goes, whether its folder holds another or a finished one, and one run a seed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from ...core.errors import ConfigError, RunError
+from ...core.files import write_whole
+from ..rows.sources import DataSource
+from .checkpoint import Checkpoint, is_checkpoint, read_checkpoint
+from .distributed import is_first
+from .merge import merge_checkpoint
+from .settings import LoopSettings
+
+IDENTITY_NAME = "training.json"
+FREE = frozenset(
+    {"out", "device", "save_minutes", "tensorboard", "merge", "runs", "data", "validation"}
+)
+"""Settings that may change between two starts of one run; data is compared by its hash."""
+
+
+def folder_of(settings: LoopSettings, kind: str, seed: int) -> Path:
+    """Where a run goes: `out`, or `out/seed<n>` for one of several.
+
+    Raises:
+        ConfigError: the folder is not named.
+    """
+    if settings.out is None:
+        raise ConfigError("no folder for the checkpoint", hint=f"--out runs/{kind}")
+    out = Path(settings.out)
+    return out if settings.runs == 1 else out / f"seed{seed}"
+
+
+def claim(folder: Path, settings: LoopSettings, seed: int, data: Sequence[DataSource]) -> bool:
+    """Start or resume a training in `folder`; returns whether it is finished already.
+
+    Raises:
+        RunError: the folder holds another training; the differences are shown.
+    """
+    plain = settings.model_dump(mode="json")
+    now = {k: v for k, v in plain.items() if k not in FREE} | {
+        "seed": seed,
+        "data": [source.sha256 for source in data],
+    }
+    file = folder / IDENTITY_NAME
+    if file.is_file():
+        before = json.loads(file.read_text("utf-8"))
+        changed = [
+            f"  {key}: {before.get(key, '(not set)')} -> {now.get(key, '(not set)')}"
+            for key in sorted(before.keys() | now.keys())
+            if before.get(key) != now.get(key)
+        ]
+        if changed:
+            raise RunError(
+                f"{folder} holds a training with other settings (there -> here):\n"
+                + "\n".join(changed),
+                hint="give the old settings to finish it, or another folder for the new one",
+            )
+    elif is_checkpoint(folder):
+        raise RunError(f"{folder} holds a checkpoint made elsewhere", hint="choose another folder")
+    write_whole(file, json.dumps(now, indent=2, ensure_ascii=False) + "\n")
+    return is_checkpoint(folder)
+
+
+def finished(
+    folder: Path,
+    settings: LoopSettings,
+    seed: int,
+    data: Sequence[DataSource],
+    console: Console,
+) -> Checkpoint | None:
+    """The checkpoint of a training that is finished; else None, with the folder claimed for it.
+
+    Raises:
+        RunError: the folder holds another training.
+    """
+    if not claim(folder, settings, seed, data):
+        return None
+    console.print(f"{folder}: trained already")
+    merge_if_asked(folder, settings)
+    return read_checkpoint(folder)
+
+
+def for_each_seed(
+    settings: LoopSettings,
+    kind: str,
+    data: Sequence[DataSource],
+    train: Callable[[Path, int], Checkpoint],
+    console: Console,
+    *,
+    claimed: LoopSettings | None = None,
+) -> list[Checkpoint]:
+    """Train once for each of `settings.runs`, each in its folder; what is finished is only read.
+
+    Args:
+        train: trains into a folder, with a seed.
+        claimed: the settings that two starts of one training must share; default all of them.
+
+    Raises:
+        ConfigError: no folder is named.
+        RunError: a folder holds another training.
+    """
+    checkpoints = []
+    for seed in range(settings.seed, settings.seed + settings.runs):
+        folder = folder_of(settings, kind, seed)
+        done = finished(folder, claimed or settings, seed, data, console)
+        checkpoints.append(done or train(folder, seed))
+    return checkpoints
+
+
+def merge_if_asked(folder: Path, settings: LoopSettings) -> None:
+    """Write the merged model into `merged/` where the settings want it and it is not there yet."""
+    merged = folder / "merged"
+    if settings.merge and is_first() and not merged.exists():
+        merge_checkpoint(folder, merged)

@@ -1,0 +1,382 @@
+"""Preference pairs from conversations (002 §2.2.1, appendix A): rejected is the model's own reply.
+
+Chosen is what reflection made of it, a stronger policy's reply, or the one that was said. First
+`ask_rejected` and `ask_chosen` fill `calls.jsonl` (see `reflection.py`), then `make_pairs`, which is
+pure, makes `pairs.jsonl` of the calls: TRL's preference rows with lineage. Knows no tokenizer and no model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from ...agents.roles import Role
+from ...agents.speech import read_speech
+from ...core.claim import claim
+from ...core.errors import ConfigError, DataError
+from ...core.files import write_whole
+from ...core.jsonl import complete_lines
+from ...core.record import Record, Text, problems_of
+from ...environments.episodes.episode import Episode
+from ...policies.base import Message, Policy
+from ...policies.sentences import cap_sentences
+from ..candidates.rows import Said
+from ..rows.build import Row, build_rows, history_of, refuse_bad
+from ..rows.sources import draw, scenario_groups
+from .hygiene import Origin, Replaced, choose, identical, strict_turns, without_greetings
+from .reflection import (
+    Asking,
+    CallLog,
+    CallRecord,
+    ask_reflections,
+    ask_replies,
+    call_id,
+    iter_calls,
+    read_reflection,
+    texts_of,
+)
+from .relevance import relevance
+from .settings import PreferenceSettings
+
+PAIRS_NAME = "pairs.jsonl"
+SUMMARY_NAME = "summary.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """A supporter's turn to be answered.
+
+    Attributes:
+        row: prompt, and as its reply the gold one.
+        heard: what the user said in the turns shown.
+    """
+
+    row: Row
+    heard: str
+
+
+class PreferencePair(Record):
+    """One line of `pairs.jsonl`; `prompt`, `chosen` and `rejected` are TRL's.
+
+    Attributes:
+        id: of the context, `episode#turn`; turns count the utterances of the strict form.
+        group: pairs of one group must not be split.
+        origin: who wrote the chosen reply.
+        replaced: why that is the gold reply although another was asked for.
+        score: the model's own score of the rejected reply, 1 to 5; None where it gave none.
+        calls: ids of the calls that the pair was made of.
+    """
+
+    version: Literal[1] = 1
+    id: Text
+    group: str
+    prompt: tuple[Said, ...]
+    chosen: tuple[Said, ...]
+    rejected: tuple[Said, ...]
+    origin: Origin
+    replaced: Replaced = ""
+    score: int | None = None
+    calls: tuple[str, ...] = ()
+
+    def row(self, side: Literal["chosen", "rejected"]) -> Row:
+        """A training row that ends in one of the replies."""
+        said = (*self.prompt, *getattr(self, side))
+        messages = tuple(Message(m.role, m.content) for m in said)
+        return Row(self.id, self.group, messages, (len(messages) - 1,))
+
+    def as_trl(self) -> dict[str, Any]:
+        """TRL's conversational preference row, and nothing else."""
+        plain = self.model_dump(mode="json")
+        return {name: plain[name] for name in ("prompt", "chosen", "rejected")}
+
+    def to_json(self) -> str:
+        """One line of the file."""
+        plain = self.model_dump(mode="json", exclude_none=True)
+        return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+
+
+class PairSummary(Record):
+    """What became of the contexts; `summary.json`.
+
+    Attributes:
+        contexts, pairs: how many.
+        rules: by the name of a rule, how often it applied.
+        origins: chosen replies by who wrote them.
+        scores: the model's scores of its own replies.
+        relevance: see `relevance.Relevance`.
+    """
+
+    contexts: int
+    pairs: int
+    rules: dict[str, int] = Field(default_factory=dict)
+    origins: dict[str, int] = Field(default_factory=dict)
+    scores: dict[str, int] = Field(default_factory=dict)
+    relevance: dict[str, Any] = Field(default_factory=dict)
+
+
+# Contexts
+
+
+def contexts_of(
+    episodes: Sequence[Episode], settings: PreferenceSettings, counts: Counter[str]
+) -> list[Context]:
+    """The turns that are answered: strict form, greetings left out, a seeded sample if asked for.
+
+    Raises:
+        ConfigError: none is left; or bad rows that the settings refuse.
+    """
+    strict = [strict_turns(e, settings.first_speaker, counts) for e in episodes]
+    groups = dict(zip((e.id for e in strict), scenario_groups(strict), strict=True))
+    built = build_rows(strict, settings)
+    refuse_bad(built.bad, settings.on_bad_row)
+    counts.update({f"bad_row_{fault}": number for fault, number in built.faults.items()})
+    found: list[Context] = []
+    for episode in strict:
+        inner = set(_inner_turns(episode, settings))
+        own = [row for row in built.rows if row.id.rpartition("#")[0] == episode.id]
+        kept = [row for row in own if _turn(row) in inner]
+        counts["greeting_turns"] += len(own) - len(kept)
+        found += [_context(episode, replace(row, group=groups[episode.id])) for row in kept]
+    if not found:
+        raise ConfigError(
+            f"{len(episodes)} episodes give no context for preference pairs",
+            problems=[f"{name}: {number}" for name, number in counts.items()],
+            hint="longer conversations are needed, or lower greeting_first and greeting_last",
+        )
+    if settings.contexts is not None and settings.contexts < len(found):
+        found = sorted(draw(found, settings.contexts, settings.seed), key=lambda c: c.row.id)
+    return found
+
+
+def _inner_turns(episode: Episode, settings: PreferenceSettings) -> list[int]:
+    spoken = [n for n, u in enumerate(episode.utterances) if u.role is Role.SUPPORTER]
+    return without_greetings(spoken, settings.greeting_first, settings.greeting_last)
+
+
+def _turn(row: Row) -> int:
+    return int(row.id.rpartition("#")[2])
+
+
+def _context(episode: Episode, row: Row) -> Context:
+    heard = history_of(episode, _turn(row))
+    return Context(row, "\n".join(t.text for t in heard if t.role is Role.SEEKER))
+
+
+# Asking
+
+
+def asking_of(settings: PreferenceSettings, engine: Literal["supporter", "reviser"]) -> Asking:
+    """How the settings want a policy to be asked; a reviser that is the supporter draws as that."""
+    sampling = getattr(settings, engine).sampling()
+    if engine == "reviser" and not settings.own_reviser:
+        sampling = sampling.over(settings.supporter.sampling())
+    return Asking(
+        sampling=sampling,
+        seed=settings.seed,
+        max_sentences=settings.max_sentences,
+        concurrency=settings.concurrency,
+        tries=settings.tries,
+        reflection_tokens=settings.reflection_tokens,
+    )
+
+
+def claim_calls(
+    folder: Path,
+    contexts: Sequence[Context],
+    settings: PreferenceSettings,
+    asked: Mapping[str, Any],
+) -> None:
+    """Start or resume the calls of one round in a folder.
+
+    Args:
+        asked: what identifies the policies.
+
+    Raises:
+        RunError: the folder holds calls for other contexts, policies or settings.
+    """
+    rows = hashlib.sha256(repr([c.row for c in contexts]).encode()).hexdigest()
+    own = settings.asked() | {"seed": settings.seed}
+    claim(folder, {"contexts": rows, "settings": own, "policies": dict(asked)})
+
+
+async def ask_rejected(
+    contexts: Sequence[Context],
+    settings: PreferenceSettings,
+    folder: Path,
+    policy: Policy,
+    part: str | None = None,
+) -> None:
+    """The model's own replies (002 eq. 3); `part` names a file of calls of its own."""
+    rows = [context.row for context in contexts]
+    with CallLog(folder, part) as log:
+        await ask_replies(rows, policy, log, asking_of(settings, "supporter"), "rejected")
+
+
+async def ask_chosen(
+    contexts: Sequence[Context],
+    settings: PreferenceSettings,
+    folder: Path,
+    policy: Policy,
+    part: str | None = None,
+) -> None:
+    """What the variant wants beside them: reflections (002 eq. 4, 5), other replies, or nothing."""
+    rows = [context.row for context in contexts]
+    asking = asking_of(settings, "reviser")
+    with CallLog(folder, part) as log:
+        if settings.variant == "stronger":
+            await ask_replies(rows, policy, log, asking, "stronger")
+        if settings.variant == "refined":
+            own = texts_of(log.found, [row.id for row in rows], "rejected")
+            said = {name: read_reply(text, settings) for name, text in own.items()}
+            said = {name: text for name, text in said.items() if text}
+            await ask_reflections(rows, policy, log, asking, said)
+
+
+# Pairs
+
+
+def make_pairs(
+    contexts: Sequence[Context],
+    calls: Mapping[str, CallRecord],
+    settings: PreferenceSettings,
+    counts: Counter[str] | None = None,
+) -> tuple[list[PreferencePair], PairSummary]:
+    """Pairs of the contexts, in their order, and what became of the others. Pure.
+
+    Args:
+        calls: by id; a context whose first call is missing counts as `not_asked`.
+        counts: what was counted while the contexts were made.
+    """
+    rules = Counter(counts or {})
+    pairs: list[PreferencePair] = []
+    heard: list[str] = []
+    for context in contexts:
+        made = _pair(context, dict(calls), settings)
+        if isinstance(made, str):
+            rules[made] += 1
+            continue
+        rules.update([f"gold_for_{made.replaced}"] if made.replaced else [])
+        pairs.append(made)
+        heard.append(context.heard)
+    related = relevance(
+        heard, [p.chosen[0].content for p in pairs], [p.rejected[0].content for p in pairs]
+    )
+    return pairs, PairSummary(
+        contexts=len(contexts),
+        pairs=len(pairs),
+        rules={name: number for name, number in sorted(rules.items()) if number},
+        origins=dict(sorted(Counter(p.origin for p in pairs).items())),
+        scores=dict(sorted(Counter(str(p.score) for p in pairs if p.score is not None).items())),
+        relevance=asdict(related),
+    )
+
+
+def _pair(
+    context: Context, calls: dict[str, CallRecord], settings: PreferenceSettings
+) -> PreferencePair | str:
+    """The pair of one context, or the name of the rule that drops it."""
+    row = context.row
+    first = calls.get(call_id(row.id, "rejected"))
+    if first is None:
+        return "not_asked"
+    rejected = read_reply(first.text or "", settings)
+    if not rejected:
+        return "empty_reply"
+    written, score, used = _written(row.id, calls, settings)
+    chosen = choose(
+        settings.variant, written, rejected=rejected, gold=row.reply, longest=settings.longest
+    )
+    if identical(chosen.text, rejected):
+        return "identical"
+    return PreferencePair(
+        id=row.id,
+        group=row.group,
+        prompt=tuple(Said(role=m.role, content=m.content) for m in row.prompt),
+        chosen=(Said(role="assistant", content=chosen.text),),
+        rejected=(Said(role="assistant", content=rejected),),
+        origin=chosen.origin,
+        replaced=chosen.replaced,
+        score=score,
+        calls=(first.id, *used),
+    )
+
+
+def _written(
+    context: str, calls: dict[str, CallRecord], settings: PreferenceSettings
+) -> tuple[str | None, int | None, list[str]]:
+    """The reply that is to be chosen, the model's score of the rejected one, and the calls used."""
+    if settings.variant == "gold":
+        return None, None, []
+    if settings.variant == "stronger":
+        name = call_id(context, "stronger")
+        text = texts_of(calls, [context], "stronger").get(context, "")
+        return read_reply(text, settings) or None, None, [name] if name in calls else []
+    analysis, used = read_reflection(context, calls, settings.tries)
+    if analysis is None:
+        return None, None, used
+    return read_reply(analysis["reply"], settings) or None, int(analysis["score"]), used
+
+
+def read_reply(text: str, settings: PreferenceSettings) -> str:
+    """What a supporter said, as a simulation reads it: no labels, no `N/A`, sentences capped."""
+    return cap_sentences(read_speech(text, Role.SUPPORTER).text, settings.max_sentences)[0].strip()
+
+
+# Files
+
+
+def write_pairs(folder: Path, pairs: Sequence[PreferencePair], summary: PairSummary) -> None:
+    """Write `pairs.jsonl` and `summary.json`, each in one step.
+
+    Raises:
+        RunError: the disk refuses.
+    """
+    write_whole(folder / PAIRS_NAME, "".join(pair.to_json() + "\n" for pair in pairs))
+    text = json.dumps(summary.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    write_whole(folder / SUMMARY_NAME, text + "\n")
+
+
+def pairs_from(
+    calls: Path,
+    contexts: Sequence[Context],
+    settings: PreferenceSettings,
+    out: Path,
+    counts: Counter[str],
+) -> tuple[list[PreferencePair], PairSummary]:
+    """Pairs of the calls in one folder, written to another, and what became of the others."""
+    found = {call.id: call for call in iter_calls(calls)}
+    pairs, summary = make_pairs(contexts, found, settings, counts)
+    write_pairs(out, pairs, summary)
+    return pairs, summary
+
+
+def pairs_file(path: str | Path) -> Path:
+    """The file of pairs that a folder or a file names."""
+    file = Path(path)
+    return file / PAIRS_NAME if file.is_dir() else file
+
+
+def iter_pairs(path: str | Path) -> Iterator[PreferencePair]:
+    """Stream the pairs of a folder or a file.
+
+    Raises:
+        DataError: no such file, or a line that is no pair; names file, line and problem.
+    """
+    file = pairs_file(path)
+    if not file.is_file():
+        raise DataError(
+            "no pairs there", file=file, hint="`warmline train dpo --data ...` makes them"
+        )
+    for number, line in complete_lines(file):
+        try:
+            yield PreferencePair.model_validate_json(line)
+        except ValidationError as error:
+            problems = "; ".join(problems_of(error, PreferencePair)[:3])
+            raise DataError(problems, file=file, line=number) from None

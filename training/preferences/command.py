@@ -1,0 +1,28 @@
+"""The command `warmline pairs`."""
+
+from __future__ import annotations
+
+import typer
+from rich.console import Console
+
+from ..loop.command import add_trainer
+from .settings import PairSettings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    add_trainer(
+        app,
+        "pairs",
+        PairSettings,
+        run,
+        "Make preference pairs of conversations (002 §2.2.1), at once or in parts on many machines;"
+        " resumes by itself.",
+    )
+
+
+def run(settings: PairSettings, console: Console) -> None:
+    """Ask, make the pairs, and tell how many there are and why others are not."""
+    from .pairs import pairs_of_data
+
+    pairs_of_data(settings, None, None, console)

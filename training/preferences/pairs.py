@@ -1,0 +1,95 @@
+"""Preference pairs of conversations, by `warmline train dpo` or by themselves, at once or in parts.
+
+Contexts are independent of one another, so each of several jobs can ask for its own part and write
+a file of calls of its own; whoever comes last without a part asks for what is missing and makes the
+pairs. Needs no torch where the policies need none.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from rich.console import Console
+
+from ...core.tasks import run_sync
+from ...policies.base import Policy
+from ..rows.sources import DataSource, load_episodes, source_of
+from .build import (
+    Context,
+    PreferencePair,
+    ask_chosen,
+    ask_rejected,
+    claim_calls,
+    contexts_of,
+    pairs_file,
+    pairs_from,
+)
+from .policies import engine_names, seated
+from .settings import DpoSettings, PairSettings, part_of
+
+T = TypeVar("T")
+
+
+def pairs_of_data(
+    settings: DpoSettings | PairSettings,
+    supporter: Policy | None,
+    reviser: Policy | None,
+    console: Console,
+) -> tuple[list[PreferencePair], tuple[DataSource, ...]]:
+    """Ask for what is not there yet, then make `out/pairs` of `out/replies`.
+
+    Args:
+        supporter, reviser: in place of the policies that the settings name; the caller closes them.
+
+    Returns:
+        The pairs and where they come from; none where only a part was asked for.
+
+    Raises:
+        ConfigError, DataError: nothing to ask about.
+        RunError: the folder holds calls for other contexts, policies or settings.
+        PolicyError: a policy failed; what is answered is kept.
+    """
+    episodes, sources = load_episodes(settings.data)
+    out = Path(settings.out or ".")
+    counts: Counter[str] = Counter()
+    contexts = contexts_of(episodes, settings, counts)
+    claim_calls(out / "replies", contexts, settings, engine_names(settings, settings.model))
+    part = settings.part if isinstance(settings, PairSettings) else None
+    if part is not None:
+        mine = share_of(contexts, part)
+        console.print(f"part {part}: {len(mine)} of {len(contexts)} contexts, in {out / 'replies'}")
+        run_sync(
+            _ask(mine, settings, out / "replies", supporter, reviser, part.replace("/", "-of-"))
+        )
+        return [], sources
+    console.print(f"pairs: {len(contexts)} contexts, calls in {out / 'replies'}")
+    run_sync(_ask(contexts, settings, out / "replies", supporter, reviser))
+    pairs, summary = pairs_from(out / "replies", contexts, settings, out / "pairs", counts)
+    rules = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in summary.rules.items())
+    console.print(
+        f"pairs: {len(pairs)} in {out / 'pairs'}" + (f" (rules: {rules})" if rules else "")
+    )
+    file = pairs_file(out / "pairs")
+    return pairs, (*sources, source_of(file, [file], len(pairs)))
+
+
+def share_of(items: Sequence[T], part: str) -> Sequence[T]:
+    """Every n-th item: the parts `1/n` to `n/n` are disjoint and together are all."""
+    number, parts = part_of(part)
+    return items[number - 1 :: parts]
+
+
+async def _ask(
+    contexts: Sequence[Context],
+    settings: DpoSettings | PairSettings,
+    folder: Path,
+    supporter: Policy | None,
+    reviser: Policy | None,
+    part: str | None = None,
+) -> None:
+    async with seated(settings, settings.model, settings.device, supporter, reviser) as seats:
+        await ask_rejected(contexts, settings, folder, seats[0], part)
+        await ask_chosen(contexts, settings, folder, seats[1], part)

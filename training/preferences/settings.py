@@ -1,0 +1,129 @@
+"""Settings of preference pairs and of DPO (002 §2.2, §3.2), for file, keywords and command line."""
+
+from __future__ import annotations
+
+import operator
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from ...environments.runs.settings import EngineSettings
+from ..loop.settings import (
+    LoopSettings,
+    LoraSettings,
+    Positive,
+    RowSettings,
+    SourceSettings,
+    refuse,
+)
+from .hygiene import FirstSpeaker, Origin
+
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class PreferenceSettings(RowSettings):
+    """Which turns are answered, by whom, and what makes a pair of the answers."""
+
+    variant: Origin = Field(
+        "refined",
+        description="chosen replies: refined by reflection, gold (what was said), or stronger (the"
+        " reviser's own)",
+    )
+    contexts: Positive | None = Field(None, description="a seeded sample of so many turns")
+    first_speaker: FirstSpeaker = Field(
+        "drop",
+        description="where the supporter speaks first: drop its greeting, or rename both speakers",
+    )
+    greeting_first: Count = Field(1, description="exchanges left out at a dialogue's beginning")
+    greeting_last: Count = Field(2, description="exchanges left out at its end")
+    longest: Annotated[float, Field(ge=1)] | None = Field(
+        2.0, description="words of a chosen reply, as a multiple of the rejected's and the gold's"
+    )
+    tries: Positive = Field(3, description="attempts at a reflection that can be read")
+    reflection_tokens: Positive = Field(512, description="room for a reflection")
+    concurrency: Positive = Field(8, description="contexts in flight")
+    seed: int = Field(0, description="of sample, replies and reflections")
+    supporter: EngineSettings = EngineSettings()
+    reviser: EngineSettings = EngineSettings()
+
+    @property
+    def own_reviser(self) -> bool:
+        """Whether the reviser is another policy than the supporter."""
+        return bool(self.reviser.policy or self.reviser.model)
+
+    def asked(self) -> dict[str, Any]:
+        """The settings that decide what policies are asked, beside the contexts."""
+        names = ("variant", "max_sentences", "tries", "reflection_tokens")
+        return {name: getattr(self, name) for name in names} | {
+            engine: getattr(self, engine).sampling().as_dict()
+            for engine in ("supporter", "reviser")
+        }
+
+
+class PairSettings(PreferenceSettings, SourceSettings):
+    """Pairs by themselves, all at once or in parts."""
+
+    out: str | None = Field(
+        None, description="folder of calls and pairs; the same command goes on there"
+    )
+    part: Annotated[str, Field(pattern=r"^[1-9]\d*/[1-9]\d*$")] | None = Field(
+        None,
+        description="ask one part of the contexts only, as 3/8; jobs of all parts may run at once,"
+        " and the command without a part then makes the pairs",
+    )
+
+    @model_validator(mode="after")
+    def _pairs_agree(self) -> Self:
+        problems = pair_conflicts(self)
+        if self.part and operator.gt(*part_of(self.part)):
+            problems.append(f"part: there is no part {self.part}")
+        return refuse(self, problems)
+
+
+class DpoSettings(PreferenceSettings, LoraSettings, LoopSettings):
+    """Pairs, loss, adapter and loop; defaults are those of 002 §3.2."""
+
+    pairs: tuple[str, ...] = Field(
+        (), description="pairs.jsonl made before; default: made from data, in out/pairs"
+    )
+    beta: Annotated[float, Field(gt=0)] = Field(0.1, description="price of leaving the reference")
+    gamma: NotNegative = Field(1.0, description="weight of the chosen replies' NLL")
+    reference_batch: Positive = Field(8, description="pairs at once in the reference's pass")
+
+    lora_targets: tuple[str, ...] = Field(
+        ("all-linear",), description="layers adapted: attention, all-linear, or names"
+    )
+    epochs: Annotated[float, Field(gt=0)] = Field(2.0, description="passes over the pairs")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(5e-6, description="of AdamW, at its peak")
+    batch_size: Positive = Field(4, description="pairs on each device at once")
+    accumulation: Positive = Field(2, description="batches in one step")
+    patience: Count = Field(
+        3, description="evaluations without progress before stopping; 0 never stops early"
+    )
+    seed: int = Field(0, description="of sample, replies, split, order and adapter")
+
+    @model_validator(mode="after")
+    def _settings_agree(self) -> Self:
+        problems = pair_conflicts(self, asking=not self.pairs)
+        if self.validation:
+            problems.append("validation: give all as data or pairs; a share of it is held out")
+        if self.pairs and self.data:
+            problems.append("pairs and data both say what to learn from; give one")
+        return refuse(self, problems)
+
+
+def pair_conflicts(settings: PreferenceSettings, *, asking: bool = True) -> list[str]:
+    """Settings of pairs that contradict one another, one line each."""
+    problems = []
+    if settings.per != "turn":
+        problems.append("per: a pair answers one turn, so rows are per turn")
+    if asking and settings.variant == "stronger" and settings.reviser.policy is None:
+        problems.append("variant stronger needs a reviser's policy")
+    return problems
+
+
+def part_of(part: str) -> tuple[int, int]:
+    """`3/8` as its two numbers."""
+    number, _, parts = part.partition("/")
+    return int(number), int(parts)

@@ -1,0 +1,1 @@
+"""The whole loop of a preset, from seeds to report."""

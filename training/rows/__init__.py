@@ -1,0 +1,1 @@
+"""Rows from logs: built, encoded, collated, split, shown."""

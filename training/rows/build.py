@@ -1,0 +1,285 @@
+"""Episodes into training rows, in the shapes that TRL reads. Pure; knows no tokenizer and no model.
+
+A row's prompt is what the supporter is shown when it is seated: rendered by the same agent and
+template from an observation, which holds nothing private to the seeker, or (`as_asked`) the very
+messages of the logged call. Its target is what was said, never how it came about: no raw reply, no
+notes of a wrapper.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+from ...agents.base import GO_ON
+from ...agents.observations import SupporterBrief, SupporterObservation, Turn
+from ...agents.roles import Role, Strategy
+from ...agents.supporter import Supporter
+from ...core.errors import ConfigError
+from ...environments.corpus.splits import scenario_root
+from ...environments.episodes.episode import Episode, Utterance
+from ...environments.scenarios.seed_pool import CasePool
+from ...policies.base import Message
+from ...policies.scripted import ScriptedPolicy
+from ..loop.settings import BadRows, RowSettings
+
+TURN_WINDOW = 6
+"""Utterances shown to a speaking role (001 Fig. 12)."""
+
+Fault = Literal["empty_reply", "unknown_label", "no_supporter_turn", "too_long"]
+
+NAMED = 8
+"""Bad rows that a message names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One example.
+
+    Attributes:
+        id: `episode#turn`, where turn counts utterances from 0; `episode` for a whole conversation.
+        group: rows of one group must not be split; the scenario's id.
+        messages: the whole chat, system message first.
+        trained: indices of the messages that are learned; all are by the assistant.
+        strategy: of the (last) trained message, where known.
+    """
+
+    id: str
+    group: str
+    messages: tuple[Message, ...]
+    trained: tuple[int, ...]
+    strategy: Strategy | None = None
+
+    @property
+    def prompt(self) -> tuple[Message, ...]:
+        """What stands before the last trained message."""
+        return self.messages[: self.trained[-1]]
+
+    @property
+    def reply(self) -> str:
+        """The last trained message."""
+        return self.messages[self.trained[-1]].content
+
+    def as_trl(self) -> dict[str, Any]:
+        """TRL's conversational shapes: prompt and completion, or messages where several are learned."""
+        plain = [{"role": m.role, "content": m.content} for m in self.messages]
+        if self.trained == (len(plain) - 1,):
+            return {"prompt": plain[:-1], "completion": plain[-1:]}
+        return {"messages": plain}
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """An episode or turn that gives no row."""
+
+    id: str
+    fault: Fault
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of some episodes, and what could not be used."""
+
+    rows: tuple[Row, ...]
+    bad: tuple[BadRow, ...] = ()
+
+    @property
+    def faults(self) -> dict[str, int]:
+        """How many bad rows there are of each kind."""
+        return dict(Counter(bad.fault for bad in self.bad).most_common())
+
+
+def build_rows(episodes: Iterable[Episode], settings: RowSettings) -> Rows:
+    """The rows of all episodes, in order.
+
+    Raises:
+        ConfigError: a template that cannot be used; or there are bad rows and the settings refuse
+            them.
+    """
+    rows: list[Row] = []
+    bad: list[BadRow] = []
+    for episode in episodes:
+        good, faulty = rows_of(episode, settings)
+        rows += good
+        bad += faulty
+    refuse_bad(bad, settings.on_bad_row)
+    return Rows(tuple(rows), tuple(bad))
+
+
+def refuse_bad(bad: Sequence[BadRow], on_bad_row: BadRows) -> None:
+    """Raise if bad rows are to be refused and there are any.
+
+    Raises:
+        ConfigError: names the first of them.
+    """
+    if on_bad_row == "skip" or not bad:
+        return
+    raise ConfigError(
+        f"{len(bad)} rows cannot be used",
+        problems=[f"{b.id}: {b.fault.replace('_', ' ')} {b.detail}".rstrip() for b in bad[:NAMED]]
+        + ([f"and {len(bad) - NAMED} more"] if len(bad) > NAMED else []),
+        hint="mend the data, or on_bad_row = 'skip' leaves them out",
+    )
+
+
+def rows_of(episode: Episode, settings: RowSettings) -> tuple[list[Row], list[BadRow]]:
+    """The rows of one episode, and its bad rows."""
+    spoken = [n for n, u in enumerate(episode.utterances) if u.role is Role.SUPPORTER]
+    if not spoken:
+        return [], [BadRow(episode.id, "no_supporter_turn")]
+    bad = [fault for n in spoken if (fault := _fault(episode, n, settings))]
+    faulty = {fault.id for fault in bad}
+    good = [n for n in spoken if turn_id(episode, n) not in faulty]
+    if settings.per == "turn":
+        return [_turn_row(episode, n, settings) for n in good], bad
+    return ([_conversation_row(episode, good, settings)] if good else []), bad
+
+
+def turn_id(episode: Episode, turn: int) -> str:
+    """The id of the row of one utterance, which counts from 0."""
+    return f"{episode.id}#{turn}"
+
+
+def group_of(episode: Episode) -> str:
+    """The scenario's id without the number of the conversation about it."""
+    return scenario_root(episode.scenario.id)
+
+
+def strategy_of(utterance: Utterance, label: Literal["first", "last"] = "first") -> Strategy | None:
+    """The strategy of a supporter's turn; where a source gives several, in order, one of them."""
+    if utterance.labels:
+        return utterance.labels[0 if label == "first" else -1]
+    return utterance.strategy
+
+
+def history_of(episode: Episode, turn: int, window: int | None = None) -> tuple[Turn, ...]:
+    """What was said before utterance `turn`, at most the latest `window` utterances."""
+    start = 0 if window is None else max(0, turn - window)
+    return tuple(Turn(u.role, u.text) for u in episode.utterances[start:turn] if u.text.strip())
+
+
+def _fault(episode: Episode, turn: int, settings: RowSettings) -> BadRow | None:
+    utterance = episode.utterances[turn]
+    if not utterance.text.strip():
+        return BadRow(turn_id(episode, turn), "empty_reply")
+    if settings.strategy == "hidden" or settings.as_asked:
+        return None
+    if strategy_of(utterance, settings.label) is not None:
+        return None
+    labelled = any(strategy_of(u) for u in episode.utterances)
+    if settings.strategy == "first" or labelled:  # a source without any labels is no fault
+        return BadRow(turn_id(episode, turn), "unknown_label", "no known strategy")
+    return None
+
+
+def _turn_row(episode: Episode, turn: int, settings: RowSettings) -> Row:
+    utterance = episode.utterances[turn]
+    strategy = strategy_of(utterance, settings.label)
+    logged = _as_asked(episode, utterance) if settings.as_asked else None
+    prompt = logged or _rendered(episode, turn, strategy, settings)
+    return Row(
+        turn_id(episode, turn),
+        group_of(episode),
+        (*prompt, Message("assistant", _target(utterance.text, strategy, settings))),
+        (len(prompt),),
+        strategy,
+    )
+
+
+def _as_asked(episode: Episode, utterance: Utterance) -> tuple[Message, ...] | None:
+    if utterance.call is None:
+        return None
+    return episode.call_messages(episode.calls[utterance.call])
+
+
+def _rendered(
+    episode: Episode, turn: int, strategy: Strategy | None, settings: RowSettings
+) -> tuple[Message, ...]:
+    observation = SupporterObservation(
+        _brief(episode, settings),
+        history_of(episode, turn, settings.history_window or TURN_WINDOW),
+        strategy if settings.strategy == "shown" else None,
+        turn // 2,
+    )
+    agent = _supporter(template_of(settings))
+    return agent.request(observation, max_sentences=settings.max_sentences).messages
+
+
+def _conversation_row(episode: Episode, good: list[int], settings: RowSettings) -> Row:
+    """All turns in one chat; each strategy's note stands before the turn that follows it."""
+    agent, brief = _supporter(template_of(settings)), _brief(episode, settings)
+    messages = [agent.system(brief, settings.max_sentences)]
+    trained: dict[int, Strategy | None] = {}
+    heard: list[Turn] = []
+    for n, utterance in enumerate(episode.utterances):
+        if not utterance.text.strip():
+            continue
+        if utterance.role is Role.SEEKER:
+            heard.append(Turn(Role.SEEKER, utterance.text))
+            continue
+        strategy = strategy_of(utterance, settings.label)
+        shown = strategy if settings.strategy == "shown" else None
+        if heard or len(messages) == 1:
+            asked = agent.request(SupporterObservation(brief, tuple(heard), shown))
+            messages += asked.messages[1:]
+        else:  # two turns of the supporter in a row
+            messages.append(Message("user", _note(agent, brief, shown) or GO_ON))
+        messages.append(Message("assistant", _target(utterance.text, strategy, settings)))
+        if n in good:
+            trained[len(messages) - 1] = strategy
+        heard = []
+    last = max(trained)
+    return Row(
+        episode.id,
+        group_of(episode),
+        tuple(messages[: last + 1]),
+        tuple(trained),
+        trained[last],
+    )
+
+
+def _note(agent: Supporter, brief: SupporterBrief, strategy: Strategy | None) -> str:
+    return agent.template.render(
+        "note",
+        problem_type=brief.problem_type,
+        history=(),
+        strategy=strategy.value if strategy else "",
+        definition=strategy.definition if strategy else "",
+    )
+
+
+def _target(text: str, strategy: Strategy | None, settings: RowSettings) -> str:
+    if settings.strategy == "first" and strategy is not None:
+        return f"[{strategy.value}] {text.strip()}"
+    return text.strip()
+
+
+def template_of(settings: RowSettings) -> str:
+    """The supporter's template that shows what the settings ask for; seat the trained model with it."""
+    if settings.template:
+        return settings.template
+    stem = "supporter_first" if settings.strategy == "first" else "supporter"
+    return f"{stem}_defined.jinja" if settings.definitions else f"{stem}.jinja"
+
+
+@lru_cache(maxsize=16)
+def _supporter(template: str) -> Supporter:
+    """The agent that renders prompts; its policy is never asked."""
+    return Supporter(ScriptedPolicy(record=False), template=template)
+
+
+@lru_cache(maxsize=1)
+def _cases() -> CasePool:
+    return CasePool()
+
+
+def _brief(episode: Episode, settings: RowSettings) -> SupporterBrief:
+    kind = episode.scenario.problem_type
+    if not settings.case_dialogues:
+        return SupporterBrief(kind)
+    cases = _cases().draw(kind, settings.case_dialogues, scenario_id=episode.scenario.id)
+    return SupporterBrief(kind, cases)

@@ -1,0 +1,60 @@
+"""The command `warmline preview`."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from ...core.options import nested, options_of
+from ...core.settings import read_settings
+from ...policies.safety import DISCLAIMER
+from ..loop.command import quiet_libraries
+from ..loop.settings import RowSettings
+from ..sft.command import need_libraries
+from .build import Rows, build_rows
+from .sources import load_episodes
+
+
+def register(app: typer.Typer) -> None:
+    """Add `preview`; the options are the fields of `RowSettings`."""
+    data = Annotated[list[Path], typer.Argument(help="Run folders or episode logs.")]
+    model = Annotated[str, typer.Option(help="Whose tokens: as in `warmline train sft`.")]
+    limit = Annotated[int, typer.Option(min=1, help="Show so many rows.")]
+    kind = inspect.Parameter.KEYWORD_ONLY
+    preview.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter("data", kind, annotation=data),
+            inspect.Parameter("model", kind, default="embedded", annotation=model),
+            inspect.Parameter("limit", kind, default=3, annotation=limit),
+            *options_of(RowSettings, panel="Rows"),
+        ]
+    )
+    app.command(help="Print training rows; the tokens that carry loss are coloured.")(preview)
+
+
+def preview(data: list[Path], model: str, limit: int, **given: Any) -> None:
+    """Print the first rows of some episodes as a model would learn them."""
+    need_libraries()
+    quiet_libraries()
+    from ..loop.base_model import load_writer
+    from .encode import encode_rows
+    from .preview import colored, counts, heading
+
+    settings = read_settings(RowSettings, None, nested(given))
+    episodes, _ = load_episodes(data)
+    rows = build_rows(episodes, settings)
+    encoder, tokenizer, context = load_writer(model)
+    longest = min(settings.max_tokens, context)
+    console = Console()
+    shown, kept, bad = encode_rows(encoder, rows.rows, longest)
+    for row, encoded in list(zip(kept, shown, strict=True))[:limit]:
+        console.print(heading(row, encoded))
+        console.print(colored(encoded, tokenizer, brackets=console.color_system is None))
+        console.print()
+    console.print(counts(Rows(tuple(kept), (*rows.bad, *bad))))
+    console.print(Text(DISCLAIMER, style="dim"))

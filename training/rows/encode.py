@@ -1,0 +1,189 @@
+"""Rows into token ids and labels: loss lies on the learned replies and the token that ends each.
+
+Prompts are written by the `transformers` policy's own `PromptWriter`, so a model is trained on
+exactly what it is asked when it is seated. What a template writes behind the end-of-turn token (a
+line break, mostly) is context for later turns and never learned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...core.errors import ConfigError
+from ...policies.base import Message, Request
+from ...policies.models.prompts import PromptWriter
+from .build import BadRow, Row
+
+TAIL = 8
+"""Characters by which the end of a question is recognised in another text."""
+
+IGNORED = -100
+"""The label of a token without loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A row in tokens.
+
+    Attributes:
+        input_ids: prompt and replies; for an encoder-decoder what the encoder reads.
+        labels: the token itself where it carries loss, else -100. As long as `input_ids`; for an
+            encoder-decoder as long as `decoder_input_ids`, and already what each place predicts.
+        decoder_input_ids: of an encoder-decoder; else None.
+    """
+
+    input_ids: list[int]
+    labels: list[int]
+    decoder_input_ids: list[int] | None = None
+
+    @property
+    def tokens(self) -> int:
+        """Length, of both sides together."""
+        return len(self.input_ids) + len(self.decoder_input_ids or ())
+
+    @property
+    def learned(self) -> int:
+        """Tokens that carry loss."""
+        return sum(label != IGNORED for label in self.labels)
+
+
+class RowEncoder:
+    """Encodes rows for one model.
+
+    Args:
+        tokenizer, config, generation_config: the model's.
+        chat_template: Jinja text instead of the model's own template.
+
+    Raises:
+        ConfigError: a decoder-only model without chat template.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        config: Any,
+        generation_config: Any,
+        *,
+        chat_template: str | None = None,
+    ) -> None:
+        self.writer = PromptWriter(
+            tokenizer, config, generation_config, chat_template=chat_template
+        )
+        self._tokenizer = tokenizer
+        self._seq2seq = bool(config.is_encoder_decoder)
+        self._end = tokenizer.eos_token_id
+        if self._end is None:
+            self._end = min(self.writer.stop_tokens)
+
+    def encode(self, row: Row) -> Encoded:
+        """Token ids and labels of one row.
+
+        Raises:
+            ConfigError: several replies are learned from an encoder-decoder's row; or a template
+                that writes replies in a way in which they cannot be found again.
+            BadRequest: the template refuses the messages.
+        """
+        if self._seq2seq:
+            return self._encode_pair(row)
+        if row.trained == (len(row.messages) - 1,):
+            return self._encode_turn(row)
+        return self._encode_chat(row)
+
+    def _encode_pair(self, row: Row) -> Encoded:
+        if len(row.trained) != 1:
+            raise ConfigError(
+                f"row '{row.id}' has {len(row.trained)} replies, and an encoder-decoder learns one",
+                hint="per = 'turn' makes a row of each reply",
+            )
+        prompt = self.writer.write(Request(messages=row.prompt))
+        reply = [*self.writer.encode(self.writer.plain(row.reply)), self._end]
+        start = list(prompt.start)
+        unlearned = [IGNORED] * (len(start) - 1)
+        return Encoded(list(prompt.tokens), unlearned + reply, start + reply[:-1])
+
+    def _encode_turn(self, row: Row) -> Encoded:
+        """The prompt's own ids come first, as when the model is asked, whatever the joint is."""
+        before, whole = self._texts(row.messages, row.trained[0])
+        prompt = self.writer.encode(before)
+        joined = self.writer.encode(whole)
+        if joined[: len(prompt)] == prompt:
+            reply = joined[len(prompt) :]
+        else:  # a token would reach over the joint
+            reply = self.writer.encode(whole[len(before) :])
+        reply = self._ended(reply)
+        return Encoded(prompt + reply, [IGNORED] * len(prompt) + reply)
+
+    def _encode_chat(self, row: Row) -> Encoded:
+        """One pass over the whole text; the offsets of its tokens tell which belong to replies."""
+        whole = self.writer.render(row.messages, answer=False)
+        spans = [self._span(row.messages, index, whole) for index in row.trained]
+        encoded = self._tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
+        ids = list(encoded["input_ids"])
+        labels = [IGNORED] * len(ids)
+        places = list(enumerate(encoded["offset_mapping"]))
+        for start, end in spans:
+            inside = [
+                n for n, (left, right) in places if left >= start and left < end and right > left
+            ]
+            kept = self._ended([ids[n] for n in inside], close=False)
+            for n, token in zip(inside, kept, strict=False):
+                labels[n] = token
+        last = max(n for n, label in enumerate(labels) if label != IGNORED) + 1
+        return Encoded(ids[:last], labels[:last])
+
+    def _ended(self, reply: list[int], *, close: bool = True) -> list[int]:
+        """Up to and with the first token that ends an answer; closed by one if there is none."""
+        for n, token in enumerate(reply):
+            if token in self.writer.stop_tokens:
+                return reply[: n + 1]
+        return [*reply, self._end] if close else reply
+
+    def _texts(self, messages: Sequence[Message], index: int) -> tuple[str, str]:
+        """The text up to where reply `index` begins, and with it; the first begins the second."""
+        whole = self.writer.render(messages[: index + 1], answer=False)
+        asked = self.writer.render(messages[:index], answer=True)
+        if whole.startswith(asked):
+            return asked, whole
+        reply = self.writer.plain(messages[index].content).strip()
+        start = whole.rfind(reply) if reply else -1
+        if start < 0:
+            raise ConfigError(
+                "the chat template does not write the assistant's replies as they are",
+                hint="give a chat_template that does",
+            )
+        # the template writes a finished chat otherwise than it asks: what follows the end of the
+        # question belongs to the reply (a space, mostly)
+        tail = asked[-TAIL:]
+        end = whole.rfind(tail, 0, start) + len(tail)
+        near = end >= len(tail) and start - end < TAIL
+        return asked, asked + whole[end if near else start :]
+
+    def _span(self, messages: Sequence[Message], index: int, whole: str) -> tuple[int, int]:
+        """Where in the text of all messages reply `index` stands, with what follows it."""
+        begun, through = self._texts(messages, index)
+        if whole.startswith(through):
+            return len(begun), len(through)
+        raise ConfigError(
+            "the chat template writes earlier messages differently once others follow, so several"
+            " replies of one conversation cannot be learned from one row",
+            hint="per = 'turn' makes a row of each reply",
+        )
+
+
+def encode_rows(
+    encoder: RowEncoder, rows: Sequence[Row], max_tokens: int
+) -> tuple[list[Encoded], list[Row], list[BadRow]]:
+    """The encoded rows with their rows, and those that are longer than `max_tokens`."""
+    encoded: list[Encoded] = []
+    kept: list[Row] = []
+    bad: list[BadRow] = []
+    for row in rows:
+        made = encoder.encode(row)
+        if made.tokens > max_tokens:
+            bad.append(BadRow(row.id, "too_long", f"{made.tokens} tokens, at most {max_tokens}"))
+            continue
+        encoded.append(made)
+        kept.append(row)
+    return encoded, kept, bad

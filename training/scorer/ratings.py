@@ -1,0 +1,93 @@
+"""A trained scorer as a rater: `Rating`s of what supporters said in conversations."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from ...core.errors import ContextTooLong
+from ...core.jsonl import LineLog
+from ...core.tasks import for_each
+from ...environments.episodes.episode import Episode
+from ...environments.episodes.rating import Rating, iter_ratings
+from ...policies.heads.scorer import RUBRIC, ScorerPolicy
+from .data import Real, judged, real_replies
+from .train import helpful
+
+HELPFUL = "helpful"
+"""Dimension of the conjunction."""
+
+
+async def rate_reply(scorer: ScorerPolicy, real: Real) -> list[Rating]:
+    """One rating a dimension, and one of them all: 1 if every one holds.
+
+    A reply that is longer than the scorer reads has no values.
+    """
+    found: dict[str, float | None]
+    try:
+        found = {**await scorer.judge(judged(real.history, real.reply)[:-1], real.reply)}
+    except ContextTooLong:
+        found = dict.fromkeys(scorer.dimensions)
+    holds = helpful(found)
+    values = found | {HELPFUL: None if holds is None else float(holds)}
+    return [
+        Rating(
+            episode=real.episode,
+            utterance=place_of(real),
+            rater=scorer.id,
+            kind="scorer",
+            dimension=dimension,
+            value=value,
+            rubric=RUBRIC,
+        )
+        for dimension, value in values.items()
+    ]
+
+
+async def rate_episodes(
+    scorer: ScorerPolicy,
+    episodes: Iterable[Episode],
+    file: Path,
+    *,
+    concurrency: int = 32,
+    told: Callable[[int], None] = lambda count: None,
+) -> None:
+    """Rate every reply of a supporter that answers something; what the file holds is left alone.
+
+    Args:
+        scorer: open.
+        file: `ratings.jsonl`; a reply's ratings are appended at once.
+
+    Raises:
+        PolicyError: the scorer failed; what is finished is in the file.
+    """
+    with LineLog(file) as log:
+        rated = Counter(
+            (r.episode, r.utterance) for r in iter_ratings(file) if r.rater == scorer.id
+        )
+
+        async def rate(real: Real) -> None:
+            ratings = await rate_reply(scorer, real)
+            log.write_line("\n".join(r.to_json() for r in ratings), f"ratings of '{real.id}'")
+            told(1)
+
+        whole = len(scorer.dimensions) + 1  # fewer where a kill came in between
+        open_ones = [
+            real for real in real_replies(episodes) if rated[real.episode, place_of(real)] < whole
+        ]
+        await for_each(open_ones, rate, concurrency)
+
+
+def place_of(real: Real) -> int:
+    """Index of the reply among the utterances."""
+    return int(real.id.rpartition("#")[2])
+
+
+def rates_of(file: Path, rater: str) -> dict[str, tuple[float | None, int]]:
+    """By dimension the share of replies of which it holds, and how many could be judged."""
+    values: dict[str, list[bool]] = {}
+    for rating in iter_ratings(file):
+        if rating.rater == rater and rating.value is not None:
+            values.setdefault(rating.dimension, []).append(rating.value >= 0.5)
+    return {name: (sum(found) / len(found), len(found)) for name, found in values.items()}

@@ -1,0 +1,55 @@
+"""The command `warmline score`: a trained scorer rates what supporters said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from ...policies.safety import DISCLAIMER
+
+
+def register(app: typer.Typer) -> None:
+    """Add `score`."""
+    app.command()(score)
+
+
+def score(
+    log: Annotated[Path, typer.Argument(help="A run's folder, or an episode log.")],
+    model: Annotated[Path, typer.Option(help="Folder that `warmline train scorer` wrote.")],
+    out: Annotated[
+        Path | None, typer.Option(help="File of ratings; default ratings.jsonl beside the log.")
+    ] = None,
+    max_batch: Annotated[int, typer.Option(min=1, help="Replies computed together.")] = 32,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of the computation on a CPU.")] = None,
+) -> None:
+    """Rate every reply of a log on the scorer's dimensions; the same command goes on."""
+    from ...core.tasks import run_sync
+    from ...environments.episodes.log import read_episodes
+    from ...environments.episodes.rating import RATINGS_NAME
+    from ...policies.heads.scorer import ScorerPolicy
+    from ..loop.command import quiet_libraries
+    from ..sft.command import need_libraries
+
+    need_libraries()
+    quiet_libraries()
+    from .ratings import rate_episodes, rates_of
+
+    console = Console()
+    episodes = read_episodes(log)
+    file = out or (log if log.is_dir() else log.parent) / RATINGS_NAME
+    scorer = ScorerPolicy(model, max_batch=max_batch, threads=threads)
+
+    async def rate() -> None:
+        async with scorer:
+            await rate_episodes(scorer, episodes, file, concurrency=2 * max_batch)
+
+    run_sync(rate())
+    for name, (value, counted) in rates_of(file, scorer.id).items():
+        told = "not known" if value is None else f"{value:.1%}"
+        console.print(f"{name}: {told} of {counted} replies", markup=False)
+    console.print(f"ratings: {file}", markup=False, soft_wrap=True)
+    console.print(Text(DISCLAIMER, style="dim"))
