@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from warmline.cli import app
 from warmline.core.errors import ConfigError, DataError, MissingExtra
+from warmline.training.command import TRAINERS
 from warmline.training.loop.base_model import load_base, lora_targets
 from warmline.training.loop.checkpoint import (
     Checkpoint,
@@ -22,7 +23,6 @@ from warmline.training.loop.checkpoint import (
     write_checkpoint,
 )
 from warmline.training.loop.checkpoints_command import trees
-from warmline.training.command import TRAINERS
 from warmline.training.loop.merge import merge_checkpoint
 from warmline.training.rows.sources import DataSource
 from warmline.training.sft import command as sft_command
