@@ -1,4 +1,4 @@
-"""The strategy counselor: chooses one of the eight strategies from the dialogue (000 eq. 4)."""
+"""The strategy counselor: chooses one of the eight strategies from the dialogue (FPEMF eq. 4)."""
 
 from __future__ import annotations
 

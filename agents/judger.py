@@ -1,4 +1,4 @@
-"""The judger: reads the whole dialogue and says whether it is over (000 §3.1.4)."""
+"""The judger: reads the whole dialogue and says whether it is over (FPEMF §3.1.4)."""
 
 from __future__ import annotations
 

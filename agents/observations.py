@@ -1,6 +1,6 @@
 """What each role may know, and what each role may do.
 
-An observation holds only what its role is allowed to see (000 §3.1, 001 §3.1): the seeker's scenario
+An observation holds only what its role is allowed to see (FPEMF §3.1, SweetieChat §3.1): the seeker's scenario
 and profile appear in no other role's observation, and the counselor's advice only in the
 supporter's. A prompt is rendered from an observation and from nothing else, so privacy is a matter
 of types here, not of care.

@@ -36,12 +36,12 @@ class Strategy(StrEnum):
 
     @property
     def definition(self) -> str:
-        """One line in our words (after 002, App. E.1)."""
+        """One line in our words (after Self-Evolution, App. E.1)."""
         return _ABOUT[self][0]
 
     @property
     def share(self) -> float:
-        """Share of supporter turns in ESConv (001, Table 2)."""
+        """Share of supporter turns in ESConv (SweetieChat, Table 2)."""
         return _ABOUT[self][1]
 
 

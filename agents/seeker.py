@@ -1,4 +1,4 @@
-"""The seeker: a person with a problem, played from a scenario and a profile (000 §3.1.1)."""
+"""The seeker: a person with a problem, played from a scenario and a profile (FPEMF §3.1.1)."""
 
 from __future__ import annotations
 

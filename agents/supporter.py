@@ -1,4 +1,4 @@
-"""The supporter: answers the seeker, guided by a strategy and by case dialogues (000 eq. 5)."""
+"""The supporter: answers the seeker, guided by a strategy and by case dialogues (FPEMF eq. 5)."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def clean_corpus(folder: Path) -> dict[str, Any]:
 
 
 def analyse_corpus(folder: Path) -> dict[str, Any]:
-    """The analyses of 001 §4 over the imported corpus."""
+    """The analyses of SweetieChat §4 over the imported corpus."""
     from warmline.evaluation.analyses.analysis import analyse
     from warmline.evaluation.analyses.corpus import read_corpus
 

@@ -1,4 +1,4 @@
-"""Statistics of a corpus in the form of the papers' tables (000 Table 2, 001 Table 1), in one pass.
+"""Statistics of a corpus in the form of the papers' tables (FPEMF Table 2, SweetieChat Table 1), in one pass.
 
 A word is what `str.split` gives, as the papers count; for languages written without spaces the
 lengths in words mean nothing. An average over nothing is None.
@@ -136,7 +136,7 @@ PUBLISHED = {
         *("30,722", "8.18", "15.25", "32,141", "8.55", "20.56"),
     ),
 }
-"""As printed, in the order of `ROWS`: 000 Table 2 and 001 Table 1."""
+"""As printed, in the order of `ROWS`: FPEMF Table 2 and SweetieChat Table 1."""
 
 
 def comparison(statistics: CorpusStatistics, name: str) -> list[tuple[str, ...]]:

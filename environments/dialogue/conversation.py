@@ -1,7 +1,7 @@
 """One conversation under way: the loop, its limits and its end.
 
 One exchange: the seeker speaks, the counselor advises a strategy, the supporter answers, the judger
-says whether it is over (000 §3.1.4).
+says whether it is over (FPEMF §3.1.4).
 """
 
 from __future__ import annotations

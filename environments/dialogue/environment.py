@@ -1,4 +1,4 @@
-"""The support environment: seats four roles, owns turns, limits and the end (000 §3.1.4).
+"""The support environment: seats four roles, owns turns, limits and the end (FPEMF §3.1.4).
 
 The environment drives the agents itself (`conversation.py` holds the loop); `as_team` shows the same
 thing to AutoGen.

@@ -16,13 +16,13 @@ class Limits(Record):
         20, description="utterances of seeker and supporter together"
     )
     max_sentences: Annotated[int, Field(ge=1)] = Field(
-        3, description="sentences kept of each utterance (000 §3.2, 001 §4.1)"
+        3, description="sentences kept of each utterance (FPEMF §3.2, SweetieChat §4.1)"
     )
     history_window: Annotated[int, Field(ge=1)] = Field(
-        6, description="utterances shown to the speaking roles (001 Fig. 12)"
+        6, description="utterances shown to the speaking roles (SweetieChat Fig. 12)"
     )
     case_dialogues: Annotated[int, Field(ge=0)] = Field(
-        3, description="examples shown to the supporter (000 §3.1.3)"
+        3, description="examples shown to the supporter (FPEMF §3.1.3)"
     )
     min_turns: Annotated[int, Field(ge=0)] = Field(
         0, description="the judger is not asked before this many utterances"

@@ -14,7 +14,7 @@ from ..episodes.usage import Price, price_of
 from ..scenarios.scenario import Scenario
 
 WORDS_AN_UTTERANCE = 18
-"""ServeForEmo's utterances have 17.97 words on average (001, Table 1)."""
+"""ServeForEmo's utterances have 17.97 words on average (SweetieChat, Table 1)."""
 
 CHARACTERS_A_TOKEN = 4
 """Usual for English and the tokenizers of current models; Chinese is nearer to 1.5."""

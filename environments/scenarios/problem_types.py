@@ -1,4 +1,4 @@
-"""The 45 problem types in 5 categories, with their published counts (000 Table 1)."""
+"""The 45 problem types in 5 categories, with their published counts (FPEMF Table 1)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ProblemType:
         name: as the papers print it.
         category: one of the five categories.
         count: ServeForEmo's dialogues of this type (they sum to 3,757); serves as sampling weight.
-            000 prints the same counts for EmoCare although they do not sum to its 2,574.
+            FPEMF prints the same counts for EmoCare although they do not sum to its 2,574.
     """
 
     name: str

@@ -18,7 +18,7 @@ from .problem_types import category_of
 
 
 class Profile(Record):
-    """Who the seeker is (000 eq. 3): told to the seeker only, as one sentence.
+    """Who the seeker is (FPEMF eq. 3): told to the seeker only, as one sentence.
 
     Every field may be empty, `text` replaces the sentence that is otherwise made from the rest.
     """
@@ -40,7 +40,7 @@ class Profile(Record):
 
 
 class Origin(Record):
-    """How a generated scenario came about (001 eq. 1-3 and 5).
+    """How a generated scenario came about (SweetieChat eq. 1-3 and 5).
 
     Attributes:
         depth: 1 + the greatest depth among the examples shown; hand-written and imported ones are 0.

@@ -111,7 +111,7 @@ class CasePool:
         self._rendered: dict[str, Case] = {}
 
     def draw(self, problem_type: str, count: int, *, scenario_id: str) -> tuple[Case, ...]:
-        """Up to `count` cases: of the problem type first, then of its category (000 §3.1.3).
+        """Up to `count` cases: of the problem type first, then of its category (FPEMF §3.1.3).
 
         A case made from the scenario that is being played is left out, since it would tell the
         supporter what only the seeker knows. The choice depends on problem type and scenario id

@@ -20,7 +20,7 @@ from .text import Diversity, Openings, Tokenize, diversity, openings, words
 
 MOST_CORPORA = 5
 STRATEGIES_SHOWN = 4
-"""Replies are compared under the most frequent strategies (001 section 4.2: four)."""
+"""Replies are compared under the most frequent strategies (SweetieChat section 4.2: four)."""
 REPLIES = 20_000
 """Most supporter replies of a corpus whose similarity is looked at."""
 LEAST_OF_A_TYPE = 2

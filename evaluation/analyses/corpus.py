@@ -47,7 +47,7 @@ class Dialogue:
 
     @property
     def text(self) -> str:
-        """All utterances joined by spaces, without speaker tokens (001 App. D)."""
+        """All utterances joined by spaces, without speaker tokens (SweetieChat App. D)."""
         return " ".join(turn.text for turn in self.turns)
 
     def of(self, role: Role) -> list[Turn]:

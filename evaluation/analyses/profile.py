@@ -16,7 +16,7 @@ from ...agents.roles import Role, Strategy
 from ...environments.episodes.episode import Episode
 
 INTERVALS = 6
-"""Equal parts of a dialogue's progress (001 section 4.3)."""
+"""Equal parts of a dialogue's progress (SweetieChat section 4.3)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ STRATEGY_SHARES: dict[str, dict[str, float]] = {
     corpus: {strategy: share / 100 for strategy, share in shares.items()}
     for corpus, shares in published_rows("SweetieChat Table 2").items()
 }
-"""Fractions of supporter turns (001, Table 2)."""
+"""Fractions of supporter turns (SweetieChat, Table 2)."""
 
 _SIZE_ROWS = ("dialogues", "utterances", "utterances a dialogue", "words an utterance")
 
@@ -20,10 +20,10 @@ SIZES: dict[str, dict[str, float]] = {
     }
     for name, column in PUBLISHED.items()
 }
-"""000, Table 2; 001, Table 1."""
+"""FPEMF, Table 2; SweetieChat, Table 1."""
 
 DISTINCT: dict[str, dict[int, float]] = {
     corpus: {int(name.removeprefix("distinct-")): value for name, value in figures.items()}
     for corpus, figures in published_rows("SweetieChat Table 6").items()
 }
-"""Per cent, over 1,300 dialogues, in tokens of the LLaMA-3 tokenizer (001, Table 6)."""
+"""Per cent, over 1,300 dialogues, in tokens of the LLaMA-3 tokenizer (SweetieChat, Table 6)."""

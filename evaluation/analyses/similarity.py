@@ -164,7 +164,7 @@ class Adherence:
 def adherence(
     scenarios: Sequence[str], dialogues: Sequence[str], *, seed: int = 0, resamples: int = 1_000
 ) -> Adherence:
-    """Cosine of each dialogue to its scenario (001 App. C.2), and to those of the others."""
+    """Cosine of each dialogue to its scenario (SweetieChat App. C.2), and to those of the others."""
     told = [(s, d) for s, d in zip(scenarios, dialogues, strict=True) if s.strip()]
     missing, n = len(scenarios) - len(told), len(told)
     if not told:

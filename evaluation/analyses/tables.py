@@ -89,7 +89,7 @@ def _sizes(analysis: Analysis) -> str:
         digits = 0 if row[0] in ("dialogues", "utterances") else 2
         row += [number(published.get(row[0]), digits) for published in SIZES.values()]
     head = ["", *_names(analysis), *(f"{name}, published" for name in SIZES)]
-    note = "Words are separated by white space. Published: 000 Table 2, 001 Table 1."
+    note = "Words are separated by white space. Published: FPEMF Table 2, SweetieChat Table 1."
     return f"## Size and length\n\n{table(head, rows)}\n\n{note}"
 
 
@@ -112,7 +112,7 @@ def _strategies(analysis: Analysis) -> str:
     head = ["per cent", *_names(analysis), *(f"{name}, published" for name in STRATEGY_SHARES)]
     note = (
         "Shares of all labels of supporter utterances; an utterance with several labels counts for"
-        " each. Published: 001 Table 2."
+        " each. Published: SweetieChat Table 2."
     )
     return f"## Strategies\n\n{table(head, rows)}\n\n{note}"
 
@@ -214,7 +214,7 @@ def _distinct(analysis: Analysis) -> str:
     rows[3][-len(DISTINCT) :] = ["1,300"] * len(DISTINCT)
     head = ["per cent", *_names(analysis), *(f"{name}, published" for name in DISTINCT)]
     note = (
-        f"Tokens here: {analysis.tokenizer}; published: LLaMA-3's (001 Table 6). Distinct falls as"
+        f"Tokens here: {analysis.tokenizer}; published: LLaMA-3's (SweetieChat Table 6). Distinct falls as"
         " the text grows: compare columns of equal numbers of dialogues and one tokenizer only."
     )
     return f"## Distinct over sampled dialogues\n\n{table(head, rows)}\n\n{note}"

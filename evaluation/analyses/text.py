@@ -20,7 +20,7 @@ without spaces (Chinese, Japanese) give one term a character."""
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+(?:['’][^\W{_UNSPACED}]+)*|[^\w\s]")
 
 DISTINCT_SAMPLE = 1_300
-"""Dialogues over which Distinct is counted (001 App. D)."""
+"""Dialogues over which Distinct is counted (SweetieChat App. D)."""
 OPENING_WORDS = 3
 OPENINGS_SHOWN = 15
 
@@ -56,7 +56,7 @@ class Diversity:
 def diversity(
     sample: Sequence[Dialogue], tokenize: Tokenize = words, *, dialogues: int = DISTINCT_SAMPLE
 ) -> Diversity:
-    """Distinct-1/2/3 over dialogues joined without speaker tokens (001 App. D, Table 6).
+    """Distinct-1/2/3 over dialogues joined without speaker tokens (SweetieChat App. D, Table 6).
 
     Different n-grams of all dialogues over all their n-grams; no n-gram spans two dialogues. The
     value falls as the sample grows, so only equal numbers of dialogues can be compared.
@@ -84,7 +84,7 @@ class Openings:
 def openings(
     sample: Iterable[Dialogue], *, length: int = OPENING_WORDS, most: int = OPENINGS_SHOWN
 ) -> Openings:
-    """Count the first `length` words of each supporter reply (002 Fig. 6); shorter replies count
+    """Count the first `length` words of each supporter reply (Self-Evolution Fig. 6); shorter replies count
     under all they have, replies without a word not at all."""
     counts: Counter[str] = Counter()
     for dialogue in sample:

@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
         model: Annotated[str, typer.Argument(help="A checkpoint, model folder, GGUF file or id.")],
         task: Annotated[
             list[str] | None,
-            typer.Option(help="A task of the harness; default: those of 002 Table 4."),
+            typer.Option(help="A task of the harness; default: those of Self-Evolution Table 4."),
         ] = None,
         task_folder: Annotated[Path | None, typer.Option(help="Task files of your own.")] = None,
         limit: Annotated[
@@ -46,7 +46,9 @@ def register(app: typer.Typer) -> None:
             out=out,
         )
         published = published_rows(PUBLISHED)
-        table = Table("task", "metric", "per cent", "n", *(f"{name} (002)" for name in published))
+        table = Table(
+            "task", "metric", "per cent", "n", *(f"{name} (published)" for name in published)
+        )
         for score in scores:
             sure = "" if score.error is None else f" ± {score.error:.2f}"
             table.add_row(

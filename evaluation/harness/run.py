@@ -1,4 +1,4 @@
-"""General ability of a checkpoint, through the lm-evaluation-harness (002 section 5.1, Table 4).
+"""General ability of a checkpoint, through the lm-evaluation-harness (Self-Evolution section 5.1, Table 4).
 
 The harness brings tasks, prompts and scoring, and fetches its data itself; ours is only to hand it
 the model as our policies load it, adapters merged, and to put its numbers beside the published ones.
@@ -25,7 +25,7 @@ TASKS = {
     "openbookqa": ("acc_norm", "none"),
     "mmlu_pro": ("exact_match", "custom-extract"),
 }
-"""Tasks of 002 Table 4, each with the metric and filter that are shown. The paper names the
+"""Tasks of Self-Evolution Table 4, each with the metric and filter that are shown. The paper names the
 benchmarks, not the harness's variants: which is meant is our reading."""
 
 PUBLISHED = "Self-Evolution Table 4"

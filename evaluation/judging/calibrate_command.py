@@ -109,7 +109,7 @@ def helpful(
     ratings: Annotated[Path, typer.Argument(help="A scorer's ratings: a file or a run's folder.")],
     published: Annotated[
         list[str] | None,
-        typer.Option(help="Systems of 000 Table 4 beside, as 'FPEMF Table 4a: BBJ_FPEMF'."),
+        typer.Option(help="Systems of FPEMF Table 4 beside, as 'FPEMF Table 4a: BBJ_FPEMF'."),
     ] = None,
     leave_out: Annotated[
         list[str] | None, typer.Option(help="Candidates that do not count, such as gold.")
@@ -117,7 +117,7 @@ def helpful(
     seed: Annotated[int, typer.Option(help="Of the intervals.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="The rates as JSON.")] = False,
 ) -> None:
-    """Show how many replies a scorer finds helpful, by dimension and on all four (000 Table 4)."""
+    """Show how many replies a scorer finds helpful, by dimension and on all four (FPEMF Table 4)."""
     from ..published import refuse_unknown
     from .helpful import DIMENSIONS, helpful_rates
     from .tables import helpful_table

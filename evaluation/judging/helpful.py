@@ -1,4 +1,4 @@
-"""Helpful rates: of the replies that a scorer judged, the share that is helpful (000 section 4.1).
+"""Helpful rates: of the replies that a scorer judged, the share that is helpful (FPEMF section 4.1).
 
 A reply is helpful only if every dimension holds. One dimension that fails makes it unhelpful, even
 where another is missing; a missing one among those that hold leaves the answer missing.

@@ -101,7 +101,7 @@ async def judge(
         concurrency: questions in flight.
         seed: of the calls.
         rater: the judge's name in the ratings; the policy's by default.
-        sampling: laid over temperature 0.8, top-p 0.95, top-k 50 (002 App. E.2).
+        sampling: laid over temperature 0.8, top-p 0.95, top-k 50 (Self-Evolution App. E.2).
         template: prompts other than ours.
         only: judge these subjects alone; see `draw_subjects`.
         observe: called with each new rating.
@@ -177,7 +177,7 @@ async def judge(
 
 
 def draw_subjects(episodes: Iterable[Episode], rubric: Rubric, count: int, seed: int) -> set[Place]:
-    """A seeded sample of subjects (002 judges 100 contexts); decided by ids, not by their order."""
+    """A seeded sample of subjects (Self-Evolution judges 100 contexts); decided by ids, not by their order."""
     ranked = (
         (
             call_seed(seed, subject, "draw", 0),

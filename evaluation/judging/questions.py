@@ -16,7 +16,7 @@ from ...policies.wrappers.base import honoured, salted_seed
 from .rubric import Dimension, Rubric
 
 SAMPLING = Sampling(temperature=0.8, top_p=0.95, top_k=50, max_tokens=300)
-"""002 App. E.2; the room for the answer is ours."""
+"""Self-Evolution App. E.2; the room for the answer is ours."""
 
 TEMPLATE = Path(__file__).with_name("judge.jinja")
 

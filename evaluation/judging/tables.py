@@ -116,7 +116,9 @@ def calibration_table(found: Iterable[Calibration]) -> Table:
         for figures in systems("calibration").values()
         for name, value in figures.items()
     }
-    table = plain_table("dimension", "n", "missing", "figure", "value", "95 % interval", "002")
+    table = plain_table(
+        "dimension", "n", "missing", "figure", "value", "95 % interval", "published"
+    )
     for each in found:
         lines = (
             ("Pearson", each.pearson),
@@ -140,8 +142,8 @@ def calibration_table(found: Iterable[Calibration]) -> Table:
 
 CALIBRATION_NOTE = (
     "judge - people: mean difference. longer: points that the judge adds, beyond people, to a text"
-    " one standard deviation longer; ! for a length bias. 002: Pearson's r of GPT-4o with people"
-    " (002 Table 7)."
+    " one standard deviation longer; ! for a length bias. published: Pearson's r of GPT-4o with"
+    " people (Self-Evolution Table 7)."
 )
 
 

@@ -2,7 +2,7 @@
 
 * `esconv`: the code family of ESConv, to the last digit, its Distinct included.
 * `sacrebleu`: what sacrebleu and rouge-score give today; Distinct counted in full.
-* `sweetiechat`: everything on the tokens of a model's tokenizer (001 §5.3, LLaMA-3 there).
+* `sweetiechat`: everything on the tokens of a model's tokenizer (SweetieChat §5.3, LLaMA-3 there).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def sacrebleu() -> list[Metric]:
 
 
 def sweetiechat(tokenizer: str | Path) -> list[Metric]:
-    """Model tokens throughout; Distinct by reply (near 99 in 001, Table 3) and over the corpus."""
+    """Model tokens throughout; Distinct by reply (near 99 in SweetieChat, Table 3) and over the corpus."""
     tokens = ModelTokens(tokenizer)
     return [
         Length(tokens),

@@ -1,4 +1,4 @@
-"""The two settings of 001 §5.4: a policy answers recorded seekers, turn by turn.
+"""The two settings of SweetieChat §5.4: a policy answers recorded seekers, turn by turn.
 
 * *reference context*: each supporter turn is answered after the human history before it.
 * *generated context*: the model's own earlier replies stay in the history, while the human seeker's

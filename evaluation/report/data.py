@@ -30,7 +30,7 @@ class RunView:
     Attributes:
         name: of the folder or file; the column's heading.
         counts: over the conversations that did not fail.
-        statistics: sizes and lengths in the form of 000 Table 2, over the same.
+        statistics: sizes and lengths in the form of FPEMF Table 2, over the same.
         summary: as in `summary.json`, failed attempts included.
         episodes: one plain record a conversation, see `episode_view`.
         ratings: all that were found, also those of conversations that are not here.

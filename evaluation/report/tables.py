@@ -59,7 +59,7 @@ def overview(runs: Sequence[RunView]) -> Table:
 
 
 def sizes(runs: Sequence[RunView]) -> Table:
-    """Sizes and lengths beside the published corpora (000 Table 2, 001 Table 1)."""
+    """Sizes and lengths beside the published corpora (FPEMF Table 2, SweetieChat Table 1)."""
     each = [comparison(run.statistics, run.name) for run in runs]
     published = tuple(each[0][0][2:])
     rows = tuple(
@@ -89,12 +89,12 @@ def strategies(runs: Sequence[RunView]) -> Table:
         ("per cent of labels", *series),
         tuple(rows),
         figure=bars("Share of each strategy, per cent", names, series),
-        note="Published: 001 Table 2.",
+        note="Published: SweetieChat Table 2.",
     )
 
 
 def progress(runs: Sequence[RunView]) -> Iterable[Table]:
-    """Strategies over six equal parts of the dialogue (001 section 4.3)."""
+    """Strategies over six equal parts of the dialogue (SweetieChat section 4.3)."""
     columns = tuple(f"{number + 1}/{INTERVALS}" for number in range(INTERVALS))
     for run in runs:
         parts = [shares(part) for part in run.counts.progress]

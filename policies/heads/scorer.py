@@ -1,4 +1,4 @@
-"""The `scorer` policy: judges a reply on the dimensions that it was trained for (000 §4.1).
+"""The `scorer` policy: judges a reply on the dimensions that it was trained for (FPEMF §4.1).
 
 It judges in three places: as the ranker of `best_of`, as the labeller of FPEMF's candidates, and as
 the rater of whole conversations. As a policy it answers `helpful` or `unhelpful` of a chat's last

@@ -1,6 +1,6 @@
 """`refine`: the model reflects on the person, criticises its own reply, and rewrites it.
 
-What 002 section 2.2 does to make training data (equations 4 and 5; the first reply is its "rejected",
+What Self-Evolution section 2.2 does to make training data (equations 4 and 5; the first reply is its "rejected",
 the rewritten one its "chosen"), done while the conversation runs. The prompt is ours.
 """
 
@@ -17,7 +17,7 @@ from ..base import Message, Policy, Reply, Request, Sampling, capabilities_of, p
 from .base import Wrapper, honoured, salted_seed, total_usage, with_notes
 
 ABOUT = ("profile", "emotion", "personality", "intention")
-"""What is inferred about the person (002 appendix E.1)."""
+"""What is inferred about the person (Self-Evolution appendix E.1)."""
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -62,8 +62,8 @@ class Refine(Wrapper):
     Args:
         policy: the inner policy.
         roles: whose replies are rewritten.
-        tries: how often the JSON is asked for, each time with another seed (002 appendix A: three).
-        longest: most characters of the rewritten reply, as a multiple of the first one's (002
+        tries: how often the JSON is asked for, each time with another seed (Self-Evolution appendix A: three).
+        longest: most characters of the rewritten reply, as a multiple of the first one's (Self-Evolution
             appendix A: two; it does not say of what). None takes any length.
         max_tokens: room for the reflection. The rest of the sampling is the request's.
 

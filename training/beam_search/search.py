@@ -76,7 +76,7 @@ def diverse_beam_search(
         model: a causal or sequence-to-sequence model of transformers, PEFT around it or not.
         input_ids: `(batch, time)`, prompts; left-padded for a decoder-only model.
         attention_mask: `(batch, time)`, 0 at padding; None where there is no padding.
-        num_beams: candidates a prompt (K of 000 §4.2).
+        num_beams: candidates a prompt (K of FPEMF §4.2).
         num_groups: groups of beams; where it does not divide, the first groups are one larger.
         diversity_penalty: nats a token costs for each beam of an earlier group that chose it.
         max_new_tokens: tokens in the longest reply, its end token included.

@@ -1,4 +1,4 @@
-"""Feedback on candidates: judgements a dimension become one label, helpful or not (000 §4.1).
+"""Feedback on candidates: judgements a dimension become one label, helpful or not (FPEMF §4.1).
 
 Trained scorer, judge and people all write `Rating`s with the context's episode and utterance and the
 candidate's name; a `Labeller` makes them here where none are at hand. A candidate is helpful only if
@@ -138,7 +138,7 @@ class Share:
 def helpful_rates(
     contexts: Sequence[CandidateSet], marks: Mapping[Key, Marks], rule: Rule = all_hold
 ) -> dict[str, dict[str, Share]]:
-    """Helpful rates by dimension and in all (000 Table 4).
+    """Helpful rates by dimension and in all (FPEMF Table 4).
 
     Returns:
         `single`: of the first candidate of each context; `beams`: of all candidates; `gold`: of the

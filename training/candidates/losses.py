@@ -1,8 +1,8 @@
-"""Losses as pure functions of log-probabilities: ranking (000 eq. 6–9) and preference (002 eq. 6).
+"""Losses as pure functions of log-probabilities: ranking (FPEMF eq. 6–9) and preference (Self-Evolution eq. 6).
 
 Shapes are `(batch, candidates)` for one number a candidate and `(batch, candidates, time)` for one
 a token; log-probabilities in nats. How the printed equations were read: a pair of equal labels adds
-a constant and no gradient in eq. 7 and is left out; eq. 6 of 002 lost a minus sign, so Rafailov et
+a constant and no gradient in eq. 7 and is left out; eq. 6 of Self-Evolution lost a minus sign, so Rafailov et
 al. 2023 (https://arxiv.org/abs/2305.18290) is followed.
 """
 
@@ -19,7 +19,7 @@ MISSING = -1
 
 
 def sequence_scores(log_probs: Tensor, mask: Tensor, alpha: float) -> Tensor:
-    """P of each sequence (000 eq. 6): sum of its log-probabilities over its length to the power α.
+    """P of each sequence (FPEMF eq. 6): sum of its log-probabilities over its length to the power α.
 
     Args:
         log_probs: `(…, time)`, of each token, the end token included.
@@ -37,7 +37,7 @@ def sequence_scores(log_probs: Tensor, mask: Tensor, alpha: float) -> Tensor:
 def contrastive_loss(
     scores: Tensor, labels: Tensor, margin: float = 0.01, reduction: Reduction = "paper"
 ) -> Tensor:
-    """Hinge over pairs of candidates with different labels (000 eq. 7): the helpful one shall lead.
+    """Hinge over pairs of candidates with different labels (FPEMF eq. 7): the helpful one shall lead.
 
     A pair adds `max(0, margin − (l_i − l_j)(P_i − P_j))`. In a context without such pairs the loss
     is 0, with gradient 0.
@@ -76,7 +76,7 @@ def contrastive_loss(
 
 
 def nll_loss(log_probs: Tensor, mask: Tensor) -> Tensor:
-    """Negative log-likelihood of the gold replies (000 eq. 8), mean over all their tokens.
+    """Negative log-likelihood of the gold replies (FPEMF eq. 8), mean over all their tokens.
 
     Args:
         log_probs, mask: `(batch, time)`, as in `sequence_scores`.
@@ -89,7 +89,7 @@ def nll_loss(log_probs: Tensor, mask: Tensor) -> Tensor:
 
 
 def fpemf_loss(unlikelihood: Tensor, generation: Tensor, beta_ul: float, beta_gen: float) -> Tensor:
-    """The sum that is trained (000 eq. 9): β_ul times ranking plus β_gen times NLL."""
+    """The sum that is trained (FPEMF eq. 9): β_ul times ranking plus β_gen times NLL."""
     return beta_ul * unlikelihood + beta_gen * generation
 
 

@@ -1,4 +1,4 @@
-"""The strategy counselor: history to strategy, learned with LoRA (000 §3.1.2, 001 App. B).
+"""The strategy counselor: history to strategy, learned with LoRA (FPEMF §3.1.2, SweetieChat App. B).
 
 Episodes are split by scenario into training, validation and test dialogues; heads on the last state
 (or the labels as completions) are trained, and measured on the test dialogues beside the baselines.

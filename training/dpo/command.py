@@ -17,7 +17,7 @@ def register(train: typer.Typer) -> None:
         "dpo",
         DpoSettings,
         run,
-        "Fine-tune a supporter to prefer replies refined by reflection (002 §2.2); resumes by itself.",
+        "Fine-tune a supporter to prefer replies refined by reflection (Self-Evolution §2.2); resumes by itself.",
     )
 
 

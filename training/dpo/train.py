@@ -1,4 +1,4 @@
-"""Direct preference optimisation with an NLL term on the chosen replies (002 eq. 6 to 8).
+"""Direct preference optimisation with an NLL term on the chosen replies (Self-Evolution eq. 6 to 8).
 
 Pairs are made of conversations first (`preferences.py`) or given. The reference is the model before
 the new adapter, so its log-probabilities are computed once, before training, and kept. Chosen and
@@ -102,7 +102,7 @@ def preference_pairs(
 
 
 def loss_of(found: CandidateLogProbs, reference: Tensor, settings: DpoSettings) -> Tensor:
-    """002 eq. 8 over a batch: DPO plus gamma times the mean NLL of the chosen replies' tokens.
+    """Self-Evolution eq. 8 over a batch: DPO plus gamma times the mean NLL of the chosen replies' tokens.
 
     Args:
         found: the chosen reply first, the rejected second.
@@ -114,7 +114,7 @@ def loss_of(found: CandidateLogProbs, reference: Tensor, settings: DpoSettings) 
 
 
 class DpoObjective:
-    """002 eq. 8, with rewards: beta times the log-ratio to the reference, as means over pairs."""
+    """Self-Evolution eq. 8, with rewards: beta times the log-ratio to the reference, as means over pairs."""
 
     NAMES = ("dpo", "accuracy", "margin", "chosen_reward", "rejected_reward")
     size = len(NAMES) + 3

@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
         "evolve",
         EvolveSettings,
         run,
-        "Let a supporter learn from its own refined replies, in rounds (002); resumes by itself.",
+        "Let a supporter learn from its own refined replies, in rounds (Self-Evolution); resumes by itself.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Self-evolution, M⁰ to M¹ to M² (002 §2.2): rounds of stages, each done once, killable anywhere.
+"""Self-evolution, M⁰ to M¹ to M² (Self-Evolution §2.2): rounds of stages, each done once, killable anywhere.
 
 A round asks its parent for replies, has them refined, makes pairs of them, trains on those, measures
 the result, and promotes it or rolls back. `state.json` says what is done; it is replaced in one step

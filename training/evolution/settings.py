@@ -1,4 +1,4 @@
-"""Settings of `warmline evolve` (002 §2.2): those of a round's pairs and training, rounds, and gate."""
+"""Settings of `warmline evolve` (Self-Evolution §2.2): those of a round's pairs and training, rounds, and gate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class EvolveSettings(DpoSettings):
     rounds: Positive = Field(2, description="rounds; M0 becomes M1, M1 becomes M2")
     split_rounds: bool = Field(
         False,
-        description="each round learns from its own part of the scenarios (002 B.1, for the variants"
+        description="each round learns from its own part of the scenarios (Self-Evolution B.1, for the variants"
         " gold and stronger); how many rounds there are cannot change later",
     )
     held_out: tuple[str, ...] = Field(

@@ -1,4 +1,4 @@
-"""The tables of an evolution, in the form of 002 Tables 2 and 6, published figures beside ours. Pure
+"""The tables of an evolution, in the form of Self-Evolution Tables 2 and 6, published figures beside ours. Pure
 but for the writing.
 
 Published figures come with the scores that `warmline evaluate` wrote; none are kept here.
@@ -92,7 +92,7 @@ def page(data: Mapping[str, Any]) -> str:
             ("model", "kept", "why"),
             [(m["model"], "yes" if m["promoted"] else "rolled back", m["why"]) for m in models],
         ),
-        "## Objective evaluation (form of 002 Table 2)",
+        "## Objective evaluation (form of Self-Evolution Table 2)",
         _grid(
             ("model", *TABLE2),
             [(name, *(_figure(_found(figures, k)) for k in TABLE2)) for name, figures in objective],
@@ -100,7 +100,7 @@ def page(data: Mapping[str, Any]) -> str:
         "Published figures are of models of 7 to 8 billion parameters on ESConv's test set, counted"
         " by a convention that the paper does not state; ours by the conventions below, on the"
         " held-out conversations. Compare directions, not heights.",
-        "## Iterations (form of 002 Table 6)",
+        "## Iterations (form of Self-Evolution Table 6)",
         _grid(("model", *TABLE6), _iterations("ours", ours) + _published_iterations(published)),
         "Behind each figure: its change against the model before, in per cent.",
         "## Held-out likelihood, rewards and pairs",

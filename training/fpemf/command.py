@@ -17,7 +17,7 @@ def register(train: typer.Typer) -> None:
         "fpemf",
         FpemfSettings,
         run,
-        "Fine-tune a supporter to prefer its helpful candidates (000 §4.2); resumes by itself.",
+        "Fine-tune a supporter to prefer its helpful candidates (FPEMF §4.2); resumes by itself.",
     )
 
 

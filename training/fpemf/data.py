@@ -55,7 +55,7 @@ class Grouped(Protocol):
 
 G = TypeVar("G", bound=Grouped)
 HELPFUL_NAME = "helpful.json"
-"""Helpful rates by dimension (000 Table 4)."""
+"""Helpful rates by dimension (FPEMF Table 4)."""
 TOLD_EVERY = 10.0
 """Seconds between two lines about a stage's progress."""
 

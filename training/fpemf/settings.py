@@ -1,4 +1,4 @@
-"""Settings of FPEMF (000 §4.2), as the command line and TOML files give them."""
+"""Settings of FPEMF (FPEMF §4.2), as the command line and TOML files give them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NotNegative = Annotated[float, Field(ge=0)]
 
 
 class FpemfSettings(RowSettings, LoraSettings, LoopSettings):
-    """Candidates, feedback, losses and the loop; defaults are those of 000."""
+    """Candidates, feedback, losses and the loop; defaults are those of FPEMF."""
 
     epochs: Annotated[float, Field(gt=0)] = Field(2.0, description="passes over the contexts")
 
@@ -53,7 +53,7 @@ class FpemfSettings(RowSettings, LoraSettings, LoopSettings):
     beta_ul: NotNegative = Field(1.0, description="weight of the ranking loss")
     beta_gen: NotNegative = Field(1.0, description="weight of the gold replies' NLL")
     reduction: Literal["paper", "muffin"] = Field(
-        "paper", description="of the ranking loss: paper (000) or muffin (its ancestor)"
+        "paper", description="of the ranking loss: paper (FPEMF) or muffin (its ancestor)"
     )
     include_gold: bool = Field(False, description="rank the gold reply too, as a helpful one")
     full: bool = Field(False, description="train all weights, not an adapter")

@@ -1,4 +1,4 @@
-"""FPEMF: fine-tuning with fine-grained feedback on a model's own candidates (000 §4), top to bottom.
+"""FPEMF: fine-tuning with fine-grained feedback on a model's own candidates (FPEMF §4), top to bottom.
 
 Episodes become contexts; each gets K candidates (diverse beams by default), each candidate a label
 from feedback on four dimensions. Trained is β_ul times the ranking of helpful over unhelpful
@@ -102,7 +102,7 @@ class Losses:
 
 
 def losses_of(found: CandidateLogProbs, labels: Tensor, settings: FpemfSettings) -> Losses:
-    """000 eq. 6–9 over a batch whose first reply of each context is the gold one."""
+    """FPEMF eq. 6–9 over a batch whose first reply of each context is the gold one."""
     scores = sequence_scores(found.tokens, found.mask, settings.alpha)
     ranking = contrastive_loss(scores, labels, settings.margin, settings.reduction)
     nll = nll_loss(found.tokens[:, 0], found.mask[:, 0])
@@ -115,7 +115,7 @@ def losses_of(found: CandidateLogProbs, labels: Tensor, settings: FpemfSettings)
 
 
 class FpemfObjective:
-    """000 eq. 9 with its parts: the ranking as a mean over contexts, the NLL over gold tokens."""
+    """FPEMF eq. 9 with its parts: the ranking as a mean over contexts, the NLL over gold tokens."""
 
     size = 8
 

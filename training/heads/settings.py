@@ -14,7 +14,7 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class ClassifierSettings(LoraSettings, LoopSettings):
-    """Adapter, loop, and what a classifier reads. Its loop defaults are those of SFT (001 App. B)."""
+    """Adapter, loop, and what a classifier reads. Its loop defaults are those of SFT (SweetieChat App. B)."""
 
     prompt: View = Field(
         "dialogue",
@@ -47,7 +47,7 @@ class ClassifierSettings(LoraSettings, LoopSettings):
 
 
 class CounselorSettings(ClassifierSettings):
-    """History to strategy (000 §3.1.2, 001 App. B)."""
+    """History to strategy (FPEMF §3.1.2, SweetieChat App. B)."""
 
     form: Literal["head", "labels"] = Field(
         "head",
@@ -84,7 +84,7 @@ class CounselorSettings(ClassifierSettings):
 
 
 class ScorerSettings(ClassifierSettings):
-    """Data and adapters of the four dimensions (000 §4.1); sizes are the paper's."""
+    """Data and adapters of the four dimensions (FPEMF §4.1); sizes are the paper's."""
 
     history_window: Positive | None = Field(
         7, description="latest messages read, the reply among them"

@@ -1,7 +1,7 @@
 """What can be set when training: rows, adapter and loop, as closed records that share their fields.
 
 A trainer's settings inherit the records it needs, so that file, keywords and command line offer the
-same names everywhere. Figures of the papers are defaults or presets (000 §4.2, 001 §5.2, 002 §2).
+same names everywhere. Figures of the papers are defaults or presets (FPEMF §4.2, SweetieChat §5.2, Self-Evolution §2).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "replay_rows": 500,
     },
 }
-"""Settings by the name of what they train: 001 §5.2 (the defaults) and M⁰ of 002 §2.1."""
+"""Settings by the name of what they train: SweetieChat §5.2 (the defaults) and M⁰ of Self-Evolution §2.1."""
 
 
 class RowSettings(Record):
@@ -134,7 +134,7 @@ class LoopSettings(SourceSettings):
 
 
 class ReplaySettings(Record):
-    """Instruction rows mixed in, so that general ability is kept (002 §2.1)."""
+    """Instruction rows mixed in, so that general ability is kept (Self-Evolution §2.1)."""
 
     replay: str | None = Field(
         None, description="file of instruction rows (instruction, input, output)"
@@ -153,10 +153,10 @@ class ReplaySettings(Record):
 
 
 class SftSettings(RowSettings, LoraSettings, LoopSettings, ReplaySettings):
-    """Supervised fine-tuning of the supporter (001 §5.2); `preset` m0 is 002 §2.1."""
+    """Supervised fine-tuning of the supporter (SweetieChat §5.2); `preset` m0 is Self-Evolution §2.1."""
 
     preset: Literal["support", "m0"] = Field(
-        "support", description="settings of a paper: support (001) or m0 (002)"
+        "support", description="settings of a paper: support (SweetieChat) or m0 (Self-Evolution)"
     )
 
     @model_validator(mode="before")

@@ -1,4 +1,4 @@
-"""Preference pairs from conversations (002 §2.2.1, appendix A): rejected is the model's own reply.
+"""Preference pairs from conversations (Self-Evolution §2.2.1, appendix A): rejected is the model's own reply.
 
 Chosen is what reflection made of it, a stronger policy's reply, or the one that was said. First
 `ask_rejected` and `ask_chosen` fill `calls.jsonl` (see `reflection.py`), then `make_pairs`, which is
@@ -213,7 +213,7 @@ async def ask_rejected(
     policy: Policy,
     part: str | None = None,
 ) -> None:
-    """The model's own replies (002 eq. 3); `part` names a file of calls of its own."""
+    """The model's own replies (Self-Evolution eq. 3); `part` names a file of calls of its own."""
     rows = [context.row for context in contexts]
     with CallLog(folder, part) as log:
         await ask_replies(rows, policy, log, asking_of(settings, "supporter"), "rejected")
@@ -226,7 +226,7 @@ async def ask_chosen(
     policy: Policy,
     part: str | None = None,
 ) -> None:
-    """What the variant wants beside them: reflections (002 eq. 4, 5), other replies, or nothing."""
+    """What the variant wants beside them: reflections (Self-Evolution eq. 4, 5), other replies, or nothing."""
     rows = [context.row for context in contexts]
     asking = asking_of(settings, "reviser")
     with CallLog(folder, part) as log:

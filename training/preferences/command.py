@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
         "pairs",
         PairSettings,
         run,
-        "Make preference pairs of conversations (002 §2.2.1), at once or in parts on many machines;"
+        "Make preference pairs of conversations (Self-Evolution §2.2.1), at once or in parts on many machines;"
         " resumes by itself.",
     )
 

@@ -1,4 +1,4 @@
-"""Hygiene of preference data (002 appendix A), as named pure functions; no model, no file.
+"""Hygiene of preference data (Self-Evolution appendix A), as named pure functions; no model, no file.
 
 Every rule counts what it did under the name that it has here, so a summary can say why a pair is as
 it is, or is not there.
@@ -77,7 +77,7 @@ def without_greetings(turns: Sequence[int], first: int, last: int) -> list[int]:
 
     Args:
         turns: indices of utterances, in order.
-        first, last: how many exchanges are left out at either end (002: one and two).
+        first, last: how many exchanges are left out at either end (Self-Evolution: one and two).
     """
     return list(turns[first : len(turns) - last if last else None])
 

@@ -1,4 +1,4 @@
-"""Asking for the two sides of preference pairs: a reply, and what reflection makes of it (002 §2.2.1).
+"""Asking for the two sides of preference pairs: a reply, and what reflection makes of it (Self-Evolution §2.2.1).
 
 Each call is written to `calls.jsonl` with its exact messages the moment it is answered, under an id
 that only context and purpose decide. The file is the journal too: what it holds is never asked again.
@@ -31,7 +31,7 @@ from ..rows.build import Row
 CALLS_NAME = "calls.jsonl"
 
 DECODING = Sampling(temperature=0.9, top_p=0.8, top_k=50, repetition_penalty=1.2, max_tokens=120)
-"""002 appendix B, for replies and reflections; the number of tokens is ours."""
+"""Self-Evolution appendix B, for replies and reflections; the number of tokens is ours."""
 
 Purpose = Literal["rejected", "reflection", "stronger"]
 
@@ -155,7 +155,7 @@ class Asking:
         seed: of the round; with a call's id it gives the call's seed.
         max_sentences: sentence limit of a reply.
         concurrency: contexts in flight.
-        tries: of a reflection that cannot be read (002 appendix A: three).
+        tries: of a reflection that cannot be read (Self-Evolution appendix A: three).
         reflection_tokens: room for one.
     """
 

@@ -1,4 +1,4 @@
-"""How much a reply has to do with what the user said: TF-IDF cosine (002 §5.2, figure 5a).
+"""How much a reply has to do with what the user said: TF-IDF cosine (Self-Evolution §5.2, figure 5a).
 
 The paper does not name its measure; this one is scikit-learn's `TfidfVectorizer` with its defaults,
 in a few lines, so that training needs no further library.
@@ -21,7 +21,7 @@ Vector = Mapping[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Relevance:
-    """How much replies have to do with what the user said (002 §5.2, figure 5a).
+    """How much replies have to do with what the user said (Self-Evolution §5.2, figure 5a).
 
     Attributes:
         measure: name of the similarity.

@@ -1,4 +1,4 @@
-"""Settings of preference pairs and of DPO (002 §2.2, §3.2), for file, keywords and command line."""
+"""Settings of preference pairs and of DPO (Self-Evolution §2.2, §3.2), for file, keywords and command line."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class PairSettings(PreferenceSettings, SourceSettings):
 
 
 class DpoSettings(PreferenceSettings, LoraSettings, LoopSettings):
-    """Pairs, loss, adapter and loop; defaults are those of 002 §3.2."""
+    """Pairs, loss, adapter and loop; defaults are those of Self-Evolution §3.2."""
 
     pairs: tuple[str, ...] = Field(
         (), description="pairs.jsonl made before; default: made from data, in out/pairs"

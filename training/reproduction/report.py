@@ -107,7 +107,7 @@ def _checkpoint(folder: Path, stage: Path) -> str:
 
 
 def helpful_table(record: Mapping[str, Any]) -> str:
-    """Helpful rates by dimension in the form of 000 Table 4, per cent."""
+    """Helpful rates by dimension in the form of FPEMF Table 4, per cent."""
     dimensions = ("empathy", "strategy", "coherence", "topic")
     parts = []
     for form, title in (("single", "one reply"), ("beams", "all candidates")):
@@ -121,7 +121,7 @@ def helpful_table(record: Mapping[str, Any]) -> str:
             (f"published {system}", *(_figure(figures.get(n)) for n in dimensions))
             for system, figures in published.items()
         ]
-        parts.append(f"### Helpful rates, {title} (form of 000 Table 4)")
+        parts.append(f"### Helpful rates, {title} (form of FPEMF Table 4)")
         parts.append(grid(("model", *dimensions), rows))
     return "\n\n".join(parts)
 
@@ -143,7 +143,7 @@ def counselor_table(record: Mapping[str, Any]) -> str:
         [
             "### Counselor and baselines",
             grid(("model", *(c.replace("_", " ") for c in columns)), rows),
-            f"Published strategy accuracy on ESConv, per cent (000 Table 3): {told}.",
+            f"Published strategy accuracy on ESConv, per cent (FPEMF Table 3): {told}.",
         ]
     )
 

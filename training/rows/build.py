@@ -27,7 +27,7 @@ from ...policies.scripted import ScriptedPolicy
 from ..loop.settings import BadRows, RowSettings
 
 TURN_WINDOW = 6
-"""Utterances shown to a speaking role (001 Fig. 12)."""
+"""Utterances shown to a speaking role (SweetieChat Fig. 12)."""
 
 Fault = Literal["empty_reply", "unknown_label", "no_supporter_turn", "too_long"]
 

@@ -20,7 +20,7 @@ def register(train: typer.Typer) -> None:
         "scorer",
         ScorerSettings,
         run,
-        "Train a scorer of empathy, strategy, coherence and topic (000 §4.1); resumes by itself.",
+        "Train a scorer of empathy, strategy, coherence and topic (FPEMF §4.1); resumes by itself.",
     )
 
 

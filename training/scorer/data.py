@@ -1,4 +1,4 @@
-"""Data of the scorer (000 §4.1): published labels and made negatives, dimension by dimension. Pure.
+"""Data of the scorer (FPEMF §4.1): published labels and made negatives, dimension by dimension. Pure.
 
 Sources are split before anything is made from them, and a negative is made from its own side alone:
 no dialogue, post or sentence is on two sides. What a source does not say about a reply is missing.

@@ -1,4 +1,4 @@
-"""The scorer of the four dimensions of 000 §4.1: one adapter with a head each, read top to bottom.
+"""The scorer of the four dimensions of FPEMF §4.1: one adapter with a head each, read top to bottom.
 
 Sources are split, pairs are made on each side by itself, and heads are trained of which each learns
 only from the pairs that say something about its dimension.

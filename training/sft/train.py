@@ -1,4 +1,4 @@
-"""Supervised fine-tuning of the supporter with LoRA (001 §5.2, 002 §2.1), read top to bottom.
+"""Supervised fine-tuning of the supporter with LoRA (SweetieChat §5.2, Self-Evolution §2.1), read top to bottom.
 
 Episodes are split by scenario, become rows, then tokens with masks; `transformers.Trainer` runs the
 loop. The loss is the mean over all learned tokens of a step, so accumulation equals a larger batch.

@@ -11,7 +11,7 @@ from .files import Container
 from .rows import RowShape
 
 HISTORY = 6
-"""Messages in a prompt; what a speaking role sees (001 Fig. 12)."""
+"""Messages in a prompt; what a speaking role sees (SweetieChat Fig. 12)."""
 
 Format = Literal["messages", "prompt_completion", "sharegpt", "dialogues", "parquet", "hub"]
 Share = Annotated[float, Field(ge=0, le=1)]

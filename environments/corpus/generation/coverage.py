@@ -33,7 +33,7 @@ class Coverage(Record):
     """What the corpus shall cover.
 
     Attributes:
-        quotas: `uniform` gives every type the same, `published` ServeForEmo's shares (000 Table 1),
+        quotas: `uniform` gives every type the same, `published` ServeForEmo's shares (FPEMF Table 1),
             `custom` the weights of `types`.
         types: weights of problem types; those not named get none. Only with `custom`.
         categories: weights of categories; those not named get none. Types share a category's quota.

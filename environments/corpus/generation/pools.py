@@ -1,4 +1,4 @@
-"""The pools that generation draws its examples from: `S` and `C` of the papers (000 eq. 1-3, 001 eq. 5).
+"""The pools that generation draws its examples from: `S` and `C` of the papers (FPEMF eq. 1-3, SweetieChat eq. 5).
 
 A `Pools` value is frozen. A round of generation sees one of them from its beginning to its end, so
 neither the order in which answers arrive nor a restart can change what was shown.

@@ -2,7 +2,7 @@
 
 Pure: values in, requests and readings out. `rounds.py` sends them and keeps the pools.
 
-Examples are shown as earlier exchanges of the same chat (000 §3.1.1 shows three, 001 one), which
+Examples are shown as earlier exchanges of the same chat (FPEMF §3.1.1 shows three, SweetieChat one), which
 small models follow better than a list. For small models the answer's first words are given too.
 """
 
@@ -64,7 +64,7 @@ class GenerationSettings(Record):
     """How scenarios and profiles are generated and which are kept."""
 
     examples: Annotated[int, Field(ge=1)] = Field(
-        3, description="seed scenarios shown as examples (000 shows 3, 001 shows 1)"
+        3, description="seed scenarios shown as examples (FPEMF shows 3, SweetieChat shows 1)"
     )
     min_words: Annotated[int, Field(ge=0)] = Field(
         MIN_WORDS, description="a situation has more words than this"
@@ -165,7 +165,7 @@ def scenario_request(
     settings: GenerationSettings,
     seed: int,
 ) -> Request:
-    """The question for a new situation (000 eq. 1-2, 001 eq. 1-2)."""
+    """The question for a new situation (FPEMF eq. 1-2, SweetieChat eq. 1-2)."""
     values = {
         "problem_type": slot.problem_type,
         "min_words": settings.min_words,
@@ -255,7 +255,7 @@ def profile_request(
     policy: Policy,
     seed: int,
 ) -> Request:
-    """The question for a new profile (000 eq. 3); by schema where the engine honours one."""
+    """The question for a new profile (FPEMF eq. 3); by schema where the engine honours one."""
     messages = [Message("system", prompts.profile.render("system"))]
     if example is not None and isinstance(example.profile, Profile):
         asked = prompts.profile.render(

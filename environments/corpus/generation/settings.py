@@ -19,7 +19,8 @@ class BuildSettings(RunSettings, GenerationSettings):
 
     dialogues: Annotated[int, Field(ge=1)] = Field(60, description="conversations planned")
     rounds: Annotated[int, Field(ge=1)] = Field(
-        2, description="rounds of self-iteration; each may show what earlier ones made (001 eq. 5)"
+        2,
+        description="rounds of self-iteration; each may show what earlier ones made (SweetieChat eq. 5)",
     )
     source: str | None = Field(
         None, description="folder of a corpus to take the seeds from; default: the shipped ones"

@@ -2,7 +2,7 @@
 
 Always: who speaks, white space, empty turns, labels. What comes after is the recipe: `raw` nothing
 more, `merged` one turn for consecutive utterances of one speaker, `sweetiechat` what the papers did
-to ESConv for the row of 000 Table 2 and 001 Table 1 (found by trial, exact to the last digit).
+to ESConv for the row of FPEMF Table 2 and SweetieChat Table 1 (found by trial, exact to the last digit).
 """
 
 from __future__ import annotations

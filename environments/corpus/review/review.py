@@ -1,7 +1,7 @@
 """Review by experts: what a reviewer sees and says, and the rule that follows from it.
 
 Pure values and functions; who said what is kept by `review_store.py`. Experts see problem type,
-scenario, profile and dialogue, and a dialogue is kept only if all of them approve (000 §3.1.5, three
+scenario, profile and dialogue, and a dialogue is kept only if all of them approve (FPEMF §3.1.5, three
 experts). Edits make a new version of a dialogue; what was said about an older version stays on
 record and no longer counts.
 """
@@ -23,7 +23,7 @@ from ...episodes.episode import Episode, Utterance
 from ...episodes.rating import Rating
 
 REQUIRED_REVIEWERS = 3
-"""Experts who must all approve (000 §3.1.5)."""
+"""Experts who must all approve (FPEMF §3.1.5)."""
 
 RUBRIC = "expert-review-1"
 """Of the ratings: 1 approved, 0 rejected."""

@@ -53,7 +53,7 @@ def test_two_corpora_side_by_side(tmp_path: Path) -> None:
     page = (out / "tables.md").read_text()
     assert "| Question |" in page
     assert "| Distinct-2 |" in page
-    assert "19.76" in page  # published, 001 Table 6
+    assert "19.76" in page  # published, SweetieChat Table 6
     assert "Other\\|" in page  # a name cannot break a table
     assert "do not separate" in page
     record = json.loads((out / "analysis.json").read_text())
@@ -132,7 +132,7 @@ def test_two_of_one_name_are_refused(tmp_path: Path) -> None:
 
 
 def test_esconv_and_failed_esconv(tmp_path: Path) -> None:
-    """ESConv's shares lie within a point of 001 Table 2, and FailedESConv separates from it."""
+    """ESConv's shares lie within a point of SweetieChat Table 2, and FailedESConv separates from it."""
     files = {"esconv": "esconv_dev1070.jsonl.gz", "failed": "FailedESConv.json.gz"}
     for name, file in files.items():
         imported = [

@@ -117,7 +117,7 @@ def test_numbers_of_a_run(run: Path) -> None:
     page = write_report([run]).read_text("utf-8")
     assert re.search(r'<th scope="row">Conversations</th><td>3</td>', page)
     assert "empathy (judge)</th><td>4.00, n=1, 1 missing</td>" in page
-    assert "14,639" in page  # ESConv's seeker utterances, 000 Table 2
+    assert "14,639" in page  # ESConv's seeker utterances, FPEMF Table 2
     assert page.count(DISCLAIMER) == 2
     assert "findahelpline.com" in page
     assert "<script>document" not in page

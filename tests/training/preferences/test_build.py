@@ -123,7 +123,7 @@ def test_strict_turns_alternate_from_the_seeker_on(turns: list[str], rename: boo
 
 
 def test_whoever_speaks_first_can_be_named_the_seeker() -> None:
-    """002 appendix A to the letter."""
+    """Self-Evolution appendix A to the letter."""
     whole = episode("a").model_copy(update={"utterances": said("h Hello.", "s Hi.", "h So?")})
     counts: Counter[str] = Counter()
     renamed = strict_turns(whole, "rename", counts)

@@ -272,7 +272,12 @@ def test_killed_in_every_stage_the_loop_ends_as_it_would(tmp_path: Path) -> None
     ):
         assert is_checkpoint(out / folder)
     text = (out / "report.md").read_text("utf-8")
-    for heading in ("# Reproduction", "## FPEMF on M0", "Helpful rates", "form of 002 Table 6"):
+    for heading in (
+        "# Reproduction",
+        "## FPEMF on M0",
+        "Helpful rates",
+        "form of Self-Evolution Table 6",
+    ):
         assert heading in text
     starts = [json.loads((out / name / DONE_NAME).read_text())["starts"] for name in names]
     assert sum(starts) >= len(names) + killed - 1
@@ -304,7 +309,7 @@ def test_the_overview_tells_times_and_limits() -> None:
 
 
 def test_helpful_rates_stand_beside_the_published_ones() -> None:
-    """000 Table 4: DKPE with FPEMF keeps to the topic in 74.65 per cent of its beams."""
+    """FPEMF Table 4: DKPE with FPEMF keeps to the topic in 74.65 per cent of its beams."""
     record = {"single": {"topic": {"value": 0.5}}, "beams": {"topic": {"value": None}}}
     text = helpful_table(record)
     assert "| ours, by our scorer | - | - | - | 50.0 |" in text

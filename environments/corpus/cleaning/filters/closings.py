@@ -1,4 +1,4 @@
-"""Ends of conversations: redundant closings trimmed, premature ones found (001 App. C.1)."""
+"""Ends of conversations: redundant closings trimmed, premature ones found (SweetieChat App. C.1)."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from .words import word_count
 
 
 class Length(RecordFilter):
-    """Drops dialogues that are too short or too long (001 App. C.1); flags very long utterances.
+    """Drops dialogues that are too short or too long (SweetieChat App. C.1); flags very long utterances.
 
     The papers give no number. Eight utterances is the least in the published form of ESConv; the
     upper ends are wide, since human conversations are long.
@@ -48,7 +48,7 @@ class Length(RecordFilter):
 
 
 class SentenceCap(RecordFilter):
-    """Trims utterances to at most three sentences (000 §3.2, 001 §4.1).
+    """Trims utterances to at most three sentences (FPEMF §3.2, SweetieChat §4.1).
 
     The papers cap what they simulate. What people said is evidence, and most of their dialogues hold
     a longer utterance, so in imported conversations it is only flagged.

@@ -1,4 +1,4 @@
-"""Role inconsistency by rule: a seeker who supports, a supporter who seeks (001 App. C.1).
+"""Role inconsistency by rule: a seeker who supports, a supporter who seeks (SweetieChat App. C.1).
 
 Real people drift into each other's roles for a sentence: they ask back, pity, recommend. So one
 claim of the other role decides, and cues decide only when several utterances hold one; fewer are
