@@ -8,7 +8,6 @@ it.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -24,14 +23,6 @@ _BARE_NUMBER = re.compile(
 )
 _WRAPPING = " \t\r\n\"'`*_.,;:!()[]“”‘’«»「」。"
 _FENCE = re.compile(r"^```[a-zA-Z]*\s*\n(.*?)\n?\s*```$", re.S)
-
-
-def derive_seed(seed: int | None, nth: int) -> int | None:
-    """The seed of the nth re-ask: the seed itself at 0, afterwards another one, always the same."""
-    if seed is None or nth == 0:
-        return seed
-    digest = hashlib.sha256(f"{seed}/{nth}".encode()).digest()
-    return int.from_bytes(digest[:4], "big") >> 1
 
 
 def numbered(options: Sequence[str]) -> bool:

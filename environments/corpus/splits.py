@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 
+from ...core.seeds import hashed_place
 from ..episodes.episode import Episode, StopReason
 
 _SAMPLE = re.compile(r"~\d+$")
@@ -96,8 +97,7 @@ def split_of(episode_id: str, groups: Groups, ratios: Mapping[str, float], seed:
         seed: another seed gives another division.
     """
     key = groups.key(f"id:{scenario_root(episode_id)}")
-    digest = hashlib.sha256(f"{seed}\0{key}".encode()).digest()
-    place = int.from_bytes(digest[:8], "big") / 2**64
+    place = hashed_place(seed, key)
     passed = 0.0
     for name, ratio in ratios.items():
         passed += ratio

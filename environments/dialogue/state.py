@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...agents.observations import Turn
 from ...agents.roles import Strategy
 from ...core.errors import PolicyError
+from ...core.seeds import call_seed
 from ...policies.base import Message, Policy, Reply, Request, policy_name
 from ...policies.safety import crisis_kinds
 from ..episodes.episode import (
@@ -22,15 +22,6 @@ from ..episodes.episode import (
     Verdict,
 )
 from ..scenarios.scenario import Scenario
-
-
-def derive_seed(run_seed: int, scenario_id: str, call_index: int) -> int:
-    """The seed of one call, in [0, 2**31): from run seed, scenario and call index alone.
-
-    Neither order nor concurrency nor the worker enters, so equal runs give equal episodes.
-    """
-    key = f"{run_seed}\0{scenario_id}\0{call_index}".encode()
-    return int.from_bytes(hashlib.blake2b(key, digest_size=4).digest(), "big") >> 1
 
 
 @dataclass(slots=True)
@@ -55,7 +46,7 @@ class Dialogue:
 
     def next_seed(self, calls_before: int = 0) -> int:
         """The seed for the call that comes next, or after `calls_before` others."""
-        return derive_seed(self.seed, self.scenario.id, len(self._calls) + calls_before)
+        return call_seed(self.seed, self.scenario.id, len(self._calls) + calls_before)
 
     def record(self, request: Request, policy: Policy, answer: Reply | PolicyError) -> int:
         """Keep one call; returns its index."""

@@ -7,7 +7,6 @@ dialogues are sampled depends on their ids and the seed, not on their order.
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from ...agents.roles import Role, Strategy
 from ...core.errors import DataError
+from ...core.seeds import hashed_rank
 from ...environments.corpus.importing.reader import UNSPECIFIED
 from ...environments.episodes.episode import Episode, StopReason
 from ...environments.episodes.log import iter_episodes
@@ -130,7 +130,7 @@ def corpus_of(
             counts.empty += 1
             continue
         counts.add(episode, [u.strategies for u in episode.utterances])
-        rank = _rank(episode.id, seed)
+        rank = hashed_rank(seed, episode.id)
         if len(heap) < sample:
             heapq.heappush(heap, (-rank, episode.id, number, dialogue_of(episode)))
         elif heap and -rank > heap[0][0]:
@@ -138,7 +138,3 @@ def corpus_of(
     counts.failed = len(failed)
     kept = sorted(heap, key=lambda entry: (-entry[0], entry[1], entry[2]))
     return Corpus(name, counts, tuple(entry[3] for entry in kept))
-
-
-def _rank(name: str, seed: int) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8], "big")

@@ -21,7 +21,7 @@ from ...core.tasks import for_each
 from ...environments.episodes.episode import Episode, StopReason
 from ...environments.episodes.rating import Rating, iter_ratings
 from ...policies.base import Policy, Reply, Request, Sampling, open_policy, policy_name
-from .questions import Questions, Subject, call_seed, read_verdict, subjects
+from .questions import Questions, Subject, question_seed, read_verdict, subjects
 from .rubric import Dimension, Rubric
 
 OnRating = Callable[[Rating], None]
@@ -139,7 +139,7 @@ async def judge(
     async def work(job: _Job) -> None:
         subject, dimension = job.subject, job.dimension
         request = questions.single(
-            subject, dimension, call_seed(seed, subject, dimension.name, job.sample)
+            subject, dimension, question_seed(seed, subject, dimension.name, job.sample)
         )
         answer = await ask(policy, request, tally)
         if answer is None:
@@ -180,7 +180,7 @@ def draw_subjects(episodes: Iterable[Episode], rubric: Rubric, count: int, seed:
     """A seeded sample of subjects (Self-Evolution judges 100 contexts); decided by ids, not by their order."""
     ranked = (
         (
-            call_seed(seed, subject, "draw", 0),
+            question_seed(seed, subject, "draw", 0),
             subject.episode,
             -1 if subject.utterance is None else subject.utterance,
         )

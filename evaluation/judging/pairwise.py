@@ -22,7 +22,7 @@ from ...policies.base import Policy, Sampling, open_policy, policy_name
 from ..statistics.uncertainty import Interval, bootstrap, mean_tally, ratio
 from ..statistics.uncertainty import Tally as SumTally
 from .judge import OnRating, Tally, ask, check_counts, rated, shown
-from .questions import PairVerdict, Questions, Subject, call_seed, read_pair
+from .questions import PairVerdict, Questions, Subject, question_seed, read_pair
 from .rubric import Dimension, Rubric
 
 Judged = tuple[str, int | None, int]
@@ -116,7 +116,7 @@ async def compare(
         place = Subject(pair.episode, pair.utterance, "", candidate=candidate)
         texts = (pair.a, pair.b) if job.first == "A" else (pair.b, pair.a)
         request = questions.pair(
-            pair.history, *texts, dimension, call_seed(seed, place, dimension.name, job.sample)
+            pair.history, *texts, dimension, question_seed(seed, place, dimension.name, job.sample)
         )
         answer = await ask(policy, request, tally)
         if answer is None:

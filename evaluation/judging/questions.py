@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 from ...agents.roles import Role
 from ...agents.templates import PromptTemplate
+from ...core.seeds import salted_seed
 from ...environments.episodes.episode import Episode
 from ...policies.answers import read_json, schema_instruction, with_instruction
 from ...policies.base import Message, Policy, Request, Sampling, capabilities_of
-from ...policies.wrappers.base import honoured, salted_seed
+from ...policies.wrappers.base import honoured
 from .rubric import Dimension, Rubric
 
 SAMPLING = Sampling(temperature=0.8, top_p=0.95, top_k=50, max_tokens=300)
@@ -85,7 +86,7 @@ def subjects(episode: Episode, rubric: Rubric) -> Iterator[Subject]:
             yield Subject(episode.id, index, "\n".join(lines[:index]), utterance.text)
 
 
-def call_seed(seed: int, subject: Subject, salt: str, nth: int) -> int:
+def question_seed(seed: int, subject: Subject, salt: str, nth: int) -> int:
     """The seed of one call, decided by what is asked alone, so by no order of work."""
     place = f"{subject.episode}/{subject.utterance}/{subject.candidate}/{salt}"
     made = salted_seed(seed, place, nth)

@@ -24,8 +24,8 @@ from ...agents.supporter import Supporter
 from ...core.claim import claim
 from ...core.errors import ConfigError, PolicyError, RunError
 from ...core.jsonl import LineLog
+from ...core.seeds import call_seed
 from ...core.tasks import for_each
-from ...environments.dialogue.state import derive_seed
 from ...environments.episodes.episode import Episode
 from ...policies.base import open_policy, policy_name
 from ...policies.sentences import cap_sentences
@@ -89,7 +89,7 @@ class ReplyMaker:
         record = EvaluatedReply(
             episode=episode.id, turn=turn, setting=at, reference=place.text, labels=place.labels,
             policy=policy_name(self.supporter.policy),
-            seed=derive_seed(self.seed, episode.id, 2 * turn + 1),
+            seed=call_seed(self.seed, episode.id, 2 * turn + 1),
         )  # fmt: skip
         strategy = None
         try:
@@ -107,7 +107,7 @@ class ReplyMaker:
     ) -> Strategy | None:
         request = counselor.request(
             CounselorObservation(tuple(history), turn // 2),
-            seed=derive_seed(self.seed, episode.id, 2 * turn),
+            seed=call_seed(self.seed, episode.id, 2 * turn),
             session=f"{episode.id}/{Role.COUNSELOR.value}",
         )
         return counselor.read(await counselor.policy.respond(request)).strategy

@@ -25,9 +25,9 @@ from ...core.errors import (
     did_you_mean,
 )
 from ...core.secrets import without_secrets
+from ...core.seeds import reask_seed
 from ..answers import (
     choice_instruction,
-    derive_seed,
     match_choice,
     read_json,
     schema_instruction,
@@ -159,7 +159,7 @@ class AutogenClientPolicy(BasePolicy):
         arguments = {
             self._arguments[name]: value for name, value in request.sampling.as_dict().items()
         }
-        if self._seed_argument and (seed := derive_seed(request.seed, nth)) is not None:
+        if self._seed_argument and (seed := reask_seed(request.seed, nth)) is not None:
             arguments[self._seed_argument] = seed % 2**31
         as_json = request.schema is not None and self.client.model_info["json_output"]
         token = CancellationToken()

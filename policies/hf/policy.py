@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...core.errors import ConfigError, EngineUnavailable, MissingExtra, UnreadableReply
-from ..answers import derive_seed, read_json
+from ...core.seeds import reask_seed
+from ..answers import read_json
 from ..base import BasePolicy, Capabilities, FinishReason, Reply, Request, TokenLogprob, Usage
 from ..models.sources import Source, find_source, identity
 from .engine import Engine, EngineSettings, acquire, release
@@ -219,7 +220,7 @@ class TransformersPolicy(BasePolicy):
         self.check(request)
         started, usage = time.perf_counter(), Usage()
         for attempt in range(REASKS + 1):
-            again = dataclasses.replace(request, seed=derive_seed(request.seed, attempt))
+            again = dataclasses.replace(request, seed=reask_seed(request.seed, attempt))
             outcome = await self._ask(again)
             usage += outcome.usage
             if request.schema is None or read_json(outcome.text, request.schema) is not None:

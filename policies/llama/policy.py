@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ...core.errors import ConfigError, EngineUnavailable, UnreadableReply, Unsupported
-from ..answers import derive_seed, misfit
+from ...core.seeds import reask_seed
+from ..answers import misfit
 from ..base import BasePolicy, Capabilities, FinishReason, Message, Reply, Request, Sampling, Usage
 from ..choosing import CalibratedChoice, choice_grammar
 from ..models.weights import WEIGHTS_VARIABLE, find_weights, weights_identity
@@ -234,7 +235,7 @@ class EmbeddedPolicy(BasePolicy):
     async def _write(self, request: Request, started: float) -> Reply:
         usage = Usage()
         for attempt in range(REASKS + 1):
-            body = await self._body(request, derive_seed(request.seed, attempt))
+            body = await self._body(request, reask_seed(request.seed, attempt))
             generation = await self._opened().generate(body, _sentence_watch(request))
             usage += generation.usage
             text = _answer(request, generation)

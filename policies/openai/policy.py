@@ -15,10 +15,10 @@ from typing import Any
 
 from ...core.errors import BadRequest, ConfigError, UnreadableReply, Unsupported
 from ...core.secrets import without_secrets
+from ...core.seeds import reask_seed
 from ..answers import (
     choice_instruction,
     choice_schema,
-    derive_seed,
     is_strict,
     match_choice,
     read_choice,
@@ -367,7 +367,7 @@ class OpenAIPolicy(BasePolicy):
             sampling["max_tokens"] = max(sampling["max_tokens"], room)
         body: dict[str, Any] = {**self._extra_body, **sampling}
         body["messages"] = [{"role": m.role, "content": m.content} for m in messages]
-        if (seed := derive_seed(request.seed, nth)) is not None:
+        if (seed := reask_seed(request.seed, nth)) is not None:
             body["seed"] = seed % 2**31
         if request.logprobs:
             body["logprobs"] = True

@@ -28,7 +28,7 @@ from ...core.errors import (
     UnreadableReply,
     Unsupported,
 )
-from ..answers import derive_seed
+from ...core.seeds import reask_seed
 from ..base import BasePolicy, Capabilities, Reply, Request, TokenLogprob, Usage
 from ..models.sources import Source, find_source, identity
 from .api import vllm_version
@@ -236,7 +236,7 @@ class VLLMPolicy(BasePolicy):
         started, usage = time.perf_counter(), Usage()
         seat = await self._seated()
         for attempt in range(REASKS + 1):
-            again = dataclasses.replace(request, seed=derive_seed(request.seed, attempt))
+            again = dataclasses.replace(request, seed=reask_seed(request.seed, attempt))
             generation = await seat.engine.run(lambda asked=again: write(seat, asked))  # type: ignore[misc]
             usage += generation.usage
             if (text := read(request, generation)) is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import hashlib
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -120,14 +119,6 @@ def scoring(policy: Policy) -> ScoringPolicy:
     """`policy`, which is known to have `score`."""
     assert isinstance(policy, ScoringPolicy)
     return policy
-
-
-def salted_seed(seed: int | None, salt: str, nth: int) -> int | None:
-    """A seed in [0, 2**31) derived from `seed`: always the same, another for each salt and number."""
-    if seed is None:
-        return None
-    digest = hashlib.sha256(f"{salt}/{seed}/{nth}".encode()).digest()
-    return int.from_bytes(digest[:4], "big") >> 1
 
 
 def honoured(sampling: Sampling, policy: Policy) -> Sampling:

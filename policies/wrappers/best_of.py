@@ -8,6 +8,7 @@ from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
 from ...core.errors import ConfigError, PolicyError, did_you_mean
+from ...core.seeds import salted_seed
 from ..base import (
     Policy,
     Reply,
@@ -19,7 +20,7 @@ from ..base import (
     policy_name,
 )
 from ..registry import make_policy
-from .base import Wrapper, salted_seed, together, total_usage, with_notes
+from .base import Wrapper, together, total_usage, with_notes
 from .ranking import (
     RUBRIC,
     ByFunction,

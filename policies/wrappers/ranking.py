@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from ...core.seeds import salted_seed
 from ..answers import read_json
 from ..base import (
     Message,
@@ -24,7 +25,7 @@ from ..base import (
     capabilities_of,
     describe_policy,
 )
-from .base import honoured, salted_seed
+from .base import honoured
 
 Ranking = Literal["rubric", "likelihood"]
 Score = Callable[[Request, Reply], float | Awaitable[float | None] | None]

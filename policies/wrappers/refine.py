@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from ...core.errors import ConfigError, UnreadableReply, Unsupported
+from ...core.seeds import salted_seed
 from ..answers import read_json, schema_instruction
 from ..base import Message, Policy, Reply, Request, Sampling, capabilities_of, policy_name
-from .base import Wrapper, honoured, salted_seed, total_usage, with_notes
+from .base import Wrapper, honoured, total_usage, with_notes
 
 ABOUT = ("profile", "emotion", "personality", "intention")
 """What is inferred about the person (Self-Evolution appendix E.1)."""

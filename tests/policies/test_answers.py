@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from warmline.core.seeds import reask_seed
 from warmline.policies.answers import (
     choice_instruction,
     choice_schema,
-    derive_seed,
     is_strict,
     match_choice,
     misfit,
@@ -141,8 +141,8 @@ def test_strict_only_where_openai_takes_it() -> None:
 
 
 def test_derived_seeds_differ_and_repeat() -> None:
-    seeds = [derive_seed(7, nth) for nth in range(50)]
+    seeds = [reask_seed(7, nth) for nth in range(50)]
     assert seeds[0] == 7
     assert len(set(seeds)) == 50
-    assert seeds == [derive_seed(7, nth) for nth in range(50)]
-    assert derive_seed(None, 3) is None
+    assert seeds == [reask_seed(7, nth) for nth in range(50)]
+    assert reask_seed(None, 3) is None

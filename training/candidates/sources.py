@@ -7,11 +7,11 @@ prefixes computes a prompt once for all its samples, as n-best of one request wo
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ...core.errors import RunError
+from ...core.seeds import sample_seed
 from ...core.tasks import for_each
 from ...policies.base import Policy, Request, Sampling
 from ..beam_search.search import diverse_beam_search
@@ -110,7 +110,9 @@ async def sampled_candidates(
         found: dict[str, Candidate] = {}
         for attempt in range(TRIES):
             first = attempt * number
-            seeds = [_seed(lineage.seed, row.id, first + n) for n in range(number - len(found))]
+            seeds = [
+                sample_seed(lineage.seed, row.id, first + n) for n in range(number - len(found))
+            ]
             texts = await asyncio.gather(*(_said(policy, row, sampling, s) for s in seeds))
             found |= {text: Candidate(text=text) for text in texts if text and text not in found}
         if not found:
@@ -126,12 +128,6 @@ async def _said(policy: Policy, row: Row, sampling: Sampling, seed: int) -> str:
         messages=row.prompt, role="supporter", sampling=sampling, seed=seed, session=row.id
     )
     return (await policy.respond(request)).text.strip()
-
-
-def _seed(seed: int | None, context: str, number: int) -> int:
-    """A seed for each sample, whatever the order in which they are drawn."""
-    digest = hashlib.blake2b(f"{seed or 0}\0{context}\0{number}".encode(), digest_size=4).digest()
-    return int.from_bytes(digest, "big") >> 1
 
 
 def reply_tokens(encoder: RowEncoder, context: CandidateSet, text: str) -> list[int]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from ...core.claim import claim
 from ...core.errors import ConfigError
 from ...core.files import write_whole
+from ...core.seeds import hashed_order
 from ...core.tasks import run_sync
 from ...environments.episodes.rating import RATINGS_NAME, iter_ratings
 from ...environments.runs.settings import EngineSettings
@@ -303,10 +304,7 @@ def encode_context(
 
 def split_contexts(contexts: Sequence[G], share: float, seed: int) -> tuple[list[G], list[G]]:
     """Training and validation contexts; whole groups go to one side, by a hash of seed and name."""
-    groups = sorted(
-        {context.group for context in contexts},
-        key=lambda name: hashlib.blake2b(f"{seed}\0{name}".encode()).digest(),
-    )
+    groups = hashed_order({context.group for context in contexts}, seed)
     count = round(share * len(groups))
     if share > 0 and len(groups) > 1:
         count = max(1, count)

@@ -7,7 +7,6 @@ The reflection's prompt, schema and reading are those of the wrapper `refine`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -21,6 +20,7 @@ from pydantic import Field, ValidationError
 from ...core.errors import DataError, PolicyError, UnreadableReply
 from ...core.jsonl import LineLog, complete_lines
 from ...core.record import Record, Text, problems_of
+from ...core.seeds import named_seed
 from ...core.tasks import for_each
 from ...policies.base import Policy, Reply, Request, Sampling, policy_name
 from ...policies.wrappers.base import honoured
@@ -172,7 +172,7 @@ class Asking:
             messages=row.prompt,
             role="supporter",
             sampling=self.sampling.over(honoured(DECODING, policy)),
-            seed=_seed(self.seed, call_id(row.id, purpose)),
+            seed=named_seed(self.seed, call_id(row.id, purpose)),
             max_sentences=self.max_sentences,
             session=row.id,
         )
@@ -283,12 +283,6 @@ def _record(
 def said_of(request: Request) -> tuple[Said, ...]:
     """The messages of a request as they are stored."""
     return tuple(Said(role=m.role, content=m.content) for m in request.messages)
-
-
-def _seed(seed: int, name: str) -> int:
-    """A seed for each call, whatever the order in which they are made."""
-    digest = hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=4).digest()
-    return int.from_bytes(digest, "big") >> 1
 
 
 def texts_of(

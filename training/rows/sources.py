@@ -7,7 +7,6 @@ tell the same situation, are on one side.
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import random
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 from ...core.errors import ConfigError, DataError
 from ...core.files import sha256_of
 from ...core.record import Record
+from ...core.seeds import hashed_order
 from ...environments.corpus.splits import Groups
 from ...environments.episodes.episode import Episode
 from ...environments.episodes.log import log_files, read_episodes
@@ -84,9 +84,7 @@ def split_episodes(
         share: of the groups, in [0, 1).
     """
     groups = scenario_groups(episodes)
-    names = sorted(
-        set(groups), key=lambda name: hashlib.blake2b(f"{seed}\0{name}".encode()).digest()
-    )
+    names = hashed_order(set(groups), seed)
     count = round(share * len(names))
     if share > 0 and len(names) > 1:
         count = max(1, count)

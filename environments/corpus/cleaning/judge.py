@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ....core.errors import PolicyError
+from ....core.seeds import call_seed
 from ....policies.answers import match_choice
 from ....policies.base import Message, Policy, Request, Sampling, policy_name
-from ...dialogue.state import derive_seed
 from ...episodes.episode import Episode
 from ...episodes.rating import Rating
 from ..tags import Finding, Severity
@@ -67,7 +67,7 @@ class RoleJudge:
             messages=(Message("system", _SYSTEM), Message("user", question)),
             role="judge",
             sampling=self.sampling.over(Sampling(temperature=0.0, max_tokens=12)),
-            seed=derive_seed(self.seed, f"{NAME}/{episode.id}", 0),
+            seed=call_seed(self.seed, f"{NAME}/{episode.id}", 0),
             choices=ANSWERS,
             session=f"{episode.id}/{NAME}",
         )

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ....core.errors import BadRequest, ContextTooLong, PolicyError, UnreadableReply
+from ....core.seeds import call_seed
 from ....policies.base import Policy, Reply, Request, policy_name
-from ...dialogue.state import derive_seed
 from ...scenarios.scenario import Origin, Profile, Scenario
 from .checks import profile_fault, situation_fault, type_fault
 from .coverage import Slot
@@ -166,7 +166,7 @@ class GenerationRound:
 
     async def _draft(self, slot: Slot, attempt: int) -> Draft:
         examples = self._examples(slot, attempt)
-        seed = derive_seed(self.seed, f"{slot.id}/scenario", attempt)
+        seed = call_seed(self.seed, f"{slot.id}/scenario", attempt)
         request = scenario_request(
             self.prompts,
             slot,
@@ -240,7 +240,7 @@ class GenerationRound:
             if self._stop.is_set():
                 return
             example = self._profile_example(slot, attempt, tried)
-            seed = derive_seed(self.seed, f"{slot.id}/profile/{attempt}", tried)
+            seed = call_seed(self.seed, f"{slot.id}/profile/{attempt}", tried)
             reply, fault = await self._ask(
                 profile_request(
                     self.prompts, slot, draft.text, example, policy=self.policy, seed=seed

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ....core.record import Record, Text
+from ....core.seeds import hashed_reading_order
 from ....policies.safety import crisis_kinds
 from ...episodes.episode import Episode, Utterance
 from ...episodes.rating import Rating
@@ -238,11 +239,7 @@ def reading_order(episodes: Iterable[str], reviewer: str, seed: int) -> list[str
 
     Every id has its place by its own hash, so an enlarged corpus leaves the order of the rest.
     """
-
-    def place(episode: str) -> bytes:
-        return hashlib.sha256(f"{seed}\0{reviewer}\0{episode}".encode()).digest()
-
-    return sorted(episodes, key=place)
+    return hashed_reading_order(episodes, seed, reviewer)
 
 
 def judgements(decisions: Iterable[Decision]) -> dict[tuple[str, int], dict[str, str]]:

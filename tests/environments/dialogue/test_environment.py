@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 import warmline
 from warmline.agents import Role, Strategy
 from warmline.core.errors import AuthenticationFailed, ConfigError, EngineUnavailable
+from warmline.core.seeds import call_seed
 from warmline.environments import Spoken, StopReason
-from warmline.environments.dialogue.state import derive_seed
 from warmline.policies.base import Capabilities
 from warmline.policies.sentences import count_sentences
 
@@ -256,7 +256,7 @@ async def test_crisis_language_is_marked() -> None:
 async def test_call_seeds_derive_from_run_seed_scenario_and_index() -> None:
     policy = talk()
     first = await environment(policy, max_turns=4).run(scenario("a"), seed=5)
-    assert [call.seed for call in first.calls] == [derive_seed(5, "a", i) for i in range(8)]
+    assert [call.seed for call in first.calls] == [call_seed(5, "a", i) for i in range(8)]
     asked = [request.seed for request in policy.requests]
     assert asked == [call.seed for call in first.calls]
     other = await environment(policy, max_turns=4).run(scenario("b"), seed=5)
@@ -265,7 +265,7 @@ async def test_call_seeds_derive_from_run_seed_scenario_and_index() -> None:
 
 def test_derived_seeds_never_change() -> None:
     """Pinned: a change here would make every published seed mean something else."""
-    assert [derive_seed(7, "burnout-1", i) for i in range(3)] == [
+    assert [call_seed(7, "burnout-1", i) for i in range(3)] == [
         1363832947,
         1099844800,
         2005273637,

@@ -40,7 +40,7 @@ from warmline.core.errors import (
     UnreadableReply,
     Unsupported,
 )
-from warmline.policies.answers import derive_seed
+from warmline.core.seeds import reask_seed
 from warmline.policies.autogen.policy import AutogenClientPolicy
 from warmline.policies.base import FinishReason, Message, Request, Sampling, Usage
 from warmline.policies.registry import make_policy
@@ -114,7 +114,7 @@ async def test_seeds_are_passed_on_only_where_the_option_says_so() -> None:
     assert policy.capabilities.seed
     await policy.respond(ASK)
     seeds = [call["extra_create_args"]["seed"] for call in client.create_calls]
-    second = derive_seed(ASK.seed, 1)
+    second = reask_seed(ASK.seed, 1)
     assert seeds == [5, second], "31 bits; a re-ask has another"
     assert not AutogenClientPolicy(replay()).capabilities.seed
     named = replay("x")

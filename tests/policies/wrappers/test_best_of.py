@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warmline.core.errors import AuthenticationFailed, ConfigError, EngineTimeout
+from warmline.core.seeds import salted_seed
 from warmline.policies.base import Capabilities, Reply, Request, Sampling, Usage
 from warmline.policies.wrappers import BestOf
-from warmline.policies.wrappers.base import salted_seed
 from warmline.policies.wrappers.ranking import ByRubric, read_grade
 
 from .wrapping import ASK, CHOOSE, Bare, Engine, Scoring

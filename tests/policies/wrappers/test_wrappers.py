@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from warmline.core.errors import ConfigError, WrapperNotFound
+from warmline.core.seeds import salted_seed
 from warmline.policies.base import Reply, Request, ScoringPolicy, capabilities_of, policy_name
 from warmline.policies.registry import (
     find_wrapper,
@@ -20,7 +21,6 @@ from warmline.policies.registry import (
     wrap_policy,
 )
 from warmline.policies.wrappers import BestOf, Budget, Cache, Fallback, Limit, Refine, Wrapper
-from warmline.policies.wrappers.base import salted_seed
 
 from .wrapping import ASK, CHOOSE, Bare, Engine, Scoring
 
