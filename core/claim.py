@@ -1,24 +1,86 @@
-"""The claim of a folder: what decides its content is written there once, and compared ever after."""
+"""The claim of a folder: what decides its content is written there once, and compared ever after.
+
+A folder is claimed by an identity: plain data that decides the content. Started again with the same
+identity, the work resumes; with another one it is refused, and every difference is shown. Settings
+that decide no content are marked once, on the field of the settings record:
+
+```python
+class LoopSettings(Record):
+    device: Annotated[str, MAY_CHANGE] = "auto"
+    seed: int = 0
+```
+
+Where a class is part of an identity it counts by its name alone (`package.module:Name` as `Name`), so
+moving a module refuses nothing.
+"""
 
 from __future__ import annotations
 
+import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import tomli_w
+from pydantic import BaseModel
 
 from .errors import DataError, RunError
 from .files import write_whole
 
 CONFIG_NAME = "config.toml"
+NOT_SET = "(not set)"
+CLASS_KEYS = frozenset({"agent", "agent_class", "client", "function", "policy"})
+"""Keys of an identity whose values may name a class by its import string."""
+
+
+class MayChange:
+    """Marks a settings field that may differ between two starts of the same work."""
+
+
+MAY_CHANGE: Final = MayChange()
+
+
+def may_change(model: type[BaseModel]) -> frozenset[str]:
+    """The fields of a settings record that are marked with `MAY_CHANGE`."""
+    return frozenset(
+        name
+        for name, field in model.model_fields.items()
+        if any(isinstance(mark, MayChange) for mark in field.metadata)
+    )
+
+
+def identity_of(settings: BaseModel, *, fixed: Collection[str] = ()) -> dict[str, Any]:
+    """The fields of a settings record that decide the content, as plain data.
+
+    Args:
+        fixed: marked fields that this work does not allow to change.
+    """
+    free = may_change(type(settings)) - set(fixed)
+    return {k: v for k, v in settings.model_dump(mode="json").items() if k not in free}
 
 
 def claim(
-    folder: Path, identity: Mapping[str, Any], settings: Mapping[str, Any] | None = None
+    folder: Path,
+    identity: Mapping[str, Any],
+    settings: Mapping[str, Any] | None = None,
+    *,
+    free: Collection[str] = (),
+    what: str = "run",
 ) -> None:
-    """Start or resume in `folder` any work whose content `identity` decides; see `claim_folder`."""
+    """Start or resume in `folder` any work whose content `identity` decides.
+
+    Args:
+        folder: made if it is not there.
+        identity: written under `[identity]` of `config.toml`.
+        settings: written above it, so that the file repeats the command.
+        free: dotted names that are ignored if an earlier version stored them.
+        what: names the work in the error.
+
+    Raises:
+        RunError: the folder holds work of another identity; the differences are shown.
+        DataError: its `config.toml` cannot be read.
+    """
     identity = _plain(identity)
     path = folder / CONFIG_NAME
     if path.is_file():
@@ -26,22 +88,56 @@ def claim(
             stored = tomllib.loads(path.read_text("utf-8")).get("identity", {})
         except tomllib.TOMLDecodeError as error:
             raise DataError(f"not TOML: {error}", file=path) from error
-        _refuse_change(folder, stored, identity)
+        refuse_change(folder, stored, identity, free=free, what=what)
     write_whole(path, tomli_w.dumps({**_plain(dict(settings or {})), "identity": identity}))
 
 
-def _refuse_change(folder: Path, stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def claim_json(
+    file: Path, identity: Mapping[str, Any], *, free: Collection[str] = (), what: str = "run"
+) -> None:
+    """The same with the identity alone, in a JSON file of its own."""
+    if file.is_file():
+        try:
+            stored = json.loads(file.read_text("utf-8"))
+        except ValueError as error:
+            raise DataError(f"not JSON: {error}", file=file) from error
+        refuse_change(file.parent, stored, identity, free=free, what=what)
+    write_whole(file, json.dumps(identity, indent=2, ensure_ascii=False) + "\n")
+
+
+def refuse_change(
+    folder: Path,
+    stored: Mapping[str, Any],
+    now: Mapping[str, Any],
+    *,
+    free: Collection[str] = (),
+    what: str = "run",
+) -> None:
+    """Raise if two identities differ.
+
+    Raises:
+        RunError: every difference, on a line of its own.
+    """
     before, after = dict(_flat(stored)), dict(_flat(now))
     changed = [
-        f"  {key}: {before.get(key, '(not set)')} -> {after.get(key, '(not set)')}"
+        f"  {key}: {before.get(key, NOT_SET)} -> {after.get(key, NOT_SET)}"
         for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key)
+        if _counted(key, before.get(key)) != _counted(key, after.get(key))
+        and key not in free
+        and key.partition(".")[0] not in free
     ]
     if changed:
         raise RunError(
-            f"{folder} holds a run with other settings (there -> here):\n" + "\n".join(changed),
-            hint="give the old settings to finish that run, or another folder for the new one",
+            f"{folder} holds a {what} with other settings (there -> here):\n" + "\n".join(changed),
+            hint=f"give the old settings to finish that {what}, or another folder for the new one",
         )
+
+
+def _counted(key: str, value: Any) -> Any:
+    """A value as it counts in a comparison: a class without the module it is defined in."""
+    if isinstance(value, str) and key.rpartition(".")[2] in CLASS_KEYS:
+        return value.rpartition(":")[2]
+    return value
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
