@@ -14,6 +14,7 @@ from pydantic import Field
 
 from ...agents.roles import Role, Strategy
 from ...core.record import Record
+from ...core.tables import markdown_table
 from ..episodes.episode import Episode
 
 DIGITS = 4
@@ -161,8 +162,7 @@ def comparison(statistics: CorpusStatistics, name: str) -> list[tuple[str, ...]]
 def comparison_markdown(statistics: CorpusStatistics, name: str) -> str:
     """The same as a Markdown table."""
     head, *rows = comparison(statistics, name)
-    lines = [head, ("---", *("--:" for _ in head[1:])), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    return markdown_table(head, rows) + "\n"
 
 
 def _whole(number: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..analyses.tables import table
+from ...core.tables import DASH, markdown_table, number
 
 if TYPE_CHECKING:
     from .evaluate import Result
@@ -34,14 +34,11 @@ def score_rows(result: Result) -> list[list[str]]:
         [
             f"{score.metric} {score.unit}".strip(),
             "undefined" if score.value is None else f"{score.value:.2f}",
-            str(score.interval) if score.interval else "-",
+            str(score.interval) if score.interval else DASH,
             str(score.n),
             str(score.missing),
             letters[score.convention],
-            *(
-                "-" if (figure := figures.get(score.metric)) is None else f"{figure:.2f}"
-                for figures in result.published.values()
-            ),
+            *(number(figures.get(score.metric)) for figures in result.published.values()),
         ]
         for score in result.scores
     ]
@@ -67,7 +64,7 @@ def page(results: Sequence[Result]) -> str:
         numbers = [str(number) for number, _ in enumerate(result.published, 1)]
         parts += [
             f"## {title[0].upper()}{title[1:]}",
-            table([*COLUMNS, *numbers], score_rows(result)),
+            markdown_table([*COLUMNS, *numbers], score_rows(result)),
             "\n".join(f"* {note}" for note in notes(result)),
         ]
         if result.strategies:
@@ -75,7 +72,7 @@ def page(results: Sequence[Result]) -> str:
             rows = [[gold, *map(str, row.values())] for gold, row in result.strategies.items()]
             parts += [
                 f"### Strategies, {result.setting} context: rows the corpus's, columns the advised",
-                table(["", *choices], rows),
+                markdown_table(["", *choices], rows),
             ]
     return "\n\n".join(parts) + "\n"
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from ...core.options import nested, options_of
 from ...core.settings import read_settings
+from ...core.tables import plain_table
 from ...core.tasks import run_interruptible
 from ...environments.runs.runner import Ended
 from ...environments.runs.settings import RoleSettings
@@ -97,7 +98,6 @@ def _self_play(file: Path | None, as_json: bool, **given: Any) -> None:
 
 def outcome_table(result: "SelfPlay") -> Table:
     """A and B measure by measure."""
-    from ..judging.tables import plain_table
     from .page import COLUMNS, outcome_rows
 
     table = plain_table(*COLUMNS)
