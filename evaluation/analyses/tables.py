@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...agents.roles import Strategy
+from ...core.published import published_rows, published_sizes, published_strategy_shares
 from ...core.tables import DASH, markdown_table, number
 from .analysis import Analysis, Comparison, CorpusAnalysis
-from .published import DISTINCT, SIZES, STRATEGY_SHARES
 from .similarity import Similarity
 
 Of = Callable[[CorpusAnalysis], str]
@@ -67,11 +67,11 @@ def _sizes(analysis: Analysis) -> str:
         ("median utterances a dialogue", lambda c: number(c.utterances_each.median, 0)),
         ("dialogues with crisis language", lambda c: number(c.crisis, 0)),
     ]
-    rows = _rows(analysis, *ours)
+    rows, published = _rows(analysis, *ours), published_sizes()
     for row in rows:
         digits = 0 if row[0] in ("dialogues", "utterances") else 2
-        row += [number(published.get(row[0]), digits) for published in SIZES.values()]
-    head = ["", *_names(analysis), *(f"{name}, published" for name in SIZES)]
+        row += [number(figures.get(row[0]), digits) for figures in published.values()]
+    head = ["", *_names(analysis), *(f"{name}, published" for name in published)]
     note = "Words are separated by white space. Published: FPEMF Table 2, SweetieChat Table 1."
     return f"## Size and length\n\n{markdown_table(head, rows)}\n\n{note}"
 
@@ -86,13 +86,14 @@ def _strategies(analysis: Analysis) -> str:
             for s in Strategy
         ),
     )
+    published = published_strategy_shares()
     for row in rows:
-        row += [number(shares[row[0]], scale=100) for shares in STRATEGY_SHARES.values()]
+        row += [number(shares[row[0]]) for shares in published.values()]
     rows += [
-        [*row, *[DASH] * len(STRATEGY_SHARES)]
+        [*row, *[DASH] * len(published)]
         for row in _rows(analysis, ("turns without a label", lambda c: number(c.unlabelled, 0)))
     ]
-    head = ["per cent", *_names(analysis), *(f"{name}, published" for name in STRATEGY_SHARES)]
+    head = ["per cent", *_names(analysis), *(f"{name}, published" for name in published)]
     note = (
         "Shares of all labels of supporter utterances; an utterance with several labels counts for"
         " each. Published: SweetieChat Table 2."
@@ -194,10 +195,11 @@ def _distinct(analysis: Analysis) -> str:
         ("dialogues", lambda c: number(c.diversity.dialogues, 0)),
         ("tokens", lambda c: number(c.diversity.tokens, 0)),
     )
+    published = published_rows("SweetieChat Table 6")
     for order, row in enumerate(rows, 1):
-        row += [number(found.get(order)) for found in DISTINCT.values()]
-    rows[3][-len(DISTINCT) :] = ["1,300"] * len(DISTINCT)
-    head = ["per cent", *_names(analysis), *(f"{name}, published" for name in DISTINCT)]
+        row += [number(figures.get(f"distinct-{order}")) for figures in published.values()]
+    rows[3][-len(published) :] = ["1,300"] * len(published)
+    head = ["per cent", *_names(analysis), *(f"{name}, published" for name in published)]
     note = (
         f"Tokens here: {analysis.tokenizer}; published: LLaMA-3's (SweetieChat Table 6). Distinct falls as"
         " the text grows: compare columns of equal numbers of dialogues and one tokenizer only."

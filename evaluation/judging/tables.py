@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from ...core.published import systems
 from ...core.tables import DASH, number, plain_table
 from ...environments.episodes.rating import Rating
-from ..published import systems
 
 if TYPE_CHECKING:
     from rich.table import Table

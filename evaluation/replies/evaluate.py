@@ -16,6 +16,7 @@ from ...agents.roles import Strategy
 from ...agents.supporter import Supporter
 from ...core.errors import ConfigError, DataError, RunError
 from ...core.files import write_whole
+from ...core.published import beside, published_tables, refuse_unknown, systems
 from ...core.record import Record, problems_of
 from ...core.settings import read_settings
 from ...core.tasks import run_sync
@@ -26,7 +27,6 @@ from ...policies.registry import make_policy
 from ..metrics.metric import Metric, Score, make_pairs
 from ..metrics.presets import measure, preset_metrics, score_pairs, scores_of
 from ..metrics.strategy import confusion, measure_strategies
-from ..published import beside, published_tables, refuse_unknown, systems
 from .generate import ReplyMaker, generate_replies
 from .page import page
 from .perplexity import measure_perplexity, score_references, scoring

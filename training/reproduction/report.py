@@ -7,13 +7,12 @@ into `tables/`, from which `warmline report` makes the HTML page. Pure but for r
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Callable, Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from ...core.files import write_whole
+from ...core.published import published_rows
 from ...core.tables import DASH, markdown_table
 from ...policies.safety import DISCLAIMER
 from ..loop.checkpoint import is_checkpoint, read_checkpoint
@@ -25,7 +24,6 @@ PAGES = ("report.md", "tables.md", "table.md", "scores.md")
 
 HELPFUL_NAME = "helpful.json"
 COUNSELOR_NAME = "report.json"
-PUBLISHED_NAME = "evaluation/published.toml"
 HELPFUL_TABLES = {"single": "FPEMF Table 4a", "beams": "FPEMF Table 4b"}
 
 COMPARE = (
@@ -118,7 +116,7 @@ def helpful_table(record: Mapping[str, Any]) -> str:
         for place, name in enumerate(dimensions):
             value = (shares.get(name) or {}).get("value")
             ours[place] = DASH if value is None else f"{100 * value:.1f}"
-        published = published_table(HELPFUL_TABLES[form])
+        published = published_rows(HELPFUL_TABLES[form])
         rows = [("ours, by our scorer", *ours)] + [
             (f"published {system}", *(_figure(figures.get(n)) for n in dimensions))
             for system, figures in published.items()
@@ -135,7 +133,7 @@ def counselor_table(record: Mapping[str, Any]) -> str:
         return ""
     columns = ("count", "accuracy", "accuracy_any", "macro_f1", "bias", "ece")
     rows = [(name, *(_figure(found.get(c)) for c in columns)) for name, found in models.items()]
-    published = published_table("FPEMF Table 3")
+    published = published_rows("FPEMF Table 3")
     told = ", ".join(
         f"{system} {figures['strategy-accuracy']:.2f}"
         for system, figures in published.items()
@@ -148,26 +146,6 @@ def counselor_table(record: Mapping[str, Any]) -> str:
             f"Published strategy accuracy on ESConv, per cent (FPEMF Table 3): {told}.",
         ]
     )
-
-
-def published_table(name: str) -> dict[str, dict[str, float]]:
-    """A published table by system and metric, from the data file that the evaluation keeps.
-
-    Read as a file: training and evaluation do not import each other.
-    """
-    root = files((__package__ or "").partition(".")[0])
-    data = tomllib.loads(root.joinpath(PUBLISHED_NAME).read_text("utf-8"))
-    for table in data["tables"]:
-        if table["name"] == name:
-            return {
-                system: {
-                    metric: value
-                    for metric, value in zip(table["metrics"], values, strict=True)
-                    if value == value  # nan stands for what a paper leaves out
-                }
-                for system, values in table["rows"].items()
-            }
-    return {}
 
 
 def write_report(out: Path, data: Mapping[str, Any]) -> Path:
