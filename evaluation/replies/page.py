@@ -7,12 +7,9 @@ says what they stand for.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ...core.tables import DASH, markdown_table, number
-
-if TYPE_CHECKING:
-    from .evaluate import Result
+from .result import Result
 
 COLUMNS = ("metric", "value", "95 % interval", "n", "missing", "how")
 """Before the published systems."""

@@ -22,7 +22,7 @@ from ...policies.safety import DISCLAIMER
 from .settings import SelfPlaySettings
 
 if TYPE_CHECKING:
-    from .play import SelfPlay
+    from .result import SelfPlayResult
 
 HIDDEN = {
     ("", "seed"),
@@ -61,7 +61,7 @@ def _self_play(file: Path | None, as_json: bool, **given: Any) -> None:
 
     settings = read_settings(SelfPlaySettings, file, nested(given))
     errors = Console(stderr=True)
-    results: list[SelfPlay] = []
+    results: list[SelfPlayResult] = []
     with Progress(
         TextColumn("{task.description}"), MofNCompleteColumn(), console=errors, transient=True
     ) as bars:
@@ -96,7 +96,7 @@ def _self_play(file: Path | None, as_json: bool, **given: Any) -> None:
     console.print(Text(DISCLAIMER, style="dim"))
 
 
-def outcome_table(result: "SelfPlay") -> Table:
+def outcome_table(result: "SelfPlayResult") -> Table:
     """A and B measure by measure."""
     from .page import COLUMNS, outcome_rows
 

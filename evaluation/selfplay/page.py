@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ...core.tables import DASH, markdown_table, number
-
-if TYPE_CHECKING:
-    from .play import SelfPlay
+from .result import SelfPlayResult
 
 COLUMNS = ("measure", "A", "B", "A - B", "95 % interval", "p", "p Holm", "pairs", "missing")
 WIN_COLUMNS = ("dimension", "A wins", "ties", "B wins", "missing", "A's rate", "95 % interval")
@@ -18,7 +14,7 @@ SHORT = {
 """So that a table has room on 80 columns."""
 
 
-def outcome_rows(result: SelfPlay) -> list[list[str]]:
+def outcome_rows(result: SelfPlayResult) -> list[list[str]]:
     """A and B measure by measure, in `COLUMNS`; a star marks what needs no judge."""
     return [
         [
@@ -36,7 +32,7 @@ def outcome_rows(result: SelfPlay) -> list[list[str]]:
     ]
 
 
-def summary(result: SelfPlay) -> str:
+def summary(result: SelfPlayResult) -> str:
     """What was played, and what differs beyond chance, or that nothing does."""
     apart = [o.measure for o in result.outcomes if o.p_holm is not None and o.p_holm < 0.05]
     told = f"A and B differ on {', '.join(apart)}" if apart else "A and B differ on no measure"
@@ -48,7 +44,7 @@ def summary(result: SelfPlay) -> str:
     )
 
 
-def page(result: SelfPlay) -> str:
+def page(result: SelfPlayResult) -> str:
     """The whole result in Markdown, which `warmline report --appendix` takes over."""
     parts = ["# Paired self-play", markdown_table(COLUMNS, outcome_rows(result)), summary(result)]
     if result.wins:
