@@ -7,8 +7,12 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from ..loop.settings import Positive, Share, refuse
-from ..preferences.settings import DpoSettings
+from ..dpo.settings import DpoSettings
+from ..loop.settings import Share
+from ..rows.settings import (
+    Positive,
+    refuse,
+)
 
 LATER = frozenset({"rounds", "out", "concurrency", "save_minutes", "tensorboard", "device"})
 """What may change between two starts: more rounds go on from those that are there."""
