@@ -21,9 +21,9 @@ def _words(text: str) -> frozenset[str]:
 
 _ENDS = _words(
     # in sentencex's English list, and ordinary words, names or chat abbreviations
-    "al ala arc ark art aug ave bart bros btw cal cit col con conn corp dak del det ens ext fed fig"
-    " fla gov hon ia id ida ill ind ing ins insp jan jun kan ken la lb ll ma mar mass may md me med"
-    " mi mich mile min minn miss mo mt no nov oh ok op ore pa pd penn plz ps psych re ref rep reps"
+    "al ala arc ark art bart bros btw cal cit col con conn dak del det ens ext fed fig"
+    " fla gov hon ia id ida ill ind ing ins insp kan ken la lb ll ma mar mass may md me med"
+    " mi mich mile min minn miss mo mt no oh ok op ore pa pd penn plz ps psych re ref rep reps"
     " res rev sat sc sec sen sens sep sun ut va ver wash wed wis wy yd or hi in de as pt pm am ed"
     # in its Russian list
     " а в и к о с у жен муж нед дол авт пер тел"
@@ -37,7 +37,7 @@ _NEVER = _words(
     " sra srta dra ud uds vd vds p.ej"  # Spanish
     " mme mlle mlles p.ex"  # French
     " z.b d.h u.a z.t bzw nr ggf evtl vgl inkl zzgl s.o s.u"  # German
-    " т.е т.к т.н г-н ул им см стр рис пл акад проф тов напр"  # Russian
+    " т.е т.к т.н г-н ул см стр рис пл акад проф тов напр"  # Russian
     " डॉ श्री प्रो"
 )
 """Abbreviations that something always follows."""
@@ -55,6 +55,8 @@ _MAY = _words(
     " т.д т.п др пр г гг в вв ч мин сек руб коп тыс млн млрд н.э"
 )
 """Abbreviations that end a sentence where a capital letter follows, of a word not below."""
+
+_ABBREVIATIONS = _NEVER | _MAY
 
 _NUMBERED = _words(
     "no nos nr str p pp vol vols fig figs ch sec art ext núm pág tel jan feb mar apr jun jul aug sep"
@@ -110,6 +112,8 @@ def full_stop_ends(before: str, word: str, after: str) -> bool:
         return False
     if token.isdigit():
         return not (len(token) <= 2 and word[0].isupper() and word.lower() in _MONTHS)
+    if after.startswith(".") and f"{plain}.{word.lower()}" in _ABBREVIATIONS:
+        return False
     if (spaced := _SPACED.search(before)) is not None:
         joined = spaced.group().replace(" ", "").lower()
         if joined in _NEVER:
@@ -123,7 +127,8 @@ def full_stop_ends(before: str, word: str, after: str) -> bool:
     if not token[-1].isalnum():
         return True
     if plain in ("г", "гг", "в", "вв"):  # a year or century, else a city or a preposition
-        return before[: -len(last)].rstrip()[-1:].isalnum() and _capital(word)
+        front = before[: -len(last)].rstrip()
+        return (front[-1:].isdigit() or front[-1:] in ("X", "V", "I")) and _capital(word)
     if plain in _MAY and plain not in _ENDS:
         return _after_abbreviation(plain, word)
     if len(token) == 1:

@@ -51,7 +51,9 @@ _EVENT_OR_WORD = re.compile(_EVENTS + r"|(?P<word>[" + _HAN + r"]|[^\W_]{1,64})"
 _HALF_ITEM = re.compile(
     r"(?<!\S)(?:\(?(?:\d{1,2}|[A-Za-z])?\.?\)?|[:;=]['-]?[()DP/|]{0,9}|<3{0,9}|[•▪●])\Z"
 )
-_CLOSERS = re.compile(rf"(?:[)\]}}”’»」』】）》*_~{_EMOJI}]|[\"'](?!\w)|\[\d{{1,3}}\]){{0,16}}")
+_CLOSERS = re.compile(
+    rf"(?:[)\]}}”’»」』】）》*_~{_EMOJI}]|[\"'“](?!\w)|[ \xa0\u202f]»|\[\d{{1,3}}\]){{0,16}}"
+)
 _NEXT = re.compile(
     rf"(?P<space>\s{{0,{REACH}}})[\"'“‘«„(\[*¿¡_-]{{0,4}}(?P<word>[{_HAN}]|\w{{0,24}})(?P<after>(?<=\w)[^\s]?|)"
 )
@@ -66,7 +68,7 @@ _MARK_RUN = re.compile(rf"[{_MARKS}]+")
 _AROUND = "\"'“”‘’()*,;:"
 _APOSTROPHES = re.compile(r"['’]")
 _HEARTS = re.compile(r"[\u2764\U0001f493-\U0001f49f\U0001f9e1\U0001f90d\U0001f90e]|<3")
-_PRONOUNS = frozenset({"i", "we", "you", "u", "they"})
+_PRONOUNS = frozenset({"i", "we", "they"})
 _ADDRESS = re.compile(r"://|www\.|[@/=\\&#%]")
 _NAMES_END_IN = re.compile(
     r"(?:com|org|net|edu|gov|mil|int|info|biz|dev|app|html?|php|asp|py|js|ts|css|json|xml|ya?ml|toml|md"
@@ -259,12 +261,13 @@ class SentenceScanner:
             return start + 1 if final or known or window < size else None
         if close + 1 == size and not final:
             return None
-        first = close
-        while first > start + 1 and close - first < 16 and text[first - 1] in _MARKS:
+        last = close - 1 if text[close] == "»" and text[close - 1].isspace() else close
+        first = last
+        while first > start + 1 and last - first < 16 and text[first - 1] in _MARKS:
             first -= 1
         after, ends = close + 1, False
-        if first < close:
-            judged = self._judge(first, close, final, enclosed=True)
+        if first < last:
+            judged = self._judge(first, last, final, enclosed=True)
             if judged is None:
                 return None
             after, ends = max(after, judged[0]), judged[1]
@@ -365,7 +368,7 @@ def _words_meet(left: str, right: str, run: str) -> bool:
         return True
     named = any(_NAMES_END_IN.fullmatch(part) for part in (*before[1:], *behind))
     plain = all(_APOSTROPHES.sub("", part).isalpha() for part in (*before, word))
-    mixed = last[-1].isupper() and word[0].islower()
+    mixed = last.isupper() and (word[0].islower() or (word.isupper() and len(last + word) < 8))
     return plain and not named and not mixed and not never_final(last)
 
 
