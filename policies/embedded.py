@@ -31,7 +31,7 @@ from .base import (
 from .choosing import CalibratedChoice, choice_grammar
 from .errors import ConfigError, EngineUnavailable, UnreadableReply, Unsupported
 from .llama import EngineSettings, Generation, LlamaEngine, Watch, acquire, release, spare_cores
-from .sentences import limit_reached
+from .sentences import SentenceLimit
 from .weights import WEIGHTS_VARIABLE, find_weights, weights_identity
 
 DEFAULT_SAMPLING = Sampling(
@@ -329,7 +329,8 @@ def _sentence_watch(request: Request) -> Watch | None:
     limit = request.max_sentences
     if limit is None or request.choices is not None or request.schema is not None:
         return None
-    return lambda text: limit_reached(_joined(request.prefill, text), limit)
+    reached = SentenceLimit(limit)
+    return lambda text: reached(_joined(request.prefill, text))
 
 
 def _joined(prefill: str, continuation: str) -> str:
