@@ -19,10 +19,10 @@ _NUMBERING = re.compile(
     r"^\s*(?:(?:option|answer|choice)\s*:?\s*)?(?:\(?\d{1,2}[.):]|[-*•])\s+", re.I
 )
 _BARE_NUMBER = re.compile(
-    r"^\W*(?:option|number|no\.?|answer|choice)?\s*:?\s*#?(\d{1,2})\W*$", re.I
+    r"^\W*+(?:option|number|no\.?|answer|choice)?\s*+(?::\s*+)?#?(\d{1,2})\W*+$", re.I
 )
 _WRAPPING = " \t\r\n\"'`*_.,;:!()[]“”‘’«»「」。"
-_FENCE = re.compile(r"^```[a-zA-Z]*\s*\n(.*?)\n?\s*```$", re.S)
+_FENCE = re.compile(r"```[a-zA-Z]*+[^\S\n]*+\n")
 
 
 def numbered(options: Sequence[str]) -> bool:
@@ -124,11 +124,15 @@ def read_json(text: str, schema: Mapping[str, Any]) -> tuple[str, Any] | None:
     A surrounding code fence is taken off.
     """
     stripped = text.strip()
-    if fenced := _FENCE.match(stripped):
-        stripped = fenced.group(1).strip()
+    if (
+        stripped.endswith("```")
+        and (fence := _FENCE.match(stripped))
+        and fence.end() < len(stripped)
+    ):
+        stripped = stripped[fence.end() : -3].strip()
     try:
         value = json.loads(stripped)
-    except ValueError:
+    except (ValueError, RecursionError):  # brackets nested too deep for the reader
         return None
     return None if misfit(value, schema) else (stripped, value)
 

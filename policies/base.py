@@ -14,7 +14,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
-from ..core.errors import ConfigError, Unsupported
+from ..core.errors import ConfigError, ReplyTooLong, Unsupported
+
+MAX_REPLY_CHARS = 1_000_000
+"""Longest text of a reply, in characters, where nothing else is set: far more than any role says."""
 
 ChatRole = Literal["system", "user", "assistant"]
 
@@ -187,6 +190,16 @@ class Reply:
     attempts: int = 1
     cached: bool = False
     notes: Mapping[str, Any] | None = None
+
+
+def refuse_too_long(text: str, most: int) -> None:
+    """Refuse a reply's text that is longer than `most` characters.
+
+    Raises:
+        ReplyTooLong: names both numbers.
+    """
+    if len(text) > most:
+        raise ReplyTooLong(chars=len(text), most=most)
 
 
 @runtime_checkable

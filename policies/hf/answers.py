@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from ..base import FinishReason, Sampling, TokenLogprob
-from ..sentences import limit_reached
+from ..sentences import SentenceLimit
 
 _CONTEXT = 6
 """Tokens in front of the answer that are decoded with it, since they decide about spaces."""
@@ -110,7 +110,8 @@ class Answer:
         self._random = random.Random(seed)  # noqa: S311 - draws of text, not of keys
         self._tokenizer = tokenizer
         self._detokenizer = Detokenizer(tokenizer, before)
-        self._prefill, self._max_sentences = prefill, max_sentences
+        self._prefill = prefill
+        self._complete = None if max_sentences is None else SentenceLimit(max_sentences)
 
     def draw(self) -> float:
         """The next number in [0, 1); one a token, so that nothing else can shift the sequence."""
@@ -132,8 +133,7 @@ class Answer:
     def _reason(self) -> FinishReason | None:
         if self.constraint is not None and self.constraint.finished:
             return FinishReason.STOP
-        limit = self._max_sentences
-        if limit is not None and limit_reached(self._text(self._detokenizer.text), limit):
+        if self._complete is not None and self._complete(self._text(self._detokenizer.text)):
             return FinishReason.SENTENCES
         if self.sampling.max_tokens is not None and len(self.tokens) >= self.sampling.max_tokens:
             return FinishReason.LENGTH

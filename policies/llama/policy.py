@@ -23,7 +23,7 @@ from ..answers import misfit
 from ..base import BasePolicy, Capabilities, FinishReason, Message, Reply, Request, Sampling, Usage
 from ..choosing import CalibratedChoice, choice_grammar
 from ..models.weights import WEIGHTS_VARIABLE, find_weights, weights_identity
-from ..sentences import limit_reached
+from ..sentences import SentenceLimit
 from .engine import EngineSettings, Generation, LlamaEngine, Watch, acquire, release, spare_cores
 
 DEFAULT_SAMPLING = Sampling(
@@ -321,7 +321,8 @@ def _sentence_watch(request: Request) -> Watch | None:
     limit = request.max_sentences
     if limit is None or request.choices is not None or request.schema is not None:
         return None
-    return lambda text: limit_reached(_joined(request.prefill, text), limit)
+    reached = SentenceLimit(limit)
+    return lambda text: reached(_joined(request.prefill, text))
 
 
 def _joined(prefill: str, continuation: str) -> str:

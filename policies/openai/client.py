@@ -14,7 +14,7 @@ import random
 import re
 import time
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
@@ -27,9 +27,10 @@ from ...core.errors import (
     ModelNotFound,
     PolicyError,
     RateLimited,
+    ReplyTooLong,
     did_you_mean,
 )
-from ..base import Usage
+from ..base import Usage, refuse_too_long
 from ..concurrency import AdaptiveLimiter, Slot, limiter_for
 from ..server_errors import Endpoint, context_error, policy_error, retry_after, server_message
 from .replies import Completion, StreamedCompletion, read_completion
@@ -42,6 +43,9 @@ OPENAI_URL = "https://api.openai.com/v1"
 LONGEST_WAIT = 120.0
 """Seconds. A server that asks to be left alone for longer has, for us, refused."""
 _LONGEST_BACKOFF = 30.0  # seconds
+_BYTES_A_CHARACTER = 64
+"""Of a body, at most: an escaped character, its share of log-probabilities and of hidden reasoning."""
+_BODY_ROOM = 1_000_000  # bytes besides
 
 
 @dataclass(slots=True)
@@ -119,6 +123,7 @@ class ChatClient:
         max_retries: further requests after the first that a transient failure may cost.
         max_concurrency: most requests in flight at `base_url` in one event loop.
         backoff: seconds of the first wait; each next one doubles, up to 30.
+        max_reply_chars: longest answer taken, in characters.
     """
 
     def __init__(
@@ -131,6 +136,7 @@ class ChatClient:
         max_retries: int,
         max_concurrency: int,
         backoff: float,
+        max_reply_chars: int,
     ) -> None:
         self.base_url = base_url
         self.model = model
@@ -139,6 +145,7 @@ class ChatClient:
         self._max_retries = max_retries
         self._max_concurrency = max_concurrency
         self._backoff = backoff
+        self._max_reply_chars = max_reply_chars
         self._jitter = random.Random()  # noqa: S311 - spreads retries; must differ between processes
         self._pools: WeakKeyDictionary[AbstractEventLoop, tuple[AsyncOpenAI, AdaptiveLimiter]] = (
             WeakKeyDictionary()
@@ -191,8 +198,20 @@ class ChatClient:
             base_url=self.base_url,
             max_retries=0,
             timeout=self._timeout,
-            http_client=openai.DefaultAsyncHttpxClient(limits=limits, timeout=self._timeout),
+            http_client=openai.DefaultAsyncHttpxClient(
+                limits=limits,
+                timeout=self._timeout,
+                event_hooks={"response": [self._bound_body]},
+            ),
         )
+
+    async def _bound_body(self, response: Any) -> None:
+        """Refuse to read more of a body than an answer of the longest allowed length can take.
+
+        Streams are counted by their text, as they come.
+        """
+        if "event-stream" not in response.headers.get("content-type", ""):
+            response.stream = _BoundedBody(response.stream, self._max_reply_chars)
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop. Safe to call twice."""
@@ -276,7 +295,7 @@ class ChatClient:
             try:
                 completion = await self._fitted(client, body, call, until)
             except (openai.OpenAIError, TimeoutError, ValueError, PolicyError) as error:
-                failure = policy_error(error, self.endpoint())
+                failure = policy_error(_cause_of(error), self.endpoint())
                 call.retry_after = _told_to_wait(error)
                 _tell(slot, error, failure, call.retry_after)
                 cause: Exception | None = error
@@ -323,7 +342,9 @@ class ChatClient:
         # The plain verb: `chat.completions.create` sends the same and costs more time.
         path = "/chat/completions"
         if until is None:
-            return read_completion(await client.post(path, body=sent, cast_to=object))
+            completion = read_completion(await client.post(path, body=sent, cast_to=object))
+            refuse_too_long(completion.text, self._max_reply_chars)
+            return completion
         stream: openai.AsyncStream[object] = await client.post(
             path, body=sent, cast_to=object, stream=True, stream_cls=openai.AsyncStream[object]
         )
@@ -333,6 +354,7 @@ class ChatClient:
                 answer.add(chunk)
                 if until(answer.text):
                     return answer.stopped()
+                refuse_too_long(answer.text, self._max_reply_chars)
         finally:
             await stream.close()  # the server sees the line cut, and stops generating
         return answer.complete()
@@ -343,6 +365,38 @@ class ChatClient:
         with suppress(PolicyError):  # the first error is the one worth telling
             served = await self.models()
         return not_served(self.base_url, self.model, served) if served else failure
+
+
+class _BoundedBody:
+    """A response's body that ends in `ReplyTooLong` once it is too large to hold a reply.
+
+    Args:
+        stream: of the HTTP library, whichever the `openai` library brings.
+        most: characters of the longest reply.
+    """
+
+    def __init__(self, stream: Any, most: int) -> None:
+        self._stream, self._most = stream, most
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return type(self._stream)  # the HTTP library insists on a stream of its own
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left = _BODY_ROOM + _BYTES_A_CHARACTER * self._most
+        async for part in self._stream:
+            left -= len(part)
+            if left < 0:
+                raise ReplyTooLong(chars=None, most=self._most)
+            yield part
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+def _cause_of(error: Exception) -> Exception:
+    """The error itself, or the `ReplyTooLong` of ours that the library took for a lost connection."""
+    return error.__cause__ if isinstance(error.__cause__, ReplyTooLong) else error
 
 
 def not_served(base_url: str, model: str, served: list[ServedModel]) -> ModelNotFound:

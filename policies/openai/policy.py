@@ -26,8 +26,17 @@ from ..answers import (
     schema_instruction,
     with_instruction,
 )
-from ..base import BasePolicy, Capabilities, FinishReason, Message, Reply, Request, Sampling
-from ..sentences import limit_reached
+from ..base import (
+    MAX_REPLY_CHARS,
+    BasePolicy,
+    Capabilities,
+    FinishReason,
+    Message,
+    Reply,
+    Request,
+    Sampling,
+)
+from ..sentences import SentenceLimit
 from .client import OPENAI_URL, Call, ChatClient, ServedModel, not_served
 from .options import ChoicesMode, PrefillMode, refuse_bad_options
 from .replies import Completion
@@ -70,6 +79,8 @@ class OpenAIPolicy(BasePolicy):
             does not, a request that sets them is refused.
         extra_body: further fields of each HTTP request, passed on as they are. Not for secrets.
         backoff: seconds before the first retry; doubles up to 30, with jitter.
+        max_reply_chars: longest answer taken, in characters; reading a longer one ends with
+            `ReplyTooLong`.
 
     Seeds are sent as their lowest 31 bits, which every server can hold. OpenAI's own honours them as
     far as its hardware allows, and does not promise it.
@@ -101,11 +112,12 @@ class OpenAIPolicy(BasePolicy):
         extended_sampling: bool | None = None,
         extra_body: Mapping[str, Any] | None = None,
         backoff: float = 0.5,
+        max_reply_chars: int = MAX_REPLY_CHARS,
     ) -> None:
         refuse_bad_options(
             base_url=base_url, api_key_env=api_key_env, timeout=timeout, max_retries=max_retries,
             max_concurrency=max_concurrency, choices_mode=choices_mode, reasks=reasks,
-            prefill=prefill, backoff=backoff,
+            prefill=prefill, backoff=backoff, max_reply_chars=max_reply_chars,
         )  # fmt: skip
         self.model = model
         self.base_url = (base_url or OPENAI_URL).rstrip("/")
@@ -125,6 +137,7 @@ class OpenAIPolicy(BasePolicy):
             max_retries=max_retries,
             max_concurrency=max_concurrency,
             backoff=backoff,
+            max_reply_chars=max_reply_chars,
         )
 
     def _set_capabilities(self, extended: bool) -> None:
@@ -229,6 +242,7 @@ class OpenAIPolicy(BasePolicy):
             return text if text.startswith(request.prefill) else request.prefill + text
 
         limit = request.max_sentences if self._stream else None
+        reached = None if limit is None else SentenceLimit(limit)
         return await self._ask(
             request,
             call,
@@ -237,7 +251,7 @@ class OpenAIPolicy(BasePolicy):
             read=lambda completion: whole(completion.text).strip() or None,
             correct=lambda _: [],
             wanted="text",
-            until=None if limit is None else lambda text: limit_reached(whole(text), limit),
+            until=None if reached is None else lambda text: reached(whole(text)),
         )
 
     async def _choose(

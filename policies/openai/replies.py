@@ -53,7 +53,7 @@ class StreamedCompletion:
         self.text = ""
         self._finish: object = None
         self._usage: Usage | None = None
-        self._logprobs: tuple[TokenLogprob, ...] | None = None
+        self._logprobs: list[TokenLogprob] | None = None
 
     def add(self, data: object) -> None:
         """Take in one chunk; those without a choice carry the usage, or nothing."""
@@ -64,7 +64,8 @@ class StreamedCompletion:
         if isinstance(delta, Mapping):
             self.text += str(delta.get("content") or "")
         if (logprobs := _logprobs(choice)) is not None:
-            self._logprobs = (self._logprobs or ()) + logprobs
+            self._logprobs = self._logprobs or []
+            self._logprobs.extend(logprobs)
         self._finish = choice.get("finish_reason") or self._finish
 
     def stopped(self) -> Completion:
@@ -73,7 +74,11 @@ class StreamedCompletion:
         `usage` is known only if the server counts along (vLLM's `continuous_usage_stats`): a chunk
         may hold several tokens, so chunks are not counted instead.
         """
-        return Completion(self.text, FinishReason.SENTENCES, self._usage, self._logprobs)
+        return self._completion(FinishReason.SENTENCES)
+
+    def _completion(self, finish: FinishReason) -> Completion:
+        logprobs = None if self._logprobs is None else tuple(self._logprobs)
+        return Completion(self.text, finish, self._usage, logprobs)
 
     def complete(self) -> Completion:
         """The whole answer.
@@ -87,7 +92,7 @@ class StreamedCompletion:
                 f"the stream broke off after {len(self.text)} characters",
                 hint="stream = false asks for whole answers",
             )
-        return Completion(self.text, _finish_reason(self._finish), self._usage, self._logprobs)
+        return self._completion(_finish_reason(self._finish))
 
 
 def _first_choice(data: object) -> Mapping[str, Any] | None:

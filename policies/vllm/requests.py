@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ...core.errors import ContextTooLong
 from ..answers import read_json
 from ..base import FinishReason, Request, TokenLogprob, Usage
-from ..sentences import limit_reached
+from ..sentences import SentenceLimit
 
 if TYPE_CHECKING:
     from ..models.prompts import PromptWriter
@@ -138,7 +138,8 @@ def _sentence_watch(request: Request) -> Watch | None:
     limit = request.max_sentences
     if limit is None or request.choices is not None or request.schema is not None:
         return None
-    return lambda text: limit_reached(_joined(request.prefill, text), limit)
+    reached = SentenceLimit(limit)
+    return lambda text: reached(_joined(request.prefill, text))
 
 
 def _joined(prefill: str, written: str) -> str:
