@@ -14,7 +14,7 @@ import random
 import re
 import time
 from asyncio import AbstractEventLoop
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
@@ -33,7 +33,7 @@ from ...core.errors import (
 from ..base import Usage, refuse_too_long
 from ..concurrency import AdaptiveLimiter, Slot, limiter_for
 from ..server_errors import Endpoint, context_error, policy_error, retry_after, server_message
-from .replies import Completion, StreamedCompletion, read_completion
+from .replies import BoundedBody, Completion, StreamedCompletion, read_completion
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -43,9 +43,6 @@ OPENAI_URL = "https://api.openai.com/v1"
 LONGEST_WAIT = 120.0
 """Seconds. A server that asks to be left alone for longer has, for us, refused."""
 _LONGEST_BACKOFF = 30.0  # seconds
-_BYTES_A_CHARACTER = 64
-"""Of a body, at most: an escaped character, its share of log-probabilities and of hidden reasoning."""
-_BODY_ROOM = 1_000_000  # bytes besides
 
 
 @dataclass(slots=True)
@@ -211,7 +208,11 @@ class ChatClient:
         Streams are counted by their text, as they come.
         """
         if "event-stream" not in response.headers.get("content-type", ""):
-            response.stream = _BoundedBody(response.stream, self._max_reply_chars)
+            response.stream = BoundedBody(
+                response.stream,
+                self._max_reply_chars,
+                logprobs=b'"logprobs"' in response.request.content,
+            )
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop. Safe to call twice."""
@@ -365,33 +366,6 @@ class ChatClient:
         with suppress(PolicyError):  # the first error is the one worth telling
             served = await self.models()
         return not_served(self.base_url, self.model, served) if served else failure
-
-
-class _BoundedBody:
-    """A response's body that ends in `ReplyTooLong` once it is too large to hold a reply.
-
-    Args:
-        stream: of the HTTP library, whichever the `openai` library brings.
-        most: characters of the longest reply.
-    """
-
-    def __init__(self, stream: Any, most: int) -> None:
-        self._stream, self._most = stream, most
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> type:
-        return type(self._stream)  # the HTTP library insists on a stream of its own
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        left = _BODY_ROOM + _BYTES_A_CHARACTER * self._most
-        async for part in self._stream:
-            left -= len(part)
-            if left < 0:
-                raise ReplyTooLong(chars=None, most=self._most)
-            yield part
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
 
 
 def _cause_of(error: Exception) -> Exception:

@@ -6,12 +6,19 @@ reading the five fields needed, and hides what odd servers leave out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...core.errors import BadRequest, UnreadableReply
+from ...core.errors import BadRequest, ReplyTooLong, UnreadableReply
 from ..base import FinishReason, TokenLogprob, Usage
+
+_BYTES_A_CHARACTER = 6
+"""Of a body: a character that JSON escapes."""
+_BYTES_WITH_LOGPROBS = 64
+"""The same, with its share of the log-probabilities."""
+_BODY_ROOM = 1_000_000
+"""Bytes besides the text: usage, hidden reasoning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +29,35 @@ class Completion:
     finish_reason: FinishReason
     usage: Usage | None
     logprobs: tuple[TokenLogprob, ...] | None
+
+
+class BoundedBody:
+    """A response's body that ends in `ReplyTooLong` once it is too large to hold a reply.
+
+    Args:
+        stream: of the HTTP library, whichever the `openai` library brings.
+        most: characters of the longest reply.
+        logprobs: whether log-probabilities were asked for.
+    """
+
+    def __init__(self, stream: Any, most: int, *, logprobs: bool) -> None:
+        self._stream, self._most = stream, most
+        each = _BYTES_WITH_LOGPROBS if logprobs else _BYTES_A_CHARACTER
+        self._left = _BODY_ROOM + each * most
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return type(self._stream)  # the HTTP library insists on a stream of its own
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for part in self._stream:
+            self._left -= len(part)
+            if self._left < 0:
+                raise ReplyTooLong(chars=None, most=self._most)
+            yield part
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 def read_completion(data: object) -> Completion:
