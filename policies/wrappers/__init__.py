@@ -10,8 +10,9 @@ policy = make_policy("openai", model="m", wrap=["limit:requests_per_minute=500",
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ...core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .base import Wrapper
@@ -22,20 +23,16 @@ if TYPE_CHECKING:
     from .limit import Limit
     from .refine import Refine
 
-_LATE = {
-    "BestOf": "best_of",
-    "Budget": "budget",
-    "Cache": "cache",
-    "Fallback": "fallback",
-    "Limit": "limit",
-    "Refine": "refine",
-    "Wrapper": "base",
+_HOMES = {
+    ".base": ("Wrapper",),
+    ".best_of": ("BestOf",),
+    ".budget": ("Budget",),
+    ".cache": ("Cache",),
+    ".fallback": ("Fallback",),
+    ".limit": ("Limit",),
+    ".refine": ("Refine",),
 }
 
 __all__ = ["BestOf", "Budget", "Cache", "Fallback", "Limit", "Refine", "Wrapper"]
 
-
-def __getattr__(name: str) -> Any:
-    if (module := _LATE.get(name)) is None:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(import_module(f".{module}", __name__), name)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)
