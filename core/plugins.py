@@ -196,9 +196,9 @@ class Plugins(Generic[T]):
                 f"{self.noun} '{name}': no module named '{error.name}'",
                 hint="run from the folder that holds the module, or install it",
             ) from error
-        found = reduce(
-            lambda holder, part: getattr(holder, part, None), attribute.split("."), module
-        )
+        found: Any = module
+        for part in attribute.split("."):
+            found = getattr(found, part, None)
         if not callable(found):
             public = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
             raise self._not_found(

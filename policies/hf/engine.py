@@ -1,4 +1,4 @@
-"""A loaded model, the one thread that computes with it, and who shares it."""
+"""A loaded model, and the one thread that computes with it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ...core.errors import EngineUnavailable
 from ..models.sources import Source
+from ..sharing import SharedEngines
 
 if TYPE_CHECKING:
     from ..models.loading import LoadedModel
@@ -58,7 +59,7 @@ class _Loop(Protocol):
 
 
 class Engine:
-    """Computes jobs in a thread of its own. Use `acquire` and `release`, which share it.
+    """Computes jobs in a thread of its own. `ENGINES` shares it.
 
     An error in the computation fails every job under way and every one that waits, with
     `EngineUnavailable`; all keys and values are dropped, and the next job finds an empty engine.
@@ -69,9 +70,7 @@ class Engine:
 
     def __init__(self, settings: EngineSettings) -> None:
         self.settings = settings
-        self.users = 0
         self.ready: Future[None] = Future()
-        self.ready.set_running_or_notify_cancel()  # from here on nobody who waits can cancel it
         self._condition = threading.Condition()
         self._waiting: deque[Job] = deque()
         self._calls: deque[Callable[[], None]] = deque()
@@ -135,13 +134,13 @@ class Engine:
 
         return self._call(remove)
 
-    def stop(self, *, wait: bool = True) -> None:
+    def stop(self) -> None:
         """End the thread after its present step and free the model. Safe to call twice."""
         with self._condition:
             self._stopping = True
             self._condition.notify()
         atexit.unregister(self.stop)
-        if wait and self._thread is not threading.current_thread():
+        if self._thread is not threading.current_thread():
             self._thread.join()
 
     def _call(self, make: Callable[[], Any]) -> Future[Any]:
@@ -293,26 +292,15 @@ def _free_unused_memory() -> None:
         torch.cuda.empty_cache()
 
 
-_engines: dict[EngineSettings, Engine] = {}
-_lock = threading.Lock()
+def _open(settings: EngineSettings) -> Engine:
+    engine = Engine(settings)
+    try:
+        engine.ready.result()
+    except BaseException:
+        engine.stop()
+        raise
+    return engine
 
 
-def acquire(settings: EngineSettings) -> Engine:
-    """The engine of these settings, shared; one that is not there yet begins to load."""
-    with _lock:
-        if settings not in _engines:
-            _engines[settings] = Engine(settings)
-        engine = _engines[settings]
-        engine.users += 1
-        return engine
-
-
-def release(engine: Engine, *, wait: bool = True) -> None:
-    """Give an engine back. Its last user ends it, and waits for its present step unless told."""
-    with _lock:
-        engine.users -= 1
-        last = engine.users == 0
-        if last and _engines.get(engine.settings) is engine:
-            del _engines[engine.settings]
-    if last:
-        engine.stop(wait=wait)
+ENGINES = SharedEngines(_open, Engine.stop)
+"""The engines of this process."""

@@ -26,7 +26,7 @@ from ...core.seeds import reask_seed
 from ..answers import read_json
 from ..base import BasePolicy, Capabilities, FinishReason, Reply, Request, TokenLogprob, Usage
 from ..models.sources import Source, find_source, identity
-from .engine import Engine, EngineSettings, acquire, release
+from .engine import ENGINES, Engine, EngineSettings
 
 if TYPE_CHECKING:
     from ..models.prompts import PromptWriter
@@ -162,11 +162,11 @@ class TransformersPolicy(BasePolicy):
         if self._seat is not None:
             return
         settings = await asyncio.to_thread(lambda: self._settings)
-        engine = acquire(settings)
+        engine = await ENGINES.acquire(settings)
         try:
             seat = await self._sit_down(engine)
         except BaseException:
-            await asyncio.to_thread(release, engine)
+            await ENGINES.release(engine)
             raise
         if self._seat is not None or self._closed:  # another task was faster
             _stand_up(engine, self._source.adapter)
@@ -175,7 +175,6 @@ class TransformersPolicy(BasePolicy):
             self._leave = weakref.finalize(self, _stand_up, engine, self._source.adapter)
 
     async def _sit_down(self, engine: Engine) -> _Seat:
-        await asyncio.wrap_future(engine.ready)
         template = self._chat_template
         if template is not None and template.endswith(".jinja"):
             template = await asyncio.to_thread(Path(template).read_text, "utf-8")
@@ -291,7 +290,7 @@ class TransformersPolicy(BasePolicy):
 def _stand_up(engine: Engine, adapter: str | None) -> None:
     if adapter is not None:
         engine.give_adapter(adapter)
-    release(engine)
+    ENGINES.release_now(engine)
 
 
 def _give_unclaimed(engine: Engine, folder: str, taken: Future[str]) -> None:

@@ -24,7 +24,7 @@ from ..base import BasePolicy, Capabilities, FinishReason, Message, Reply, Reque
 from ..choosing import CalibratedChoice, choice_grammar
 from ..models.weights import WEIGHTS_VARIABLE, find_weights, weights_identity
 from ..sentences import limit_reached
-from .engine import EngineSettings, Generation, LlamaEngine, Watch, acquire, release, spare_cores
+from .engine import ENGINES, EngineSettings, Generation, LlamaEngine, Watch, spare_cores
 
 DEFAULT_SAMPLING = Sampling(
     temperature=0.7, top_p=0.9, top_k=40, min_p=0.05, repetition_penalty=1.15, max_tokens=96
@@ -144,9 +144,9 @@ class EmbeddedPolicy(BasePolicy):
             cache_mib=self._cache_mib,
             reuse_prompts=not self._deterministic,
         )
-        engine = await acquire(settings)
+        engine = await ENGINES.acquire(settings)
         if self._engine is not None or self._closed:  # another task was faster
-            await release(engine)
+            await ENGINES.release(engine)
         else:
             self._engine = engine
 
@@ -155,7 +155,7 @@ class EmbeddedPolicy(BasePolicy):
         self._closed = True
         engine, self._engine = self._engine, None
         if engine is not None:
-            await release(engine)
+            await ENGINES.release(engine)
 
     @property
     def base_url(self) -> str:

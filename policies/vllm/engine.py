@@ -1,4 +1,4 @@
-"""One loaded vLLM engine: its thread, the adapters laid over it, and who shares it.
+"""One loaded vLLM engine: its thread, and the adapters attached to it.
 
 vLLM computes in processes of its own and is asked through an asyncio object that belongs to one
 event loop. That loop runs here in a thread of its own: policies of any event loop share the engine,
@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ...core.errors import BadRequest, ConfigError, EngineUnavailable, PolicyError
+from ..sharing import SharedEngines
 from .api import VllmApi, find_api, vllm_version
-from .requests import Generation, Watch
+from .generation import Generation, Watch
 
 T = TypeVar("T")
 CPU_CACHE_BYTES = 4 * 2**30
@@ -76,7 +77,7 @@ class EngineSettings:
 
 
 class VllmEngine:
-    """A loaded model in vLLM. Use `acquire` and `release`, which share it.
+    """A loaded model in vLLM. `ENGINES` shares it.
 
     Attributes:
         ready: done once the model is loaded, or has failed to load.
@@ -86,9 +87,7 @@ class VllmEngine:
 
     def __init__(self, settings: EngineSettings) -> None:
         self.settings = settings
-        self.users = 0
         self.ready: Future[None] = Future()
-        self.ready.set_running_or_notify_cancel()  # from here on nobody who waits can cancel it
         self.api: VllmApi
         self.llm: Any = None
         self._numbers = itertools.count()
@@ -136,7 +135,7 @@ class VllmEngine:
                 raise _closed() from None
             raise
         except self.api.dead as error:
-            _forget(self)
+            ENGINES.forget(self)
             raise EngineDied(
                 f"vLLM's engine died ({vllm_version()}); what it said last stands above, on stderr",
                 hint="close the policy and open it again; on a GPU, lower gpu_memory_utilization or"
@@ -264,7 +263,6 @@ class VllmEngine:
         except Exception as error:  # noqa: BLE001 - raised in `open()`
             with self._lock:
                 self._closing = True
-            _forget(self)
             self.ready.set_exception(error)
             return
         self.ready.set_result(None)
@@ -362,32 +360,15 @@ def _closed() -> PolicyError:
     )
 
 
-_engines: dict[EngineSettings, VllmEngine] = {}
-_engines_lock = threading.Lock()
-
-
-def acquire(settings: EngineSettings) -> VllmEngine:
-    """The engine of these settings, shared; one that is not there yet begins to load."""
-    with _engines_lock:
-        if settings not in _engines:
-            _engines[settings] = VllmEngine(settings)
-        engine = _engines[settings]
-        engine.users += 1
-        return engine
-
-
-def release(engine: VllmEngine) -> None:
-    """Give an engine back; the last one to do so ends it. Blocks."""
-    with _engines_lock:
-        engine.users -= 1
-        last = engine.users == 0
-        if last and _engines.get(engine.settings) is engine:
-            del _engines[engine.settings]
-    if last:
+def _open(settings: EngineSettings) -> VllmEngine:
+    engine = VllmEngine(settings)
+    try:
+        engine.ready.result()
+    except BaseException:
         engine.stop()
+        raise
+    return engine
 
 
-def _forget(engine: VllmEngine) -> None:
-    with _engines_lock:
-        if _engines.get(engine.settings) is engine:
-            del _engines[engine.settings]
+ENGINES = SharedEngines(_open, VllmEngine.stop)
+"""The engines of this process."""

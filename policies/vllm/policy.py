@@ -32,7 +32,7 @@ from ...core.seeds import reask_seed
 from ..base import BasePolicy, Capabilities, Reply, Request, TokenLogprob, Usage
 from ..models.sources import Source, find_source, identity
 from .api import vllm_version
-from .engine import EngineSettings, VllmEngine, acquire, release
+from .engine import ENGINES, EngineSettings, VllmEngine
 from .requests import Seat, finish_reason, read, score, write
 
 MAX_LORAS = 4
@@ -159,13 +159,11 @@ class VLLMPolicy(BasePolicy):
         self._closed = False
         if self._seat is not None:
             return
-        engine = acquire(await asyncio.to_thread(lambda: self._settings))
+        engine = await ENGINES.acquire(await asyncio.to_thread(lambda: self._settings))
         try:
-            await asyncio.wrap_future(engine.ready)
             seat = await engine.run(lambda: self._sit_down(engine))
         except BaseException:
-            # not waited for: a cancelled opening need not see the loading through
-            asyncio.get_running_loop().run_in_executor(None, release, engine)
+            _release_later(engine)  # not waited for: the caller may have been cancelled
             raise
         if self._seat is not None or self._closed:  # another task was faster
             await _stand_up(seat, self._lora)
@@ -315,12 +313,12 @@ async def _stand_up(seat: Seat, lora: tuple[str, str] | None) -> None:
         if lora is not None and seat.engine.alive:
             await seat.engine.run(lambda: seat.engine.give_adapter(*lora))
     finally:
-        await asyncio.to_thread(release, seat.engine)
+        await ENGINES.release(seat.engine)
 
 
 def _release_later(engine: VllmEngine) -> None:
-    """For a policy that nobody closed: objects end in any thread, also in the engine's own."""
-    threading.Thread(target=release, args=(engine,)).start()
+    """Without waiting; objects that nobody closed end in any thread, also in the engine's own."""
+    threading.Thread(target=ENGINES.release_now, args=(engine,)).start()
 
 
 def _refuse_bad_options(

@@ -6,18 +6,19 @@ The coroutines here run in the engine's own event loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import ContextTooLong
 from ..answers import read_json
-from ..base import FinishReason, Request, TokenLogprob, Usage
+from ..base import FinishReason, Request, TokenLogprob
 from ..sentences import limit_reached
+from .engine import VllmEngine
+from .generation import Generation, Watch
 
 if TYPE_CHECKING:
     from ..models.prompts import PromptWriter
-    from .engine import VllmEngine
 
 MAX_TOKENS = 256
 """For a free answer where neither request nor model says. vLLM's own default, 16, cuts sentences."""
@@ -26,54 +27,6 @@ SCHEMA_MAX_TOKENS = 512
 """Room for a JSON answer, which is worth nothing when it is cut."""
 
 _DRAWING = ("temperature", "top_k", "top_p", "min_p")
-
-Watch = Callable[[str], bool]
-"""Told the text so far; True ends the answer."""
-
-
-@dataclass(slots=True)
-class Generation:
-    """What the engine wrote.
-
-    Attributes:
-        text: complete characters only.
-        finish: `stop`, `length`, or `watch` where the watcher ended it.
-        usage: tokens computed, also those behind the place where the watcher ended it.
-        tokens: ids of the text's tokens, the one that ends an answer not among them.
-        logprobs: their log-probabilities (nats), where asked for.
-        prompt_logprobs: vLLM's entry for each token of the prompt, where asked for.
-    """
-
-    text: str = ""
-    finish: str = ""
-    usage: Usage = field(default_factory=Usage)
-    tokens: list[int] = field(default_factory=list)
-    logprobs: list[TokenLogprob] = field(default_factory=list)
-    prompt_logprobs: Sequence[Any] = ()
-
-    def take(self, output: Any) -> int:
-        """Add one of vLLM's outputs; gives the number of its tokens."""
-        part = output.outputs[0]
-        new = list(part.token_ids)
-        self.text += part.text
-        self.tokens += new
-        for token, entry in zip(new, part.logprobs or (), strict=False):
-            told = entry[token]
-            self.logprobs.append(
-                TokenLogprob(told.decoded_token or "", min(0.0, float(told.logprob)))
-            )
-        self.usage = Usage(
-            prompt_tokens=len(output.prompt_token_ids or ()),
-            cached_tokens=output.num_cached_tokens or 0,
-            completion_tokens=self.usage.completion_tokens + len(new),
-        )
-        self.prompt_logprobs = output.prompt_logprobs or self.prompt_logprobs
-        self.finish = part.finish_reason or self.finish
-        return len(new)
-
-    def keep(self, count: int) -> None:
-        """Drop the tokens behind the first `count`."""
-        del self.tokens[count:], self.logprobs[count:]
 
 
 @dataclass(frozen=True, slots=True)

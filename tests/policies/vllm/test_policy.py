@@ -25,7 +25,7 @@ from warmline.policies import Message, Request, Sampling
 from warmline.policies.answers import misfit
 from warmline.policies.base import FinishReason, Reply, ScoringPolicy, Usage
 from warmline.policies.sentences import limit_reached
-from warmline.policies.vllm.engine import _engines
+from warmline.policies.vllm.engine import ENGINES
 from warmline.policies.vllm.policy import VLLMPolicy
 from warmline.policies.vllm.requests import Seat
 
@@ -78,7 +78,7 @@ def policy(base: Path) -> Iterator[VLLMPolicy]:
     asyncio.run(policy.open())
     yield policy
     asyncio.run(policy.aclose())
-    assert not _engines
+    assert not ENGINES
 
 
 def seat_of(policy: VLLMPolicy) -> Seat:
@@ -151,7 +151,7 @@ async def test_adapters_share_the_engine_and_answer_side_by_side(
     warm, calm = (VLLMPolicy(base, adapter=folder, **SETTINGS) for folder in adapters)
     again = VLLMPolicy(adapters[0], **SETTINGS)  # the base is found through the adapter
     async with warm, calm, again:
-        assert len(_engines) == 1
+        assert len(ENGINES) == 1
         assert seat_of(warm).adapter.lora_int_id == seat_of(again).adapter.lora_int_id
         text = "I am so sorry that it rains."
         seats: list[tuple[VLLMPolicy, Path | None]] = [
