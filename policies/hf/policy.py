@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...core.errors import ConfigError, EngineUnavailable, MissingExtra, UnreadableReply
-from ...core.seeds import reask_seed
 from ..answers import read_json
 from ..base import BasePolicy, Capabilities, FinishReason, Reply, Request, TokenLogprob, Usage
 from ..models.sources import Source, find_source, identity
+from ..reasking import ask_until_read
 from .engine import ENGINES, Engine, EngineSettings
 
 if TYPE_CHECKING:
@@ -217,26 +217,29 @@ class TransformersPolicy(BasePolicy):
     async def respond(self, request: Request) -> Reply:
         """Answer one request; see `Policy.respond` and `errors.py`."""
         self.check(request)
-        started, usage = time.perf_counter(), Usage()
-        for attempt in range(REASKS + 1):
-            again = dataclasses.replace(request, seed=reask_seed(request.seed, attempt))
-            outcome = await self._ask(again)
-            usage += outcome.usage
-            if request.schema is None or read_json(outcome.text, request.schema) is not None:
-                return Reply(
-                    text=outcome.text,
-                    finish_reason=outcome.reason,
-                    usage=usage,
-                    latency=time.perf_counter() - started,
-                    policy=self.id,
-                    logprobs=outcome.logprobs,
-                    attempts=attempt + 1,
-                )
-        cut = outcome.reason is FinishReason.LENGTH
-        raise UnreadableReply(
-            f"'{self.id}' was asked {REASKS + 1} times; its last answer is JSON that"
-            f" {'is cut off' if cut else 'does not fit the schema'}: {outcome.text[:200]!r}",
-            hint="raise max_tokens, or simplify the schema",
+        started = time.perf_counter()
+
+        def read(outcome: Outcome) -> str | None:
+            fits = request.schema is None or read_json(outcome.text, request.schema) is not None
+            return outcome.text if fits else None
+
+        text, outcomes = await ask_until_read(request, self._ask, read, reasks=REASKS)
+        last = outcomes[-1]
+        if text is None:
+            cut = last.reason is FinishReason.LENGTH
+            raise UnreadableReply(
+                f"'{self.id}' was asked {REASKS + 1} times; its last answer is JSON that"
+                f" {'is cut off' if cut else 'does not fit the schema'}: {last.text[:200]!r}",
+                hint="raise max_tokens, or simplify the schema",
+            )
+        return Reply(
+            text=text,
+            finish_reason=last.reason,
+            usage=sum((outcome.usage for outcome in outcomes), Usage()),
+            latency=time.perf_counter() - started,
+            policy=self.id,
+            logprobs=last.logprobs,
+            attempts=len(outcomes),
         )
 
     async def score(self, request: Request, continuation: str) -> tuple[TokenLogprob, ...]:

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ...core.errors import ConfigError, EngineUnavailable, UnreadableReply, Unsupported
-from ...core.seeds import reask_seed
 from ..answers import misfit
 from ..base import BasePolicy, Capabilities, FinishReason, Message, Reply, Request, Sampling, Usage
 from ..choosing import CalibratedChoice, choice_grammar
 from ..models.weights import WEIGHTS_VARIABLE, find_weights, weights_identity
+from ..reasking import ask_until_read
 from ..sentences import limit_reached
 from .engine import ENGINES, EngineSettings, Generation, LlamaEngine, Watch, spare_cores
 
@@ -233,26 +233,30 @@ class EmbeddedPolicy(BasePolicy):
         return await self._write(request, started)
 
     async def _write(self, request: Request, started: float) -> Reply:
-        usage = Usage()
-        for attempt in range(REASKS + 1):
-            body = await self._body(request, reask_seed(request.seed, attempt))
-            generation = await self._opened().generate(body, _sentence_watch(request))
-            usage += generation.usage
-            text = _answer(request, generation)
-            if (fault := _fault(request, text)) is None:
-                return Reply(
-                    text=text,
-                    finish_reason=_finish_reason(request, generation),
-                    usage=usage,
-                    latency=time.perf_counter() - started,
-                    policy=self.name,
-                    logprobs=tuple(generation.logprobs) if request.logprobs else None,
-                    attempts=attempt + 1,
-                )
-        raise UnreadableReply(
-            f"the embedded model was asked {REASKS + 1} times; its last answer {fault}:"
-            f" {text[:200]!r}",
-            hint="raise max_tokens, simplify the schema, or use a larger model",
+        async def ask(again: Request) -> Generation:
+            return await self._opened().generate(await self._body(again), _sentence_watch(again))
+
+        def read(generation: Generation) -> str | None:
+            answer = _answer(request, generation)
+            return answer if _fault(request, answer) is None else None
+
+        text, generations = await ask_until_read(request, ask, read, reasks=REASKS)
+        last = generations[-1]
+        if text is None:
+            answer = _answer(request, last)
+            raise UnreadableReply(
+                f"the embedded model was asked {REASKS + 1} times; its last answer"
+                f" {_fault(request, answer)}: {answer[:200]!r}",
+                hint="raise max_tokens, simplify the schema, or use a larger model",
+            )
+        return Reply(
+            text=text,
+            finish_reason=_finish_reason(request, last),
+            usage=sum((generation.usage for generation in generations), Usage()),
+            latency=time.perf_counter() - started,
+            policy=self.name,
+            logprobs=tuple(last.logprobs) if request.logprobs else None,
+            attempts=len(generations),
         )
 
     async def _score(self, messages: Sequence[Message], text: str) -> tuple[float, Usage]:
@@ -260,10 +264,10 @@ class EmbeddedPolicy(BasePolicy):
         request = Request(
             tuple(messages), choices=(text,), logprobs=True, sampling=Sampling(temperature=0.0)
         )
-        generation = await self._opened().generate(await self._body(request, None))
+        generation = await self._opened().generate(await self._body(request))
         return sum(entry.logprob for entry in generation.logprobs), generation.usage
 
-    async def _body(self, request: Request, seed: int | None) -> dict[str, Any]:
+    async def _body(self, request: Request) -> dict[str, Any]:
         sampling = _sampling(request)
         messages = [
             {"role": message.role, "content": without_control_tokens(message.content)}
@@ -279,8 +283,8 @@ class EmbeddedPolicy(BasePolicy):
             "max_tokens": sampling.max_tokens,
             "cache_prompt": not self._deterministic,
         }
-        if seed is not None:
-            body["seed"] = seed % 0xFFFFFFFF  # 32 bits; the largest one means "at random"
+        if request.seed is not None:
+            body["seed"] = request.seed % 0xFFFFFFFF  # 32 bits; the largest one means "at random"
         if request.choices is not None:
             body["grammar"] = await choice_grammar(request.choices, self._opened().tokens)
         if request.schema is not None:

@@ -15,7 +15,6 @@ from typing import Any
 
 from ...core.errors import BadRequest, ConfigError, UnreadableReply, Unsupported
 from ...core.secrets import without_secrets
-from ...core.seeds import reask_seed
 from ..answers import (
     choice_instruction,
     choice_schema,
@@ -27,6 +26,7 @@ from ..answers import (
     with_instruction,
 )
 from ..base import BasePolicy, Capabilities, FinishReason, Message, Reply, Request, Sampling
+from ..reasking import ask_until_read
 from ..sentences import limit_reached
 from .client import OPENAI_URL, Call, ChatClient, ServedModel, not_served
 from .options import ChoicesMode, PrefillMode, refuse_bad_options
@@ -268,7 +268,7 @@ class OpenAIPolicy(BasePolicy):
         self, request: Request, options: Sequence[str], call: Call
     ) -> tuple[str, Completion]:
         """Try `response_format` once; keep to it where it works, and to asking where it does not."""
-        body = self._body(request, request.messages, 0, room=max(map(_json_room, options)))
+        body = self._body(request, request.messages, room=max(map(_json_room, options)))
         extra = _response_format("choice", choice_schema(options))
         cut_short = False
         try:
@@ -342,22 +342,28 @@ class OpenAIPolicy(BasePolicy):
         Raises:
             UnreadableReply: quotes the last answer.
         """
-        history, last = list(messages), ""
-        for nth in range(self._reasks + 1):
-            body = {**self._body(request, history, nth, room=room), **extra}
-            completion = await self._client.chat(body, call, until=until)
-            if (text := read(completion)) is not None:
-                return text, completion
-            if last := completion.text.strip():
-                history += correct(completion.text)
+        history = list(messages)
+
+        async def ask(again: Request) -> Completion:
+            body = {**self._body(again, history, room=room), **extra}
+            return await self._client.chat(body, call, until=until)
+
+        def read_or_correct(completion: Completion) -> str | None:
+            if (text := read(completion)) is None and completion.text.strip():
+                history.extend(correct(completion.text))
+            return text
+
+        text, answers = await ask_until_read(request, ask, read_or_correct, reasks=self._reasks)
+        if text is not None:
+            return text, answers[-1]
         raise UnreadableReply(
             f"{self.base_url} was asked {self._reasks + 1} times for {wanted};"
-            f" its last answer was {last[:200]!r}",
+            f" its last answer was {answers[-1].text.strip()[:200]!r}",
             hint="another choices_mode, a larger max_tokens or a larger model may help",
         )
 
     def _body(
-        self, request: Request, messages: Sequence[Message], nth: int, *, room: int = 0
+        self, request: Request, messages: Sequence[Message], *, room: int = 0
     ) -> dict[str, Any]:
         """The fields of a chat completion; the user's `extra_body` gives way to the request's."""
         sampling = request.sampling.as_dict()
@@ -367,8 +373,8 @@ class OpenAIPolicy(BasePolicy):
             sampling["max_tokens"] = max(sampling["max_tokens"], room)
         body: dict[str, Any] = {**self._extra_body, **sampling}
         body["messages"] = [{"role": m.role, "content": m.content} for m in messages]
-        if (seed := reask_seed(request.seed, nth)) is not None:
-            body["seed"] = seed % 2**31
+        if request.seed is not None:
+            body["seed"] = request.seed % 2**31
         if request.logprobs:
             body["logprobs"] = True
         return body

@@ -25,14 +25,16 @@ from ...core.errors import (
     ContextTooLong,
     EngineUnavailable,
     MissingExtra,
+    PolicyError,
     UnreadableReply,
     Unsupported,
 )
-from ...core.seeds import reask_seed
 from ..base import BasePolicy, Capabilities, Reply, Request, TokenLogprob, Usage
 from ..models.sources import Source, find_source, identity
+from ..reasking import ask_until_read
 from .api import vllm_version
 from .engine import ENGINES, EngineSettings, VllmEngine
+from .generation import Generation
 from .requests import Seat, finish_reason, read, score, write
 
 MAX_LORAS = 4
@@ -231,29 +233,36 @@ class VLLMPolicy(BasePolicy):
     async def respond(self, request: Request) -> Reply:
         """Answer one request; see `Policy.respond` and `errors.py`."""
         self.check(request)
-        started, usage = time.perf_counter(), Usage()
+        started = time.perf_counter()
         seat = await self._seated()
-        for attempt in range(REASKS + 1):
-            again = dataclasses.replace(request, seed=reask_seed(request.seed, attempt))
-            generation = await seat.engine.run(lambda asked=again: write(seat, asked))  # type: ignore[misc]
-            usage += generation.usage
-            if (text := read(request, generation)) is not None:
-                return Reply(
-                    text=text,
-                    finish_reason=finish_reason(request, generation),
-                    usage=usage,
-                    latency=time.perf_counter() - started,
-                    policy=self.id,
-                    logprobs=tuple(generation.logprobs) if request.logprobs else None,
-                    attempts=attempt + 1,
-                )
-        if generation.finish == "length" and generation.usage.total_tokens >= seat.context:
-            raise ContextTooLong(
-                prompt_tokens=generation.usage.prompt_tokens, context_tokens=seat.context
+
+        async def ask(again: Request) -> Generation:
+            return await seat.engine.run(lambda: write(seat, again))
+
+        text, generations = await ask_until_read(
+            request, ask, lambda generation: read(request, generation), reasks=REASKS
+        )
+        last = generations[-1]
+        if text is None:
+            raise self._unreadable(last, seat)
+        return Reply(
+            text=text,
+            finish_reason=finish_reason(request, last),
+            usage=sum((generation.usage for generation in generations), Usage()),
+            latency=time.perf_counter() - started,
+            policy=self.id,
+            logprobs=tuple(last.logprobs) if request.logprobs else None,
+            attempts=len(generations),
+        )
+
+    def _unreadable(self, last: Generation, seat: Seat) -> PolicyError:
+        if last.finish == "length" and last.usage.total_tokens >= seat.context:
+            return ContextTooLong(
+                prompt_tokens=last.usage.prompt_tokens, context_tokens=seat.context
             )
-        raise UnreadableReply(
+        return UnreadableReply(
             f"'{self.id}' was asked {REASKS + 1} times; its last answer is not what was asked for:"
-            f" {generation.text[:200]!r}",
+            f" {last.text[:200]!r}",
             hint="raise max_tokens, simplify the schema, or use a larger model",
         )
 
