@@ -87,8 +87,8 @@ class Plugins(Generic[T]):
         Raises:
             ConfigError: (the class `not_found`) no such name, module or attribute; or two packages
                 bring the name.
-            MissingExtra: libraries of a plug-in of Warmline are not installed. Those that the module
-                behind an import string lacks are an ordinary `ModuleNotFoundError`.
+            MissingExtra: libraries of a plug-in of Warmline are not installed. Those that the
+                module behind an import string lacks are an ordinary `ModuleNotFoundError`.
         """
         if points := self._points().get(name):
             return self._load(self._one(name, points))

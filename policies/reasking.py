@@ -21,8 +21,8 @@ async def ask_until_read(
 ) -> tuple[str | None, list[A]]:
     """Ask until an answer can be read.
 
-    Each further question has a seed derived from the request's, so that the same request still gives
-    the same reply.
+    Each further question has a seed derived from the request's, so that the same request still
+    gives the same reply.
 
     Args:
         ask: sends the request that it is given: the original one with the seed of this attempt.

@@ -27,8 +27,8 @@ class SharedEngines(Generic[K, E]):
     """Engines by their settings. The first user opens one, the last closes it.
 
     Users may live in any thread and event loop. Whoever comes while an engine is opened waits for
-    it; whoever comes while it is closed waits and then opens it anew. If opening fails, its caller
-    gets the error, and the next one tries again.
+    it; whoever comes while it is closed waits and then opens a new one. If opening fails, its
+    caller gets the error, and the next one tries again.
 
     Args:
         open_engine: opens the engine of these settings; blocks, in a thread of its own.

@@ -72,10 +72,10 @@ class AutogenClientPolicy(BasePolicy):
             default, since not every model takes it; the engine is then not reproducible.
         reasks: further questions after an answer that is empty or not in the form asked for.
 
-    Transient failures are retried by the client, as it is set up; here they are only named.
+    Transient failures are retried by the client, as it is set up; here they are only reported.
 
     Raises:
-        ConfigError: `client` is none and makes none, or `sampling` names an unknown field.
+        ConfigError: `client` neither is nor makes a client, or `sampling` names an unknown field.
         MissingExtra: autogen-ext is not installed.
     """
 
@@ -202,7 +202,7 @@ def load_client(given: Any) -> ChatCompletionClient:
     """A client from what `AutogenClientPolicy` takes as one.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: it is not one.
         MissingExtra: autogen-ext is not installed.
     """
     from autogen_core.models import ChatCompletionClient
@@ -279,7 +279,7 @@ def _arguments(
         return dict(_KNOWN.get(kind[2], {})) if kind[:2] == ["autogen_ext", "models"] else {}
     names = dict(stated) if isinstance(stated, Mapping) else {name: name for name in stated}
     if problems := [
-        f"'{name}' is no sampling field" + (f"; {hint}" if hint else "")
+        f"'{name}' is not a sampling field" + (f"; {hint}" if hint else "")
         for name in names
         if name not in _FIELDS
         for hint in [did_you_mean(name, _FIELDS)]
@@ -330,7 +330,7 @@ def _form(request: Request) -> tuple[list[Message], str, Callable[[str], str | N
 
 
 def _messages(messages: Sequence[Message]) -> list[LLMMessage]:
-    """In AutoGen's types, made anew for each call: some clients change them."""
+    """In AutoGen's types, new for each call: some clients change them."""
     from autogen_core.models import AssistantMessage, SystemMessage, UserMessage
 
     made: list[LLMMessage] = []

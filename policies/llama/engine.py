@@ -310,10 +310,10 @@ def usable_cores() -> int:
 def spare_cores() -> int:
     """Cores for the computation: those that are idle now but one, at least one; looked at once.
 
-    The threads of this engine wait for each other many times a token, at full load. With a core less
-    than threads they all wait for the one that is not running: on two cores, two threads beside one
-    busy process took 19 s for what they do alone in 6 and one thread always does in 10. So one core
-    is left to Python and to others.
+    The threads of this engine wait for each other many times a token, at full load. With a core
+    less than threads they all wait for the one that is not running: on two cores, two threads
+    beside one busy process took 19 s for what they do alone in 6 and one thread always does in 10.
+    So one core is left to Python and to others.
     """
     busy = 0.0
     if _CPU_TIMES.is_file():

@@ -32,13 +32,13 @@ DEFAULT_SAMPLING = Sampling(
 """For what a request leaves open. The penalty ends the loops that a small model falls into."""
 
 SCHEMA_MAX_TOKENS = 512
-"""Room for a JSON answer, which is worth nothing when it is cut."""
+"""Room for a JSON answer, which is useless when it is cut off."""
 
 PENALTY_WINDOW = 256
 """Tokens over which the repetition penalty looks back."""
 
 REASKS = 2
-"""Further questions after an empty or unfinished answer, each with a seed derived from the first."""
+"""Further questions after an unusable answer, each with a seed derived from the first."""
 
 ChoiceMethod = Literal["direct", "calibrated"]
 
@@ -57,14 +57,14 @@ class EmbeddedPolicy(BasePolicy):
     the batch and on what part of the prompt was cached; the text then differs after some words.
 
     Args:
-        model: a GGUF file, or `owner/repository:file.gguf` on the Hugging Face hub. None takes the
-            file named by `WARMLINE_WEIGHTS`, else SmolLM2-135M-Instruct, fetched once.
+        model: a GGUF file, or `owner/repository:file.gguf` on the Hugging Face hub. None uses the
+            file named by `WARMLINE_WEIGHTS`, otherwise SmolLM2-135M-Instruct, fetched once.
         slots: answers computed together; each costs about 45 MB for 2048 tokens of this model.
-        threads: threads of the computation; None takes the cores that are idle when it
-            is opened, but one.
-        context_tokens: most tokens in prompt and answer together.
-        deterministic: seeds hold exactly, at about a third of the speed.
-        cache_mib: memory in which prompts of other dialogues wait for their next turn, in MiB.
+        threads: threads of the computation; None uses all cores but one that are idle when
+            the policy is opened.
+        context_tokens: maximum number of tokens in prompt and answer together.
+        deterministic: seeds hold exactly; answers are computed one at a time.
+        cache_mib: memory for the cached prompts of other dialogues, in MiB.
         choice_method: how `Request.choices` are answered. `direct`: written under a grammar of the
             options. `calibrated`: scored, less the score without the dialogue (`choosing.py`); one
             short answer an option. It spreads a small model's answers and does not make them right:
@@ -126,7 +126,7 @@ class EmbeddedPolicy(BasePolicy):
         """Find or fetch the weights and load them; both in threads.
 
         Raises:
-            ConfigError: the engine's library is missing, or the file is no GGUF model.
+            ConfigError: the engine's library is missing, or the file is not a GGUF model.
             ModelNotFound: no such file.
             EngineUnavailable: the weights could not be fetched or loaded.
         """
@@ -343,12 +343,12 @@ def _answer(request: Request, generation: Generation) -> str:
 def _fault(request: Request, text: str) -> str | None:
     """Why an answer cannot be taken, or None."""
     if request.choices is not None:
-        return None if text in request.choices else "is none of the choices"
+        return None if text in request.choices else "is not one of the choices"
     if request.schema is not None:
         try:
             value = json.loads(text)
         except ValueError:
-            return "is no complete JSON"
+            return "is not complete JSON"
         return misfit(value, request.schema)
     return None if text else "is empty"
 

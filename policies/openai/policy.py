@@ -1,9 +1,10 @@
 """The `openai` policy: any server that speaks OpenAI's chat completions.
 
-OpenAI itself, vLLM, SGLang, llama.cpp, Ollama and most hosted services. What such servers share is a
-small core; where they differ, an option says which way is meant or `auto` finds out, and an answer
-that shows that a setting was ignored is never taken for a good one. Tool calls, images, several
-answers at once and OpenAI's Responses API are left out: a simulated talk needs none of them.
+OpenAI itself, vLLM, SGLang, llama.cpp, Ollama and most hosted services. What such servers share is
+a small core; where they differ, an option says which way is meant or `auto` finds out, and an
+answer that shows that a setting was ignored is never taken for a good one. Tool calls, images,
+several answers at once and OpenAI's Responses API are left out: a simulated conversation needs none
+of them.
 """
 
 from __future__ import annotations
@@ -43,18 +44,18 @@ class OpenAIPolicy(BasePolicy):
     """Asks an OpenAI-compatible server.
 
     Args:
-        model: name of the model; None takes the only one that the server serves.
+        model: name of the model; None uses the only one that the server serves.
         base_url: the server, usually ending in `/v1`; None is OpenAI's own.
         api_key_env: environment variable that holds the key, which is sent to `base_url`. Servers
             without keys need none.
         timeout: seconds for one HTTP request, waiting for a slot not counted.
         max_retries: further requests that transient failures may cost: 429 (`Retry-After` is
             honoured), 5xx, 408, 409, 425, timeouts, lost connections, half a body.
-        max_concurrency: most requests in flight at this `base_url`, from all policies of this
-            process and event loop together; fewer while the server is overloaded.
+        max_concurrency: maximum number of requests in flight at this `base_url`, from all policies
+            of this process and event loop together; fewer while the server is overloaded.
         choices_mode: how an answer is bound to `Request.choices`. `json_schema`: OpenAI's
-            `response_format` (OpenAI, vLLM, SGLang, llama.cpp, Ollama); `structured_outputs`: vLLM's
-            own setting; `ask`: the options are listed in the prompt and the answer is read
+            `response_format` (OpenAI, vLLM, SGLang, llama.cpp, Ollama); `structured_outputs`:
+            vLLM's own setting; `ask`: the options are listed in the prompt and the answer is read
             leniently; `auto`: `json_schema` until the server refuses or ignores it, then `ask`.
         reasks: further questions after an answer that is empty or not in the form asked for. Each
             has a seed derived from the request's, so that the same request still gives the same
@@ -71,8 +72,8 @@ class OpenAIPolicy(BasePolicy):
         extra_body: further fields of each HTTP request, passed on as they are. Not for secrets.
         backoff: seconds before the first retry; doubles up to 30, with jitter.
 
-    Seeds are sent as their lowest 31 bits, which every server can hold. OpenAI's own honours them as
-    far as its hardware allows, and does not promise it.
+    Seeds are sent as their lowest 31 bits, which every server can hold. OpenAI's own honours them
+    as far as its hardware allows, and does not promise it.
 
     Raises:
         ConfigError: an option is out of range; all problems at once.
@@ -166,7 +167,7 @@ class OpenAIPolicy(BasePolicy):
         names = {entry.name for entry in served}
         owners = {entry.owner for entry in served}
         if owners == {"llamacpp"} and self.model not in names:
-            # It would answer under any name, and the record would name a model that never spoke.
+            # It would answer under any name, and the record would name a model that never answered.
             raise not_served(self.base_url, self._client.model, served)
         if owners == {"library"} and self._extended_asked is None:
             self._set_capabilities(extended=False)
@@ -205,7 +206,7 @@ class OpenAIPolicy(BasePolicy):
         if request.logprobs and completion.logprobs is None:
             raise Unsupported(
                 f"{self.base_url} sent no log-probabilities though asked for them",
-                hint="seat a policy that has them, or start the server so that it sends them",
+                hint="use a policy that has them, or start the server so that it sends them",
             )
         return Reply(
             text=text,
@@ -267,7 +268,8 @@ class OpenAIPolicy(BasePolicy):
     async def _choose_and_learn(
         self, request: Request, options: Sequence[str], call: Call
     ) -> tuple[str, Completion]:
-        """Try `response_format` once; keep to it where it works, and to asking where it does not."""
+        """Try `response_format` once; keep to it where it works, and to asking where it does
+        not."""
         body = self._body(request, request.messages, room=max(map(_json_room, options)))
         extra = _response_format("choice", choice_schema(options))
         cut_short = False

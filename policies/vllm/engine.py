@@ -31,7 +31,7 @@ from .generation import Generation, Watch
 
 T = TypeVar("T")
 CPU_CACHE_BYTES = 4 * 2**30
-"""Memory for keys and values on a CPU where nothing is said. vLLM would take 92 % of the machine."""
+"""Memory for keys and values on a CPU by default. vLLM would take 92 % of the machine."""
 
 
 CPU_BLOCK_SIZE = 32
@@ -67,7 +67,7 @@ class EngineSettings:
         """The settings with these engine arguments; those that are None are left to vLLM.
 
         Raises:
-            ConfigError: a value that is no plain data.
+            ConfigError: a value that is not plain data.
         """
         given = {name: value for name, value in arguments.items() if value is not None}
         try:
@@ -104,7 +104,7 @@ class VllmEngine:
 
     @property
     def has_adapters(self) -> bool:
-        """Whether adapters can be laid over the model."""
+        """Whether adapters can be attached to the model."""
         return bool(self.llm.vllm_config.lora_config)
 
     @property
@@ -137,7 +137,7 @@ class VllmEngine:
         except self.api.dead as error:
             ENGINES.forget(self)
             raise EngineDied(
-                f"vLLM's engine died ({vllm_version()}); what it said last stands above, on stderr",
+                f"vLLM's engine died ({vllm_version()}); its last messages are above, on stderr",
                 hint="close the policy and open it again; on a GPU, lower gpu_memory_utilization or"
                 " max_model_len if it ran out of memory",
             ) from error
@@ -185,7 +185,7 @@ class VllmEngine:
         return generation
 
     def _cut(self, generation: Generation, new: int, watch: Watch) -> None:
-        """Cut behind the first token at which the watcher is content.
+        """Cut after the first token at which the watcher returns True.
 
         One output may bring several tokens. How many depends on how busy the process is, and the
         answer must not.
@@ -199,8 +199,8 @@ class VllmEngine:
                 break
         generation.finish = "watch"
 
-    async def take_adapter(self, folder: str, digest: str) -> Any:
-        """Lay a LoRA adapter over the model, once for all policies that use it.
+    async def attach_adapter(self, folder: str, digest: str) -> Any:
+        """Attach a LoRA adapter to the model, once for all policies that use it.
 
         Args:
             folder: where it is.
@@ -220,7 +220,7 @@ class VllmEngine:
         try:
             await asyncio.shield(adapter.loaded)
         except BaseException:
-            await self.give_adapter(folder, digest)
+            await self.release_adapter(folder, digest)
             raise
         return adapter.request
 
@@ -231,13 +231,13 @@ class VllmEngine:
             raise
         except Exception as error:
             raise ConfigError(
-                f"vLLM cannot lay the adapter '{Path(folder).name}' over the model: {error}",
+                f"vLLM cannot attach the adapter '{Path(folder).name}' to the model: {error}",
                 hint="it takes plain LoRA of the layers that it knows; max_lora_rank must be at"
                 " least the adapter's rank; the `transformers` policy takes any PEFT adapter",
             ) from error
 
-    async def give_adapter(self, folder: str, digest: str) -> None:
-        """Give up an adapter; its last user takes it off the model."""
+    async def release_adapter(self, folder: str, digest: str) -> None:
+        """Give up an adapter; its last user detaches it from the model."""
         adapter = self._adapters[folder, digest]
         adapter.users -= 1
         if adapter.users == 0:
@@ -285,7 +285,7 @@ class VllmEngine:
         except Exception as error:
             raise EngineDied(
                 f"vLLM {vllm_version()} could not start: {error}",
-                hint="its own message stands above, on stderr. Usual reasons: too little memory (lower"
+                hint="its own message is above, on stderr. Usual reasons: too little memory (lower"
                 " gpu_memory_utilization or max_model_len), a model that it does not know, or a script"
                 ' without `if __name__ == "__main__":`, which vLLM\'s processes import again',
             ) from error

@@ -9,7 +9,7 @@ from typing import Any
 from ..base import TokenLogprob, Usage
 
 Watch = Callable[[str], bool]
-"""Told the text so far; True ends the answer."""
+"""Called with the text so far; True ends the answer."""
 
 
 @dataclass(slots=True)
@@ -19,7 +19,7 @@ class Generation:
     Attributes:
         text: complete characters only.
         finish: `stop`, `length`, or `watch` where the watcher ended it.
-        usage: tokens computed, also those behind the place where the watcher ended it.
+        usage: tokens computed, including those after the place where the watcher ended it.
         tokens: ids of the text's tokens, the one that ends an answer not among them.
         logprobs: their log-probabilities (nats), where asked for.
         prompt_logprobs: vLLM's entry for each token of the prompt, where asked for.
@@ -39,9 +39,9 @@ class Generation:
         self.text += part.text
         self.tokens += new
         for token, entry in zip(new, part.logprobs or (), strict=False):
-            told = entry[token]
+            info = entry[token]
             self.logprobs.append(
-                TokenLogprob(told.decoded_token or "", min(0.0, float(told.logprob)))
+                TokenLogprob(info.decoded_token or "", min(0.0, float(info.logprob)))
             )
         self.usage = Usage(
             prompt_tokens=len(output.prompt_token_ids or ()),
@@ -53,5 +53,5 @@ class Generation:
         return len(new)
 
     def keep(self, count: int) -> None:
-        """Drop the tokens behind the first `count`."""
+        """Drop the tokens after the first `count`."""
         del self.tokens[count:], self.logprobs[count:]

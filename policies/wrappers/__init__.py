@@ -4,8 +4,8 @@
 policy = make_policy("openai", model="m", wrap=["limit:requests_per_minute=500", "cache"])
 ```
 
-`limit`, `budget` and `cache` leave the answers as they are and are no part of a policy's identity;
-`best_of`, `refine` and `fallback` change them and are. The first named is the innermost.
+`limit`, `budget` and `cache` leave the answers unchanged and are not part of a policy's identity;
+`best_of`, `refine` and `fallback` change them and are part of it. The first named is the innermost.
 """
 
 from __future__ import annotations
