@@ -64,14 +64,14 @@ def read_completion(data: object) -> Completion:
     """The answer in the body of a chat completion.
 
     Raises:
-        UnreadableReply: it is none.
+        UnreadableReply: it is not one.
         BadRequest: a content filter stopped it.
     """
     choice = _first_choice(data)
     message = choice.get("message") if choice is not None else None
     if choice is None or not isinstance(message, Mapping):
         raise UnreadableReply(
-            f"the server answered something that is no chat completion: {str(data)[:200]!r}",
+            f"the server answered something that is not a chat completion: {str(data)[:200]!r}",
             hint="a base_url usually ends in /v1",
         )
     return Completion(

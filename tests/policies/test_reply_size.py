@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 import warmline
+from warmline.core.errors import ConfigError, ReplyTooLong
 from warmline.environments import StopReason
 from warmline.policies.base import Reply, Request
-from warmline.core.errors import ConfigError, ReplyTooLong
 from warmline.policies.openai.policy import OpenAIPolicy
 
 from ..environments.helpers import scenario, talk
