@@ -25,7 +25,7 @@ from ..scenarios.scenario import Scenario
 from ..scenarios.seed_pool import CasePool
 from .conversation import Conversation, Observer, Spoken
 from .limits import Limits
-from .seating import seat
+from .seating import Seats, seat
 from .state import Dialogue
 
 
@@ -143,7 +143,7 @@ class SupportEnvironment:
         started = time.perf_counter()
         error: PolicyError | None = None
         try:
-            stop = await Conversation(self, dialogue, observe or _ignore).play()
+            stop = await self._conversation(dialogue, observe or _ignore).play()
         except ParticipantLeft:
             stop = StopReason.LEFT
         except PolicyError as failure:
@@ -151,6 +151,19 @@ class SupportEnvironment:
                 raise
             stop, error = StopReason.ERROR, failure
         return dialogue.close(stop, seconds=time.perf_counter() - started, error=error)
+
+    def _conversation(self, dialogue: Dialogue, observe: Observer) -> Conversation:
+        scenario = dialogue.scenario
+        return Conversation(
+            Seats(self.seeker, self.supporter, self.counselor, self.judger),
+            self.limits,
+            dialogue,
+            observe,
+            cases=self.cases.draw(
+                scenario.problem_type, self.limits.case_dialogues, scenario_id=scenario.id
+            ),
+            speculative=self.speculative,
+        )
 
     def as_team(self, scenario: Scenario, *, seed: int = 0) -> Any:
         """This environment as an AutoGen team, for AutoGen's `Console` and other tools.

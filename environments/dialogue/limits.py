@@ -8,6 +8,9 @@ from pydantic import Field
 
 from ...core.record import Record
 
+HISTORY_WINDOW = 6
+"""Utterances shown to the speaking roles (SweetieChat Fig. 12)."""
+
 
 class Limits(Record):
     """What the environment enforces; defaults are the papers' where they say."""
@@ -19,7 +22,7 @@ class Limits(Record):
         3, description="sentences kept of each utterance (FPEMF §3.2, SweetieChat §4.1)"
     )
     history_window: Annotated[int, Field(ge=1)] = Field(
-        6, description="utterances shown to the speaking roles (SweetieChat Fig. 12)"
+        HISTORY_WINDOW, description="utterances shown to the speaking roles (SweetieChat Fig. 12)"
     )
     case_dialogues: Annotated[int, Field(ge=0)] = Field(
         3, description="examples shown to the supporter (FPEMF §3.1.3)"
