@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from warmline import ScriptedPolicy, Supporter, SupportEnvironment
+from warmline import ScriptedPolicy, SupportEnvironment, Supporter
 from warmline.agents import Role, SupporterBrief, Turn
 from warmline.environments.dialogue.view import counselor_view, supporter_view
 from warmline.evaluation.replies.generate import ReplyMaker, generate_replies
