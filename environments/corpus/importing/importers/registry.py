@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from .....core.errors import ConfigError, DataError, did_you_mean
-from ..records import iter_records
 from . import formats
 from .base import BrokenRecord, Importer
+from .records import iter_records
 
 GROUP = "warmline.importers"
 AUTO = "auto"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from warmline.agents.roles import Role, Strategy
 from warmline.core.errors import ConfigError, DataError
 from warmline.environments.corpus.importing import reader as importing
-from warmline.environments.corpus.importing import records
+from warmline.environments.corpus.importing.importers import records
 from warmline.environments.corpus.importing.importers.base import Recorded, Turn
 from warmline.environments.corpus.importing.normalise import (
     MOST_WORDS,

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from warmline.core.errors import DataError
-from warmline.environments.corpus.importing import records
-from warmline.environments.corpus.importing.records import iter_records
+from warmline.environments.corpus.importing.importers import records
+from warmline.environments.corpus.importing.importers.records import iter_records
 
 from ..samples import EMPATHETIC_ROWS, write
 
