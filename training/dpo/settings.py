@@ -6,6 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from ...core.claim import MAY_CHANGE
 from ..loop.settings import AdapterLoopSettings
 from ..preferences.settings import Count, NotNegative, PairSourceSettings, pair_conflicts
 from ..rows.settings import Positive, refuse
@@ -14,12 +15,14 @@ from ..rows.settings import Positive, refuse
 class DpoSettings(PairSourceSettings, AdapterLoopSettings):
     """Pairs, loss, adapter and loop; defaults are those of Self-Evolution §3.2."""
 
-    pairs: tuple[str, ...] = Field(
+    pairs: Annotated[tuple[str, ...], MAY_CHANGE] = Field(
         (), description="pairs.jsonl made before; default: made from data, in out/pairs"
     )
     beta: Annotated[float, Field(gt=0)] = Field(0.1, description="price of leaving the reference")
     gamma: NotNegative = Field(1.0, description="weight of the chosen replies' NLL")
-    reference_batch: Positive = Field(8, description="pairs at once in the reference's pass")
+    reference_batch: Annotated[Positive, MAY_CHANGE] = Field(
+        8, description="pairs at once in the reference's pass"
+    )
 
     lora_targets: tuple[str, ...] = Field(
         ("all-linear",), description="layers adapted: attention, all-linear, or names"

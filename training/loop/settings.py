@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ...core.claim import MAY_CHANGE
 from ...core.record import Record
 from ..rows.settings import Positive
 
@@ -34,18 +35,28 @@ class SourceSettings(Record):
     model: str = Field(
         "embedded", description="base: embedded, a folder, a .gguf file, a checkpoint or a hub id"
     )
-    data: tuple[str, ...] = Field((), description="run folders or episode logs to learn from")
-    out: str | None = Field(None, description="checkpoint folder; the same command resumes it")
-    device: Literal["auto", "cpu"] = Field("auto", description="auto takes GPUs where there are")
+    data: Annotated[tuple[str, ...], MAY_CHANGE] = Field(
+        (), description="run folders or episode logs to learn from"
+    )
+    out: Annotated[str | None, MAY_CHANGE] = Field(
+        None, description="checkpoint folder; the same command resumes it"
+    )
+    device: Annotated[Literal["auto", "cpu"], MAY_CHANGE] = Field(
+        "auto", description="auto uses a GPU if available"
+    )
 
 
 class LoopSettings(SourceSettings):
     """Data, model and the training loop."""
 
-    validation: tuple[str, ...] = Field((), description="validation data; default: a share of data")
+    validation: Annotated[tuple[str, ...], MAY_CHANGE] = Field(
+        (), description="validation data; default: a share of data"
+    )
     validation_share: Share = Field(0.1, description="share of scenarios kept for validation")
     seed: int = Field(0, description="of split, order, dropout and adapter")
-    runs: Positive = Field(1, description="train this many times, with seeds one apart")
+    runs: Annotated[Positive, MAY_CHANGE] = Field(
+        1, description="train this many times, with seeds one apart"
+    )
     epochs: Annotated[float, Field(gt=0)] = Field(5.0, description="passes over the rows")
     max_steps: Positive | None = Field(None, description="stop after so many steps")
     learning_rate: Annotated[float, Field(gt=0)] = Field(3e-5, description="of AdamW, at its peak")
@@ -63,15 +74,19 @@ class LoopSettings(SourceSettings):
     patience: Annotated[int, Field(ge=0)] = Field(
         7, description="evaluations without progress before stopping; 0 never stops early"
     )
-    save_minutes: Annotated[float, Field(gt=0)] = Field(
+    save_minutes: Annotated[float, Field(gt=0), MAY_CHANGE] = Field(
         5.0, description="minutes between saves from which a killed run resumes"
     )
     gradient_checkpointing: bool = Field(False, description="less memory for more time")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="number format of the base: auto, float32, bfloat16 or float16"
     )
-    tensorboard: bool = Field(False, description="also write a TensorBoard log")
-    merge: bool = Field(False, description="also write the merged model, in out/merged")
+    tensorboard: Annotated[bool, MAY_CHANGE] = Field(
+        False, description="also write a TensorBoard log"
+    )
+    merge: Annotated[bool, MAY_CHANGE] = Field(
+        False, description="also write the merged model, in out/merged"
+    )
 
 
 class AdapterLoopSettings(LoraSettings, LoopSettings):

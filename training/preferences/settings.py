@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from ...core.claim import MAY_CHANGE
 from ...environments.runs.settings import EngineSettings
 from ..loop.settings import (
     SourceSettings,
@@ -42,7 +43,7 @@ class PreferenceSettings(RowSettings):
     )
     tries: Positive = Field(3, description="attempts at a reflection that can be read")
     reflection_tokens: Positive = Field(512, description="room for a reflection")
-    concurrency: Positive = Field(8, description="contexts in flight")
+    concurrency: Annotated[Positive, MAY_CHANGE] = Field(8, description="contexts in flight")
     seed: int = Field(0, description="of sample, replies and reflections")
     supporter: EngineSettings = EngineSettings()
     reviser: EngineSettings = EngineSettings()
@@ -68,7 +69,7 @@ class PairSourceSettings(PreferenceSettings, SourceSettings):
 class PairSettings(PairSourceSettings):
     """Pairs by themselves, all at once or in parts."""
 
-    out: str | None = Field(
+    out: Annotated[str | None, MAY_CHANGE] = Field(
         None, description="folder of calls and pairs; the same command goes on there"
     )
     part: Annotated[str, Field(pattern=r"^[1-9]\d*/[1-9]\d*$")] | None = Field(
