@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -13,7 +13,9 @@ HISTORY_WINDOW = 6
 
 
 class Limits(Record):
-    """What the environment enforces; defaults are the papers' where they say."""
+    """What the environment enforces; the defaults are the papers' where they give one."""
+
+    panel: ClassVar[str] = "Limits"
 
     max_turns: Annotated[int, Field(ge=1)] = Field(
         20, description="utterances of seeker and supporter together"

@@ -1,6 +1,6 @@
 """Asking a policy for a situation and for the person in it: what is asked, and what the answer means.
 
-Pure: values in, requests and readings out. `rounds.py` sends them and keeps the pools.
+Pure: values in, requests and readings out. `iteration.py` sends them and keeps the pools.
 
 Examples are shown as earlier exchanges of the same chat (FPEMF §3.1.1 shows three, SweetieChat one), which
 small models follow better than a list. For small models the answer's first words are given too.
@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -63,6 +63,8 @@ _TEMPLATES = Path(__file__).parent / "templates"
 class GenerationSettings(Record):
     """How scenarios and profiles are generated and which are kept."""
 
+    panel: ClassVar[str] = "Generation"
+
     examples: Annotated[int, Field(ge=1)] = Field(
         3, description="seed scenarios shown as examples (FPEMF shows 3, SweetieChat shows 1)"
     )
@@ -94,13 +96,13 @@ class GenerationSettings(Record):
         3, description="with keywords: by how many another type must lead to refuse"
     )
     generated_share: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.5, description="most generated ones among the examples shown"
+        0.5, description="maximum share of generated ones among the examples shown"
     )
     max_depth: Annotated[int, Field(ge=1)] = Field(
-        2, description="longest chain of generated examples behind a scenario"
+        2, description="maximum length of the chain of generated examples that led to a scenario"
     )
     first_words: bool | None = Field(
-        None, description="give the first words of a situation; on by itself for small models"
+        None, description="give the first words of a situation; default: on for small models"
     )
     scenario_template: str | None = Field(None, description="prompt template: path of a file")
     profile_template: str | None = Field(None, description="prompt template: path of a file")

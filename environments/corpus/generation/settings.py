@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -16,6 +16,8 @@ NOT_OURS = ("episodes", "scenarios")
 
 class BuildSettings(RunSettings, GenerationSettings):
     """Settings of one build. Policies and limits of the conversations are given as for a run."""
+
+    panel: ClassVar[str] = "Build"
 
     dialogues: Annotated[int, Field(ge=1)] = Field(60, description="conversations planned")
     rounds: Annotated[int, Field(ge=1)] = Field(
