@@ -59,7 +59,7 @@ class Conversation:
         seats: who plays it.
         limits: what is enforced.
         dialogue: where everything is kept.
-        observe: hears every utterance and verdict.
+        observe: called with every utterance and verdict.
         cases: case dialogues shown to the supporter.
         speculative: ask the seeker for its next utterance while the judger decides.
     """

@@ -1,7 +1,7 @@
 """The support environment: seats four roles, owns turns, limits and the end (FPEMF §3.1.4).
 
-The environment drives the agents itself (`conversation.py` holds the loop); `as_team` shows the same
-thing to AutoGen.
+The environment drives the agents itself (`conversation.py` holds the loop); `as_team` shows the
+same thing to AutoGen.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class SupportEnvironment:
         cases: pool of case dialogues for the supporter; the shipped ones by default.
         speculative: ask the seeker for its next utterance while the judger decides, and drop it if
             the judger ends the conversation. Saves waiting, costs the dropped tokens, changes no
-            word; so it is no part of a run's identity.
+            word; so it is not part of a run's identity.
         limits: fields of `Limits`, as keywords.
 
     Raises:
@@ -177,4 +177,4 @@ class SupportEnvironment:
 
 
 def _ignore(event: Spoken) -> None:
-    """Observer for nobody."""
+    """Observer that does nothing."""

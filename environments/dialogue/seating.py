@@ -1,4 +1,4 @@
-"""Who may take a seat (our agents, a bare policy, any AutoGen chat agent), and who has taken them."""
+"""Who may take a seat (our agents, a policy, any AutoGen chat agent), and who has taken it."""
 
 from __future__ import annotations
 

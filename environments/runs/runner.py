@@ -169,4 +169,4 @@ def _finished(log: EpisodeLog, wanted: set[str], retry_failed: bool) -> dict[str
 
 
 def _ignore(event: BatchEvent) -> None:
-    """Observer for nobody."""
+    """Observer that does nothing."""

@@ -1,6 +1,7 @@
-"""The settings of a run: what `warmline simulate` and `warmline.simulate` take, as TOML or keywords.
+"""The settings of a run: what `warmline simulate` takes, as TOML, options or keywords.
 
-Closed and frozen: an unknown key is refused with a suggestion, and all problems are reported at once.
+Closed and frozen: an unknown key is refused with a suggestion, and all problems are reported at
+once.
 """
 
 from __future__ import annotations

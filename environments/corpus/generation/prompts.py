@@ -1,9 +1,10 @@
-"""Asking a policy for a situation and for the person in it: what is asked, and what the answer means.
+"""Prompts for a situation and for the person in it, and how the answers are read.
 
 Pure: values in, requests and readings out. `iteration.py` sends them and keeps the pools.
 
-Examples are shown as earlier exchanges of the same chat (FPEMF §3.1.1 shows three, SweetieChat one), which
-small models follow better than a list. For small models the answer's first words are given too.
+Examples are shown as earlier exchanges of the same chat (FPEMF §3.1.1 shows three, SweetieChat
+one), which small models follow better than a list. For small models the answer's first words are
+given too.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from .coverage import Slot, age_limits
 from .similarity import Measure
 
 ROLE = "generator"
-"""Role of these requests; scripted policies can tell them by it."""
+"""Role of these requests; scripted policies can recognise them by it."""
 
 MAX_SENTENCES = 4
 """Sentences kept of a situation, as many as are asked for at most."""
@@ -225,13 +226,13 @@ def profile_schema(slot: Slot, *, bounded: bool) -> dict[str, Any]:
     """The JSON schema of a profile.
 
     Args:
-        slot: planned attributes become part of it where a schema can say them.
+        slot: planned attributes become part of it where a schema can express them.
         bounded: also limit lengths and ages, for small models; some servers refuse such keywords.
     """
     lengths = {"name": 40, "gender": 20, "occupation": 60, "location": 50, "traits": 100}
     fields: dict[str, dict[str, Any]] = {
-        name: {"type": "string"} | ({"minLength": 3, "maxLength": most} if bounded else {})
-        for name, most in lengths.items()
+        name: {"type": "string"} | ({"minLength": 3, "maxLength": longest} if bounded else {})
+        for name, longest in lengths.items()
     }
     wanted = dict(slot.attributes)
     if "gender" in wanted:
@@ -313,10 +314,10 @@ def read_profile(text: str) -> Profile | None:
 
 def _fields(given: Mapping[str, Any]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
-    for key, told in given.items():
+    for key, answer in given.items():
         name = key.strip().casefold()
         name = _OTHER_WORDS.get(name, name)
-        listed = ", ".join(map(str, told)) if isinstance(told, list) else str(told)
+        listed = ", ".join(map(str, answer)) if isinstance(answer, list) else str(answer)
         value = " ".join(listed.split()).rstrip(".")
         if name == "age":
             age = re.search(r"\d{1,3}", value)

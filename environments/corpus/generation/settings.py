@@ -1,4 +1,4 @@
-"""The settings of `warmline build`: those of a run, of generation and of coverage, as one record."""
+"""The settings of `warmline build`: those of a run, generation and coverage in one."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class BuildSettings(RunSettings, GenerationSettings):
     def _refuse(cls, value: Any) -> Any:
         if value is not None:
             raise ValueError(
-                "a build makes its own scenarios; say `dialogues` for how many, and `source` for"
+                "a build makes its own scenarios; give `dialogues` for how many, and `source` for"
                 " the corpus to begin from"
             )
         return value

@@ -1,11 +1,11 @@
-"""Import: recorded dialogues of any format become episodes, one at a time, with all changes counted.
+"""Import: recorded dialogues become episodes, one at a time, with all changes counted.
 
     importing = Import("ESConv.json", recipe="sweetiechat")
     for episode in importing: ...
     importing.report
 
 An imported dialogue is an `Episode` without calls: `stop` is `recorded`, `source` the corpus. What
-the source does not say (a situation, a problem type) is `unspecified`, and counted.
+the source does not give (a situation, a problem type) is `unspecified`, and counted.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .importers.registry import AUTO, find_importer, sniff
 from .normalise import Line, Tally, count_word, find_recipe, normalise, notes_of
 
 UNSPECIFIED = "unspecified"
-"""Stands where a source says nothing and a scenario must hold something."""
+"""Placeholder where a source gives nothing and a scenario needs a value."""
 EXAMPLES = 20
 """Faults that a report names; further ones are only counted."""
 
@@ -156,7 +156,7 @@ class Import:
         Raises:
             DataError: the file cannot be read further; no record of it can be read; or under
                 `strict`, anything is broken.
-            ConfigError: what the importer gives is no dialogue.
+            ConfigError: what the importer gives is not a dialogue.
         """
         report = self.report = self._new_report()
         for found in iter_records(self.path):

@@ -1,7 +1,7 @@
 """Records of a file one after the other, however the file holds them, in bounded memory.
 
 JSON lines, one JSON array, a folder with one JSON file a dialogue, or EmpatheticDialogues' comma
-separated rows; plain or compressed with gzip. What a record means is the importers' matter.
+separated rows; plain or compressed with gzip. The importers interpret the records.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from .....core.errors import DataError
 
 CHUNK = 1 << 18
 """Characters read at a time."""
-LARGEST = 1 << 26
-"""Characters of the longest record that an array may hold; more is taken for broken JSON."""
+MAX_RECORD_CHARACTERS = 1 << 26
+"""Maximum characters of a record in an array; more is taken for broken JSON."""
 _MARGIN = 16
 """A fault this near to the end of what was read may be a record cut in two."""
 _GZIP = b"\x1f\x8b"
@@ -58,7 +58,7 @@ class FoundRecord:
 def iter_records(path: str | Path) -> Iterator[FoundRecord]:
     """Stream the records of a file or folder.
 
-    A line that is no JSON is given with its problem; the next line is read all the same. After a
+    A line that is not JSON is given with its problem; the next line is read all the same. After a
     fault inside an array nothing more can be found.
 
     Raises:
@@ -158,7 +158,7 @@ def _of_array(buffer: str, file: IO[str], path: Path) -> Iterator[FoundRecord]:
                     yield FoundRecord(path, number, value)
                     position = end
                     continue
-        if ended or len(buffer) - position > LARGEST:
+        if ended or len(buffer) - position > MAX_RECORD_CHARACTERS:
             raise FoundRecord(path, number + 1).error(
                 problem or "no end found", hint="the records before it were read"
             )

@@ -111,7 +111,7 @@ def test_a_record_beyond_the_largest_is_refused_instead_of_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(records, "CHUNK", 64)
-    monkeypatch.setattr(records, "LARGEST", 1000)
+    monkeypatch.setattr(records, "MAX_RECORD_CHARACTERS", 1000)
     fits = write(tmp_path / "fits.json", [{"a": "x" * 900}] * 3)
     assert len(values(fits)) == 3
     with pytest.raises(DataError, match="record 2: not JSON: Unterminated"):
