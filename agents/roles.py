@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from ..core.published import published_strategy_shares
+
 
 class Role(StrEnum):
     """Who sits where. Seeker and supporter speak; counselor and judger advise the environment."""
@@ -37,47 +39,23 @@ class Strategy(StrEnum):
     @property
     def definition(self) -> str:
         """One line in our words (after Self-Evolution, App. E.1)."""
-        return _ABOUT[self][0]
+        return _DEFINITIONS[self]
 
     @property
     def share(self) -> float:
         """Share of supporter turns in ESConv (SweetieChat, Table 2)."""
-        return _ABOUT[self][1]
+        return round(published_strategy_shares()["ESConv"][self.value] / 100, 4)
 
 
-_ABOUT = {
-    Strategy.QUESTION: (
-        "ask about what happened or how it feels, openly, so that the person can say more",
-        0.2068,
-    ),
-    Strategy.RESTATEMENT: (
-        "say back in fewer, other words what the person told, so that they can check and go on",
-        0.0593,
-    ),
-    Strategy.REFLECTION: (
-        "name the feeling behind the words, gently and without judging it",
-        0.0781,
-    ),
-    Strategy.SELF_DISCLOSURE: (
-        "share briefly something alike that you went through or felt, and return to the person",
-        0.0932,
-    ),
-    Strategy.AFFIRMATION: (
-        "point out a strength or an effort you see, and encourage",
-        0.1538,
-    ),
-    Strategy.SUGGESTION: (
-        "offer one or two small possible steps, leaving the choice to the person",
-        0.1608,
-    ),
-    Strategy.INFORMATION: (
-        "give a helpful fact, a resource, or say what is common in such a situation",
-        0.0661,
-    ),
-    Strategy.OTHERS: (
-        "greet, thank, say goodbye, or answer in a way that fits none of the others",
-        0.1818,
-    ),
+_DEFINITIONS = {
+    Strategy.QUESTION: "ask about what happened or how it feels, openly, so that the person can say more",
+    Strategy.RESTATEMENT: "say back in fewer, other words what the person told, so that they can check and go on",
+    Strategy.REFLECTION: "name the feeling behind the words, gently and without judging it",
+    Strategy.SELF_DISCLOSURE: "share briefly something alike that you went through or felt, and return to the person",
+    Strategy.AFFIRMATION: "point out a strength or an effort you see, and encourage",
+    Strategy.SUGGESTION: "offer one or two small possible steps, leaving the choice to the person",
+    Strategy.INFORMATION: "give a helpful fact, a resource, or say what is common in such a situation",
+    Strategy.OTHERS: "greet, thank, say goodbye, or answer in a way that fits none of the others",
 }
 STRATEGY_LABELS: tuple[str, ...] = tuple(s.value for s in Strategy)
 

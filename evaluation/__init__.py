@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from .judging.rubric import load_rubric
     from .metrics.metric import Measurement, Metric, Pairs, Score, make_metric
     from .metrics.presets import score_overlap, score_pairs
-    from .replies.evaluate import Result, evaluate
+    from .replies.evaluate import evaluate
+    from .replies.result import Result
     from .selfplay.play import self_play
     from .selfplay.settings import SelfPlaySettings
     from .statistics.planning import across_seeds, dialogues_needed
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "..environments.episodes.agreement": ("cohen_kappa", "fleiss_kappa", "krippendorff_alpha"),
     "metrics.metric": ("Measurement", "Metric", "Pairs", "Score", "make_metric"),
-    "replies.evaluate": ("Result", "evaluate"),
+    "replies.evaluate": ("evaluate",),
+    "replies.result": ("Result",),
     "analyses.analysis": ("analyse",),
     "analyses.corpus": ("read_corpus",),
     "judging.calibration": ("calibrate",),

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from pydantic import Field
 
 from ...agents.roles import Role, Strategy
+from ...core.published import published_sizes
 from ...core.record import Record
+from ...core.tables import markdown_table
 from ..episodes.episode import Episode
 
 DIGITS = 4
@@ -110,33 +112,19 @@ def strategy_shares(counts: dict[str, int]) -> dict[str, float]:
     return {name: round(100 * count / total, 2) for name, count in ordered} if total else {}
 
 
-ROWS = (
-    "Dialogues",
-    "Utterances",
-    "Utterances a dialogue",
-    "Words an utterance",
-    "Seeker utterances",
-    "- a dialogue",
-    "- words an utterance",
-    "Supporter utterances",
-    "- a dialogue",
-    "- words an utterance",
-)
-PUBLISHED = {
-    "ESConv": (
-        *("1,300", "29,278", "22.54", "21.17"),
-        *("14,639", "11.27", "19.90", "14,639", "11.27", "22.45"),
-    ),
-    "EmoCare": (
-        *("2,574", "42,770", "16.61", "17.49"),
-        *("20,913", "8.12", "14.49", "21,857", "8.49", "20.33"),
-    ),
-    "ServeForEmo": (
-        *("3,757", "62,863", "16.73", "17.97"),
-        *("30,722", "8.18", "15.25", "32,141", "8.55", "20.56"),
-    ),
+ROWS = {
+    "dialogues": "Dialogues",
+    "utterances": "Utterances",
+    "utterances a dialogue": "Utterances a dialogue",
+    "words an utterance": "Words an utterance",
+    "seeker utterances": "Seeker utterances",
+    "seeker utterances a dialogue": "- a dialogue",
+    "words a seeker utterance": "- words an utterance",
+    "supporter utterances": "Supporter utterances",
+    "supporter utterances a dialogue": "- a dialogue",
+    "words a supporter utterance": "- words an utterance",
 }
-"""As printed, in the order of `ROWS`: FPEMF Table 2 and SweetieChat Table 1."""
+"""Headings of the rows by the names of the published figures."""
 
 
 def comparison(statistics: CorpusStatistics, name: str) -> list[tuple[str, ...]]:
@@ -154,15 +142,20 @@ def comparison(statistics: CorpusStatistics, name: str) -> list[tuple[str, ...]]
         _two(s.supporter_per_dialogue),
         _two(s.supporter_avg_len),
     )
-    columns = {name: own, **{f"{title} (published)": c for title, c in PUBLISHED.items()}}
-    return [("", *columns), *zip(ROWS, *columns.values(), strict=True)]
+    columns = {name: own}
+    for corpus, sizes in published_sizes().items():
+        columns[f"{corpus} (published)"] = tuple(_as_printed(sizes[row]) for row in ROWS)
+    return [("", *columns), *zip(ROWS.values(), *columns.values(), strict=True)]
+
+
+def _as_printed(size: float) -> str:
+    return _whole(size) if isinstance(size, int) else _two(size)
 
 
 def comparison_markdown(statistics: CorpusStatistics, name: str) -> str:
     """The same as a Markdown table."""
     head, *rows = comparison(statistics, name)
-    lines = [head, ("---", *("--:" for _ in head[1:])), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    return markdown_table(head, rows) + "\n"
 
 
 def _whole(number: int) -> str:

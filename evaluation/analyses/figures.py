@@ -13,9 +13,9 @@ from typing import Any
 
 from ...agents.roles import Strategy
 from ...core.errors import MissingExtra
+from ...core.published import published_strategy_shares
 from .analysis import Analysis, Comparison, CorpusAnalysis
 from .profile import Lengths
-from .published import STRATEGY_SHARES
 from .similarity import BINS
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#555555", "#F0E442")
@@ -114,9 +114,11 @@ def _strategy_shares(analysis: Analysis) -> Any:
         ]
         values = [100 * (corpus.strategy_shares[s.value] or 0) for s in names]
         axes.barh(places, values, thick * 0.92, color=COLOURS[number], label=corpus.name)
-    for marker, (source, published) in zip(MARKERS, STRATEGY_SHARES.items(), strict=True):
+    for marker, (source, published) in zip(
+        MARKERS, published_strategy_shares().items(), strict=True
+    ):
         axes.plot(
-            [100 * published[s.value] for s in names],
+            [published[s.value] for s in names],
             range(len(names)),
             marker,
             color=INK,

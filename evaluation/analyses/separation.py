@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from ...agents.roles import Role, Strategy
 from ...core.errors import MissingExtra
+from ..statistics.uncertainty import holm
 from .corpus import Dialogue
 from .profile import INTERVALS, interval_of
 from .text import words
@@ -204,16 +205,6 @@ def cliffs_delta(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
     """P(a > b) − P(a < b) over all pairs. Of (1, 3) against (2, 2): 2 of 4 above, 2 below: 0."""
     counts_a, counts_b = _counted(np.asarray(a, float), np.asarray(b, float))
     return float(_deltas(counts_a[None], counts_b[None])[0])
-
-
-def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Holm's step-down correction. Of 0.01, 0.04, 0.03: 0.03, 0.06, 0.06."""
-    corrected: dict[str, float] = {}
-    least = 0.0
-    for place, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
-        least = max(least, min(1.0, p * (len(p_values) - place)))
-        corrected[name] = least
-    return corrected
 
 
 def _values(measure: Measure, dialogues: Sequence[Dialogue]) -> npt.NDArray[np.float64]:

@@ -5,15 +5,14 @@ A published figure stands only where its paper gives it; a missing value is a da
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 
 from ...agents.roles import Strategy
+from ...core.published import published_rows, published_sizes, published_strategy_shares
+from ...core.tables import DASH, markdown_table, number
 from .analysis import Analysis, Comparison, CorpusAnalysis
-from .published import DISTINCT, SIZES, STRATEGY_SHARES
 from .similarity import Similarity
 
-DASH = "–"
-Row = Sequence[str]
 Of = Callable[[CorpusAnalysis], str]
 
 
@@ -35,22 +34,6 @@ def tables(analysis: Analysis) -> str:
         *(_comparison(comparison) for comparison in analysis.comparisons),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def table(head: Row, rows: Iterable[Row]) -> str:
-    """A markdown table; all columns but the first are set right."""
-    lines = [_line(head), "|" + "|".join([":--"] + ["--:"] * (len(head) - 1)) + "|"]
-    return "\n".join([*lines, *(_line(row) for row in rows)])
-
-
-def _line(cells: Row) -> str:
-    plain = (" ".join(cell.split()).replace("|", "\\|") for cell in cells)
-    return f"| {' | '.join(plain)} |"
-
-
-def number(value: float | None, digits: int = 2, *, times: float = 1) -> str:
-    """A number with thousands separated; a dash where it is missing."""
-    return DASH if value is None else f"{times * value:,.{digits}f}"
 
 
 def _names(analysis: Analysis) -> list[str]:
@@ -84,13 +67,13 @@ def _sizes(analysis: Analysis) -> str:
         ("median utterances a dialogue", lambda c: number(c.utterances_each.median, 0)),
         ("dialogues with crisis language", lambda c: number(c.crisis, 0)),
     ]
-    rows = _rows(analysis, *ours)
+    rows, published = _rows(analysis, *ours), published_sizes()
     for row in rows:
         digits = 0 if row[0] in ("dialogues", "utterances") else 2
-        row += [number(published.get(row[0]), digits) for published in SIZES.values()]
-    head = ["", *_names(analysis), *(f"{name}, published" for name in SIZES)]
+        row += [number(figures.get(row[0]), digits) for figures in published.values()]
+    head = ["", *_names(analysis), *(f"{name}, published" for name in published)]
     note = "Words are separated by white space. Published: FPEMF Table 2, SweetieChat Table 1."
-    return f"## Size and length\n\n{table(head, rows)}\n\n{note}"
+    return f"## Size and length\n\n{markdown_table(head, rows)}\n\n{note}"
 
 
 def _strategies(analysis: Analysis) -> str:
@@ -99,22 +82,23 @@ def _strategies(analysis: Analysis) -> str:
     rows = _rows(
         analysis,
         *(
-            (s.value, lambda c, s=s: number(c.strategy_shares[s.value], times=100))
+            (s.value, lambda c, s=s: number(c.strategy_shares[s.value], scale=100))
             for s in Strategy
         ),
     )
+    published = published_strategy_shares()
     for row in rows:
-        row += [number(shares[row[0]], times=100) for shares in STRATEGY_SHARES.values()]
+        row += [number(shares[row[0]]) for shares in published.values()]
     rows += [
-        [*row, *[DASH] * len(STRATEGY_SHARES)]
+        [*row, *[DASH] * len(published)]
         for row in _rows(analysis, ("turns without a label", lambda c: number(c.unlabelled, 0)))
     ]
-    head = ["per cent", *_names(analysis), *(f"{name}, published" for name in STRATEGY_SHARES)]
+    head = ["per cent", *_names(analysis), *(f"{name}, published" for name in published)]
     note = (
         "Shares of all labels of supporter utterances; an utterance with several labels counts for"
         " each. Published: SweetieChat Table 2."
     )
-    return f"## Strategies\n\n{table(head, rows)}\n\n{note}"
+    return f"## Strategies\n\n{markdown_table(head, rows)}\n\n{note}"
 
 
 def _progress(analysis: Analysis) -> str:
@@ -122,11 +106,11 @@ def _progress(analysis: Analysis) -> str:
     for corpus in analysis.corpora:
         if any(corpus.strategy_shares.values()):
             rows = [
-                [s.value, *(number(sixth[s.value], 1, times=100) for sixth in corpus.progress)]
+                [s.value, *(number(sixth[s.value], 1, scale=100) for sixth in corpus.progress)]
                 for s in Strategy
             ]
             head = [corpus.name, *(f"{n}/6" for n in range(1, len(corpus.progress) + 1))]
-            parts.append(table(head, rows))
+            parts.append(markdown_table(head, rows))
     if not parts:
         return ""
     return "\n\n".join(["## Strategies over six equal parts of the dialogue (per cent)", *parts])
@@ -138,12 +122,14 @@ def _distinct_strategies(analysis: Analysis) -> str:
     rows = _rows(
         analysis,
         *(
-            (str(n), lambda c, n=n: number(c.distinct_strategies.get(n, 0.0), 1, times=100))
+            (str(n), lambda c, n=n: number(c.distinct_strategies.get(n, 0.0), 1, scale=100))
             for n in range(1, len(Strategy) + 1)
         ),
     )
     head = ["distinct strategies", *_names(analysis)]
-    return f"## Distinct strategies a dialogue (per cent of dialogues)\n\n{table(head, rows)}"
+    return (
+        f"## Distinct strategies a dialogue (per cent of dialogues)\n\n{markdown_table(head, rows)}"
+    )
 
 
 def _interval(value: float | None, low: float | None, high: float | None) -> str:
@@ -171,7 +157,7 @@ def _similarity(analysis: Analysis) -> str:
         "Each corpus with its own idf. Means are over all pairs of distinct dialogues; quantiles"
         " over up to 200,000 pairs."
     )
-    return f"## Similarity\n\n{table(head, _rows(analysis, *ours))}\n\n{note}"
+    return f"## Similarity\n\n{markdown_table(head, _rows(analysis, *ours))}\n\n{note}"
 
 
 def _spread(found: Similarity) -> str:
@@ -187,7 +173,7 @@ def _by_strategy(analysis: Analysis) -> str:
     if not rows:
         return ""
     head = ["corpus", "strategy (most frequent)", "replies", "mean cosine of two replies"]
-    return f"## Supporter replies under one strategy\n\n{table(head, rows)}"
+    return f"## Supporter replies under one strategy\n\n{markdown_table(head, rows)}"
 
 
 def _by_type(analysis: Analysis) -> str:
@@ -199,7 +185,7 @@ def _by_type(analysis: Analysis) -> str:
         *((n, lambda c, n=n: number(c.similarity_by_type.get(n), 3)) for n in names),
     )
     head = ["problem type", *_names(analysis)]
-    return f"## Similarity inside each problem type\n\n{table(head, rows)}"
+    return f"## Similarity inside each problem type\n\n{markdown_table(head, rows)}"
 
 
 def _distinct(analysis: Analysis) -> str:
@@ -209,15 +195,16 @@ def _distinct(analysis: Analysis) -> str:
         ("dialogues", lambda c: number(c.diversity.dialogues, 0)),
         ("tokens", lambda c: number(c.diversity.tokens, 0)),
     )
+    published = published_rows("SweetieChat Table 6")
     for order, row in enumerate(rows, 1):
-        row += [number(found.get(order)) for found in DISTINCT.values()]
-    rows[3][-len(DISTINCT) :] = ["1,300"] * len(DISTINCT)
-    head = ["per cent", *_names(analysis), *(f"{name}, published" for name in DISTINCT)]
+        row += [number(figures.get(f"distinct-{order}")) for figures in published.values()]
+    rows[3][-len(published) :] = ["1,300"] * len(published)
+    head = ["per cent", *_names(analysis), *(f"{name}, published" for name in published)]
     note = (
         f"Tokens here: {analysis.tokenizer}; published: LLaMA-3's (SweetieChat Table 6). Distinct falls as"
         " the text grows: compare columns of equal numbers of dialogues and one tokenizer only."
     )
-    return f"## Distinct over sampled dialogues\n\n{table(head, rows)}\n\n{note}"
+    return f"## Distinct over sampled dialogues\n\n{markdown_table(head, rows)}\n\n{note}"
 
 
 def _openings(analysis: Analysis) -> str:
@@ -236,7 +223,7 @@ def _openings(analysis: Analysis) -> str:
         for place in range(longest)
     ]
     head = ["", *_names(analysis)]
-    return f"## How supporters begin (per cent of replies)\n\n{table(head, rows)}"
+    return f"## How supporters begin (per cent of replies)\n\n{markdown_table(head, rows)}"
 
 
 def _ends(analysis: Analysis) -> str:
@@ -245,7 +232,7 @@ def _ends(analysis: Analysis) -> str:
     rows = _rows(
         analysis,
         *(
-            (f"ended by {n}", lambda c, n=n: number(c.stops.get(n, 0) / c.dialogues, 1, times=100))
+            (f"ended by {n}", lambda c, n=n: number(c.stops.get(n, 0) / c.dialogues, 1, scale=100))
             for n in stops
         ),
         *(
@@ -253,7 +240,7 @@ def _ends(analysis: Analysis) -> str:
             for n in repairs
         ),
     )
-    return f"## Ends and caps\n\n{table(['per cent', *_names(analysis)], rows)}"
+    return f"## Ends and caps\n\n{markdown_table(['per cent', *_names(analysis)], rows)}"
 
 
 def _comparison(comparison: Comparison) -> str:
@@ -280,6 +267,6 @@ def _comparison(comparison: Comparison) -> str:
         f"Similarity with a common idf: {number(comparison.similarity, 3)} across,"
         f" {number(comparison.inside_a, 3)} inside {comparison.a},"
         f" {number(comparison.inside_b, 3)} inside {comparison.b}.",
-        table(head, rows),
+        markdown_table(head, rows),
     ]
     return "\n\n".join(lines)

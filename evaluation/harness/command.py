@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
         from rich.console import Console
         from rich.table import Table
 
-        from ..published import published_rows
+        from ...core.published import published_rows
         from .run import PUBLISHED, TASKS, general_ability
 
         scores = general_ability(

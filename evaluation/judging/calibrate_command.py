@@ -118,7 +118,7 @@ def helpful(
     as_json: Annotated[bool, typer.Option("--json", help="The rates as JSON.")] = False,
 ) -> None:
     """Show how many replies a scorer finds helpful, by dimension and on all four (FPEMF Table 4)."""
-    from ..published import refuse_unknown
+    from ...core.published import refuse_unknown
     from .helpful import DIMENSIONS, helpful_rates
     from .tables import helpful_table
 

@@ -6,19 +6,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.table import Table
 from rich.text import Text
 
+from ...core.published import systems
+from ...core.tables import DASH, number, plain_table
 from ...environments.episodes.rating import Rating
-from ..published import systems
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from .calibration import Calibration
     from .helpful import HelpfulRates
     from .human_preferences import Votes
     from .pairwise import WinRate
-
-DASH = "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +49,6 @@ def scores(ratings: Iterable[Rating]) -> list[Scored]:
         high = mean.interval.high if mean.interval else None
         found.append(Scored(name, mean.value, low, high, mean.n, mean.missing))
     return found
-
-
-def plain_table(first: str, *others: str) -> Table:
-    """Without lines, which leaves room for figures; columns but the first are set right."""
-    table = Table(box=None, padding=(0, 1, 0, 0))
-    table.add_column(first, no_wrap=True)
-    for heading in others:
-        table.add_column(heading, justify="right", no_wrap=True)
-    return table
 
 
 def score_table(found: Iterable[Scored], rubric: str) -> Table:
@@ -188,8 +179,3 @@ def helpful_table(found: Sequence[HelpfulRates], published: Sequence[str]) -> Ta
                 *(number(known[system].get(name)) for system in published),
             )
     return table
-
-
-def number(value: float | None) -> str:
-    """Two digits, or a dash where it is missing."""
-    return DASH if value is None else f"{value:.2f}"

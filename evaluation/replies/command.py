@@ -20,6 +20,7 @@ from rich.text import Text
 from ...core.errors import ConfigError
 from ...core.options import nested, options_of
 from ...core.settings import read_settings
+from ...core.tables import plain_table
 from ...environments.episodes.log import iter_episodes
 from .settings import EvaluationSettings, MetricSettings
 
@@ -125,12 +126,8 @@ def score_table(result: Any) -> Table:
     """One setting's scores on the terminal; letters and numbers are told below."""
     from .page import COLUMNS, score_rows
 
-    shown = Table(box=None, padding=(0, 1, 0, 0))  # eight columns within 80
-    for heading in COLUMNS:
-        left = heading in ("metric", "how")
-        shown.add_column(heading, justify="left" if left else "right", no_wrap=True)
-    for number, _ in enumerate(result.published, 1):
-        shown.add_column(str(number), justify="right", no_wrap=True)
+    numbers = [str(number) for number, _ in enumerate(result.published, 1)]
+    shown = plain_table(*COLUMNS, *numbers, left=("how",))
     for row in score_rows(result):
         shown.add_row(*map(Text, row))
     return shown

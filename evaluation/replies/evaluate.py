@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from ...agents.roles import Strategy
 from ...agents.supporter import Supporter
 from ...core.errors import ConfigError, DataError, RunError
 from ...core.files import write_whole
+from ...core.published import beside, refuse_unknown, systems
 from ...core.record import Record, problems_of
 from ...core.settings import read_settings
 from ...core.tasks import run_sync
@@ -26,11 +26,11 @@ from ...policies.registry import make_policy
 from ..metrics.metric import Metric, Score, make_pairs
 from ..metrics.presets import measure, preset_metrics, score_pairs, scores_of
 from ..metrics.strategy import confusion, measure_strategies
-from ..published import beside, published_tables, refuse_unknown, systems
 from .generate import ReplyMaker, generate_replies
 from .page import page
 from .perplexity import measure_perplexity, score_references, scoring
 from .reply import EvaluatedReply, Setting
+from .result import Result
 from .settings import EvaluationSettings, MetricSettings
 
 SCORES_NAME = "scores.json"
@@ -43,44 +43,6 @@ class PairRow(Record):
     hypothesis: str | None = None
     reference: str
     dialogue: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """The scores of one setting.
-
-    Attributes:
-        setting: reference, generated, or `pairs` for given texts.
-        preset: the convention.
-        scores: with conventions, counts and intervals.
-        dialogues: conversations, where they are known.
-        replies: places to fill.
-        failed: how many of them an error left empty.
-        strategies: confusion matrix, gold label by advised one; None without a counselor.
-        published: figures of the papers for this setting, by system and metric.
-    """
-
-    setting: str
-    preset: str
-    scores: list[Score]
-    dialogues: int | None
-    replies: int
-    failed: int = 0
-    strategies: dict[str, dict[str, int]] | None = None
-    published: dict[str, dict[str, float]] = field(default_factory=dict)
-
-    def published_conventions(self) -> dict[str, str]:
-        """How the papers' tables shown beside were counted, as far as it is known, and on what."""
-        shown = {name.partition(":")[0] for name in self.published}
-        return {
-            table.name: f"{table.convention}, on {table.test}"
-            for table in published_tables()
-            if table.name in shown
-        }
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data, as in `scores.json`."""
-        return asdict(self)
 
 
 def evaluate(

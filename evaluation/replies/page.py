@@ -7,12 +7,9 @@ says what they stand for.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from ..analyses.tables import table
-
-if TYPE_CHECKING:
-    from .evaluate import Result
+from ...core.tables import DASH, markdown_table, number
+from .result import Result
 
 COLUMNS = ("metric", "value", "95 % interval", "n", "missing", "how")
 """Before the published systems."""
@@ -34,14 +31,11 @@ def score_rows(result: Result) -> list[list[str]]:
         [
             f"{score.metric} {score.unit}".strip(),
             "undefined" if score.value is None else f"{score.value:.2f}",
-            str(score.interval) if score.interval else "-",
+            str(score.interval) if score.interval else DASH,
             str(score.n),
             str(score.missing),
             letters[score.convention],
-            *(
-                "-" if (figure := figures.get(score.metric)) is None else f"{figure:.2f}"
-                for figures in result.published.values()
-            ),
+            *(number(figures.get(score.metric)) for figures in result.published.values()),
         ]
         for score in result.scores
     ]
@@ -67,7 +61,7 @@ def page(results: Sequence[Result]) -> str:
         numbers = [str(number) for number, _ in enumerate(result.published, 1)]
         parts += [
             f"## {title[0].upper()}{title[1:]}",
-            table([*COLUMNS, *numbers], score_rows(result)),
+            markdown_table([*COLUMNS, *numbers], score_rows(result)),
             "\n".join(f"* {note}" for note in notes(result)),
         ]
         if result.strategies:
@@ -75,7 +69,7 @@ def page(results: Sequence[Result]) -> str:
             rows = [[gold, *map(str, row.values())] for gold, row in result.strategies.items()]
             parts += [
                 f"### Strategies, {result.setting} context: rows the corpus's, columns the advised",
-                table(["", *choices], rows),
+                markdown_table(["", *choices], rows),
             ]
     return "\n\n".join(parts) + "\n"
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ...agents.roles import Strategy
+from ...core.published import published_strategy_shares
 from ...environments.corpus.statistics import comparison
 from ...environments.episodes.rating import Rating
 from ..analyses.profile import INTERVALS, lengths, shares
-from ..analyses.published import STRATEGY_SHARES
 from ..statistics.uncertainty import estimate_mean
 from .charts import bars, histogram, stacked
 from .data import RunView
@@ -80,8 +80,8 @@ def strategies(runs: Sequence[RunView]) -> Table:
         run.name: [_percent(share) for share in shares(run.counts.strategies).values()]
         for run in runs
     }
-    for corpus, published in STRATEGY_SHARES.items():
-        series[f"{corpus} (published)"] = [100 * published[s.value] for s in Strategy]
+    for corpus, published in published_strategy_shares().items():
+        series[f"{corpus} (published)"] = [published[s.value] for s in Strategy]
     names = [s.value for s in Strategy]
     rows = zip(names, *([_one(v) for v in values] for values in series.values()), strict=True)
     return Table(

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from ...core.options import nested, options_of
 from ...core.settings import read_settings
+from ...core.tables import plain_table
 from ...core.tasks import run_interruptible
 from ...environments.runs.runner import Ended
 from ...environments.runs.settings import RoleSettings
@@ -21,7 +22,7 @@ from ...policies.safety import DISCLAIMER
 from .settings import SelfPlaySettings
 
 if TYPE_CHECKING:
-    from .play import SelfPlay
+    from .result import SelfPlayResult
 
 HIDDEN = {
     ("", "seed"),
@@ -60,7 +61,7 @@ def _self_play(file: Path | None, as_json: bool, **given: Any) -> None:
 
     settings = read_settings(SelfPlaySettings, file, nested(given))
     errors = Console(stderr=True)
-    results: list[SelfPlay] = []
+    results: list[SelfPlayResult] = []
     with Progress(
         TextColumn("{task.description}"), MofNCompleteColumn(), console=errors, transient=True
     ) as bars:
@@ -95,9 +96,8 @@ def _self_play(file: Path | None, as_json: bool, **given: Any) -> None:
     console.print(Text(DISCLAIMER, style="dim"))
 
 
-def outcome_table(result: "SelfPlay") -> Table:
+def outcome_table(result: "SelfPlayResult") -> Table:
     """A and B measure by measure."""
-    from ..judging.tables import plain_table
     from .page import COLUMNS, outcome_rows
 
     table = plain_table(*COLUMNS)

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from ...core.tables import DASH, markdown_table, number
+from .result import SelfPlayResult
 
-from ..analyses.tables import table
-
-if TYPE_CHECKING:
-    from .play import SelfPlay
-
-DASH = "-"
 COLUMNS = ("measure", "A", "B", "A - B", "95 % interval", "p", "p Holm", "pairs", "missing")
 WIN_COLUMNS = ("dimension", "A wins", "ties", "B wins", "missing", "A's rate", "95 % interval")
 SHORT = {
@@ -19,17 +14,17 @@ SHORT = {
 """So that a table has room on 80 columns."""
 
 
-def outcome_rows(result: SelfPlay) -> list[list[str]]:
+def outcome_rows(result: SelfPlayResult) -> list[list[str]]:
     """A and B measure by measure, in `COLUMNS`; a star marks what needs no judge."""
     return [
         [
             SHORT.get(each.measure, each.measure) + ("" if each.judged else " *"),
-            _number(each.a.value),
-            _number(each.b.value),
+            number(each.a.value),
+            number(each.b.value),
             DASH if each.paired.difference is None else f"{each.paired.difference:+.2f}",
             str(each.paired.interval) if each.paired.interval else DASH,
-            _number(each.paired.p, 3),
-            _number(each.p_holm, 3),
+            number(each.paired.p, 3),
+            number(each.p_holm, 3),
             str(each.paired.n),
             str(each.paired.missing),
         ]
@@ -37,7 +32,7 @@ def outcome_rows(result: SelfPlay) -> list[list[str]]:
     ]
 
 
-def summary(result: SelfPlay) -> str:
+def summary(result: SelfPlayResult) -> str:
     """What was played, and what differs beyond chance, or that nothing does."""
     apart = [o.measure for o in result.outcomes if o.p_holm is not None and o.p_holm < 0.05]
     told = f"A and B differ on {', '.join(apart)}" if apart else "A and B differ on no measure"
@@ -49,22 +44,18 @@ def summary(result: SelfPlay) -> str:
     )
 
 
-def page(result: SelfPlay) -> str:
+def page(result: SelfPlayResult) -> str:
     """The whole result in Markdown, which `warmline report --appendix` takes over."""
-    parts = ["# Paired self-play", table(COLUMNS, outcome_rows(result)), summary(result)]
+    parts = ["# Paired self-play", markdown_table(COLUMNS, outcome_rows(result)), summary(result)]
     if result.wins:
         rows = [
             [
                 each.dimension,
                 *map(str, (each.wins, each.ties, each.losses, each.missing)),
-                _number(each.rate),
+                number(each.rate),
                 str(each.interval) if each.interval else DASH,
             ]
             for each in result.wins
         ]
-        parts += ["## Which of two conversations is better", table(WIN_COLUMNS, rows)]
+        parts += ["## Which of two conversations is better", markdown_table(WIN_COLUMNS, rows)]
     return "\n\n".join(parts) + "\n"
-
-
-def _number(value: float | None, digits: int = 2) -> str:
-    return DASH if value is None else f"{value:.{digits}f}"

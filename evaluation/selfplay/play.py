@@ -12,12 +12,9 @@ On disk: `OUT/a/seed-0/` and `OUT/b/seed-0/` are runs with their ratings beside 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from ...agents.roles import Role
@@ -31,61 +28,15 @@ from ...environments.runs.simulate import choose_scenarios, simulate_settings
 from ...environments.scenarios.scenario import Scenario
 from ...policies.base import Policy, close_policy
 from ...policies.registry import make_policy
-from ..analyses.separation import holm
 from ..judging.judge import OnRating, Tally, judge
-from ..judging.pairwise import WinRate, compare, episode_pairs, win_rates
+from ..judging.pairwise import compare, episode_pairs, win_rates
 from ..judging.rubric import Rubric, load_rubric
-from ..statistics.uncertainty import Estimate, PairedResult, estimate_mean, paired_test
 from .page import page
+from .result import SelfPlayResult, episode_scores, outcomes, plain_measures
 from .settings import SIDES, SelfPlaySettings
 
 RESULT_NAME = "selfplay.json"
 TABLES_NAME = "tables.md"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Both sides on one measure.
-
-    Attributes:
-        measure: a dimension of the rubric, or one that needs no judge.
-        judged: whether it is a dimension of the rubric.
-        a, b: means over conversations, scenarios resampled.
-        paired: A − B over conversations that both sides have a value for.
-        p_holm: its p-value after Holm's correction over all outcomes.
-    """
-
-    measure: str
-    judged: bool
-    a: Estimate
-    b: Estimate
-    paired: PairedResult
-    p_holm: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class SelfPlay:
-    """The result.
-
-    Attributes:
-        scenarios: played by both sides.
-        seeds: each scenario is one conversation a seed and side.
-        failed: conversations that ended in an error, by side; their pair is missing.
-        unreadable: verdicts without a value, over both sides.
-        outcomes: the rubric's dimensions, then what needs no judge.
-        wins: win rates of A where conversations were compared.
-    """
-
-    scenarios: int
-    seeds: tuple[int, ...]
-    failed: dict[str, int]
-    unreadable: int
-    outcomes: list[Outcome]
-    wins: list[WinRate]
-
-    def as_dict(self) -> dict[str, Any]:
-        """As plain data."""
-        return dataclasses.asdict(self)
 
 
 async def self_play(
@@ -99,7 +50,7 @@ async def self_play(
     observe: BatchObserver | None = None,
     on_rating: OnRating | None = None,
     stop: asyncio.Event | None = None,
-) -> SelfPlay:
+) -> SelfPlayResult:
     """Play, judge and compare. The same call again does only what is missing.
 
     Args:
@@ -207,10 +158,7 @@ def _comparisons(settings: SelfPlaySettings, seed: int) -> Path:
     return Path(settings.out or "") / f"comparisons-seed-{seed}.jsonl"
 
 
-# What came of it
-
-
-def result_of(settings: SelfPlaySettings, rubric: Rubric, names: set[str]) -> SelfPlay:
+def result_of(settings: SelfPlaySettings, rubric: Rubric, names: set[str]) -> SelfPlayResult:
     """The result from the folders alone."""
     scores: dict[str, dict[tuple[str, int], dict[str, float]]] = {}
     failed, unreadable = dict.fromkeys(SIDES, 0), 0
@@ -229,10 +177,10 @@ def result_of(settings: SelfPlaySettings, rubric: Rubric, names: set[str]) -> Se
                 ok = episode.stop is not StopReason.ERROR
                 failed[side] += not ok
                 scores[side][(episode.id, seed)] = (
-                    {**judged.get(episode.id, {}), **_plain_measures(episode)} if ok else {}
+                    {**judged.get(episode.id, {}), **plain_measures(episode)} if ok else {}
                 )
     measures = [d.name for d in rubric.dimensions]
-    return SelfPlay(
+    return SelfPlayResult(
         scenarios=len(names),
         seeds=settings.seeds,
         failed=failed,
@@ -250,66 +198,3 @@ def _all_comparisons(settings: SelfPlaySettings) -> Iterable[Rating]:
             if rating.sample < settings.samples:
                 number = place * settings.samples + rating.sample
                 yield rating.model_copy(update={"sample": number})
-
-
-def episode_scores(ratings: Iterable[Rating]) -> dict[str, dict[str, float]]:
-    """Mean of the readable values of each dimension by episode, over samples and utterances."""
-    values: dict[str, dict[str, list[float]]] = {}
-    for rating in ratings:
-        if rating.value is not None:
-            each = values.setdefault(rating.episode, {})
-            each.setdefault(rating.dimension, []).append(rating.value)
-    return {
-        episode: {name: fmean(found) for name, found in dimensions.items()}
-        for episode, dimensions in values.items()
-    }
-
-
-PLAIN_MEASURES: dict[str, Callable[[Episode], float]] = {
-    "utterances": lambda e: float(len(e.utterances)),
-    "ended by itself": lambda e: float(not e.truncated),
-    "words a supporter utterance": lambda e: _words(e, Role.SUPPORTER),
-    "words a seeker utterance": lambda e: _words(e, Role.SEEKER),
-}
-"""What needs no judge; a measure that is undefined for an episode is NaN."""
-
-
-def _words(episode: Episode, role: Role) -> float:
-    said = [len(u.text.split()) for u in episode.utterances if u.role == role]
-    return fmean(said) if said else float("nan")
-
-
-def _plain_measures(episode: Episode) -> dict[str, float]:
-    found = {name: measure(episode) for name, measure in PLAIN_MEASURES.items()}
-    return {name: value for name, value in found.items() if value == value}
-
-
-def outcomes(
-    a: Mapping[tuple[str, int], Mapping[str, float]],
-    b: Mapping[tuple[str, int], Mapping[str, float]],
-    judged: Sequence[str],
-) -> list[Outcome]:
-    """Compare two sides measure by measure.
-
-    Args:
-        a, b: by (scenario, seed), the value of each measure; one that is not there is missing.
-        judged: the dimensions of the rubric.
-    """
-    places = sorted(a.keys() | b.keys())
-    groups = [scenario for scenario, _ in places]
-    found: list[Outcome] = []
-    for measure in (*judged, *PLAIN_MEASURES):
-        left = [a.get(place, {}).get(measure) for place in places]
-        right = [b.get(place, {}).get(measure) for place in places]
-        found.append(
-            Outcome(
-                measure,
-                measure in judged,
-                estimate_mean(left, groups=groups),
-                estimate_mean(right, groups=groups),
-                paired_test(left, right, groups=groups),
-                None,
-            )
-        )
-    corrected = holm({o.measure: o.paired.p for o in found if o.paired.p is not None})
-    return [dataclasses.replace(o, p_holm=corrected.get(o.measure)) for o in found]

@@ -335,6 +335,16 @@ def _p_value(sums: Floats, test: PairedTest, resamples: int, seed: int) -> float
     raise ConfigError(f"no paired test named '{test}'; known: bootstrap, permutation, wilcoxon")
 
 
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Holm's step-down correction. Of 0.01, 0.04, 0.03: 0.03, 0.06, 0.06."""
+    corrected: dict[str, float] = {}
+    least = 0.0
+    for place, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        least = max(least, min(1.0, p * (len(p_values) - place)))
+        corrected[name] = least
+    return corrected
+
+
 def _gone(value: Value) -> bool:
     return value is None or math.isnan(value)
 

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from ...core.claim import MAY_CHANGE
 from ...core.fixed import Fixed
 from ..loop.settings import AdapterLoopSettings, MergeSettings, RepeatedSettings
 from ..preferences.settings import Count, NotNegative, PairSourceSettings, pair_conflicts
@@ -24,7 +25,9 @@ class DpoLoopSettings(PairSourceSettings, AdapterLoopSettings, MergeSettings):
         0.1, description="strength of the penalty for leaving the reference"
     )
     gamma: NotNegative = Field(1.0, description="weight of the chosen replies' NLL")
-    reference_batch: Positive = Field(8, description="pairs in a batch of the reference model")
+    reference_batch: Annotated[Positive, MAY_CHANGE] = Field(
+        8, description="pairs in a batch of the reference model"
+    )
 
     lora_targets: tuple[str, ...] = Field(
         ("all-linear",), description="layers adapted: attention, all-linear, or names"
@@ -44,7 +47,7 @@ class DpoSettings(DpoLoopSettings, RepeatedSettings):
 
     panel: ClassVar[str] = "DPO"
 
-    pairs: tuple[str, ...] = Field(
+    pairs: Annotated[tuple[str, ...], MAY_CHANGE] = Field(
         (), description="pairs.jsonl made before; default: made from data, in out/pairs"
     )
 

@@ -11,7 +11,6 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -49,9 +48,6 @@ from .settings import DpoSettings
 
 REFERENCE_NAME = "reference.jsonl"
 
-FREE: dict[str, Any] = {"pairs": (), "concurrency": 1, "reference_batch": 1}
-"""What may change between two starts of one run, beside what may in any; pairs go by their hash."""
-
 
 def train_dpo(
     settings: DpoSettings,
@@ -73,12 +69,11 @@ def train_dpo(
     pairs, sources = in_turn(
         lambda: read_pairs(settings, supporter, reviser, console), cpu=not on_gpu(settings)
     )
-    claimed = settings.model_copy(update=FREE)
 
     def train(folder: Path, seed: int) -> Checkpoint:
         return _train_one(settings, pairs, sources, folder, seed, console)
 
-    return for_each_seed(settings, "dpo", sources, train, console, claimed=claimed)
+    return for_each_seed(settings, "dpo", sources, train, console)
 
 
 # Pairs

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 from rich.console import Console
 
-from ...core.claim import claim
+from ...core.claim import claim, identity_of, may_change
 from ...core.errors import ConfigError, DataError, RunError
 from ...core.files import write_whole
 from ...core.fixed import fixed_fields
@@ -29,7 +29,7 @@ from ..loop.base_model import free_memory
 from ..loop.checkpoint import is_checkpoint, read_checkpoint
 from ..loop.results import TrainingResult
 from ..rows.sources import load_episodes, scenario_groups, split_episodes
-from .settings import LATER, EvolveSettings
+from .settings import EvolveSettings
 from .stages import CHECKPOINT, MEASURING, STAGES, RoundWork, shown_model
 from .tables import write_tables
 
@@ -131,10 +131,10 @@ def evolve(
 
 
 def _claim(out: Path, settings: EvolveSettings) -> None:
-    free = LATER - {"rounds"} if settings.split_rounds else LATER
-    identity = {k: v for k, v in settings.model_dump(mode="json").items() if k not in free}
-    stored = {f"evolve.{name}" for name in fixed_fields(type(settings))}  # by earlier versions
-    claim(out, {"evolve": identity}, free=stored)
+    kept = {"data", "rounds"} if settings.split_rounds else {"data"}
+    named = may_change(EvolveSettings) | fixed_fields(EvolveSettings).keys()
+    free = [f"evolve.{name}" for name in named - kept]  # earlier versions stored them
+    claim(out, {"evolve": identity_of(settings, fixed=kept)}, free=free, what="evolution")
 
 
 def _held_out(settings: EvolveSettings) -> tuple[list[Episode], list[Episode]]:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from ...core.claim import MAY_CHANGE
 from ...core.errors import ConfigError
 from ...core.fixed import Fixed
 from ..dpo.settings import DpoLoopSettings
@@ -13,9 +14,6 @@ from ..loop.settings import Share
 from ..preferences.settings import pair_conflicts
 from ..rows.settings import Positive, refuse
 from .evaluation import evaluation_options
-
-LATER = frozenset({"rounds", "out", "concurrency", "save_minutes", "tensorboard", "device"})
-"""What may change between two starts: more rounds continue those that are finished."""
 
 
 class EvolveSettings(DpoLoopSettings):
@@ -27,7 +25,9 @@ class EvolveSettings(DpoLoopSettings):
         "runs": (1, "evolve once for each seed, into folders of their own"),
     }
 
-    rounds: Positive = Field(2, description="number of rounds; M0 becomes M1, M1 becomes M2")
+    rounds: Annotated[Positive, MAY_CHANGE] = Field(
+        2, description="number of rounds; M0 becomes M1, M1 becomes M2"
+    )
     split_rounds: bool = Field(
         False,
         description="each round uses its own part of the scenarios (Self-Evolution B.1, for the"

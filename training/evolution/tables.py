@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.files import write_whole
+from ...core.tables import DASH, markdown_table
 from ...policies.safety import DISCLAIMER
 
 TABLE_NAME = "table.json"
@@ -88,29 +89,36 @@ def page(data: Mapping[str, Any]) -> str:
     parts = [
         "# Self-evolution",
         "## Rounds",
-        _grid(
+        markdown_table(
             ("model", "kept", "why"),
             [(m["model"], "yes" if m["promoted"] else "rolled back", m["why"]) for m in models],
+            numbers=False,
         ),
         "## Objective evaluation (form of Self-Evolution Table 2)",
-        _grid(
+        markdown_table(
             ("model", *TABLE2),
             [(name, *(_figure(_found(figures, k)) for k in TABLE2)) for name, figures in objective],
+            numbers=False,
         ),
         "Published figures are of models of 7 to 8 billion parameters on ESConv's test set, counted"
         " by a convention that the paper does not state; ours by the conventions below, on the"
         " held-out conversations. Compare directions, not heights.",
         "## Iterations (form of Self-Evolution Table 6)",
-        _grid(("model", *TABLE6), _iterations("ours", ours) + _published_iterations(published)),
+        markdown_table(
+            ("model", *TABLE6),
+            _iterations("ours", ours) + _published_iterations(published),
+            numbers=False,
+        ),
         "Behind each figure: its change against the model before, in per cent.",
         "## Held-out likelihood, rewards and pairs",
-        _grid(
+        markdown_table(
             ("measure", *(name for name, _ in ours)),
             [
                 (key.replace("_", " "), *(_figure(figures.get(key)) for _, figures in ours))
                 for key in OURS
                 if any(figures.get(key) is not None for _, figures in ours)
             ],
+            numbers=False,
         ),
         "NLL in nats a token. Reward accuracy and margin are those of the round's own held-back"
         " pairs. Relevance is the TF-IDF cosine of a reply and what the user said.",
@@ -118,7 +126,10 @@ def page(data: Mapping[str, Any]) -> str:
     if data["conventions"]:
         shown = {*TABLE2, *ALIASES.values()}
         told = [(name, text) for name, text in data["conventions"].items() if name in shown]
-        parts += ["## Conventions", _grid(("metric", "how it is counted"), told)]
+        parts += [
+            "## Conventions",
+            markdown_table(("metric", "how it is counted"), told, numbers=False),
+        ]
     return "\n\n".join([*parts, f"> {DISCLAIMER}"]) + "\n"
 
 
@@ -162,15 +173,8 @@ def _change(before: float | None, now: float | None) -> str:
 
 def _figure(value: float | None) -> str:
     if value is None:
-        return "-"
+        return DASH
     return f"{value:.0f}" if float(value).is_integer() and abs(value) >= 1 else f"{value:.4g}"
-
-
-def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines
-    )
 
 
 def write_tables(

@@ -23,6 +23,7 @@ from pydantic import Field, ValidationError
 from ...core.errors import DataError
 from ...core.files import write_whole
 from ...core.record import Record, problems_of
+from ...core.tables import markdown_table
 from ...policies.safety import DISCLAIMER
 from ..rows.sources import DataSource
 
@@ -205,5 +206,4 @@ def _shown(metrics: Mapping[str, float | None]) -> list[tuple[str, str]]:
 def _table(title: str, head: tuple[str, str], rows: Sequence[tuple[str, str]]) -> str:
     if not rows:
         return ""
-    lines = [f"## {title}", "", f"| {head[0]} | {head[1]} |", "|---|---|"]
-    return "\n".join(lines + [f"| {a} | {b} |" for a, b in rows])
+    return f"## {title}\n\n{markdown_table(head, rows, numbers=False)}"

@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from ...core.claim import MAY_CHANGE
 from ...core.fixed import FixedFields
 from ...core.record import Record
 from ..rows.settings import Positive
@@ -43,11 +44,15 @@ class SourceSettings(Record):
         "embedded",
         description="base model: embedded, a folder, a .gguf file, a checkpoint or a hub id",
     )
-    data: tuple[str, ...] = Field((), description="run folders or episode logs to train on")
-    out: str | None = Field(
+    data: Annotated[tuple[str, ...], MAY_CHANGE] = Field(
+        (), description="run folders or episode logs to train on"
+    )
+    out: Annotated[str | None, MAY_CHANGE] = Field(
         None, description="folder of the checkpoint; the same command resumes it"
     )
-    device: Literal["auto", "cpu"] = Field("auto", description="auto uses a GPU if available")
+    device: Annotated[Literal["auto", "cpu"], MAY_CHANGE] = Field(
+        "auto", description="auto uses a GPU if available"
+    )
 
 
 class ValidationSettings(Record):
@@ -55,7 +60,9 @@ class ValidationSettings(Record):
 
     panel: ClassVar[str] = "Data and model"
 
-    validation: tuple[str, ...] = Field((), description="validation data; default: a share of data")
+    validation: Annotated[tuple[str, ...], MAY_CHANGE] = Field(
+        (), description="validation data; default: a share of data"
+    )
 
 
 class LoopSettings(FixedFields, SourceSettings):
@@ -86,7 +93,7 @@ class LoopSettings(FixedFields, SourceSettings):
     patience: Annotated[int, Field(ge=0)] = Field(
         7, description="validations without progress before stopping; 0 never stops early"
     )
-    save_minutes: Annotated[float, Field(gt=0)] = Field(
+    save_minutes: Annotated[float, Field(gt=0), MAY_CHANGE] = Field(
         5.0, description="minutes between saves, from which a killed run resumes"
     )
     gradient_checkpointing: bool = Field(
@@ -95,7 +102,9 @@ class LoopSettings(FixedFields, SourceSettings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="number format of the base: auto, float32, bfloat16 or float16"
     )
-    tensorboard: bool = Field(False, description="also write a TensorBoard log")
+    tensorboard: Annotated[bool, MAY_CHANGE] = Field(
+        False, description="also write a TensorBoard log"
+    )
 
 
 class RepeatedSettings(LoopSettings):
@@ -103,7 +112,9 @@ class RepeatedSettings(LoopSettings):
 
     panel: ClassVar[str] = "Loop"
 
-    runs: Positive = Field(1, description="train this many times, with seeds one apart")
+    runs: Annotated[Positive, MAY_CHANGE] = Field(
+        1, description="train this many times, with seeds one apart"
+    )
 
 
 class MergeSettings(Record):
@@ -111,7 +122,9 @@ class MergeSettings(Record):
 
     panel: ClassVar[str] = "Adapter"
 
-    merge: bool = Field(False, description="also write the merged model, in out/merged")
+    merge: Annotated[bool, MAY_CHANGE] = Field(
+        False, description="also write the merged model, in out/merged"
+    )
 
 
 class AdapterLoopSettings(LoraSettings, LoopSettings):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from ...core.claim import MAY_CHANGE
 from ...core.fixed import Fixed, FixedFields
 from ...environments.runs.settings import EngineSettings
 from ..loop.settings import SourceSettings
@@ -45,7 +46,7 @@ class PreferenceSettings(FixedFields, TurnRowSettings):
     )
     tries: Positive = Field(3, description="maximum attempts at a reflection that can be parsed")
     reflection_tokens: Positive = Field(512, description="maximum tokens of a reflection")
-    concurrency: Positive = Field(8, description="contexts asked at once")
+    concurrency: Annotated[Positive, MAY_CHANGE] = Field(8, description="contexts asked at once")
     seed: int = Field(0, description="of sample, replies and reflections")
     supporter: EngineSettings = EngineSettings()
     reviser: EngineSettings = EngineSettings()
@@ -73,7 +74,7 @@ class PairSettings(PairSourceSettings):
 
     panel: ClassVar[str] = "Pairs"
 
-    out: str | None = Field(
+    out: Annotated[str | None, MAY_CHANGE] = Field(
         None, description="folder of calls and pairs; the same command goes on there"
     )
     part: Annotated[str, Field(pattern=r"^[1-9]\d*/[1-9]\d*$")] | None = Field(

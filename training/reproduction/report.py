@@ -7,13 +7,13 @@ into `tables/`, from which `warmline report` makes the HTML page. Pure but for r
 from __future__ import annotations
 
 import json
-import tomllib
-from collections.abc import Callable, Mapping, Sequence
-from importlib.resources import files
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ...core.files import write_whole
+from ...core.published import published_rows
+from ...core.tables import DASH, markdown_table
 from ...policies.safety import DISCLAIMER
 from ..loop.checkpoint import is_checkpoint, read_checkpoint
 
@@ -24,7 +24,6 @@ PAGES = ("report.md", "tables.md", "table.md", "scores.md")
 
 HELPFUL_NAME = "helpful.json"
 COUNSELOR_NAME = "report.json"
-PUBLISHED_NAME = "evaluation/published.toml"
 HELPFUL_TABLES = {"single": "FPEMF Table 4a", "beams": "FPEMF Table 4b"}
 
 COMPARE = (
@@ -55,7 +54,7 @@ def overview(data: Mapping[str, Any]) -> str:
             stage["name"],
             stage["about"],
             f"{stage['seconds'] / 60:.1f}",
-            "-" if stage["expected_minutes"] is None else f"{stage['expected_minutes']:g}",
+            DASH if stage["expected_minutes"] is None else f"{stage['expected_minutes']:g}",
             str(stage["starts"]),
         )
         for stage in data["stages"]
@@ -67,7 +66,7 @@ def overview(data: Mapping[str, Any]) -> str:
             data["about"],
             f"> {data['honest']}",
             COMPARE,
-            grid(("stage", "what", "minutes", "expected", "starts"), rows),
+            markdown_table(("stage", "what", "minutes", "expected", "starts"), rows, numbers=False),
             f"In all {total:.1f} minutes.",
             f"> {DISCLAIMER}\n",
         ]
@@ -103,7 +102,8 @@ def _checkpoint(folder: Path, stage: Path) -> str:
     shown = [(k.replace("_", " "), _figure(v)) for k, v in made.metrics.items()]
     counts = ", ".join(f"{n} {k.replace('_', ' ')}" for k, n in made.rows.items())
     name = folder.relative_to(stage).as_posix() if folder != stage else stage.name
-    return f"### Checkpoint {name} ({made.kind})\n\n{grid(('measure', 'value'), shown)}\n\n{counts}"
+    table = markdown_table(("measure", "value"), shown, numbers=False)
+    return f"### Checkpoint {name} ({made.kind})\n\n{table}\n\n{counts}"
 
 
 def helpful_table(record: Mapping[str, Any]) -> str:
@@ -112,17 +112,17 @@ def helpful_table(record: Mapping[str, Any]) -> str:
     parts = []
     for form, title in (("single", "one reply"), ("beams", "all candidates")):
         shares = record.get(form, {})
-        ours = ["-"] * len(dimensions)
+        ours = [DASH] * len(dimensions)
         for place, name in enumerate(dimensions):
             value = (shares.get(name) or {}).get("value")
-            ours[place] = "-" if value is None else f"{100 * value:.1f}"
-        published = published_table(HELPFUL_TABLES[form])
+            ours[place] = DASH if value is None else f"{100 * value:.1f}"
+        published = published_rows(HELPFUL_TABLES[form])
         rows = [("ours, by our scorer", *ours)] + [
             (f"published {system}", *(_figure(figures.get(n)) for n in dimensions))
             for system, figures in published.items()
         ]
         parts.append(f"### Helpful rates, {title} (form of FPEMF Table 4)")
-        parts.append(grid(("model", *dimensions), rows))
+        parts.append(markdown_table(("model", *dimensions), rows, numbers=False))
     return "\n\n".join(parts)
 
 
@@ -133,7 +133,7 @@ def counselor_table(record: Mapping[str, Any]) -> str:
         return ""
     columns = ("count", "accuracy", "accuracy_any", "macro_f1", "bias", "ece")
     rows = [(name, *(_figure(found.get(c)) for c in columns)) for name, found in models.items()]
-    published = published_table("FPEMF Table 3")
+    published = published_rows("FPEMF Table 3")
     told = ", ".join(
         f"{system} {figures['strategy-accuracy']:.2f}"
         for system, figures in published.items()
@@ -142,30 +142,10 @@ def counselor_table(record: Mapping[str, Any]) -> str:
     return "\n\n".join(
         [
             "### Counselor and baselines",
-            grid(("model", *(c.replace("_", " ") for c in columns)), rows),
+            markdown_table(("model", *(c.replace("_", " ") for c in columns)), rows, numbers=False),
             f"Published strategy accuracy on ESConv, per cent (FPEMF Table 3): {told}.",
         ]
     )
-
-
-def published_table(name: str) -> dict[str, dict[str, float]]:
-    """A published table by system and metric, from the data file that the evaluation keeps.
-
-    Read as a file: training and evaluation do not import each other.
-    """
-    root = files((__package__ or "").partition(".")[0])
-    data = tomllib.loads(root.joinpath(PUBLISHED_NAME).read_text("utf-8"))
-    for table in data["tables"]:
-        if table["name"] == name:
-            return {
-                system: {
-                    metric: value
-                    for metric, value in zip(table["metrics"], values, strict=True)
-                    if value == value  # nan stands for what a paper leaves out
-                }
-                for system, values in table["rows"].items()
-            }
-    return {}
 
 
 def write_report(out: Path, data: Mapping[str, Any]) -> Path:
@@ -181,17 +161,9 @@ def write_report(out: Path, data: Mapping[str, Any]) -> Path:
     return out / TABLES
 
 
-def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines
-    )
-
-
 def _figure(value: Any) -> str:
     if value is None:
-        return "-"
+        return DASH
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

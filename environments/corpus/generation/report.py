@@ -10,6 +10,7 @@ from typing import Any
 
 from ....core.files import write_whole
 from ....core.record import Record
+from ....core.tables import markdown_table
 from ...episodes.episode import Episode
 from ...scenarios.scenario import Profile, Scenario
 from ..folder import cleaned_episodes, latest_episodes, tags_of
@@ -233,10 +234,7 @@ def _counts(what: str, counts: Mapping[str, int]) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    if not rows:
-        return ""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+    return markdown_table(head, rows, numbers=False) if rows else ""
 
 
 def _bullets(lines: Sequence[str]) -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from warmline.agents.roles import parse_strategy
+from warmline.core.published import published_sizes
 from warmline.environments.corpus.importing.reader import Import
 from warmline.environments.corpus.statistics import (
-    PUBLISHED,
     ROWS,
     comparison,
     comparison_markdown,
@@ -60,16 +60,16 @@ def test_of_nothing_averages_are_missing() -> None:
 def test_the_table_has_the_published_columns(tmp_path: Path) -> None:
     statistics = corpus_statistics(Import(write(tmp_path / "x.json", [esconv()])))
     head, *rows = comparison(statistics, "mine")
-    assert head[1:] == ("mine", *(f"{name} (published)" for name in PUBLISHED))
-    assert [row[0] for row in rows] == list(ROWS)
+    assert head[1:] == ("mine", *(f"{name} (published)" for name in published_sizes()))
+    assert [row[0] for row in rows] == list(ROWS.values())
     assert rows[2] == ("Utterances a dialogue", "13.00", "22.54", "16.61", "16.73")
     assert len(comparison_markdown(statistics, "mine").splitlines()) == 2 + len(ROWS)
 
 
 def test_published_columns_agree_with_themselves() -> None:
     """Utterances are the seeker's and the supporter's; averages follow, but for one last digit."""
-    for column in PUBLISHED.values():
-        numbers = [float(cell.replace(",", "")) for cell in column]
+    for sizes in published_sizes().values():
+        numbers = [sizes[row] for row in ROWS]
         dialogues, utterances, average = numbers[:3]
         assert utterances == numbers[4] + numbers[7]
         assert average == pytest.approx(utterances / dialogues, abs=0.02)

@@ -12,7 +12,6 @@ from warmline.evaluation.analyses.corpus import Dialogue, corpus_of
 from warmline.evaluation.analyses.separation import (
     MEASURES,
     cliffs_delta,
-    holm,
     separation,
     verdict,
 )
@@ -28,13 +27,6 @@ def test_cliffs_delta_is_the_share_of_pairs_above_less_those_below(
 ) -> None:
     signs = [(x > y) - (x < y) for x in a for y in b]
     assert cliffs_delta(a, b) == pytest.approx(sum(signs) / len(signs))
-
-
-def test_holm_by_hand() -> None:
-    assert holm({"x": 0.01, "y": 0.04, "z": 0.03}) == pytest.approx(
-        {"x": 0.03, "z": 0.06, "y": 0.06}
-    )
-    assert holm({"x": 0.9, "y": 0.8}) == {"x": 1.0, "y": 1.0}
 
 
 def dialogues(count: int, seed: int, thanks: float) -> tuple[Dialogue, ...]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from warmline.core.errors import ConfigError
+from warmline.core.published import published_rows
 from warmline.evaluation.harness.run import PUBLISHED, TASKS, general_ability
-from warmline.evaluation.published import published_rows
 
 from ...policies.tiny_models import save_causal
 

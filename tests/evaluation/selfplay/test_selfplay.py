@@ -12,7 +12,7 @@ from warmline.agents.roles import Role
 from warmline.core.errors import ConfigError, EngineTimeout
 from warmline.environments.episodes.rating import iter_ratings
 from warmline.evaluation import SelfPlaySettings, self_play
-from warmline.evaluation.selfplay.play import PLAIN_MEASURES, episode_scores, outcomes
+from warmline.evaluation.selfplay.result import PLAIN_MEASURES, episode_scores, outcomes
 
 from ...environments.helpers import scenarios
 

@@ -12,6 +12,7 @@ from warmline.evaluation.statistics.uncertainty import (
     _bca_tails,
     bootstrap,
     estimate_mean,
+    holm,
     mean_tally,
     paired_test,
 )
@@ -194,3 +195,10 @@ def test_the_advised_size_has_the_promised_power() -> None:
 def test_impossible_sizes_are_refused_all_at_once() -> None:
     with pytest.raises(ConfigError, match=r"(?s)difference must not be 0.*sd must be above 0"):
         dialogues_needed(0, 0)
+
+
+def test_holm_by_hand() -> None:
+    assert holm({"x": 0.01, "y": 0.04, "z": 0.03}) == pytest.approx(
+        {"x": 0.03, "z": 0.06, "y": 0.06}
+    )
+    assert holm({"x": 0.9, "y": 0.8}) == {"x": 1.0, "y": 1.0}

@@ -15,11 +15,12 @@ import pytest
 
 from warmline.core.claim import claim
 from warmline.core.errors import ConfigError, DataError, RunError
+from warmline.core.published import systems
 from warmline.policies.base import Request
 from warmline.policies.scripted import ScriptedPolicy
 from warmline.training.evolution.evaluation import round_evaluation
 from warmline.training.evolution.evolve import STATE_NAME, checkpoint_of, decide, evolve, read_state
-from warmline.training.evolution.settings import LATER, EvolveSettings
+from warmline.training.evolution.settings import EvolveSettings
 from warmline.training.evolution.tables import page, published_names, tables
 from warmline.training.preferences.build import iter_pairs
 
@@ -140,6 +141,8 @@ def test_the_same_call_again_does_nothing(whole: Path, place: Path) -> None:
     assert content(whole) == before
     with pytest.raises(RunError, match=r"evolve.beta: 0.1 -> 0.5"):
         evolve(given(place, whole, beta=0.5), supporter=asked)
+    with pytest.raises(RunError, match=r"evolve.data: "):
+        evolve(given(place, whole, data=(str(place / "log"), str(place / "log"))), supporter=asked)
 
 
 def test_a_round_that_fails_the_gate_is_rolled_back(place: Path, tmp_path: Path) -> None:
@@ -228,8 +231,9 @@ def test_fixed_fields_of_earlier_settings_are_accepted(place: Path, tmp_path: Pa
     earlier = {"runs": 1, "pairs": [], "per": "turn", "validation": []}
     settings = given(place, tmp_path, **earlier)
     assert settings == given(place, tmp_path)
+    later = {"rounds", "out", "concurrency", "save_minutes", "tensorboard", "device"}
     stored = settings.model_dump(mode="json") | earlier
-    claim(tmp_path, {"evolve": {k: v for k, v in stored.items() if k not in LATER}})
+    claim(tmp_path, {"evolve": {k: v for k, v in stored.items() if k not in later}})
     evolve(given(place, tmp_path, rounds=1), supporter=policy())
 
 
@@ -244,7 +248,7 @@ COMMAND = """
 import sys
 from warmline.training.evolution.evolve import evolve
 from warmline.environments.runs.settings import read_settings
-from warmline.training.evolution.settings import LATER, EvolveSettings
+from warmline.training.evolution.settings import EvolveSettings
 from tests.training.evolution.test_evolve import policy
 evolve(read_settings(EvolveSettings, sys.argv[1]), supporter=policy())
 """
@@ -338,8 +342,7 @@ def test_published_systems_by_round() -> None:
 
 def test_every_published_system_exists() -> None:
     """The names are what `warmline evaluate` is asked for, which refuses unknown ones."""
-    published = pytest.importorskip("warmline.evaluation.published")
-    known = published.systems("reference")
+    known = systems("reference")
     for number in range(3):
         for variant in ("gold", "stronger", "refined"):
             for name in published_names(number, variant):

@@ -28,7 +28,6 @@ from warmline.training.reproduction.report import (
     counselor_table,
     helpful_table,
     overview,
-    published_table,
     stage_page,
 )
 from warmline.training.reproduction.reproduce import (
@@ -323,12 +322,6 @@ def test_the_counselor_stands_beside_the_published_accuracy() -> None:
     assert "| majority | 8 | 0.25 | - | - | - | - |" in text
     assert "DKPE_FPEMF 35.54" in text
     assert counselor_table({"something": 1}) == ""
-
-
-def test_published_tables_are_read_as_files() -> None:
-    assert published_table("FPEMF Table 3")["BBJ"]["bleu-2"] == 7.02
-    assert "bleu-1" not in published_table("FPEMF Table 3")["KEMI"]
-    assert published_table("No such table") == {}
 
 
 def test_pages_of_a_stage_are_taken_in_below_its_heading(tmp_path: Path) -> None:

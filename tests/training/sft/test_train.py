@@ -253,6 +253,9 @@ def test_the_same_command_again_trains_nothing(causal: Path, data: Path, tmp_pat
     assert train_sft(given) == first
     with pytest.raises(RunError, match=r"learning_rate: 0.01 -> 0.5"):
         train_sft(given.model_copy(update={"learning_rate": 0.5}))
+    other = write_log(tmp_path / "other", varied(5))
+    with pytest.raises(RunError, match=r"(?s)holds a training with other settings.*  data: "):
+        train_sft(given.model_copy(update={"data": (str(other),)}))
 
 
 def test_early_stopping_keeps_the_best(causal: Path, data: Path, tmp_path: Path) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 
 from warmline.core.errors import ConfigError
-from warmline.evaluation import load_rubric
-from warmline.evaluation.published import (
+from warmline.core.published import (
     beside,
     published_rows,
+    published_sizes,
     published_tables,
     refuse_unknown,
     systems,
 )
+from warmline.evaluation import load_rubric
 
 
 def test_figures_stand_in_their_columns() -> None:
@@ -29,6 +30,9 @@ def test_figures_stand_in_their_columns() -> None:
     assert on_own["bertscore"] == 88.59
     assert published_rows("SweetieChat Table 6")["ExTES"]["distinct-3"] == 24.95
     assert published_rows("SweetieChat Table 2")["ServeForEmo"]["Others"] == 6.06
+    assert published_rows("FPEMF Table 3")["BBJ"]["bleu-2"] == 7.02
+    assert published_sizes()["EmoCare"]["words a seeker utterance"] == 14.49
+    assert published_sizes()["ServeForEmo"]["utterances"] == 62_863
     assert systems("helpful")["FPEMF Table 4b: DKPE_FPEMF"]["topic"] == 74.65
     assert systems("dialogue")["SweetieChat Table 5: ServeForEmo"]["safety"] == 5
     assert systems("response")["Self-Evolution Table 7: M2"]["overall"] == 3.22
@@ -65,6 +69,11 @@ def test_each_preset_has_its_own_company() -> None:
         refuse_unknown(("FPEMF Table 3: PALL",), ["reference"])
     with pytest.raises(ConfigError, match="in generated context"):
         refuse_unknown(("FPEMF Table 3: PAL",), ["generated"])
+
+
+def test_the_papers_agree_on_the_sizes_of_esconv() -> None:
+    of_two = [published_rows(name)["ESConv"] for name in ("FPEMF Table 2", "SweetieChat Table 1")]
+    assert of_two[0] == of_two[1]
 
 
 def test_every_table_says_how_it_counts() -> None:

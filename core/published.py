@@ -1,7 +1,11 @@
 """The papers' figures, for the column beside ours.
 
-Kept in `published.toml`, table by table. A figure stands beside ours only under the metric's own
-name; whether it was counted the same way its table's `convention` says, as far as it is known.
+All of them are in `published.toml`, table by table, and this is its one reader. They are kept on the
+ground floor because every room prints some: strategy shares (`agents`), sizes of corpora
+(`environments`), scores (`evaluation`), accuracies (`training`).
+
+A figure is printed beside ours only under the metric's own name. The table's `convention` says how it
+was counted, as far as it is known.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from ..core.errors import ConfigError, did_you_mean
+from .errors import ConfigError, did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,7 @@ class PublishedTable:
         name: paper and table.
         test: the test set.
         setting: what it is about: replies in reference or generated context, or helpful rates,
-            scores by a rubric (its name), calibration, ability, strategies, diversity.
+            scores by a rubric (its name), calibration, ability, sizes, strategies, diversity.
         convention: what is known of the counting.
         rows: figures by system, then by metric; what a paper leaves out is not there.
     """
@@ -60,7 +64,7 @@ def published_tables() -> tuple[PublishedTable, ...]:
 
 
 def published_rows(name: str) -> dict[str, dict[str, float]]:
-    """The rows of the one table of that name: by system, then by metric.
+    """The rows of the one table of that name: by system or corpus, then by metric.
 
     Raises:
         KeyError: no table, or more than one, has the name.
@@ -69,6 +73,17 @@ def published_rows(name: str) -> dict[str, dict[str, float]]:
     if len(found) != 1:
         raise KeyError(name)
     return found[0].rows
+
+
+def published_sizes() -> dict[str, dict[str, float]]:
+    """Sizes and lengths by corpus: ESConv and EmoCare (FPEMF Table 2), ServeForEmo (SweetieChat
+    Table 1)."""
+    return {**published_rows("FPEMF Table 2"), **published_rows("SweetieChat Table 1")}
+
+
+def published_strategy_shares() -> dict[str, dict[str, float]]:
+    """Per cent of supporter turns with each strategy, by corpus (SweetieChat Table 2)."""
+    return published_rows("SweetieChat Table 2")
 
 
 BESIDE = {

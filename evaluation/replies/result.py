@@ -1,0 +1,47 @@
+"""The result of an evaluation: the scores of one setting, with the published figures beside them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ...core.published import published_tables
+from ..metrics.metric import Score
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The scores of one setting.
+
+    Attributes:
+        setting: reference, generated, or `pairs` for given texts.
+        preset: the convention.
+        scores: with conventions, counts and intervals.
+        dialogues: conversations, where they are known.
+        replies: places to fill.
+        failed: how many of them an error left empty.
+        strategies: confusion matrix, gold label by advised one; None without a counselor.
+        published: figures of the papers for this setting, by system and metric.
+    """
+
+    setting: str
+    preset: str
+    scores: list[Score]
+    dialogues: int | None
+    replies: int
+    failed: int = 0
+    strategies: dict[str, dict[str, int]] | None = None
+    published: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def published_conventions(self) -> dict[str, str]:
+        """How the papers' tables shown beside were counted, as far as it is known, and on what."""
+        shown = {name.partition(":")[0] for name in self.published}
+        return {
+            table.name: f"{table.convention}, on {table.test}"
+            for table in published_tables()
+            if table.name in shown
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, as in `scores.json`."""
+        return asdict(self)
