@@ -14,7 +14,7 @@ from ...core.errors import ConfigError
 from ...environments.episodes.agreement import cohen_kappa
 from ...environments.episodes.rating import Rating
 from ..statistics.uncertainty import Estimate, estimate_mean
-from .judge import shown
+from .asking import shown_first
 from .pairwise import pair_verdicts
 
 Pair = tuple[str, int | None]
@@ -56,8 +56,8 @@ def compare_votes(
     Raises:
         ConfigError: the two compared different candidates.
     """
-    asked = [r for r in judge if r.kind != "human" and shown(r) is not None]
-    votes = [r for r in people if r.kind == "human" and shown(r) is not None]
+    asked = [r for r in judge if r.kind != "human" and shown_first(r) is not None]
+    votes = [r for r in people if r.kind == "human" and shown_first(r) is not None]
     named = {r.candidate for r in asked}, {r.candidate for r in votes if r.candidate}
     if asked and votes and len(named[0] | named[1]) > 1:
         raise ConfigError(

@@ -36,11 +36,11 @@ class Scored:
 def scores(ratings: Iterable[Rating]) -> list[Scored]:
     """Means by dimension over ratings of one rater and rubric."""
     from ..statistics.uncertainty import estimate_mean
-    from .judge import shown
+    from .asking import shown_first
 
     by_dimension: dict[str, list[Rating]] = {}
     for rating in ratings:
-        if shown(rating) is None:
+        if shown_first(rating) is None:
             by_dimension.setdefault(rating.dimension, []).append(rating)
     found = []
     for name, each in by_dimension.items():
