@@ -1,7 +1,9 @@
 """Settings as command-line options, so that file, keywords and command line cannot drift apart.
 
 A command's options are made from the fields of its settings model; what was given on the command
-line is laid over a file's settings by `read_settings`.
+line overrides a file's settings in `read_settings`. `--help` shows them in panels: a settings class
+names its panel in the class variable `panel`, and a field is shown in that of the class that declares
+it first.
 """
 
 from __future__ import annotations
@@ -59,8 +61,9 @@ def options_of(
     Args:
         model: its fields become options; nested models become `--name.field`.
         prefix: of the option names.
-        hidden: (prefix, field) of those left out; tables are left out by themselves.
-        panel: heading in the help for the options without a prefix.
+        hidden: (prefix, field) of those left out; tables are left out automatically.
+        panel: heading in the help of options without a prefix whose class names no panel, and of all
+            options with a prefix.
     """
     parameters = []
     for name, field in model.model_fields.items():
@@ -75,7 +78,8 @@ def options_of(
         table = get_origin(kind) is dict and name != "options"
         if table or (prefix, name) in hidden:
             continue
-        option, flag = _option(prefix, name, field, kind, panel)
+        shown_in = panel if prefix else panel_of(model, name, panel)
+        option, flag = _option(prefix, name, field, kind, shown_in)
         parameters.append(
             inspect.Parameter(
                 f"{prefix.replace('.', '__')}{name}",
@@ -85,6 +89,15 @@ def options_of(
             )
         )
     return parameters
+
+
+def panel_of(model: type[BaseModel], field: str, default: str) -> str:
+    """The panel of the class that declares a field first; `default` where that class names none."""
+    for part in reversed(model.__mro__):
+        if field in vars(part).get("__annotations__", {}):
+            panel: str = vars(part).get("panel", default)
+            return panel
+    return default
 
 
 def _option(prefix: str, name: str, field: FieldInfo, kind: Any, panel: str) -> tuple[Any, Any]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .analyses.corpus import read_corpus
     from .judging.calibration import calibrate
     from .judging.helpful import helpful_rates
-    from .judging.human_preferences import compare_votes
+    from .judging.human_preferences import compare_preferences
     from .judging.judge import judge
     from .judging.pairwise import compare, win_rates
     from .judging.rubric import load_rubric
@@ -36,7 +36,7 @@ _HOMES = {
     "judging.judge": ("judge",),
     "judging.pairwise": ("compare", "win_rates"),
     "judging.rubric": ("load_rubric",),
-    "judging.human_preferences": ("compare_votes",),
+    "judging.human_preferences": ("compare_preferences",),
     "selfplay.play": ("self_play",),
     "selfplay.settings": ("SelfPlaySettings",),
     "statistics.planning": ("across_seeds", "dialogues_needed"),
@@ -63,7 +63,7 @@ __all__ = [
     "calibrate",
     "cohen_kappa",
     "compare",
-    "compare_votes",
+    "compare_preferences",
     "dialogues_needed",
     "estimate_mean",
     "evaluate",
