@@ -275,7 +275,7 @@ ROOM_COMMANDS: tuple[str, ...] = (
     "training.loop.checkpoints_command",
     "training.evolution.command",
     "training.preferences.command",
-    "training.rows.command",
+    "training.preview.command",
     "training.reproduction.command",
     "training.scorer.score_command",
     "training.command",

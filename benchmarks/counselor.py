@@ -25,7 +25,7 @@ from warmline.policies.base import Policy, Request, Sampling, close_policy, open
 from warmline.policies.heads.classifier import ClassifierPolicy, DType
 from warmline.policies.hf.policy import TransformersPolicy
 from warmline.training.counselor.data import HEADS, CounselorTurn, counselor_turns
-from warmline.training.heads.settings import CounselorSettings
+from warmline.training.counselor.settings import CounselorSettings
 from warmline.training.heads.train import headed
 from warmline.training.loop.base_model import Base, base_name, load_base
 from warmline.training.loop.checkpoint import name_base

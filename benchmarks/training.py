@@ -20,12 +20,12 @@ import torch
 
 from warmline.training.loop.base_model import load_base, with_lora
 from warmline.training.loop.loop import base_dtype, choose_attention, on_gpu
-from warmline.training.loop.settings import SftSettings
+from warmline.training.loop.row_trainer import make_row_trainer
 from warmline.training.rows.build import build_rows
 from warmline.training.rows.collate import right_padded
 from warmline.training.rows.encode import IGNORED, Encoded, RowEncoder, encode_rows
 from warmline.training.rows.sources import load_episodes
-from warmline.training.sft.train import make_trainer
+from warmline.training.sft.settings import SftSettings
 
 WARM_UP = 3
 LEARNING_RATE = 3e-5
@@ -66,7 +66,7 @@ def ours(
     choose_attention(base, settings, dtype, max(row.tokens for row in rows))
     seconds: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
-        trainer = make_trainer(base, rows, [], Path(folder), settings, seed=0, dtype=dtype)
+        trainer = make_row_trainer(base, rows, [], Path(folder), settings, seed=0, dtype=dtype)
         trainer.add_callback(timed_callback(seconds))
         trainer.args.logging_steps = trainer.state.logging_steps = 1
         trainer.args.save_strategy = "no"

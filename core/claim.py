@@ -74,7 +74,8 @@ def claim(
         folder: made if it is not there.
         identity: written under `[identity]` of `config.toml`.
         settings: written above it, so that the file repeats the command.
-        free: dotted names that are ignored if an earlier version stored them.
+        free: dotted names that are ignored if an earlier version stored them; what `identity`
+            itself holds is always compared.
         what: names the work in the error.
 
     Raises:
@@ -123,14 +124,21 @@ def refuse_change(
         f"  {key}: {before.get(key, NOT_SET)} -> {after.get(key, NOT_SET)}"
         for key in sorted(before.keys() | after.keys())
         if _counted(key, before.get(key)) != _counted(key, after.get(key))
-        and key not in free
-        and key.partition(".")[0] not in free
+        and not _ignored(key, after, free)
     ]
     if changed:
         raise RunError(
             f"{folder} holds a {what} with other settings (there -> here):\n" + "\n".join(changed),
             hint=f"give the old settings to finish that {what}, or another folder for the new one",
         )
+
+
+def _ignored(key: str, now: Mapping[str, Any], free: Collection[str]) -> bool:
+    """Whether a stored key is free to differ: it, or a table that it stands in."""
+    if key in now:
+        return False
+    parts = key.split(".")
+    return any(".".join(parts[:n]) in free for n in range(1, len(parts) + 1))
 
 
 def _counted(key: str, value: Any) -> Any:

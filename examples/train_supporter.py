@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 import warmline
-from warmline.training.loop.settings import SftSettings
+from warmline.training.sft.settings import SftSettings
 from warmline.training.sft.train import train_sft
 
 

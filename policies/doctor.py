@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ..core.errors import MissingExtra
+from ..core.errors import ConfigError
 from .base import Capabilities
 from .models.weights import MODEL_FILE, WEIGHTS_VARIABLE, cache_dir
 from .registry import find_policy, known_policies
@@ -90,7 +90,7 @@ def _library(name: str, extra: str = "") -> Finding:
 def _policy(name: str) -> Finding:
     try:
         policy = find_policy(name)
-    except MissingExtra as error:
+    except ConfigError as error:  # its libraries are missing, or two packages bring it
         return Finding(f"policy {name}", False, error.message, error.hint or "")
     needed = NEEDS.get(name)
     if needed and not (library := _library(needed, OPTIONAL[needed])).works:

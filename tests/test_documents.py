@@ -45,3 +45,23 @@ def test_the_tests_that_the_architecture_promises_exist() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
     for path in re.findall(r"`(tests/[\w/.]+\.py)", text):
         assert (ROOT / path).is_file(), path
+
+
+POINTER = re.compile(r"`([\w/.]+\.(?:py|toml|jinja))`(?:: ((?:`[\w.]+`(?:, )?)+))?")
+"""A file in the index of the papers, and the names in it that are meant."""
+
+
+def test_the_index_of_the_papers_points_at_what_is_there() -> None:
+    """A bare file name stands for a file that the page names in full elsewhere."""
+    text = (ROOT / "docs" / "papers.md").read_text("utf-8")
+    pointers = POINTER.findall(text)
+    whole = {path for path, _ in pointers if "/" in path}
+    assert len(whole) > 50
+    assert not [path for path in whole if not (ROOT / path).is_file()]
+    known = {Path(path).name for path in whole}
+    assert not [path for path, _ in pointers if "/" not in path and path not in known]
+    for path, names in pointers:
+        code = (ROOT / path).read_text("utf-8") if names else ""
+        for name in re.findall(r"\w+", names):
+            defined = rf"^ *(?:(?:async )?def|class) {name}\b|^ *{name}\b[^=\n]*="
+            assert re.search(defined, code, re.MULTILINE), f"{path}: {name}"

@@ -1,25 +1,36 @@
 """Splits by scenario: all conversations about one scenario land on the same side.
 
-A group's side follows from a hash of seed and group alone, so a corpus that grows keeps every
-conversation where it was, and the ratios hold on average, not exactly. Rows are never split: all
-rows of a conversation go with it.
+This is the only definition of "the same scenario", for exports and for training. Two conversations
+are about the same scenario if
+
+* their scenarios have the same id but for the sample number (`job-3` and `job-3~2`), or
+* their scenarios tell the same situation in at least `SITUATION_WORDS` words; case and white space
+  do not count. A shorter text may be a placeholder, such as the importers' `unspecified`, and ties
+  nothing.
+
+Two rules divide the groups. `split_of` compares a hash of each group with the ratios: a corpus that
+grows keeps every conversation where it was, and the ratios hold on average (exports). `held_out`
+takes the first groups in a hashed order: the share holds exactly (training). Rows are never split:
+all rows of a conversation go with it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from ...core.seeds import hashed_place
-from ..episodes.episode import Episode, StopReason
+from ...core.seeds import hashed_order, hashed_place
+from ..episodes.episode import Episode
+
+SITUATION_WORDS = 8
+"""A situation of fewer words may be a placeholder, and does not tie two scenarios together."""
 
 _SAMPLE = re.compile(r"~\d+$")
 
 
-def scenario_root(episode_id: str) -> str:
+def scenario_root(scenario_id: str) -> str:
     """The scenario's id without the sample number: `job-3~2` and `job-3` are about one scenario."""
-    return _SAMPLE.sub("", episode_id)
+    return _SAMPLE.sub("", scenario_id)
 
 
 class Groups:
@@ -51,17 +62,13 @@ class Groups:
         return member
 
 
-def keys_of(episode: Episode) -> tuple[str, ...]:
-    """What ties a conversation to others: its scenario's id and, simulated here, the situation told.
-
-    An importer may give every conversation the same words where a source tells no situation, so
-    those of recorded conversations tie nothing.
-    """
-    root = f"id:{scenario_root(episode.id)}"
-    if episode.stop is StopReason.RECORDED:
-        return (root,)
-    told = " ".join(episode.scenario.situation.lower().split())
-    return (root, f"told:{hashlib.sha256(told.encode()).hexdigest()}")
+def scenario_keys(episode: Episode) -> tuple[str, ...]:
+    """Conversations that share one of these keys are about the same scenario; the first is an id."""
+    ids = dict.fromkeys(f"id:{scenario_root(name)}" for name in (episode.id, episode.scenario.id))
+    words = episode.scenario.situation.casefold().split()
+    if len(words) < SITUATION_WORDS:
+        return tuple(ids)
+    return (*ids, "situation:" + " ".join(words))
 
 
 def group(episodes: Iterable[Episode], duplicates: Mapping[str, str] | None = None) -> Groups:
@@ -79,21 +86,21 @@ def group(episodes: Iterable[Episode], duplicates: Mapping[str, str] | None = No
 
 def add(groups: Groups, episode: Episode, duplicates: Mapping[str, str]) -> None:
     """Place one more conversation."""
-    root, *others = keys_of(episode)
+    first, *others = scenario_keys(episode)
+    groups.key(first)
     for other in others:
-        groups.join(root, other)
+        groups.join(first, other)
     if (twin := duplicates.get(episode.id)) is not None:
-        groups.join(root, f"id:{scenario_root(twin)}")
-    groups.key(root)
+        groups.join(first, f"id:{scenario_root(twin)}")
 
 
 def split_of(episode_id: str, groups: Groups, ratios: Mapping[str, float], seed: int) -> str:
-    """The split of a conversation that was placed.
+    """The split of a conversation that was placed; a growing corpus keeps it there.
 
     Args:
         episode_id: its id.
         groups: from `group`.
-        ratios: share of each split, in order; they sum to 1.
+        ratios: share of each split, in order; they sum to 1. They hold on average, not exactly.
         seed: another seed gives another division.
     """
     key = groups.key(f"id:{scenario_root(episode_id)}")
@@ -104,3 +111,36 @@ def split_of(episode_id: str, groups: Groups, ratios: Mapping[str, float], seed:
         if place < passed:
             return name
     return [name for name, ratio in ratios.items() if ratio > 0][-1]
+
+
+def scenario_groups(episodes: Sequence[Episode]) -> list[str]:
+    """For each conversation the name of its group: the least id of the scenarios in it."""
+    groups = group(episodes)
+    keys = [groups.key(scenario_keys(episode)[0]) for episode in episodes]
+    least: dict[str, str] = {}
+    for key, episode in zip(keys, episodes, strict=True):
+        root = scenario_root(episode.scenario.id)
+        least[key] = min(least.get(key, root), root)
+    return [least[key] for key in keys]
+
+
+def held_out(
+    episodes: Sequence[Episode], share: float, seed: int
+) -> tuple[list[Episode], list[Episode]]:
+    """The conversations to train on, and those of an exact share of the groups, held out.
+
+    Groups are ordered by a hash of the seed and their name (see `scenario_groups`), so the split
+    does not depend on the order of the files. At least one group is held out unless `share` is 0 or
+    there is only one group.
+
+    Args:
+        share: of the groups, in [0, 1).
+    """
+    groups = scenario_groups(episodes)
+    names = hashed_order(set(groups), seed)
+    count = round(share * len(names))
+    if share > 0 and len(names) > 1:
+        count = max(1, count)
+    held = set(names[:count])
+    train = [e for e, name in zip(episodes, groups, strict=True) if name not in held]
+    return train, [e for e, name in zip(episodes, groups, strict=True) if name in held]

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol, runtime_checkable
 
-from ...core.errors import ConfigError, did_you_mean
+from ...core.errors import ConfigError
+from ...core.plugins import Plugins, Spec
 from ..statistics.uncertainty import Interval, Tally
 from .tokens import Tokenizer, Tokens
-
-GROUP = "warmline.metrics"
 
 
 @dataclass(frozen=True)
@@ -145,42 +141,28 @@ class Score:
     interval: Interval | None = None
 
 
-@cache
-def _doors() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)}
+METRICS: Plugins[Metric] = Plugins(
+    "warmline.metrics", "metric", example="my_package.module:MyMetric", extra="eval"
+)
 
 
 def known_metrics() -> list[str]:
     """Names of all installed metrics, in alphabetical order."""
-    return sorted(_doors())
+    return METRICS.known()
 
 
-def make_metric(name: str, **options: Any) -> Metric:
+def make_metric(spec: Spec, /, **options: Any) -> Metric:
     """A metric by its installed name, or by import string (`my_package.module:MyMetric`).
+
+    Args:
+        spec: a name; `name:key=value,key=value`; or a mapping with `name` and the options.
+        options: further options.
 
     Raises:
         ConfigError: no such metric, or one that cannot be made with these options.
     """
-    try:
-        factory: Callable[..., Any] = _import(name) if ":" in name else _doors()[name].load()
-    except KeyError:
-        raise ConfigError(
-            f"no metric named '{name}'; known: {', '.join(known_metrics()) or 'none installed'}",
-            hint=did_you_mean(name, known_metrics())
-            or "an import string such as 'my_package.module:MyMetric' also works",
-        ) from None
-    try:
-        metric = factory(**options)
-    except TypeError as error:
-        raise ConfigError(f"metric '{name}' cannot be made: {error}") from error
+    metric: object = METRICS.make(spec, **options)
     if not isinstance(metric, Metric):
-        raise ConfigError(f"'{name}' is no metric: it has no method measure(pairs)")
+        name, _ = METRICS.parse(spec)
+        raise ConfigError(f"'{name}' is not a metric: it has no method measure(pairs)")
     return metric
-
-
-def _import(path: str) -> Any:
-    module, _, attribute = path.partition(":")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ModuleNotFoundError, AttributeError) as error:
-        raise ConfigError(f"no metric at '{path}': {error}") from error

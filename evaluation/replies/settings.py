@@ -46,10 +46,7 @@ class MetricSettings(Record):
         from ..metrics.meteor import Meteor
         from ..metrics.metric import make_metric
 
-        chosen: list[Metric] = []
-        for spec in self.metrics:
-            options = {"name": spec} if isinstance(spec, str) else dict(spec)
-            chosen.append(make_metric(options.pop("name", ""), **options))
+        chosen: list[Metric] = [make_metric(spec) for spec in self.metrics]
         if self.wordnet is not None:
             chosen.append(Meteor(self.wordnet))
         if self.bertscore is not None:

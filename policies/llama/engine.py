@@ -218,9 +218,15 @@ class LlamaEngine:
             raise engine_error({"code": 500, "message": str(error)}) from error
 
     def close(self) -> None:
-        """End what is running, then free the model. Blocks until both are done."""
+        """End what is running, then free the model. Blocks until both are done.
+
+        xllamacpp's server waits for its own loop when it is freed, and holds Python's lock while it
+        waits. If the loop has not begun yet, the order to end gets lost and the process hangs for
+        ever. An answer to any question shows that it has begun.
+        """
         self._closing.set()
         self._jobs.shutdown(wait=True)
+        self._server.handle_metrics()
         self._server = None
 
 
@@ -248,6 +254,7 @@ def _load(settings: EngineSettings, api_key: str) -> Any:
     params.warmup = False
     params.verbosity = -1
     params.ui = False
+    params.endpoint_metrics = True  # see `LlamaEngine.close`
     params.hostnames = ["127.0.0.1"]
     params.port = 0
     params.api_keys = [api_key]

@@ -22,7 +22,7 @@ from ..base import (
     open_policy,
     policy_name,
 )
-from ..registry import make_policy
+from ..registry import POLICIES, make_policy
 from .base import Wrapper, as_policy, scoring, with_notes
 
 T = TypeVar("T")
@@ -128,15 +128,10 @@ class Fallback(Wrapper):
 
 
 def _made(choice: Choice) -> Policy:
-    if isinstance(choice, str):
-        return make_policy(choice)
-    if not isinstance(choice, Mapping):
-        return as_policy(choice, "wrapper 'fallback'")
-    options = {str(key): value for key, value in choice.items()}
-    name = options.pop("name", None)
-    if not isinstance(name, str):
-        raise ConfigError(f"a policy to fall back on needs a name: {dict(choice)!r}")
-    return make_policy(name, **options)
+    if isinstance(choice, str | Mapping):
+        name, options = POLICIES.parse(choice)
+        return make_policy(name, **options)
+    return as_policy(choice, "wrapper 'fallback'")
 
 
 def _common(one: Capabilities, other: Capabilities) -> Capabilities:

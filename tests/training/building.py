@@ -8,7 +8,7 @@ from typing import Any
 from warmline.agents.roles import Role, Strategy
 from warmline.environments.episodes.episode import Episode, StopReason, Utterance
 from warmline.environments.scenarios.scenario import Scenario
-from warmline.training.loop.settings import SftSettings
+from warmline.training.sft.settings import SftSettings
 
 from ..policies.tiny_models import make_tokenizer
 

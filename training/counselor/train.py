@@ -12,32 +12,33 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from rich.console import Console
 
 from ...agents.roles import STRATEGY_LABELS
 from ...core.errors import ConfigError
 from ...core.files import write_whole
-from ...environments.episodes.episode import Episode
 from ...policies.base import Message
 from ...policies.registry import make_policy
-from ..heads.data import HeadRow
+from ..heads.data import HeadRow, split_sides
 from ..heads.metrics import Quality, measure
-from ..heads.settings import ClassifierSettings, CounselorSettings
 from ..heads.train import HeadData, balanced_weights, keep, train_heads
 from ..loop.base_model import load_base
 from ..loop.checkpoint import Checkpoint
 from ..loop.loop import attention, base_dtype, best_metrics, finish, run_training, steps_per_epoch
 from ..loop.resume import for_each_seed
-from ..loop.settings import SftSettings
+from ..loop.row_trainer import (
+    RowTrainer,
+    make_row_trainer,
+)
 from ..rows.build import BadRow, Row, refuse_bad
 from ..rows.encode import RowEncoder, encode_rows
-from ..rows.sources import DataSource, load_episodes, split_episodes
-from ..sft.train import RowTrainer, make_trainer
+from ..rows.sources import DataSource
 from . import baselines as baselines
 from .baselines import Guess
 from .data import HEADS, CounselorTurn, counselor_turns
+from .settings import CounselorSettings
 
 REPORT_NAME = "report.json"
 SIZE = len(STRATEGY_LABELS)
@@ -105,27 +106,6 @@ def read_data(settings: CounselorSettings) -> CounselorData:
     return CounselorData(turns[0], turns[1], turns[2], bad, sources)
 
 
-def split_sides(
-    settings: ClassifierSettings,
-) -> tuple[tuple[list[Episode], list[Episode], list[Episode]], tuple[DataSource, ...]]:
-    """Training, validation and test episodes: shares of the scenarios, or logs of their own.
-
-    The share for validation is of what the test leaves.
-    """
-    episodes, sources = load_episodes(settings.data)
-    if settings.test:
-        test, more = load_episodes(settings.test)
-        sources += more
-    else:
-        episodes, test = split_episodes(episodes, settings.test_share, settings.seed)
-    if settings.validation:
-        validation, more = load_episodes(settings.validation)
-        sources += more
-    else:
-        episodes, validation = split_episodes(episodes, settings.validation_share, settings.seed)
-    return (episodes, validation, test), sources
-
-
 def head_rows(turns: Sequence[CounselorTurn]) -> tuple[HeadRow, ...]:
     """Turns as rows of the one head; a dialogue's may be packed together."""
     return tuple(HeadRow(t.id, t.episode, t.messages, (t.gold[0],)) for t in turns)
@@ -184,11 +164,10 @@ def _train_labels(
         Counter(bad.fault for bad in (*data.bad, *long, *too_long))
     )
     console.print(f"{folder}: " + ", ".join(f"{n} {k.replace('_', ' ')}" for k, n in rows.items()))
-    plain = cast("SftSettings", settings)  # of which adapter and loop alone are read
 
     def make(resumed: bool) -> RowTrainer:
-        return make_trainer(
-            base, train, validation, folder, plain, seed=seed, dtype=dtype, resumed=resumed
+        return make_row_trainer(
+            base, train, validation, folder, settings, seed=seed, dtype=dtype, resumed=resumed
         )
 
     tokens = sum(row.tokens for row in train) / steps_per_epoch(len(train), settings)

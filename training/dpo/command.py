@@ -5,9 +5,8 @@ from __future__ import annotations
 import typer
 from rich.console import Console
 
-from ..loop.command import add_trainer, quiet_libraries
-from ..preferences.settings import DpoSettings
-from ..sft.command import need_libraries
+from ..loop.command import add_trainer, need_libraries, quiet_libraries
+from .settings import DpoSettings
 
 
 def register(train: typer.Typer) -> None:

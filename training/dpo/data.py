@@ -16,9 +16,9 @@ from ..candidates.batch import CandidateBatch, candidate_log_probs
 from ..loop.base_model import Base
 from ..loop.loop import on_gpu
 from ..preferences.build import PreferencePair
-from ..preferences.settings import DpoSettings
 from ..rows.build import BadRow
 from ..rows.encode import IGNORED, RowEncoder
+from .settings import DpoSettings
 
 
 @dataclass(frozen=True, slots=True)

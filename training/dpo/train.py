@@ -11,7 +11,6 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -22,15 +21,14 @@ from ...policies.base import Policy
 from ..candidates.batch import CandidateLogProbs
 from ..candidates.losses import dpo_loss, nll_loss
 from ..candidates.trainer import CandidateTrainer
-from ..fpemf.data import split_contexts
 from ..loop.base_model import Base, load_base, with_lora
+from ..loop.callbacks import make_callbacks
 from ..loop.checkpoint import Checkpoint
 from ..loop.distributed import in_turn
 from ..loop.loop import (
     attention,
     base_dtype,
     best_metrics,
-    callbacks,
     finish,
     on_gpu,
     run_training,
@@ -40,16 +38,14 @@ from ..loop.loop import (
 from ..loop.resume import for_each_seed
 from ..preferences.build import PreferencePair, iter_pairs, pairs_file
 from ..preferences.pairs import pairs_of_data
-from ..preferences.settings import DpoSettings
 from ..rows.build import refuse_bad
 from ..rows.encode import RowEncoder
 from ..rows.sources import DataSource, source_of
+from ..rows.splits import split_contexts
 from .data import Referenced, collator_of, encode_pairs, reference_log_probs
+from .settings import DpoSettings
 
 REFERENCE_NAME = "reference.jsonl"
-
-FREE: dict[str, Any] = {"pairs": (), "concurrency": 1, "reference_batch": 1}
-"""What may change between two starts of one run, beside what may in any; pairs go by their hash."""
 
 
 def train_dpo(
@@ -72,12 +68,11 @@ def train_dpo(
     pairs, sources = in_turn(
         lambda: preference_pairs(settings, supporter, reviser, console), cpu=not on_gpu(settings)
     )
-    claimed = settings.model_copy(update=FREE)
 
     def train(folder: Path, seed: int) -> Checkpoint:
         return _train_one(settings, pairs, sources, folder, seed, console)
 
-    return for_each_seed(settings, "dpo", sources, train, console, claimed=claimed)
+    return for_each_seed(settings, "dpo", sources, train, console)
 
 
 # Pairs
@@ -174,7 +169,7 @@ def make_trainer(
         eval_dataset=list(validation) or None,
         data_collator=collator_of(base),
         processing_class=base.tokenizer,
-        callbacks=callbacks(settings, folder, validate=bool(validation)),
+        callbacks=make_callbacks(settings, folder, validate=bool(validation)),
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 from rich.console import Console
 
-from ...core.claim import claim
+from ...core.claim import claim, identity_of, may_change
 from ...core.errors import ConfigError, DataError, RunError
 from ...core.files import write_whole
 from ...core.record import Record, problems_of
@@ -24,7 +24,7 @@ from ...environments.episodes.log import LOG_NAME
 from ...policies.base import Policy
 from ..loop.checkpoint import read_checkpoint
 from ..rows.sources import load_episodes, scenario_groups, split_episodes
-from .settings import LATER, EvolveSettings
+from .settings import EvolveSettings
 from .stages import MEASURING, SCORES_NAME, STAGES, Work, shown_model
 from .tables import write_tables
 
@@ -103,9 +103,9 @@ def evolve(
 
 
 def _claim(out: Path, settings: EvolveSettings) -> None:
-    free = LATER - {"rounds"} if settings.split_rounds else LATER
-    identity = {k: v for k, v in settings.model_dump(mode="json").items() if k not in free}
-    claim(out, {"evolve": identity})
+    fixed = {"data", "rounds"} if settings.split_rounds else {"data"}
+    free = [f"evolve.{name}" for name in may_change(EvolveSettings)]
+    claim(out, {"evolve": identity_of(settings, fixed=fixed)}, free=free, what="evolution")
 
 
 def _held_out(settings: EvolveSettings) -> tuple[list[Episode], list[Episode]]:

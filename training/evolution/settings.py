@@ -7,17 +7,21 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from ..loop.settings import Positive, Share, refuse
-from ..preferences.settings import DpoSettings
-
-LATER = frozenset({"rounds", "out", "concurrency", "save_minutes", "tensorboard", "device"})
-"""What may change between two starts: more rounds go on from those that are there."""
+from ...core.claim import MAY_CHANGE
+from ..dpo.settings import DpoSettings
+from ..loop.settings import Share
+from ..rows.settings import (
+    Positive,
+    refuse,
+)
 
 
 class EvolveSettings(DpoSettings):
     """Rounds of self-evolution. `model` is M⁰, `data` the conversations that give contexts."""
 
-    rounds: Positive = Field(2, description="rounds; M0 becomes M1, M1 becomes M2")
+    rounds: Annotated[Positive, MAY_CHANGE] = Field(
+        2, description="rounds; M0 becomes M1, M1 becomes M2"
+    )
     split_rounds: bool = Field(
         False,
         description="each round learns from its own part of the scenarios (Self-Evolution B.1, for the variants"

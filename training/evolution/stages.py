@@ -21,11 +21,11 @@ from ...core.tasks import run_sync
 from ...environments.episodes.episode import Episode
 from ...policies.base import Policy
 from ..candidates.batch import CandidateBatch, candidate_log_probs
+from ..dpo.settings import DpoSettings
 from ..dpo.train import train_dpo
 from ..loop.base_model import base_name, load_base
 from ..loop.child import output_of
 from ..loop.loop import attention, base_dtype, on_gpu
-from ..loop.settings import RowSettings
 from ..preferences.build import (
     SUMMARY_NAME,
     Context,
@@ -37,9 +37,9 @@ from ..preferences.build import (
     pairs_from,
 )
 from ..preferences.policies import engine_names, seated
-from ..preferences.settings import DpoSettings
 from ..rows.build import Row, build_rows, template_of
 from ..rows.encode import IGNORED, RowEncoder, encode_rows
+from ..rows.settings import RowSettings
 from ..rows.sources import load_episodes
 from .settings import EvolveSettings
 from .tables import published_names

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Protocol, TypeVar
 
 import torch
 from rich.console import Console
@@ -17,7 +16,6 @@ from torch import Tensor
 from ...core.claim import claim
 from ...core.errors import ConfigError
 from ...core.files import write_whole
-from ...core.seeds import hashed_order
 from ...core.tasks import run_sync
 from ...environments.episodes.rating import RATINGS_NAME, iter_ratings
 from ...environments.runs.settings import EngineSettings
@@ -46,15 +44,6 @@ from ..rows.encode import RowEncoder, encode_rows
 from ..rows.sources import DataSource, draw, load_episodes, scenario_groups, source_of
 from .settings import FpemfSettings
 
-
-class Grouped(Protocol):
-    """What belongs to a group that must not be split."""
-
-    @property
-    def group(self) -> str: ...
-
-
-G = TypeVar("G", bound=Grouped)
 HELPFUL_NAME = "helpful.json"
 """Helpful rates by dimension (FPEMF Table 4)."""
 TOLD_EVERY = 10.0
@@ -300,16 +289,6 @@ def encode_context(
                 replies.append(known_tokens(base.tokenizer, encoder, context, candidate))
                 labels.append(label)
     return Ranked(prompt, replies, labels)
-
-
-def split_contexts(contexts: Sequence[G], share: float, seed: int) -> tuple[list[G], list[G]]:
-    """Training and validation contexts; whole groups go to one side, by a hash of seed and name."""
-    groups = hashed_order({context.group for context in contexts}, seed)
-    count = round(share * len(groups))
-    if share > 0 and len(groups) > 1:
-        count = max(1, count)
-    held = set(groups[:count])
-    return [c for c in contexts if c.group not in held], [c for c in contexts if c.group in held]
 
 
 class RankedCollator:

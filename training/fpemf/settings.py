@@ -7,12 +7,17 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from ...environments.runs.settings import EngineSettings
-from ..loop.settings import LoopSettings, LoraSettings, Positive, RowSettings, refuse
+from ..loop.settings import AdapterLoopSettings
+from ..rows.settings import (
+    Positive,
+    RowSettings,
+    refuse,
+)
 
 NotNegative = Annotated[float, Field(ge=0)]
 
 
-class FpemfSettings(RowSettings, LoraSettings, LoopSettings):
+class FpemfSettings(RowSettings, AdapterLoopSettings):
     """Candidates, feedback, losses and the loop; defaults are those of FPEMF."""
 
     epochs: Annotated[float, Field(gt=0)] = Field(2.0, description="passes over the contexts")

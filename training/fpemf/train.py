@@ -24,12 +24,12 @@ from ..candidates.losses import contrastive_loss, fpemf_loss, nll_loss, sequence
 from ..candidates.rows import CandidateSet
 from ..candidates.trainer import CandidateTrainer
 from ..loop.base_model import Base, load_base, with_lora
+from ..loop.callbacks import make_callbacks
 from ..loop.checkpoint import Checkpoint
 from ..loop.distributed import in_turn
 from ..loop.loop import (
     base_dtype,
     best_metrics,
-    callbacks,
     finish,
     on_gpu,
     run_training,
@@ -39,13 +39,13 @@ from ..loop.loop import (
 from ..loop.resume import for_each_seed
 from ..rows.encode import RowEncoder
 from ..rows.sources import DataSource
+from ..rows.splits import split_contexts
 from .data import (
     Ranked,
     RankedCollator,
     candidate_sets,
     encode_context,
     feedback_on,
-    split_contexts,
 )
 from .settings import FpemfSettings
 
@@ -182,7 +182,7 @@ def make_trainer(
             0 if pad is None else pad, encoder=bool(base.model.config.is_encoder_decoder)
         ),
         processing_class=base.tokenizer,
-        callbacks=callbacks(settings, folder, validate=bool(validation)),
+        callbacks=make_callbacks(settings, folder, validate=bool(validation)),
     )
 
 

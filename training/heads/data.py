@@ -13,10 +13,13 @@ from typing import Any
 
 import torch
 
+from ...environments.episodes.episode import Episode
 from ...policies.base import Message
 from ...policies.heads.network import HeadReader, padded
 from ..rows.build import BadRow
 from ..rows.encode import IGNORED
+from ..rows.sources import DataSource, load_episodes, split_episodes
+from .settings import ClassifierSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,3 +146,24 @@ def known_labels(rows: Sequence[Packed]) -> list[list[int]]:
         [labels[head] for row in rows for labels in row.labels if labels[head] != IGNORED]
         for head in range(heads)
     ]
+
+
+def split_sides(
+    settings: ClassifierSettings,
+) -> tuple[tuple[list[Episode], list[Episode], list[Episode]], tuple[DataSource, ...]]:
+    """Training, validation and test episodes: shares of the scenarios, or logs of their own.
+
+    The share for validation is of what the test leaves.
+    """
+    episodes, sources = load_episodes(settings.data)
+    if settings.test:
+        test, more = load_episodes(settings.test)
+        sources += more
+    else:
+        episodes, test = split_episodes(episodes, settings.test_share, settings.seed)
+    if settings.validation:
+        validation, more = load_episodes(settings.validation)
+        sources += more
+    else:
+        episodes, validation = split_episodes(episodes, settings.validation_share, settings.seed)
+    return (episodes, validation, test), sources

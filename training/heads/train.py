@@ -22,12 +22,12 @@ from ...core.errors import ConfigError
 from ...policies.heads.network import HeadedModel, HeadReader, refuse_unfit
 from ...policies.models.prompts import PromptWriter
 from ..loop.base_model import Base, load_base, lora_targets, with_lora
+from ..loop.callbacks import EpochOrder, make_callbacks
 from ..loop.checkpoint import Checkpoint
 from ..loop.loop import (
     attention,
     base_dtype,
     best_metrics,
-    callbacks,
     finish,
     run_training,
     steps_per_epoch,
@@ -37,7 +37,6 @@ from ..rows.build import BadRow, refuse_bad
 from ..rows.collate import StepSampler
 from ..rows.encode import IGNORED
 from ..rows.sources import DataSource
-from ..sft.train import Epochs
 from .data import HeadRow, Packed, PackedCollator, encode_heads
 from .settings import ClassifierSettings
 
@@ -144,7 +143,7 @@ class HeadTrainer(Trainer):  # type: ignore[misc]
 
         super().__init__(compute_loss_func=loss, **arguments)
         self.model_accepts_loss_kwargs = False  # the network is not told how many labels there are
-        self.add_callback(Epochs(sampler))
+        self.add_callback(EpochOrder(sampler))
 
     def _get_train_sampler(self, train_dataset: Any = None) -> StepSampler:
         return self._sampler
@@ -266,7 +265,7 @@ def make_trainer(
         eval_dataset=sorted(validation, key=lambda row: row.tokens, reverse=True) or None,
         data_collator=PackedCollator(0 if pad is None else pad),
         processing_class=base.tokenizer,
-        callbacks=callbacks(settings, folder, validate=bool(validation)),
+        callbacks=make_callbacks(settings, folder, validate=bool(validation)),
     )
 
 

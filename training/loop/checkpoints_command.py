@@ -32,7 +32,7 @@ def checkpoints(
     """List checkpoints with their lineage, or merge one into a model of its own."""
     console = Console()
     if merge is not None:
-        from ..sft.command import need_libraries
+        from .command import need_libraries
         from .merge import merge_checkpoint
 
         need_libraries()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ...core.errors import MissingExtra
 from ...core.options import nested, options_of
 from ...core.record import Record
 from ...core.settings import read_settings
@@ -50,6 +52,16 @@ def add_trainer(
         ]
     )
     app.command(name, help=about)(command)
+
+
+def need_libraries() -> None:
+    """Refuse early, and by name, where the libraries of training are missing.
+
+    Raises:
+        MissingExtra: they are.
+    """
+    if any(find_spec(name) is None for name in ("torch", "transformers", "peft", "accelerate")):
+        raise MissingExtra("training", extra="train")
 
 
 def quiet_libraries() -> None:

@@ -18,18 +18,20 @@ from typing import Any
 import torch
 from rich.console import Console
 from transformers import (
-    EarlyStoppingCallback,
     PrinterCallback,
     Trainer,
-    TrainerCallback,
     TrainingArguments,
 )
-from transformers.integrations import TensorBoardCallback
 
-from ...core.errors import MissingExtra, RunError
+from ...core.errors import RunError
 from ...policies.models.loading import find_dtype
 from ..rows.sources import DataSource
 from .base_model import Base
+from .callbacks import (
+    LiveProgress,
+    TimedSaves,
+    stop_on_interrupt,
+)
 from .checkpoint import (
     Checkpoint,
     libraries,
@@ -39,9 +41,7 @@ from .checkpoint import (
     write_checkpoint,
 )
 from .distributed import process_count
-from .progress import LiveProgress
 from .resume import merge_if_asked
-from .saves import TimedSaves, stop_on_interrupt
 from .settings import LoopSettings
 
 SAVES = "trainer"
@@ -189,24 +189,6 @@ def training_arguments(
         restore_callback_states_from_checkpoint=True,
         **(_RECOMPUTE if settings.gradient_checkpointing else {}),
     )
-
-
-def callbacks(settings: LoopSettings, folder: Path, *, validate: bool) -> list[TrainerCallback]:
-    """Timed saves, early stopping, and the TensorBoard log in `tensorboard/`.
-
-    Raises:
-        MissingExtra: TensorBoard is not installed.
-    """
-    found: list[TrainerCallback] = [TimedSaves(settings.save_minutes)]
-    if validate and settings.patience:
-        found.append(EarlyStoppingCallback(settings.patience))
-    if settings.tensorboard:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise MissingExtra("a TensorBoard log", extra="train") from error
-        found.append(TensorBoardCallback(SummaryWriter(str(folder / "tensorboard"))))
-    return found
 
 
 def run_loop(trainer: Any, resume: Path | None) -> None:

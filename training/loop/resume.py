@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
+from ...core.claim import claim_json, identity_of, may_change
 from ...core.errors import ConfigError, RunError
-from ...core.files import write_whole
 from ..rows.sources import DataSource
 from .checkpoint import Checkpoint, is_checkpoint, read_checkpoint
 from .distributed import is_first
@@ -17,10 +16,6 @@ from .merge import merge_checkpoint
 from .settings import LoopSettings
 
 IDENTITY_NAME = "training.json"
-FREE = frozenset(
-    {"out", "device", "save_minutes", "tensorboard", "merge", "runs", "data", "validation"}
-)
-"""Settings that may change between two starts of one run; data is compared by its hash."""
 
 
 def folder_of(settings: LoopSettings, kind: str, seed: int) -> Path:
@@ -41,28 +36,12 @@ def claim(folder: Path, settings: LoopSettings, seed: int, data: Sequence[DataSo
     Raises:
         RunError: the folder holds another training; the differences are shown.
     """
-    plain = settings.model_dump(mode="json")
-    now = {k: v for k, v in plain.items() if k not in FREE} | {
-        "seed": seed,
-        "data": [source.sha256 for source in data],
-    }
     file = folder / IDENTITY_NAME
-    if file.is_file():
-        before = json.loads(file.read_text("utf-8"))
-        changed = [
-            f"  {key}: {before.get(key, '(not set)')} -> {now.get(key, '(not set)')}"
-            for key in sorted(before.keys() | now.keys())
-            if before.get(key) != now.get(key)
-        ]
-        if changed:
-            raise RunError(
-                f"{folder} holds a training with other settings (there -> here):\n"
-                + "\n".join(changed),
-                hint="give the old settings to finish it, or another folder for the new one",
-            )
-    elif is_checkpoint(folder):
+    if not file.is_file() and is_checkpoint(folder):
         raise RunError(f"{folder} holds a checkpoint made elsewhere", hint="choose another folder")
-    write_whole(file, json.dumps(now, indent=2, ensure_ascii=False) + "\n")
+    hashes = [source.sha256 for source in data]
+    identity = identity_of(settings) | {"seed": seed, "data": hashes}
+    claim_json(file, identity, free=may_change(type(settings)), what="training")
     return is_checkpoint(folder)
 
 
@@ -91,14 +70,11 @@ def for_each_seed(
     data: Sequence[DataSource],
     train: Callable[[Path, int], Checkpoint],
     console: Console,
-    *,
-    claimed: LoopSettings | None = None,
 ) -> list[Checkpoint]:
     """Train once for each of `settings.runs`, each in its folder; what is finished is only read.
 
     Args:
         train: trains into a folder, with a seed.
-        claimed: the settings that two starts of one training must share; default all of them.
 
     Raises:
         ConfigError: no folder is named.
@@ -107,7 +83,7 @@ def for_each_seed(
     checkpoints = []
     for seed in range(settings.seed, settings.seed + settings.runs):
         folder = folder_of(settings, kind, seed)
-        done = finished(folder, claimed or settings, seed, data, console)
+        done = finished(folder, settings, seed, data, console)
         checkpoints.append(done or train(folder, seed))
     return checkpoints
 

@@ -28,13 +28,13 @@ from .build import (
     pairs_from,
 )
 from .policies import engine_names, seated
-from .settings import DpoSettings, PairSettings, part_of
+from .settings import PairSettings, PairSourceSettings, part_of
 
 T = TypeVar("T")
 
 
 def pairs_of_data(
-    settings: DpoSettings | PairSettings,
+    settings: PairSourceSettings,
     supporter: Policy | None,
     reviser: Policy | None,
     console: Console,
@@ -84,7 +84,7 @@ def share_of(items: Sequence[T], part: str) -> Sequence[T]:
 
 async def _ask(
     contexts: Sequence[Context],
-    settings: DpoSettings | PairSettings,
+    settings: PairSourceSettings,
     folder: Path,
     supporter: Policy | None,
     reviser: Policy | None,

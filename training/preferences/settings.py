@@ -7,13 +7,14 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from ...core.claim import MAY_CHANGE
 from ...environments.runs.settings import EngineSettings
 from ..loop.settings import (
-    LoopSettings,
-    LoraSettings,
+    SourceSettings,
+)
+from ..rows.settings import (
     Positive,
     RowSettings,
-    SourceSettings,
     refuse,
 )
 from .hygiene import FirstSpeaker, Origin
@@ -42,7 +43,7 @@ class PreferenceSettings(RowSettings):
     )
     tries: Positive = Field(3, description="attempts at a reflection that can be read")
     reflection_tokens: Positive = Field(512, description="room for a reflection")
-    concurrency: Positive = Field(8, description="contexts in flight")
+    concurrency: Annotated[Positive, MAY_CHANGE] = Field(8, description="contexts in flight")
     seed: int = Field(0, description="of sample, replies and reflections")
     supporter: EngineSettings = EngineSettings()
     reviser: EngineSettings = EngineSettings()
@@ -61,10 +62,14 @@ class PreferenceSettings(RowSettings):
         }
 
 
-class PairSettings(PreferenceSettings, SourceSettings):
+class PairSourceSettings(PreferenceSettings, SourceSettings):
+    """Preference pairs of conversations, and where those and the model are."""
+
+
+class PairSettings(PairSourceSettings):
     """Pairs by themselves, all at once or in parts."""
 
-    out: str | None = Field(
+    out: Annotated[str | None, MAY_CHANGE] = Field(
         None, description="folder of calls and pairs; the same command goes on there"
     )
     part: Annotated[str, Field(pattern=r"^[1-9]\d*/[1-9]\d*$")] | None = Field(
@@ -78,38 +83,6 @@ class PairSettings(PreferenceSettings, SourceSettings):
         problems = pair_conflicts(self)
         if self.part and operator.gt(*part_of(self.part)):
             problems.append(f"part: there is no part {self.part}")
-        return refuse(self, problems)
-
-
-class DpoSettings(PreferenceSettings, LoraSettings, LoopSettings):
-    """Pairs, loss, adapter and loop; defaults are those of Self-Evolution §3.2."""
-
-    pairs: tuple[str, ...] = Field(
-        (), description="pairs.jsonl made before; default: made from data, in out/pairs"
-    )
-    beta: Annotated[float, Field(gt=0)] = Field(0.1, description="price of leaving the reference")
-    gamma: NotNegative = Field(1.0, description="weight of the chosen replies' NLL")
-    reference_batch: Positive = Field(8, description="pairs at once in the reference's pass")
-
-    lora_targets: tuple[str, ...] = Field(
-        ("all-linear",), description="layers adapted: attention, all-linear, or names"
-    )
-    epochs: Annotated[float, Field(gt=0)] = Field(2.0, description="passes over the pairs")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(5e-6, description="of AdamW, at its peak")
-    batch_size: Positive = Field(4, description="pairs on each device at once")
-    accumulation: Positive = Field(2, description="batches in one step")
-    patience: Count = Field(
-        3, description="evaluations without progress before stopping; 0 never stops early"
-    )
-    seed: int = Field(0, description="of sample, replies, split, order and adapter")
-
-    @model_validator(mode="after")
-    def _settings_agree(self) -> Self:
-        problems = pair_conflicts(self, asking=not self.pairs)
-        if self.validation:
-            problems.append("validation: give all as data or pairs; a share of it is held out")
-        if self.pairs and self.data:
-            problems.append("pairs and data both say what to learn from; give one")
         return refuse(self, problems)
 
 

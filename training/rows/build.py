@@ -24,7 +24,10 @@ from ...environments.episodes.episode import Episode, Utterance
 from ...environments.scenarios.seed_pool import CasePool
 from ...policies.base import Message
 from ...policies.scripted import ScriptedPolicy
-from ..loop.settings import BadRows, RowSettings
+from .settings import (
+    BadRows,
+    RowSettings,
+)
 
 TURN_WINDOW = 6
 """Utterances shown to a speaking role (SweetieChat Fig. 12)."""

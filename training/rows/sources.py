@@ -1,7 +1,7 @@
 """What training reads: episodes and instruction rows from files, what they hash to, and how they split.
 
-Splits are by scenario, never by row: all conversations about one scenario, and about scenarios that
-tell the same situation, are on one side.
+Splits are by scenario, never by row; `environments/corpus/splits.py` says which conversations are
+about the same scenario.
 """
 
 from __future__ import annotations
@@ -16,15 +16,12 @@ from typing import Any, TypeVar
 from ...core.errors import ConfigError, DataError
 from ...core.files import sha256_of
 from ...core.record import Record
-from ...core.seeds import hashed_order
-from ...environments.corpus.splits import Groups
+from ...environments.corpus.splits import held_out
+from ...environments.corpus.splits import scenario_groups as scenario_groups
 from ...environments.episodes.episode import Episode
 from ...environments.episodes.log import log_files, read_episodes
 from ...policies.base import Message
-from .build import Row, group_of
-
-TELLING_WORDS = 8
-"""A situation of fewer words may be a placeholder, and does not tie two scenarios together."""
+from .build import Row
 
 T = TypeVar("T")
 
@@ -74,41 +71,12 @@ def source_of(path: str | Path, files: Iterable[Path], items: int) -> DataSource
 def split_episodes(
     episodes: Sequence[Episode], share: float, seed: int
 ) -> tuple[list[Episode], list[Episode]]:
-    """Training and validation episodes; whole scenarios go to one side.
-
-    Groups are ordered by a hash of the seed and their first scenario's id, so the split does not
-    depend on the order of the files. At least one group is kept for validation unless `share` is 0
-    or there is only one group.
+    """Training and validation episodes; whole scenarios go to one side, see `held_out`.
 
     Args:
-        share: of the groups, in [0, 1).
+        share: of the groups of scenarios that is held out, in [0, 1).
     """
-    groups = scenario_groups(episodes)
-    names = hashed_order(set(groups), seed)
-    count = round(share * len(names))
-    if share > 0 and len(names) > 1:
-        count = max(1, count)
-    held = set(names[:count])
-    train = [e for e, group in zip(episodes, groups, strict=True) if group not in held]
-    return train, [e for e, group in zip(episodes, groups, strict=True) if group in held]
-
-
-def scenario_groups(episodes: Sequence[Episode]) -> list[str]:
-    """For each episode the name of its group: the least id of scenarios that belong together.
-
-    Scenarios belong together if they have one id or tell one situation (of at least eight words).
-    """
-    groups = Groups()
-    for episode in episodes:
-        words = episode.scenario.situation.casefold().split()
-        groups.key(group_of(episode))
-        if len(words) >= TELLING_WORDS:
-            groups.join(group_of(episode), "told\0" + " ".join(words))
-    keys = [groups.key(group_of(episode)) for episode in episodes]
-    least: dict[str, str] = {}
-    for key, episode in zip(keys, episodes, strict=True):
-        least[key] = min(least.get(key, group_of(episode)), group_of(episode))
-    return [least[key] for key in keys]
+    return held_out(episodes, share, seed)
 
 
 def read_instructions(path: str | Path) -> list[Row]:

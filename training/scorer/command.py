@@ -6,9 +6,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ..heads.settings import ScorerSettings
-from ..loop.command import add_trainer, quiet_libraries
-from ..sft.command import need_libraries
+from ..loop.command import add_trainer, need_libraries, quiet_libraries
+from .settings import ScorerSettings
 
 MEASURES = ("accuracy", "majority", "f1", "macro_f1", "ece")
 

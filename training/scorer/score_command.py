@@ -31,8 +31,7 @@ def score(
     from ...environments.episodes.log import read_episodes
     from ...environments.episodes.rating import RATINGS_NAME
     from ...policies.heads.scorer import ScorerPolicy
-    from ..loop.command import quiet_libraries
-    from ..sft.command import need_libraries
+    from ..loop.command import need_libraries, quiet_libraries
 
     need_libraries()
     quiet_libraries()

@@ -21,10 +21,8 @@ from ...environments.episodes.episode import Episode
 from ...policies.base import Message
 from ...policies.heads.scorer import ANSWERS, FAILS, HOLDS
 from ..candidates.feedback import DIMENSIONS, all_hold
-from ..counselor.train import split_sides
-from ..heads.data import HeadRow
+from ..heads.data import HeadRow, split_sides
 from ..heads.metrics import Quality, measure
-from ..heads.settings import ScorerSettings
 from ..heads.train import HeadData, keep, train_heads
 from ..loop.checkpoint import Checkpoint
 from ..loop.resume import finished, folder_of
@@ -32,6 +30,7 @@ from ..rows.build import BadRow, refuse_bad
 from ..rows.encode import IGNORED
 from ..rows.sources import DataSource, source_of
 from .data import Pair, coherence_pairs, empathy_pairs, real_replies, strategy_pairs, topic_pairs
+from .settings import ScorerSettings
 
 REPORT_NAME = "report.json"
 FROM_DIALOGUES = ("coherence", "topic")

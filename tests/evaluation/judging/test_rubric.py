@@ -40,6 +40,12 @@ def test_the_shipped_rubrics_have_the_dimensions_of_the_papers() -> None:
     assert response.scale == dialogue.scale == (1, 5)
 
 
+def test_the_ids_in_stored_ratings_stay() -> None:
+    """An id hashes the file, comments included; another one would have every subject judged again."""
+    assert load_rubric("response").id == "response 1 (63c3675f)"
+    assert load_rubric("dialogue").id == "dialogue 1 (52acddbe)"
+
+
 def test_a_changed_file_is_another_rubric(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(GOOD)

@@ -504,3 +504,24 @@ async def test_import_is_light() -> None:
     code = "import sys, warmline.policies.llama.policy; print({'xllamacpp','gguf','rich'} & {*sys.modules})"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "set()"
+
+
+CLOSED_AT_ONCE = """
+import asyncio
+from warmline.policies.llama.policy import EmbeddedPolicy
+
+async def main():
+    for _ in range(5):
+        async with EmbeddedPolicy(slots=1, threads=1, context_tokens=256):
+            pass
+
+asyncio.run(main())
+"""
+
+
+async def test_an_engine_can_be_closed_right_after_it_was_opened() -> None:
+    """xllamacpp hangs, with Python's lock held, if its server is freed before its loop has begun."""
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", CLOSED_AT_ONCE], capture_output=True, timeout=60
+    )
+    assert done.returncode == 0

@@ -146,10 +146,10 @@ async def test_an_import_string_is_a_name_and_order_is_from_the_inside() -> None
     [
         ("cahce", r"no wrapper named 'cahce'; known: best_of, .*did you mean 'cache'"),
         ("budget:tokns=5", r"unknown option 'tokns'; did you mean 'tokens'"),
-        ("cache:path", r"'path' in the wrapper spec 'cache:path' is no key=value"),
-        ("cache:path=a,b", r"'b' in the wrapper spec .* no key=value\n.*quotation marks"),
+        ("cache:path", r"'path' in the wrapper spec 'cache:path' is not key=value"),
+        ("cache:path=a,b", r"'b' in the wrapper spec .* not key=value\n.*quotation marks"),
         ("fallback", r"wrapper 'fallback' cannot be set up\n.*missing option 'then'"),
-        ("=3", r"no wrapper spec: '=3'"),
+        ("=3", r"not a wrapper spec: '=3'"),
         ({"tokens": 5}, r"a wrapper needs a name"),
         ("no_such_module:Thing", r"wrapper 'no_such_module:Thing': no module named"),
         (f"{__package__}.wrapping:Lod", r"module '.*wrapping' has no class or function 'Lod'"),

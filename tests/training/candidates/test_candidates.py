@@ -25,9 +25,9 @@ from warmline.training.candidates.sources import (
     sampled_candidates,
 )
 from warmline.training.loop.base_model import Base, load_base
-from warmline.training.loop.settings import RowSettings
 from warmline.training.rows.build import Row, build_rows
 from warmline.training.rows.encode import RowEncoder
+from warmline.training.rows.settings import RowSettings
 
 from ...policies.tiny_models import save_causal, save_seq2seq
 from ..building import CHATML, TEMPLATE, varied

@@ -18,10 +18,10 @@ from warmline.training.candidates.losses import (
     sequence_scores,
     token_log_probs,
 )
+from warmline.training.dpo.settings import DpoSettings
 from warmline.training.dpo.train import DpoObjective
 from warmline.training.fpemf.settings import FpemfSettings
 from warmline.training.fpemf.train import FpemfObjective
-from warmline.training.preferences.settings import DpoSettings
 
 
 def naive(

@@ -25,9 +25,9 @@ from warmline.policies.base import Message, Request, Sampling
 from warmline.policies.heads.classifier import ClassifierPolicy
 from warmline.policies.scripted import ScriptedPolicy
 from warmline.training.counselor.data import HEADS, counselor_turns
+from warmline.training.counselor.settings import CounselorSettings
 from warmline.training.counselor.train import head_rows, read_data, train_counselor
 from warmline.training.heads.data import HeadRow, PackedCollator, encode_heads, pack
-from warmline.training.heads.settings import CounselorSettings
 from warmline.training.heads.train import balanced_weights, head_loss, make_trainer, reader_of
 from warmline.training.loop.base_model import load_base
 from warmline.training.loop.checkpoint import find_checkpoints, read_checkpoint

@@ -20,12 +20,12 @@ from warmline.policies.scripted import ScriptedPolicy
 from warmline.training.candidates.batch import CandidateBatch, candidate_log_probs
 from warmline.training.dpo import data as dpo_data
 from warmline.training.dpo.data import PairCollator, collator_of, encode_pairs, reference_log_probs
+from warmline.training.dpo.settings import DpoSettings
 from warmline.training.dpo.train import loss_of, make_trainer, train_dpo
 from warmline.training.loop import loop
 from warmline.training.loop.base_model import load_base, with_lora
 from warmline.training.loop.checkpoint import Checkpoint
 from warmline.training.preferences.build import iter_pairs
-from warmline.training.preferences.settings import DpoSettings
 from warmline.training.rows.encode import RowEncoder
 
 from ...policies.tiny_models import save_causal, save_seq2seq

@@ -17,11 +17,15 @@ from warmline.core.errors import ConfigError, RunError
 from warmline.policies.base import Message, Reply, Request
 from warmline.training.candidates.batch import CandidateBatch, candidate_log_probs
 from warmline.training.candidates.rows import iter_candidates
-from warmline.training.fpemf.data import Ranked, RankedCollator, split_contexts
+from warmline.training.fpemf.data import (
+    Ranked,
+    RankedCollator,
+)
 from warmline.training.fpemf.settings import FpemfSettings
 from warmline.training.fpemf.train import losses_of, train_fpemf
 from warmline.training.loop.base_model import load_base
 from warmline.training.loop.checkpoint import Checkpoint
+from warmline.training.rows.splits import split_contexts
 
 from ...policies.tiny_models import save_causal, save_seq2seq
 from ..building import CHATML, TEMPLATE, varied, write_log

@@ -82,12 +82,12 @@ def test_a_killed_run_goes_on_to_the_same_losses(
         "evaluate_every": 3, "lora_dropout": 0.2, "patience": 0, "epochs": 3.0, "batch_size": 2,
     }  # fmt: skip
     (reference,) = train_counselor(settings(causal, data, tmp_path / "whole", **changed))
-    made = classifier.callbacks
+    made = classifier.make_callbacks
 
     def killing(*given: Any, **named: Any) -> Any:
         return [*made(*given, **named), KillAt(10)]
 
-    monkeypatch.setattr(classifier, "callbacks", killing)
+    monkeypatch.setattr(classifier, "make_callbacks", killing)
     torn = settings(causal, data, tmp_path / "torn", **changed)
     with pytest.raises(Killed):
         train_counselor(torn)

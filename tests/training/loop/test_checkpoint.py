@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from warmline.cli import app
 from warmline.core.errors import ConfigError, DataError, MissingExtra
 from warmline.training.command import TRAINERS
+from warmline.training.loop import command as loop_command
 from warmline.training.loop.base_model import load_base, lora_targets
 from warmline.training.loop.checkpoint import (
     Checkpoint,
@@ -25,7 +26,6 @@ from warmline.training.loop.checkpoint import (
 from warmline.training.loop.checkpoints_command import trees
 from warmline.training.loop.merge import merge_checkpoint
 from warmline.training.rows.sources import DataSource
-from warmline.training.sft import command as sft_command
 
 from ...policies.tiny_models import save_causal, save_seq2seq
 from ..building import TEMPLATE, episode, write_log
@@ -172,9 +172,9 @@ def test_train_sft_from_the_command_line(tmp_path: Path) -> None:
 
 
 def test_missing_libraries_are_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sft_command, "find_spec", lambda name: None)
+    monkeypatch.setattr(loop_command, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"pip install 'warmline\[train\]'"):
-        sft_command.need_libraries()
+        loop_command.need_libraries()
 
 
 def test_every_trainer_is_a_command() -> None:

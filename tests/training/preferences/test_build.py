@@ -19,6 +19,7 @@ from warmline.environments.episodes.episode import Episode, Utterance
 from warmline.policies.base import Capabilities, Reply, Request
 from warmline.policies.scripted import ScriptedPolicy
 from warmline.policies.wrappers.refine import SCHEMA
+from warmline.training.dpo.settings import DpoSettings
 from warmline.training.preferences.build import (
     Context,
     ask_chosen,
@@ -40,7 +41,10 @@ from warmline.training.preferences.hygiene import (
 from warmline.training.preferences.pairs import pairs_of_data
 from warmline.training.preferences.reflection import CALLS_NAME, CallLog, iter_calls
 from warmline.training.preferences.relevance import relevance
-from warmline.training.preferences.settings import DpoSettings, PairSettings, PreferenceSettings
+from warmline.training.preferences.settings import (
+    PairSettings,
+    PreferenceSettings,
+)
 
 from ..building import TEMPLATE, episode, write_log
 

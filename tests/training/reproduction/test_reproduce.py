@@ -20,11 +20,10 @@ from warmline.cli import app
 from warmline.core.errors import ConfigError, RunError
 from warmline.core.options import nested
 from warmline.core.settings import read_settings
+from warmline.training.counselor.settings import CounselorSettings
 from warmline.training.evolution.settings import EvolveSettings
 from warmline.training.fpemf.settings import FpemfSettings
-from warmline.training.heads.settings import CounselorSettings, ScorerSettings
 from warmline.training.loop.checkpoint import is_checkpoint
-from warmline.training.loop.settings import SftSettings
 from warmline.training.reproduction.report import (
     counselor_table,
     helpful_table,
@@ -39,6 +38,8 @@ from warmline.training.reproduction.reproduce import (
     read_preset,
     reproduce,
 )
+from warmline.training.scorer.settings import ScorerSettings
+from warmline.training.sft.settings import SftSettings
 
 from ...policies.tiny_models import save_causal
 from ..building import CHATML

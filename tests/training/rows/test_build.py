@@ -15,8 +15,9 @@ from warmline.agents.speech import read_speech
 from warmline.core.errors import ConfigError
 from warmline.environments.episodes.episode import Episode, Utterance
 from warmline.policies.base import Message
-from warmline.training.loop.settings import RowSettings, SftSettings
 from warmline.training.rows.build import Row, build_rows, rows_of, strategy_of, template_of
+from warmline.training.rows.settings import RowSettings
+from warmline.training.sft.settings import SftSettings
 
 from ..building import TEMPLATE, episode
 

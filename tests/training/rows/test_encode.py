@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 
 from warmline.core.errors import ConfigError
 from warmline.policies.base import Message, Request
+from warmline.training.preview.display import (
+    colored,
+    stretches,
+)
 from warmline.training.rows.build import Row
 from warmline.training.rows.encode import IGNORED, Encoded, RowEncoder, encode_rows
-from warmline.training.rows.preview import colored, stretches
 
 from ..building import BARE, LLAMA3, MISTRAL, QWEN3, SMOLLM2, tokenizer
 

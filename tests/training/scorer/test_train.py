@@ -26,7 +26,6 @@ from warmline.policies.heads.scorer import ScorerPolicy
 from warmline.training.candidates.feedback import Labeller
 from warmline.training.heads.data import encode_heads
 from warmline.training.heads.metrics import measure
-from warmline.training.heads.settings import ScorerSettings
 from warmline.training.heads.train import make_trainer, reader_of
 from warmline.training.loop.base_model import load_base
 from warmline.training.loop.checkpoint import read_checkpoint
@@ -41,6 +40,7 @@ from warmline.training.scorer.data import (
     topic_pairs,
 )
 from warmline.training.scorer.ratings import rate_episodes, rates_of
+from warmline.training.scorer.settings import ScorerSettings
 from warmline.training.scorer.train import f1_helpful, head_rows, helpful, read_data, train_scorer
 
 from ...policies.tiny_models import save_causal

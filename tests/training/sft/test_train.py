@@ -19,11 +19,15 @@ from warmline.training.loop.base_model import load_base, with_lora
 from warmline.training.loop.checkpoint import read_checkpoint
 from warmline.training.loop.loop import SAVES, Stopped, last_save
 from warmline.training.loop.results import over_runs
-from warmline.training.loop.settings import RowSettings
+from warmline.training.loop.row_trainer import (
+    make_row_trainer,
+    token_loss,
+)
 from warmline.training.rows.build import build_rows
 from warmline.training.rows.collate import Collator
 from warmline.training.rows.encode import Encoded, RowEncoder
-from warmline.training.sft.train import make_trainer, token_loss, train_sft
+from warmline.training.rows.settings import RowSettings
+from warmline.training.sft.train import train_sft
 
 from ...policies.tiny_models import save_causal, save_seq2seq
 from ..building import CHATML, TEMPLATE, settings, varied, write_log
@@ -92,7 +96,7 @@ def test_the_losses_are_those_of_trl(causal: Path, tmp_path: Path) -> None:
     changed = settings(causal, tmp_path, tmp_path / "ours", max_steps=4, accumulation=2)
     base = load_base(str(causal))
     rows = encoded(base.model, base.tokenizer)
-    ours = make_trainer(base, rows, [], tmp_path / "ours", changed, seed=0)
+    ours = make_row_trainer(base, rows, [], tmp_path / "ours", changed, seed=0)
     ours.args.logging_steps = ours.state.logging_steps = 1
     start = {n: p.detach().clone() for n, p in ours.model.named_parameters() if p.requires_grad}
     order = list(ours._get_train_sampler())
@@ -135,7 +139,7 @@ def test_a_batch_can_be_learned_by_heart(tmp_path: Path, kind: str, steps: int) 
     given = settings(
         model, tmp_path, tmp_path / "out", max_steps=steps, schedule="constant", max_grad_norm=0.0
     )
-    trainer = make_trainer(base, rows, [], tmp_path / "out", given, seed=0)
+    trainer = make_row_trainer(base, rows, [], tmp_path / "out", given, seed=0)
     trainer.model.requires_grad_(True)
     with torch.no_grad():
         for weights in trainer.model.parameters():
@@ -156,7 +160,7 @@ def test_accumulation_equals_a_large_batch(causal: Path, tmp_path: Path) -> None
         changed = settings(
             causal, tmp_path, tmp_path / "out", batch_size=batch, accumulation=accumulation
         )
-        trainer = make_trainer(base, rows, rows[:5], tmp_path / f"{batch}", changed, seed=0)
+        trainer = make_row_trainer(base, rows, rows[:5], tmp_path / f"{batch}", changed, seed=0)
         trainer.train()
         weights = {n: p for n, p in trainer.model.named_parameters() if "lora" in n}
         found.append((losses(trainer), weights))
@@ -189,14 +193,14 @@ def test_a_killed_run_goes_on_to_the_same_losses(
     (reference,) = train_sft(whole)
 
     torn = settings(causal, data, tmp_path / "torn", **changed)
-    from warmline.training.sft import train as sft
+    from warmline.training.loop import row_trainer
 
-    made = sft.callbacks
+    made = row_trainer.make_callbacks
 
     def killing(*given: Any, **named: Any) -> Any:
         return [*made(*given, **named), KillAt(killed_at)]
 
-    monkeypatch.setattr(sft, "callbacks", killing)
+    monkeypatch.setattr(row_trainer, "make_callbacks", killing)
     with pytest.raises(Killed):
         train_sft(torn)
     monkeypatch.undo()
@@ -228,11 +232,13 @@ def test_ctrl_c_saves_and_the_same_call_goes_on(
             if state.global_step == 4:
                 signal.raise_signal(signal.SIGINT)
 
-    from warmline.training.sft import train as sft
+    from warmline.training.loop import row_trainer
 
     given = settings(causal, data, tmp_path / "out", max_steps=8, evaluate_every=8)
-    made = sft.callbacks
-    monkeypatch.setattr(sft, "callbacks", lambda *a, **k: [*made(*a, **k), Interrupt()])
+    made = row_trainer.make_callbacks
+    monkeypatch.setattr(
+        row_trainer, "make_callbacks", lambda *a, **k: [*made(*a, **k), Interrupt()]
+    )
     with pytest.raises(Stopped, match="stopped after 5 of 8 steps"):
         train_sft(given)
     assert last_save(tmp_path / "out").name == "checkpoint-5"
@@ -355,7 +361,7 @@ def test_the_reloaded_adapter_gives_the_trained_logits(causal: Path, tmp_path: P
     rows = encoded(base.model, base.tokenizer)
     out = tmp_path / "out"
     changed = settings(causal, tmp_path, out, max_steps=5)
-    trainer = make_trainer(base, rows, [], out, changed, seed=0)
+    trainer = make_row_trainer(base, rows, [], out, changed, seed=0)
     trainer.train()
     from warmline.training.loop.loop import finish
     from warmline.training.loop.merge import merge_checkpoint

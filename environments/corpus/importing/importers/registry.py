@@ -1,51 +1,54 @@
-"""The door for importers, by name, by import string, or by looking at the first records.
+"""Importers by name, by import string, or by looking at the first records; see `core/plugins.py`.
 
-Ours are listed here; a package adds its own in its `pyproject.toml`, and without packaging the
-import string is a name:
-
-```toml
-[project.entry-points."warmline.importers"]
-mine = "my_package.formats:my_format"
-```
+The entry-point group is `warmline.importers`. An importer is a function from one record to a
+`Recorded` dialogue.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.metadata import entry_points
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from .....core.errors import ConfigError, DataError, did_you_mean
+from .....core.errors import ConfigError, DataError
+from .....core.plugins import Plugins
 from ..records import iter_records
-from . import formats
-from .base import BrokenRecord, Importer
+from .base import BrokenRecord, Importer, Recorded
 
-GROUP = "warmline.importers"
 AUTO = "auto"
 """The format of a file is found by trying."""
 TRIED = 3
 """Records looked at to find a file's format."""
 
-OURS: dict[str, Importer] = {
-    "esconv": formats.esconv,
-    "empathetic_dialogues": formats.empathetic_dialogues,
-    "smilechat": formats.smilechat,
-    "extes": formats.extes,
-    "augesc": formats.augesc,
-    "sharegpt": formats.sharegpt,
-    "messages": formats.messages,
-}
+OURS = (
+    "esconv",
+    "empathetic_dialogues",
+    "smilechat",
+    "extes",
+    "augesc",
+    "sharegpt",
+    "messages",
+)
+"""The formats of Warmline, in the order in which they are listed and tried."""
 
 
 class ImporterNotFound(ConfigError):
-    """No importer goes by that name."""
+    """No importer has that name."""
+
+
+IMPORTERS: Plugins[Recorded] = Plugins(
+    "warmline.importers",
+    "importer",
+    not_found=ImporterNotFound,
+    example="my_package.formats:my_format",
+    first=OURS,
+    reserved=(AUTO,),
+)
 
 
 def known_importers() -> list[str]:
-    """Names of all importers, ours first."""
-    return [*OURS, *sorted(p.name for p in entry_points(group=GROUP) if p.name not in OURS)]
+    """Names of all installed importers, those of Warmline first."""
+    return IMPORTERS.known()
 
 
 def find_importer(name: str) -> Importer:
@@ -54,39 +57,7 @@ def find_importer(name: str) -> Importer:
     Raises:
         ImporterNotFound: no such name, module or function.
     """
-    if name in OURS:
-        return OURS[name]
-    if ":" in name:
-        return _import(name)
-    for point in entry_points(group=GROUP, name=name):
-        loaded: Importer = point.load()
-        return loaded
-    raise ImporterNotFound(
-        f"no importer named '{name}'; known: {AUTO}, {', '.join(known_importers())}",
-        hint=did_you_mean(name, [AUTO, *known_importers()])
-        or "an import string such as 'my_package.formats:my_format' also works",
-    )
-
-
-def _import(path: str) -> Importer:
-    module_name, _, attribute = path.partition(":")
-    try:
-        module = import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
-        raise ImporterNotFound(
-            f"importer '{path}': no module named '{error.name}'",
-            hint="install it, or put the folder that holds it on PYTHONPATH",
-        ) from error
-    found: Any = getattr(module, attribute, None)
-    if not callable(found):
-        raise ImporterNotFound(
-            f"importer '{path}': module '{module_name}' has no function '{attribute}'",
-            hint=did_you_mean(attribute, vars(module)),
-        )
-    importer: Importer = found
-    return importer
+    return IMPORTERS.find(name)
 
 
 def sniff(path: str | Path) -> str:

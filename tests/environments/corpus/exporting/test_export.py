@@ -366,12 +366,12 @@ def test_nothing_is_overwritten_unless_it_is_an_export_and_force_is_given(
 def test_a_kill_while_writing_leaves_no_half_export(corpus: Path, tmp_path: Path) -> None:
     script = (
         "import os, sys\n"
-        "from warmline.environments.corpus import export, export_files\n"
-        "write = export_files.JsonlFile.write\n"
+        "from warmline.environments.corpus.exporting import export, files\n"
+        "write = files.JsonlFile.write\n"
         "def dying(self, row):\n"
         "    write(self, row)\n"
         "    os.kill(os.getpid(), 9)\n"
-        "export_files.JsonlFile.write = dying\n"
+        "files.JsonlFile.write = dying\n"
         "export.export_corpus(sys.argv[1], sys.argv[2])\n"
     )
     command = [sys.executable, "-c", script, str(corpus), str(tmp_path / "out")]

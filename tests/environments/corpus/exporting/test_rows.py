@@ -1,23 +1,18 @@
-"""Row shapes and splits: pure functions."""
+"""Row shapes: pure functions."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from warmline.agents.roles import Strategy
 from warmline.environments.corpus.exporting.rows import prompt_completion_rows, rows_of
-from warmline.environments.corpus.splits import group, scenario_root, split_of
 
-from ..reviewed import LINES, episode, recorded
+from ..reviewed import LINES, episode
 
 TEXTS = [line[1] for line in LINES]
-RATIOS = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
 
 def chat(*texts: str) -> list[dict[str, str]]:
@@ -121,62 +116,3 @@ def test_all_labels_of_an_utterance_are_kept_in_order() -> None:
 def test_ids_name_the_dialogue_and_the_row() -> None:
     rows = rows_of(episode("e~2"), "prompt_completion", ids=True)
     assert [(row["id"], row["turn"]) for row in rows] == [("e~2", 0), ("e~2", 1), ("e~2", 2)]
-
-
-# Splits
-
-
-def test_all_samples_of_a_scenario_land_on_one_side() -> None:
-    talks = [episode(f"s{n}~{k}" if k > 1 else f"s{n}") for n in range(200) for k in (1, 2, 3)]
-    groups = group(talks)
-    sides: dict[str, set[str]] = {}
-    for talk in talks:
-        side = split_of(talk.id, groups, RATIOS, 0)
-        sides.setdefault(scenario_root(talk.id), set()).add(side)
-    assert {len(side) for side in sides.values()} == {1}
-    counts = Counter(next(iter(side)) for side in sides.values())
-    assert 140 <= counts["train"] <= 180, "about 0.8 of 200"
-    assert counts["validation"] > 5
-    assert counts["test"] > 5
-
-
-def test_the_same_situation_told_under_two_ids_is_one_scenario() -> None:
-    first = episode("a")
-    twin = episode("b", scenario=first.scenario.model_copy(update={"id": "b"}))
-    assert group([first, twin]).key("id:b") == "id:a"
-
-
-def test_recorded_dialogues_with_the_importers_own_words_stay_apart() -> None:
-    talks = [recorded(name, "smilechat") for name in ("a", "b")]
-    talks = [
-        t.model_copy(update={"scenario": t.scenario.model_copy(update={"situation": "not told"})})
-        for t in talks
-    ]
-    groups = group(talks)
-    assert groups.key("id:a") != groups.key("id:b")
-
-
-def test_near_duplicates_go_with_their_first() -> None:
-    groups = group(
-        [recorded("a", "x"), recorded("b", "y"), recorded("c", "z")], {"c": "b", "b": "a"}
-    )
-    assert groups.key("id:c") == groups.key("id:a") == "id:a"
-
-
-@given(st.integers(0, 5), st.integers(1, 30), st.integers(0, 30))
-def test_more_data_moves_nothing(seed: int, before: int, more: int) -> None:
-    talks = [episode(f"s{number}") for number in range(before + more)]
-    small, large = group(talks[:before]), group(talks)
-    for talk in talks[:before]:
-        assert split_of(talk.id, small, RATIOS, seed) == split_of(talk.id, large, RATIOS, seed)
-
-
-def test_another_seed_divides_otherwise_and_a_share_of_zero_gets_nothing() -> None:
-    talks = [episode(f"s{number}") for number in range(60)]
-    groups = group(talks)
-
-    def sides(seed: int, ratios: dict[str, float]) -> list[str]:
-        return [split_of(talk.id, groups, ratios, seed) for talk in talks]
-
-    assert sides(0, RATIOS) != sides(1, RATIOS)
-    assert set(sides(0, {"train": 1.0, "validation": 0.0, "test": 0.0})) == {"train"}

@@ -221,7 +221,7 @@ async def test_fit_by_keywords_and_off(tmp_path: Path) -> None:
     assert await generate(tmp_path / "c", always(text), slots=slots, attempts=1, fit_margin=9)
 
 
-async def test_one_example_as_in_001(tmp_path: Path) -> None:
+async def test_one_example_as_in_sweetiechat(tmp_path: Path) -> None:
     made = await generate(tmp_path, scripted(), examples=1)
     assert {len(s.origin.examples) for s in made} == {1}
 

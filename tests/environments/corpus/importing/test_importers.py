@@ -24,11 +24,10 @@ from warmline.environments.corpus.importing.importers.registry import (
     OURS,
     ImporterNotFound,
     find_importer,
-    known_importers,
     sniff,
 )
 from warmline.environments.corpus.importing.reader import UNSPECIFIED, Import
-from warmline.environments.scenarios import problem_types
+from warmline.environments.scenarios.problem_types import problem_types
 
 from ..samples import (
     EMPATHETIC_ROWS,
@@ -174,7 +173,7 @@ def test_any_record_is_read_or_refused(name: str, record: Any) -> None:
         {"dialog": [{"speaker": "usr", "text": record, "strategy": record}]},
     ):  # fmt: skip
         try:
-            assert isinstance(OURS[name](shape), Recorded)
+            assert isinstance(find_importer(name)(shape), Recorded)
         except BrokenRecord as refused:
             assert refused.message
 
@@ -193,7 +192,7 @@ def test_any_record_is_read_or_refused(name: str, record: Any) -> None:
 )
 def test_a_refused_record_says_where(name: str, record: Any, field: str) -> None:
     with pytest.raises(BrokenRecord) as refused:
-        OURS[name](record)
+        find_importer(name)(record)
     assert refused.value.field == field
 
 
@@ -213,27 +212,12 @@ def test_an_import_string_is_a_format(tmp_path: Path) -> None:
     assert (episode.source, spoken(episode)[0]) == ("two_lines", ("seeker", "Tired."))
 
 
-def test_an_installed_package_brings_a_format(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    package = tmp_path / "mine-1.0.dist-info"
-    package.mkdir()
-    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
-    (package / "entry_points.txt").write_text(
-        f"[warmline.importers]\nmine = {__name__}:two_lines\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    assert known_importers() == [*OURS, "mine"]
-    episode = only(write(tmp_path / "x.jsonl", [{"q": "Tired.", "a": "Since when?"}]))
-    assert episode.source == "mine"
-
-
 def test_an_unknown_format_is_told_with_the_nearest() -> None:
     with pytest.raises(ImporterNotFound, match=r"known: auto, esconv(?s:.*)did you mean 'esconv'"):
         find_importer("esconvs")
     with pytest.raises(ImporterNotFound, match="no module named 'nowhere'"):
         find_importer("nowhere:x")
-    with pytest.raises(ImporterNotFound, match="has no function 'three_lines'"):
+    with pytest.raises(ImporterNotFound, match="has no class or function 'three_lines'"):
         find_importer(f"{__name__}:three_lines")
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from rich.text import Text
 
-from .build import Row, Rows
-from .encode import IGNORED, Encoded
+from ..rows.build import Row, Rows
+from ..rows.encode import IGNORED, Encoded
 
 LOSS_STYLE = "bold black on bright_green"
 PROMPT_STYLE = "dim"

@@ -13,11 +13,10 @@ from rich.text import Text
 from ...core.options import nested, options_of
 from ...core.settings import read_settings
 from ...policies.safety import DISCLAIMER
-from ..loop.command import quiet_libraries
-from ..loop.settings import RowSettings
-from ..sft.command import need_libraries
-from .build import Rows, build_rows
-from .sources import load_episodes
+from ..loop.command import need_libraries, quiet_libraries
+from ..rows.build import Rows, build_rows
+from ..rows.settings import RowSettings
+from ..rows.sources import load_episodes
 
 
 def register(app: typer.Typer) -> None:
@@ -42,8 +41,8 @@ def preview(data: list[Path], model: str, limit: int, **given: Any) -> None:
     need_libraries()
     quiet_libraries()
     from ..loop.base_model import load_writer
-    from .encode import encode_rows
-    from .preview import colored, counts, heading
+    from ..rows.encode import encode_rows
+    from .display import colored, counts, heading
 
     settings = read_settings(RowSettings, None, nested(given))
     episodes, _ = load_episodes(data)

@@ -1,0 +1,46 @@
+"""Settings of direct preference optimisation (Self-Evolution §2.2, §3.2)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from ...core.claim import MAY_CHANGE
+from ..loop.settings import AdapterLoopSettings
+from ..preferences.settings import Count, NotNegative, PairSourceSettings, pair_conflicts
+from ..rows.settings import Positive, refuse
+
+
+class DpoSettings(PairSourceSettings, AdapterLoopSettings):
+    """Pairs, loss, adapter and loop; defaults are those of Self-Evolution §3.2."""
+
+    pairs: Annotated[tuple[str, ...], MAY_CHANGE] = Field(
+        (), description="pairs.jsonl made before; default: made from data, in out/pairs"
+    )
+    beta: Annotated[float, Field(gt=0)] = Field(0.1, description="price of leaving the reference")
+    gamma: NotNegative = Field(1.0, description="weight of the chosen replies' NLL")
+    reference_batch: Annotated[Positive, MAY_CHANGE] = Field(
+        8, description="pairs at once in the reference's pass"
+    )
+
+    lora_targets: tuple[str, ...] = Field(
+        ("all-linear",), description="layers adapted: attention, all-linear, or names"
+    )
+    epochs: Annotated[float, Field(gt=0)] = Field(2.0, description="passes over the pairs")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(5e-6, description="of AdamW, at its peak")
+    batch_size: Positive = Field(4, description="pairs on each device at once")
+    accumulation: Positive = Field(2, description="batches in one step")
+    patience: Count = Field(
+        3, description="evaluations without progress before stopping; 0 never stops early"
+    )
+    seed: int = Field(0, description="of sample, replies, split, order and adapter")
+
+    @model_validator(mode="after")
+    def _settings_agree(self) -> Self:
+        problems = pair_conflicts(self, asking=not self.pairs)
+        if self.validation:
+            problems.append("validation: give all as data or pairs; a share of it is held out")
+        if self.pairs and self.data:
+            problems.append("pairs and data both say what to learn from; give one")
+        return refuse(self, problems)

@@ -1,0 +1,162 @@
+"""Callbacks of every trainer: timed saves, the order of rows, and progress on the terminal."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from transformers import EarlyStoppingCallback, TrainerCallback
+from transformers.integrations import TensorBoardCallback
+
+from ...core.errors import MissingExtra
+from ..rows.collate import StepSampler
+from .settings import LoopSettings
+
+
+class TimedSaves(TrainerCallback):  # type: ignore[misc]
+    """Saves after some minutes, and once more before stopping when asked to stop.
+
+    Attributes:
+        stopping: set from a signal handler.
+    """
+
+    def __init__(self, minutes: float) -> None:
+        self._seconds, self._saved = minutes * 60, time.monotonic()
+        self.stopping = False
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._saved = time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if time.monotonic() - self._saved > self._seconds:
+            control.should_save = True
+        if self.stopping:
+            control.should_save = control.should_training_stop = True
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._saved = time.monotonic()
+
+
+@contextmanager
+def stop_on_interrupt(saves: TimedSaves) -> Iterator[None]:
+    """The first Ctrl-C ends the step and saves; the second ends at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may take signals
+        return
+
+    def on_interrupt(number: int, frame: Any) -> None:
+        if saves.stopping:
+            raise KeyboardInterrupt
+        saves.stopping = True
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class EpochOrder(TrainerCallback):  # type: ignore[misc]
+    """Tells the sampler which pass it is; accelerate's skipping on resume does not reach it."""
+
+    def __init__(self, sampler: StepSampler) -> None:
+        self._sampler = sampler
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._sampler.set_epoch(int(state.epoch or 0))
+
+
+class LiveProgress(TrainerCallback):  # type: ignore[misc]
+    """A bar that moves with every step, and one line for every evaluation.
+
+    Args:
+        console: where it is shown.
+        name: of what is trained.
+        tokens_per_step: mean number of tokens in one step.
+    """
+
+    def __init__(self, console: Console, name: str, tokens_per_step: float) -> None:
+        self._console, self._name, self._tokens = console, name, tokens_per_step
+        self._bar: Progress | None = None
+        self._task: Any = None
+        self._began, self._first_step = 0.0, 0
+        self._loss: float | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if not state.is_world_process_zero:
+            return
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[told]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+        )
+        self._task = self._bar.add_task(
+            self._name, total=state.max_steps, completed=state.global_step, told=""
+        )
+        self._began, self._first_step = time.monotonic(), state.global_step
+        self._bar.start()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, completed=state.global_step, told=self._told(state))
+
+    def on_log(
+        self,
+        args: Any,
+        state: Any,
+        control: Any,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        logs = logs or {}
+        self._loss = logs.get("loss", self._loss)
+        if self._bar is not None and "eval_loss" in logs:
+            best = state.best_metric
+            mark = " (best so far)" if best is None or logs["eval_loss"] <= best else ""
+            self._bar.console.print(
+                f"step {state.global_step}: validation loss {logs['eval_loss']:.4f},"
+                f" perplexity {logs['eval_perplexity']:.2f}{mark}"
+                if "eval_perplexity" in logs
+                else f"step {state.global_step}: validation loss {logs['eval_loss']:.4f}{mark}"
+            )
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _told(self, state: Any) -> str:
+        seconds = time.monotonic() - self._began
+        speed = self._tokens * (state.global_step - self._first_step) / max(seconds, 1e-9)
+        loss = "" if self._loss is None else f"loss {self._loss:.4f}, "
+        return f"{loss}{speed:,.0f} tok/s"
+
+
+def make_callbacks(
+    settings: LoopSettings, folder: Path, *, validate: bool
+) -> list[TrainerCallback]:
+    """Timed saves, early stopping, and the TensorBoard log in `tensorboard/`.
+
+    Raises:
+        MissingExtra: TensorBoard is not installed.
+    """
+    found: list[TrainerCallback] = [TimedSaves(settings.save_minutes)]
+    if validate and settings.patience:
+        found.append(EarlyStoppingCallback(settings.patience))
+    if settings.tensorboard:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise MissingExtra("a TensorBoard log", extra="train") from error
+        found.append(TensorBoardCallback(SummaryWriter(str(folder / "tensorboard"))))
+    return found

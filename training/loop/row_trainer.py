@@ -1,0 +1,125 @@
+"""`transformers.Trainer` over rows of tokens: its loss, its order of rows, its validation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader
+from transformers import Trainer
+
+from ..rows.collate import Collator, RowDataset, StepSampler, places_to_keep
+from ..rows.encode import IGNORED, Encoded
+from .base_model import Base, with_lora
+from .callbacks import EpochOrder, make_callbacks
+from .distributed import held_out_batches
+from .loop import training_arguments
+from .settings import AdapterLoopSettings
+
+
+def token_loss(logits: torch.Tensor, labels: torch.Tensor, *, shifted: bool) -> torch.Tensor:
+    """Sum over learned tokens of their negative log-likelihood, in nats and float32.
+
+    Args:
+        logits: `(batch, time, vocabulary)`, or only at `places_to_keep` of the labels.
+        labels: `(batch, time)`, -100 where there is no loss.
+        shifted: a label is predicted by the place before it (decoder-only).
+    """
+    if shifted:
+        places = places_to_keep(labels)
+        logits = logits[:, places] if logits.shape[1] == labels.shape[1] else logits
+        labels = labels[:, places + 1]
+    learned = labels != IGNORED
+    return cross_entropy(logits[learned].float(), labels[learned], reduction="sum")
+
+
+class RowTrainer(Trainer):  # type: ignore[misc]
+    """`Trainer` with our order of rows, and a validation loss that is a mean over tokens.
+
+    Args:
+        sampler: order of the training rows.
+        arguments: what `Trainer` takes.
+    """
+
+    def __init__(self, *, sampler: StepSampler, **arguments: Any) -> None:
+        shifted = not arguments["model"].config.is_encoder_decoder
+
+        def loss(
+            outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None
+        ) -> torch.Tensor:
+            return token_loss(outputs.logits, labels, shifted=shifted) / num_items_in_batch
+
+        super().__init__(compute_loss_func=loss, **arguments)
+        self._sampler, self._shifted = sampler, shifted
+        self.add_callback(EpochOrder(sampler))
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> StepSampler:
+        return self._sampler
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Loss in nats a token, perplexity, and the number of tokens."""
+        loss, tokens = self._summed(held_out_batches(self, eval_dataset))
+        mean = loss / max(tokens, 1)
+        metrics = {"loss": mean, "perplexity": math.exp(min(mean, 700.0)), "tokens": tokens}
+        named = {f"{metric_key_prefix}_{name}": value for name, value in metrics.items()}
+        self.log(named)
+        state, control = self.state, self.control  # type: ignore[has-type]
+        self.control = self.callback_handler.on_evaluate(self.args, state, control, named)
+        return named
+
+    def _summed(self, loader: DataLoader[Any]) -> tuple[float, float]:
+        """Sum of losses and number of learned tokens, over all processes."""
+        model = self.model.to(self.args.device).eval()
+        sums = torch.zeros(2, dtype=torch.float64, device=self.args.device)
+        for batch in loader:
+            inputs = self._prepare_inputs(batch)
+            labels = inputs.pop("labels")
+            with torch.no_grad(), self.compute_loss_context_manager():
+                logits = model(**inputs).logits
+            sums[0] += token_loss(logits, labels, shifted=self._shifted).double()
+            sums[1] += (labels != IGNORED).sum()
+        total = self.accelerator.reduce(sums, "sum").tolist()
+        return total[0], total[1]
+
+
+def make_row_trainer(
+    base: Base,
+    train: Sequence[Encoded],
+    validation: Sequence[Encoded],
+    folder: Path,
+    settings: AdapterLoopSettings,
+    *,
+    seed: int,
+    dtype: str = "float32",
+    resumed: bool = False,
+) -> RowTrainer:
+    """The trainer of one run. Draws the adapter's weights from `seed`."""
+    torch.manual_seed(seed)
+    model = with_lora(base.model, settings)
+    arguments = training_arguments(
+        folder,
+        settings,
+        rows=len(train),
+        seed=seed,
+        dtype=dtype,
+        validate=bool(validation),
+        resumed=resumed,
+    )
+    step = settings.batch_size * settings.accumulation * arguments.world_size
+    held = sorted(validation, key=lambda row: row.tokens, reverse=True)
+    return RowTrainer(
+        model=model,
+        args=arguments,
+        sampler=StepSampler([row.tokens for row in train], step, seed),
+        train_dataset=RowDataset(train),
+        eval_dataset=RowDataset(held) if held else None,
+        data_collator=Collator(base.tokenizer.pad_token_id, base.arguments),
+        processing_class=base.tokenizer,
+        callbacks=make_callbacks(settings, folder, validate=bool(validation)),
+    )

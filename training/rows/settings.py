@@ -1,0 +1,72 @@
+"""How episodes become rows: the settings that training, `preview` and preference pairs share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self, TypeVar
+
+from pydantic import Field, model_validator
+
+from ...core.record import Record
+
+Positive = Annotated[int, Field(ge=1)]
+
+S = TypeVar("S", bound=Record)
+
+BadRows = Literal["skip", "refuse"]
+
+
+class RowSettings(Record):
+    """How episodes become rows."""
+
+    per: Literal["turn", "conversation"] = Field(
+        "turn", description="a row for each supporter turn, or for each conversation: turn"
+        " or conversation"
+    )  # fmt: skip
+    history_window: Positive | None = Field(
+        None, description="latest utterances shown before a turn; default 6"
+    )
+    strategy: Literal["shown", "hidden", "first"] = Field(
+        "shown", description="strategy in the prompt, hidden, or written first by the supporter:"
+        " shown, hidden or first"
+    )  # fmt: skip
+    label: Literal["first", "last"] = Field(
+        "first", description="which of several strategies of one turn counts: first or last"
+    )
+    definitions: bool = Field(False, description="system prompt defines the eight strategies")
+    template: str | None = Field(
+        None, description="supporter's prompt template; default by strategy and definitions"
+    )
+    max_sentences: Positive = Field(3, description="sentence limit that the prompt states")
+    case_dialogues: Annotated[int, Field(ge=0)] = Field(
+        0, description="case dialogues of the seed pool in the prompt"
+    )
+    as_asked: bool = Field(
+        False, description="take prompts of simulated episodes exactly as they were logged"
+    )
+    max_tokens: Positive = Field(1024, description="longest row, prompt and reply together")
+    on_bad_row: BadRows = Field("skip", description="skip or refuse rows that cannot be used")
+
+    @model_validator(mode="after")
+    def _rows_agree(self) -> Self:
+        return refuse(self, row_conflicts(self))
+
+
+def refuse(settings: S, problems: list[str]) -> S:
+    """The settings, unless there are problems: then pydantic's kind of error, with all of them."""
+    if problems:
+        raise ValueError("; ".join(problems))
+    return settings
+
+
+def row_conflicts(settings: RowSettings) -> list[str]:
+    """Settings of rows that contradict one another, one line each."""
+    if settings.per == "conversation" and settings.history_window is not None:
+        return ["history_window is for rows of turns; a conversation is shown whole"]
+    if not settings.as_asked:
+        return []
+    fixed = ("per", "history_window", "strategy", "definitions", "template", "case_dialogues")
+    return [
+        f"as_asked takes prompts as they were logged, so {name} cannot be changed"
+        for name in fixed
+        if getattr(settings, name) != RowSettings.model_fields[name].default
+    ]

@@ -1,0 +1,69 @@
+"""Settings of supervised fine-tuning; figures of the papers are defaults or presets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ...core.record import Record
+from ..loop.settings import AdapterLoopSettings, Share
+from ..rows.settings import Positive, RowSettings, refuse
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "support": {},
+    "m0": {
+        "lora_r": 8,
+        "lora_alpha": 16,
+        "lora_targets": ("all-linear",),
+        "learning_rate": 5e-6,
+        "warmup": 0.01,
+        "batch_size": 4,
+        "accumulation": 2,
+        "epochs": 2.0,
+        "patience": 3,
+        "validation_share": 0.1,
+        "replay_rows": 500,
+    },
+}
+"""Settings by the name of what they train: SweetieChat §5.2 (the defaults) and M⁰ of Self-Evolution §2.1."""
+
+
+class ReplaySettings(Record):
+    """Instruction rows mixed in, so that general ability is kept (Self-Evolution §2.1)."""
+
+    replay: str | None = Field(
+        None, description="file of instruction rows (instruction, input, output)"
+    )
+    replay_rows: Positive | None = Field(None, description="how many of them")
+    replay_share: Share | None = Field(None, description="or their share of all training rows")
+
+    @model_validator(mode="after")
+    def _replay_agrees(self) -> Self:
+        problems = []
+        if self.replay_rows and self.replay_share:
+            problems.append("replay_rows and replay_share both say how much to replay")
+        if (self.replay_share or self.replay_rows) and not self.replay:
+            problems.append("replay needs a file of instruction rows: give it as `replay`")
+        return refuse(self, problems)
+
+
+class SftSettings(RowSettings, AdapterLoopSettings, ReplaySettings):
+    """Supervised fine-tuning of the supporter (SweetieChat §5.2); `preset` m0 is Self-Evolution §2.1."""
+
+    preset: Literal["support", "m0"] = Field(
+        "support", description="settings of a paper: support (SweetieChat) or m0 (Self-Evolution)"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lay_over_preset(cls, data: Any) -> Any:
+        return over_preset(data)
+
+
+def over_preset(data: Any) -> Any:
+    """Given settings, laid over those of the preset that they name."""
+    if not isinstance(data, Mapping):
+        return data
+    return PRESETS.get(str(data.get("preset", "support")), {}) | dict(data)
