@@ -87,8 +87,9 @@ def options_of(
     """One command-line option for each field of a settings model; None means not given.
 
     Args:
-        model: its fields become options; nested models become `--name.field`. Fixed fields become
-            hidden options, so that a command that states one is understood.
+        model: its fields become options; nested models become `--name.field`, in a panel of their
+            own that the field's title names. Fixed fields become hidden options, so that a command
+            that states one is understood.
         prefix: of the option names.
         hidden: (prefix, field) of those left out; tables are left out automatically.
         panel: heading in the help of options without a prefix whose class names no panel, and of all
@@ -102,6 +103,7 @@ def options_of(
             kind = get_args(kind)[0]
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             seat = f"The {name}'s seat" if "policy" in kind.model_fields else name.capitalize()
+            seat = field.title or seat
             parameters += options_of(kind, f"{name}.", hidden=hidden, panel=seat)
             continue
         table = get_origin(kind) is dict and name != "options"
