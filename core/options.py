@@ -9,8 +9,9 @@ it first.
 from __future__ import annotations
 
 import inspect
+import json
 import tomllib
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Annotated, Any, get_args, get_origin
 
 import typer
@@ -75,6 +76,26 @@ def read_options(words: Sequence[str], parameters: Iterable[inspect.Parameter]) 
     except _UsageError as error:
         raise ConfigError(error.format_message()) from None
     return {k: list(v) if isinstance(v, tuple) else v for k, v in context.params.items()}
+
+
+def option_words(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Settings as the words of a command line, which `read_options` reads back.
+
+    A table among the items of a list is written as JSON, which is for readers alone.
+    """
+    for name, value in settings.items():
+        flag = f"--{prefix}{name}".replace("_", "-")
+        if isinstance(value, bool):
+            yield flag if value else f"--no-{flag.removeprefix('--')}"
+        elif name == "options":
+            for key, option in value.items():
+                text = option if isinstance(option, str) else json.dumps(option)
+                yield from (flag, f"{key}={text}")
+        elif isinstance(value, Mapping):
+            yield from option_words(value, f"{prefix}{name}.")
+        elif value is not None:
+            for each in value if isinstance(value, list | tuple) else (value,):
+                yield from (flag, json.dumps(each) if isinstance(each, Mapping) else str(each))
 
 
 def options_of(

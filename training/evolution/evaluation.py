@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ...core.errors import ConfigError
-from ...core.options import nested, options_of, read_options
+from ...core.options import nested, option_words, options_of, read_options
 from ...core.settings import read_settings
 from ...evaluation.replies.settings import EvaluationSettings
 
@@ -34,6 +34,20 @@ def evaluation_options(given: str | Mapping[str, Any]) -> dict[str, Any]:
     if "out" in found:
         raise ConfigError("out: a round has its own folder for the evaluation")
     return _checked(found)
+
+
+def as_text(given: Mapping[str, Any]) -> str | None:
+    """A table of settings as options of the command; None where they cannot be written so.
+
+    Raises:
+        ConfigError: settings that cannot be used.
+    """
+    table = evaluation_options(given)
+    text = shlex.join(option_words(given))
+    try:
+        return text if evaluation_options(text) == table else None
+    except ConfigError:
+        return None
 
 
 def round_evaluation(own: Mapping[str, Any], given: str | Mapping[str, Any]) -> EvaluationSettings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ...core.claim import MAY_CHANGE
 from ...core.errors import ConfigError
@@ -13,7 +13,7 @@ from ..dpo.settings import DpoLoopSettings
 from ..loop.settings import Share
 from ..preferences.settings import pair_conflicts
 from ..rows.settings import Positive, refuse
-from .evaluation import evaluation_options
+from .evaluation import as_text, evaluation_options
 
 
 class EvolveSettings(DpoLoopSettings):
@@ -52,13 +52,21 @@ class EvolveSettings(DpoLoopSettings):
         " text: '--limit 20'",
     )
 
+    @field_validator("evaluation")
+    @classmethod
+    def _write_as_text(cls, value: str | dict[str, Any]) -> str | dict[str, Any]:
+        """One form for both, since it is part of what identifies an evolution."""
+        try:
+            if not isinstance(value, str):
+                return as_text(value) or value
+            evaluation_options(value)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return value
+
     @model_validator(mode="after")
     def _rounds_agree(self) -> Self:
         problems = pair_conflicts(self)
         if not self.held_out and not self.held_out_share:
             problems.append("nothing is held out: give held_out, or a held_out_share above 0")
-        try:
-            evaluation_options(self.evaluation)
-        except ConfigError as error:
-            problems.append(f"evaluation: {error}")
         return refuse(self, problems)

@@ -18,8 +18,7 @@ from rich.console import Console
 from ...core.errors import ConfigError
 from ...core.tasks import run_sync
 from ...environments.episodes.episode import Episode
-from ...environments.episodes.log import iter_episodes
-from ...evaluation.replies.evaluate import evaluate_settings
+from ...evaluation.replies.evaluate import evaluate
 from ...policies.base import Policy
 from ..candidates.batch import CandidateBatch, candidate_log_probs
 from ..dpo.settings import DpoSettings
@@ -192,8 +191,8 @@ def _evaluation(work: RoundWork) -> Measures:
     if (template := template_of(settings)) != template_of(TurnRowSettings()):
         own["template"] = template
     chosen = round_evaluation(own, settings.evaluation)
-    results = run_sync(evaluate_settings(chosen, iter_episodes(work.held_out)))
-    return {score.metric: score.value for score in results[0].scores}
+    result, *_ = evaluate(work.held_out, chosen)
+    return {score.metric: score.value for score in result.scores}
 
 
 STAGES: dict[str, Stage] = {
