@@ -393,7 +393,7 @@ def main() -> None:
     load = Load(given.episodes, given.turns, given.tokens)
     for name in given.engines:
         result = asyncio.run(measure(name, load, not given.no_baselines))
-        rounded = json.loads(json.dumps(result), parse_float=lambda digits: round(float(digits), 3))
+        rounded = json.loads(json.dumps(result), parse_float=lambda d: round(float(d), 3))
         print(json.dumps({name: rounded}), flush=True)
 
 

@@ -276,7 +276,7 @@ class OpenAIPolicy(BasePolicy):
             else (lambda answer: answer.text.strip() if answer.text.strip() in options else None),
             correct=lambda _: [],
             wanted=f"one of the options (choices_mode '{self._choice_way}')",
-            room=max(map(_json_room, options)),
+            room=max(map(json_room, options)),
         )
 
     async def _choose_and_learn(
@@ -284,7 +284,7 @@ class OpenAIPolicy(BasePolicy):
     ) -> tuple[str, Completion]:
         """Try `response_format` once; keep to it where it works, and to asking where it does
         not."""
-        body = self._body(request, request.messages, room=max(map(_json_room, options)))
+        body = self._body(request, request.messages, room=max(map(json_room, options)))
         extra = response_format("choice", choice_schema(options))
         cut_short = False
         try:
