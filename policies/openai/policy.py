@@ -38,7 +38,7 @@ from ..base import (
 from ..reasking import ask_until_read
 from ..text.sentences import SentenceLimit
 from .client import OPENAI_URL, Call, ChatClient, ServedModel, not_served
-from .forms import response_format
+from .forms import json_room, response_format
 from .options import ChoicesMode, PrefillMode, refuse_bad_options
 from .replies import Completion
 
