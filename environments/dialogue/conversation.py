@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from typing import ParamSpec, TypeVar
 
 from ...agents.base import A, Agent, O
 from ...agents.observations import (
@@ -21,7 +22,7 @@ from ...agents.observations import (
 from ...agents.roles import Role, Strategy
 from ...agents.speech import is_farewell, strip_greeting
 from ...core.errors import PolicyError, UnreadableReply, Unsupported
-from ...policies.base import Reply, Request, policy_name
+from ...policies.base import Reply, Request, policy_name, refuse_too_long
 from ...policies.sentences import cap_sentences
 from ..episodes.episode import Speaker, StopReason, Utterance, Verdict
 from .limits import Limits
@@ -31,6 +32,14 @@ from .view import counselor_view, judger_view, seeker_view, supporter_view
 
 EMPTY_REASKS = 2
 """How often an empty utterance is asked for again, each time with the next call's seed."""
+
+
+READ_IN_PLACE = 20_000
+"""Characters of a reply up to which it is read at once. Longer ones are read in a thread, so that no
+reply holds up the other episodes; `Agent.read` is pure."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +147,7 @@ class Conversation:
             said, reply, call = await self._ask(agent, observation, pending)
             pending = None
             closes = said.closes and speaker is Role.SUPPORTER
-            text, repairs = self._within_limits(said, speaker)
+            text, repairs = await _aside(said.text, self._within_limits, said, speaker)
             if text:
                 utterance = self.dialogue.say(
                     speaker, text, reply.text, call=call, strategy=strategy, repairs=repairs
@@ -226,6 +235,7 @@ class Conversation:
         request = pending.request if pending else self._request(agent, observation)
         try:
             reply = await (pending.reply if pending else _respond(agent, request))
+            refuse_too_long(reply.text, self.limits.max_reply_chars)
         except PolicyError as error:
             self.dialogue.record(request, agent.policy, error)
             raise
@@ -236,7 +246,7 @@ class Conversation:
                 " the tokens it used",
                 hint="leave token_budget out, or use an engine that reports usage",
             )
-        return agent.read(reply), reply, call
+        return await _aside(reply.text, agent.read, reply), reply, call
 
 
 async def _respond(agent: Agent[O, A], request: Request) -> Reply:
@@ -246,6 +256,13 @@ async def _respond(agent: Agent[O, A], request: Request) -> Reply:
         return reply
     clean = reply.text.encode("utf-8", "replace").decode("utf-8")
     return reply if clean == reply.text else replace(reply, text=clean)
+
+
+async def _aside(text: str, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What `work` makes of its arguments; in a thread where `text`, which it reads, is long."""
+    if len(text) <= READ_IN_PLACE:
+        return work(*args, **kwargs)
+    return await asyncio.to_thread(work, *args, **kwargs)
 
 
 def _retrieve(task: asyncio.Task[Reply]) -> None:

@@ -99,7 +99,7 @@ class SupportEnvironment:
         """What decides an episode besides scenario and seed, as plain data."""
         cases = [d.id for d in self.cases.dialogues] if self.limits.case_dialogues else []
         return {
-            "limits": self.limits.model_dump(exclude_none=True),
+            "limits": self.limits.model_dump(exclude_none=True, exclude={"max_reply_chars"}),
             "cases": hashlib.sha256("\n".join(cases).encode()).hexdigest()[:16],
             **{role.value: agent.describe() for role, agent in self.agents().items()},
         }

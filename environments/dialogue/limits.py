@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from ...core.record import Record
+from ...policies.base import MAX_REPLY_CHARS
 
 HISTORY_WINDOW = 6
 """Utterances shown to the speaking roles (SweetieChat Fig. 12)."""
@@ -34,6 +35,9 @@ class Limits(Record):
     )
     token_budget: Annotated[int, Field(ge=1)] | None = Field(
         None, description="tokens of prompts and answers after which an episode ends"
+    )
+    max_reply_chars: Annotated[int, Field(ge=1)] = Field(
+        MAX_REPLY_CHARS, description="characters of a reply beyond which the episode fails"
     )
     trim_greetings: bool = Field(
         True, description="cut greetings after a speaker's first utterance"

@@ -288,7 +288,7 @@ def profile_request(
 
 
 _OBJECT = re.compile(r"\{[^{}]*\}", re.DOTALL)
-_LINE = re.compile(r"^\W*(\w+)(?:\s*\([^)]*\))?\W*:\s*(.+?)\W*$", re.MULTILINE)
+_LINE = re.compile(r"\W*+(\w+)(?:\s*+\([^)]*+\))?[^\w:]*+:\s*+(.*\w)")
 _OTHER_WORDS = {
     "major": "occupation", "job": "occupation", "profession": "occupation", "study": "occupation",
     "hobbies": "traits", "personality": "traits", "residence": "location", "city": "location",
@@ -307,9 +307,14 @@ def read_profile(text: str) -> Profile | None:
         found = read_json(inside.group(), {"type": "object"})
         given = found[1] if found else None
     if given is None:
-        given = dict(_LINE.findall(text))
+        given = _lines(text)
     fields = _fields(given)
     return Profile(**fields) if fields.get("name") else None
+
+
+def _lines(text: str) -> dict[str, str]:
+    """The lines `Name: value`, without the marks around them."""
+    return {m[1]: m[2] for line in text.splitlines() if (m := _LINE.match(line))}
 
 
 def _fields(given: Mapping[str, Any]) -> dict[str, Any]:
