@@ -21,6 +21,7 @@ from ...core.errors import ConfigError, DataError, RunError
 from ...core.files import write_whole
 from ...core.fixed import fixed_fields
 from ...core.record import Record, problems_of
+from ...environments.corpus.splits import scenario_groups
 from ...environments.episodes.episode import Episode
 from ...environments.episodes.log import LOG_NAME
 from ...evaluation.replies.evaluate import SCORES_NAME
@@ -28,7 +29,7 @@ from ...policies.base import Policy
 from ..loop.base_model import free_memory
 from ..loop.checkpoint import is_checkpoint, read_checkpoint
 from ..loop.results import TrainingResult
-from ..rows.sources import load_episodes, scenario_groups, split_episodes
+from ..rows.sources import load_episodes, split_episodes
 from .settings import EvolveSettings
 from .stages import CHECKPOINT, MEASURING, STAGES, RoundWork, shown_model
 from .tables import write_tables

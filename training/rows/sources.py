@@ -17,7 +17,6 @@ from ...core.errors import ConfigError, DataError
 from ...core.files import sha256_of
 from ...core.record import Record
 from ...environments.corpus.splits import held_out
-from ...environments.corpus.splits import scenario_groups as scenario_groups
 from ...environments.episodes.episode import Episode
 from ...environments.episodes.log import log_files, read_episodes
 from ...policies.base import Message
