@@ -65,7 +65,7 @@ class SftSettings(
     MergeSettings,
     ReplaySettings,
 ):
-    """Supervised fine-tuning of the supporter (SweetieChat §5.2; preset m0: Self-Evolution §2.1)."""
+    """Supervised fine-tuning of the supporter (SweetieChat §5.2; m0: Self-Evolution §2.1)."""
 
     panel: ClassVar[str] = "Data and model"
 
