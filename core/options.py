@@ -127,7 +127,7 @@ def options_of(
             seat = field.title or seat
             parameters += options_of(kind, f"{name}.", hidden=hidden, panel=seat)
             continue
-        table = get_origin(kind) is dict and name != "options"
+        table = dict in (get_origin(kind), get_origin(field.annotation)) and name != "options"
         if table or (prefix, name) in hidden:
             continue
         shown_in = panel if prefix else panel_of(model, name, panel)

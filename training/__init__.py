@@ -14,10 +14,9 @@ Example:
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..core.errors import MissingExtra
+from ..core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .beam_search.search import BeamOutput, diverse_beam_search
@@ -41,27 +40,26 @@ if TYPE_CHECKING:
     from .sft.train import train_sft
 
 _HOMES = {
-    "beam_search.search": ("BeamOutput", "diverse_beam_search"),
-    "counselor.settings": ("CounselorSettings",),
-    "counselor.train": ("train_counselor",),
-    "dpo.settings": ("DpoSettings",),
-    "dpo.train": ("train_dpo",),
-    "evolution.evolve": ("EvolutionResult", "evolve"),
-    "evolution.settings": ("EvolveSettings",),
-    "fpemf.settings": ("FpemfSettings",),
-    "fpemf.train": ("train_fpemf",),
-    "loop.checkpoint": ("Checkpoint", "find_checkpoints", "read_checkpoint"),
-    "loop.merge": ("merge_checkpoint",),
-    "loop.results": ("TrainingResult",),
-    "preferences.pairs": ("preference_pairs",),
-    "preferences.settings": ("PairSettings",),
-    "reproduction.reproduce": ("reproduce",),
-    "scorer.settings": ("ScorerSettings",),
-    "scorer.train": ("train_scorer",),
-    "sft.settings": ("SftSettings",),
-    "sft.train": ("train_sft",),
+    ".beam_search.search": ("BeamOutput", "diverse_beam_search"),
+    ".counselor.settings": ("CounselorSettings",),
+    ".counselor.train": ("train_counselor",),
+    ".dpo.settings": ("DpoSettings",),
+    ".dpo.train": ("train_dpo",),
+    ".evolution.evolve": ("EvolutionResult", "evolve"),
+    ".evolution.settings": ("EvolveSettings",),
+    ".fpemf.settings": ("FpemfSettings",),
+    ".fpemf.train": ("train_fpemf",),
+    ".loop.checkpoint": ("Checkpoint", "find_checkpoints", "read_checkpoint"),
+    ".loop.merge": ("merge_checkpoint",),
+    ".loop.results": ("TrainingResult",),
+    ".preferences.pairs": ("preference_pairs",),
+    ".preferences.settings": ("PairSettings",),
+    ".reproduction.reproduce": ("reproduce",),
+    ".scorer.settings": ("ScorerSettings",),
+    ".scorer.train": ("train_scorer",),
+    ".sft.settings": ("SftSettings",),
+    ".sft.train": ("train_sft",),
 }
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "BeamOutput",
@@ -89,18 +87,4 @@ __all__ = [
     "train_sft",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if (home := _HOME_OF.get(name)) is None:
-        raise AttributeError(f"module 'warmline.training' has no attribute '{name}'")
-    try:
-        module = import_module(f".{home}", __name__)
-    except ModuleNotFoundError as error:
-        raise MissingExtra(f"warmline.training.{name}", extra="train") from error
-    value = getattr(module, name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES, extra="train")

@@ -15,11 +15,13 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from ...agents.base import GO_ON
-from ...agents.observations import SupporterBrief, SupporterObservation, Turn
+from ...agents.observations import SupporterBrief, Turn
 from ...agents.roles import Role, Strategy
 from ...agents.supporter import Supporter
 from ...core.errors import ConfigError
 from ...environments.corpus.splits import scenario_root
+from ...environments.dialogue.limits import HISTORY_WINDOW
+from ...environments.dialogue.view import latest, supporter_view, turns_of
 from ...environments.episodes.episode import Episode, Utterance
 from ...environments.scenarios.seed_pool import CasePool
 from ...policies.base import Message
@@ -28,9 +30,6 @@ from .settings import (
     BadRows,
     TurnRowSettings,
 )
-
-TURN_WINDOW = 6
-"""Utterances shown to a speaking role (SweetieChat Fig. 12)."""
 
 Fault = Literal["empty_reply", "unknown_label", "no_supporter_turn", "too_long"]
 
@@ -161,8 +160,7 @@ def strategy_of(utterance: Utterance, label: Literal["first", "last"] = "first")
 
 def history_of(episode: Episode, turn: int, window: int | None = None) -> tuple[Turn, ...]:
     """What was said before utterance `turn`, at most the latest `window` utterances."""
-    start = 0 if window is None else max(0, turn - window)
-    return tuple(Turn(u.role, u.text) for u in episode.utterances[start:turn] if u.text.strip())
+    return latest(turns_of(episode.utterances[:turn]), window)
 
 
 def _fault(episode: Episode, turn: int, settings: TurnRowSettings) -> BadRow | None:
@@ -202,11 +200,11 @@ def _as_asked(episode: Episode, utterance: Utterance) -> tuple[Message, ...] | N
 def _rendered(
     episode: Episode, turn: int, strategy: Strategy | None, settings: TurnRowSettings
 ) -> tuple[Message, ...]:
-    observation = SupporterObservation(
+    observation = supporter_view(
         _brief(episode, settings),
-        history_of(episode, turn, settings.history_window or TURN_WINDOW),
-        strategy if settings.strategy == "shown" else None,
-        turn // 2,
+        turns_of(episode.utterances[:turn]),
+        strategy=strategy if settings.strategy == "shown" else None,
+        window=settings.history_window or HISTORY_WINDOW,
     )
     agent = _supporter(template_of(settings))
     return agent.request(observation, max_sentences=settings.max_sentences).messages
@@ -227,7 +225,7 @@ def _conversation_row(episode: Episode, good: list[int], settings: TurnRowSettin
         strategy = strategy_of(utterance, settings.label)
         shown = strategy if settings.strategy == "shown" else None
         if heard or len(messages) == 1:
-            asked = agent.request(SupporterObservation(brief, tuple(heard), shown))
+            asked = agent.request(supporter_view(brief, heard, strategy=shown, window=None))
             messages += asked.messages[1:]
         else:  # two turns of the supporter in a row
             messages.append(Message("user", _note(agent, brief, shown) or GO_ON))

@@ -280,7 +280,7 @@ def test_reloaded_it_gives_the_same_logits(trained: Path, causal: Path, tmp_path
 
     async def ask() -> list[dict[str, float]]:
         async with ClassifierPolicy(trained, device="cpu", dtype="float32") as policy:
-            found = await asyncio.gather(*(policy.decide(turn.messages) for turn in turns))
+            found = await asyncio.gather(*(policy.predict(turn.messages) for turn in turns))
         return [each.logprobs["strategy"] for each in found]
 
     seated = torch.tensor([list(each.values()) for each in asyncio.run(ask())])
