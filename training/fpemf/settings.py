@@ -74,12 +74,12 @@ class FeedbackSettings(Record):
 
 
 class FpemfSettings(
-    CandidateSettings,
     FeedbackSettings,
+    CandidateSettings,
     TurnRowSettings,
+    MergeSettings,
     AdapterLoopSettings,
     RepeatedSettings,
-    MergeSettings,
 ):
     """Settings of `warmline train fpemf`; defaults are those of FPEMF."""
 
