@@ -1,4 +1,4 @@
-"""What training reads: episodes and instruction rows from files, what they hash to, and how they split.
+"""What training reads: episodes and instruction rows from files, their hashes, and their split.
 
 Splits are by scenario, never by row; `environments/corpus/splits.py` says which conversations are
 about the same scenario.
@@ -44,7 +44,7 @@ def load_episodes(paths: Sequence[str | Path]) -> tuple[list[Episode], tuple[Dat
 
     Raises:
         ConfigError: no path is given.
-        DataError: a path holds no log, or a line that is no episode.
+        DataError: a path holds no log, or a line that is not an episode.
     """
     if not paths:
         raise ConfigError(
