@@ -2,8 +2,8 @@
 
 A command's options are made from the fields of its settings model; what was given on the command
 line overrides a file's settings in `read_settings`. `--help` shows them in panels: a settings class
-names its panel in the class variable `panel`, and a field is shown in that of the class that declares
-it first.
+names its panel in the class variable `panel`, and a field is shown in that of the class that
+declares it first.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from .errors import ConfigError
 
 
 def nested(given: dict[str, Any]) -> dict[str, Any]:
-    """Command-line values as settings: unset ones left out, `role__field` nested, options parsed."""
+    """Command-line values as settings: unset ones left out, `role__field` nested, options
+    parsed."""
     settings: dict[str, Any] = {}
     for name, value in given.items():
         if value is None or value == []:
@@ -59,12 +60,12 @@ def options_of(
     """One command-line option for each field of a settings model; None means not given.
 
     Args:
-        model: its fields become options; nested models become `--name.field`, in a panel of their own
-            that the field's title names.
+        model: its fields become options; nested models become `--name.field`, in a panel of their
+            own that the field's title names.
         prefix: of the option names.
         hidden: (prefix, field) of those left out; tables are left out automatically.
-        panel: heading in the help of options without a prefix whose class names no panel, and of all
-            options with a prefix.
+        panel: heading in the help of options without a prefix whose class names no panel, and of
+            all options with a prefix.
     """
     parameters = []
     for name, field in model.model_fields.items():
