@@ -167,6 +167,23 @@ class ContextTooLong(PolicyError):
         self.prompt_tokens, self.context_tokens = prompt_tokens, context_tokens
 
 
+class ReplyTooLong(PolicyError):
+    """The engine answered with more text than is taken; reading stopped there.
+
+    Args:
+        chars: characters read so far, or None if the body was refused before it was decoded.
+        most: characters allowed.
+    """
+
+    def __init__(self, *, chars: int | None, most: int) -> None:
+        read = "more than fits" if chars is None else f"{chars:,} characters so far"
+        super().__init__(
+            f"the reply is longer than the {most:,} characters allowed ({read})",
+            hint="set max_tokens, or raise max_reply_chars if such replies are meant",
+        )
+        self.chars, self.most = chars, most
+
+
 class UnreadableReply(PolicyError):
     """The engine answered, but not in the form that was asked for, after the bounded re-asks."""
 

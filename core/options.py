@@ -2,15 +2,16 @@
 
 A command's options are made from the fields of its settings model; what was given on the command
 line overrides a file's settings in `read_settings`. `--help` shows them in panels: a settings class
-names its panel in the class variable `panel`, and a field is shown in that of the class that
-declares it first.
+names its panel in the class variable `panel`, and a field is shown in that of the class that declares
+it first.
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 import tomllib
-from collections.abc import Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Annotated, Any, get_args, get_origin
 
 import typer
@@ -19,11 +20,14 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from .errors import ConfigError
+from .fixed import fixed_fields
+
+_UsageError: Any = typer.BadParameter.__mro__[1]
+"""The base of what the command line's parser raises; typer exports its subclass alone."""
 
 
 def nested(given: dict[str, Any]) -> dict[str, Any]:
-    """Command-line values as settings: unset ones left out, `role__field` nested, options
-    parsed."""
+    """Command-line values as settings: unset ones left out, `role__field` nested, options parsed."""
     settings: dict[str, Any] = {}
     for name, value in given.items():
         if value is None or value == []:
@@ -50,6 +54,50 @@ def _key_values(pairs: list[str], name: str) -> dict[str, Any]:
     return options
 
 
+def read_options(words: Sequence[str], parameters: Iterable[inspect.Parameter]) -> dict[str, Any]:
+    """The values of a command line's options, read by the command line's own parser.
+
+    Args:
+        words: the words behind the command, such as `["--limit", "20"]`.
+        parameters: the command's parameters, as `options_of` makes them.
+
+    Raises:
+        ConfigError: an unknown option, or a value of the wrong type.
+    """
+
+    def command(**given: Any) -> None:
+        raise NotImplementedError
+
+    command.__signature__ = inspect.Signature(list(parameters))  # type: ignore[attr-defined]
+    app = typer.Typer(add_completion=False)
+    app.command(add_help_option=False)(command)
+    try:
+        context = typer.main.get_command(app).make_context("options", list(words))
+    except _UsageError as error:
+        raise ConfigError(error.format_message()) from None
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in context.params.items()}
+
+
+def option_words(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Settings as the words of a command line, which `read_options` reads back.
+
+    A table among the items of a list is written as JSON, which is for readers alone.
+    """
+    for name, value in settings.items():
+        flag = f"--{prefix}{name}".replace("_", "-")
+        if isinstance(value, bool):
+            yield flag if value else f"--no-{flag.removeprefix('--')}"
+        elif name == "options":
+            for key, option in value.items():
+                text = option if isinstance(option, str) else json.dumps(option)
+                yield from (flag, f"{key}={text}")
+        elif isinstance(value, Mapping):
+            yield from option_words(value, f"{prefix}{name}.")
+        elif value is not None:
+            for each in value if isinstance(value, list | tuple) else (value,):
+                yield from (flag, json.dumps(each) if isinstance(each, Mapping) else str(each))
+
+
 def options_of(
     model: type[BaseModel],
     prefix: str = "",
@@ -61,11 +109,12 @@ def options_of(
 
     Args:
         model: its fields become options; nested models become `--name.field`, in a panel of their
-            own that the field's title names.
+            own that the field's title names. Fixed fields become hidden options, so that a command
+            that states one is understood.
         prefix: of the option names.
         hidden: (prefix, field) of those left out; tables are left out automatically.
-        panel: heading in the help of options without a prefix whose class names no panel, and of
-            all options with a prefix.
+        panel: heading in the help of options without a prefix whose class names no panel, and of all
+            options with a prefix.
     """
     parameters = []
     for name, field in model.model_fields.items():
@@ -78,7 +127,7 @@ def options_of(
             seat = field.title or seat
             parameters += options_of(kind, f"{name}.", hidden=hidden, panel=seat)
             continue
-        table = get_origin(kind) is dict and name != "options"
+        table = dict in (get_origin(kind), get_origin(field.annotation)) and name != "options"
         if table or (prefix, name) in hidden:
             continue
         shown_in = panel if prefix else panel_of(model, name, panel)
@@ -91,6 +140,10 @@ def options_of(
                 annotation=Annotated[option, flag],
             )
         )
+    if not prefix:
+        parameters += [
+            _fixed_option(name, value) for name, (value, _) in fixed_fields(model).items()
+        ]
     return parameters
 
 
@@ -101,6 +154,19 @@ def panel_of(model: type[BaseModel], field: str, default: str) -> str:
             panel: str = vars(part).get("panel", default)
             return panel
     return default
+
+
+def _fixed_option(name: str, value: Any) -> inspect.Parameter:
+    """A hidden option for a fixed field; the record refuses other values, with the reason."""
+    flag = name.replace("_", "-")
+    names = [f"--{flag}/--no-{flag}"] if isinstance(value, bool) else [f"--{flag}"]
+    kind: Any = list[str] if isinstance(value, tuple) else type(value)
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[kind | None, typer.Option(*names, hidden=True)],
+    )
 
 
 def _option(prefix: str, name: str, field: FieldInfo, kind: Any, panel: str) -> tuple[Any, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from ..environments.episodes.agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha
@@ -34,32 +35,31 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "..environments.episodes.agreement": ("cohen_kappa", "fleiss_kappa", "krippendorff_alpha"),
-    "analyses.analysis": ("analyse",),
-    "analyses.analyse_files": ("analyse_files",),
-    "analyses.corpus": ("read_corpus",),
-    "harness.run": ("general_ability",),
-    "judging.calibration": ("calibrate",),
-    "judging.calibration_report": ("calibration_report",),
-    "judging.helpful": ("helpful_rates",),
-    "judging.human_preferences": ("compare_preferences", "compare_votes"),
-    "judging.judge": ("judge",),
-    "judging.judge_run": ("JudgeResult", "judge_run"),
-    "judging.pairwise": ("compare", "win_rates"),
-    "judging.rubric": ("load_rubric",),
-    "judging.settings": ("JudgeSettings",),
-    "metrics.metric": ("Measurement", "Metric", "Pairs", "Score", "make_metric"),
-    "metrics.presets": ("score_overlap", "score_pairs"),
-    "replies.evaluate": ("evaluate", "evaluate_pairs"),
-    "replies.result": ("Result",),
-    "replies.settings": ("EvaluationSettings", "MetricSettings"),
-    "report.page": ("write_report",),
-    "selfplay.play": ("self_play",),
-    "selfplay.result": ("SelfPlayResult",),
-    "selfplay.settings": ("SelfPlaySettings",),
-    "statistics.planning": ("across_seeds", "dialogues_needed"),
-    "statistics.uncertainty": ("bootstrap", "estimate_mean", "mean_tally", "paired_test"),
+    ".analyses.analysis": ("analyse",),
+    ".analyses.analyse_files": ("analyse_files",),
+    ".analyses.corpus": ("read_corpus",),
+    ".harness.run": ("general_ability",),
+    ".judging.calibration": ("calibrate",),
+    ".judging.calibration_report": ("calibration_report",),
+    ".judging.helpful": ("helpful_rates",),
+    ".judging.human_preferences": ("compare_preferences", "compare_votes"),
+    ".judging.judge": ("judge",),
+    ".judging.judge_run": ("JudgeResult", "judge_run"),
+    ".judging.pairwise": ("compare", "win_rates"),
+    ".judging.rubric": ("load_rubric",),
+    ".judging.settings": ("JudgeSettings",),
+    ".metrics.metric": ("Measurement", "Metric", "Pairs", "Score", "make_metric"),
+    ".metrics.presets": ("score_overlap", "score_pairs"),
+    ".replies.evaluate": ("evaluate", "evaluate_pairs"),
+    ".replies.result": ("Result",),
+    ".replies.settings": ("EvaluationSettings", "MetricSettings"),
+    ".report.page": ("write_report",),
+    ".selfplay.play": ("self_play",),
+    ".selfplay.result": ("SelfPlayResult",),
+    ".selfplay.settings": ("SelfPlaySettings",),
+    ".statistics.planning": ("across_seeds", "dialogues_needed"),
+    ".statistics.uncertainty": ("bootstrap", "estimate_mean", "mean_tally", "paired_test"),
 }
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "EvaluationSettings",
@@ -105,16 +105,4 @@ __all__ = [
     "write_report",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if (module := _HOME_OF.get(name)) is None:
-        raise AttributeError(f"module 'warmline.evaluation' has no attribute '{name}'")
-    value = getattr(
-        import_module(module if module.startswith(".") else f".{module}", __name__), name
-    )
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -1,4 +1,4 @@
-"""What an OpenAI-compatible server's failures mean in `errors.py`, and how long it wants us to wait."""
+"""Maps an OpenAI-compatible server's failures to `core/errors.py`, and reads how long to wait."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ class Endpoint:
     timeout: float
 
     def hide(self, text: str) -> str:
-        """`text` without the key, in case the server repeats it, and not longer than a paragraph."""
+        """`text` without the key, in case the server repeats it, and not longer than a
+        paragraph."""
         shown = text.replace(self.key, "***") if self.key else text
         return shown if len(shown) <= 600 else f"{shown[:600]} …"
 
@@ -185,9 +186,9 @@ def policy_error(error: Exception, endpoint: Endpoint) -> PolicyError:
     if isinstance(error, openai.APIError):  # an error inside a stream that began well
         code = str(error.code or "")
         return status_error(int(code) if code.isdigit() else 500, error, endpoint)
-    if isinstance(error, ValueError):  # half a JSON body, bytes that are no UTF-8
+    if isinstance(error, ValueError):  # half a JSON body, bytes that are not UTF-8
         return UnreadableReply(
-            f"{endpoint.base_url} answered something that is no JSON: {error}",
+            f"{endpoint.base_url} answered something that is not JSON: {error}",
             hint="a base_url usually ends in /v1",
         )
     raise error

@@ -48,7 +48,7 @@ def _ids(path: str | Path) -> Iterator[object]:
             try:
                 yield json.loads(line)["id"]
             except (ValueError, KeyError, TypeError):
-                yield None  # reading the record will say what is wrong with this line
+                yield None  # reading the record reports what is wrong with this line
 
 
 def cleaned_episodes(

@@ -1,7 +1,7 @@
 """What an AutoGen model client's failures mean in `errors.py`.
 
-A client raises whatever its provider's library raises. These are told apart by what most of them
-share (an HTTP status, a name), since none of those libraries need be installed.
+A client raises whatever its provider's library raises. They are distinguished by what
+most of them share (an HTTP status, a name), since none of those libraries need be installed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ...core.errors import (
 )
 from ..server_errors import TRANSIENT_STATUS, context_error, server_message
 
-_LONGEST = 600  # characters of a provider's message
+_MAX_MESSAGE = 600  # characters of a provider's message
 
 
 def client_error(error: Exception, client: str) -> PolicyError:
@@ -32,25 +32,25 @@ def client_error(error: Exception, client: str) -> PolicyError:
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
         return _status_error(status, error, client)
-    kinds = {kind.__name__ for kind in type(error).__mro__}
-    said = f"{client} failed: {type(error).__name__}: {error}"[:_LONGEST]
-    if kinds & {"TimeoutError", "APITimeoutError", "TimeoutException"}:
+    names = {kind.__name__ for kind in type(error).__mro__}
+    said = f"{client} failed: {type(error).__name__}: {error}"[:_MAX_MESSAGE]
+    if names & {"TimeoutError", "APITimeoutError", "TimeoutException"}:
         return EngineTimeout(said, hint="raise the client's timeout, or lower the concurrency")
-    if isinstance(error, json.JSONDecodeError) or "ValidationError" in kinds:
-        return UnreadableReply(f"{client} got an answer it could not read: {error}"[:_LONGEST])
+    if isinstance(error, json.JSONDecodeError) or "ValidationError" in names:
+        return UnreadableReply(f"{client} got an answer it could not read: {error}"[:_MAX_MESSAGE])
     if isinstance(error, ValueError | NotImplementedError):
         # AutoGen's clients raise it for arguments they do not take; the next request has the same.
         return Unsupported(
-            f"{client} refused the request: {error}"[:_LONGEST],
-            hint="say with sampling and seed which arguments this client takes",
+            f"{client} refused the request: {error}"[:_MAX_MESSAGE],
+            hint="name with sampling and seed the arguments that this client takes",
         )
-    return EngineUnavailable(said, hint="look at the cause; AutoGen's clients retry by themselves")
+    return EngineUnavailable(said, hint="look at the cause; AutoGen's clients retry automatically")
 
 
 def _status_error(status: int, error: Exception, client: str) -> PolicyError:
     message, body = server_message(error), getattr(error, "body", None)
     code = str(body.get("code") or body.get("type")) if isinstance(body, Mapping) else ""
-    said = f"{client} was answered {status}: {message}"[:_LONGEST]
+    said = f"{client} was answered {status}: {message}"[:_MAX_MESSAGE]
     if status in (401, 403):
         # The server's words are left out: some servers repeat the key in them.
         return AuthenticationFailed(
@@ -63,7 +63,7 @@ def _status_error(status: int, error: Exception, client: str) -> PolicyError:
     if status in (400, 413, 422, 500) and (too_long := context_error(message)) is not None:
         return too_long
     if status == 429:
-        return RateLimited(said, hint="lay a limit around the policy, or lower the concurrency")
+        return RateLimited(said, hint="wrap the policy in `limit`, or lower the concurrency")
     if status == 408:
         return EngineTimeout(said)
     if status in TRANSIENT_STATUS or (status >= 500 and status != 501):

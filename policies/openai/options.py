@@ -23,6 +23,7 @@ def refuse_bad_options(
     reasks: int,
     prefill: str,
     backoff: float,
+    max_reply_chars: int,
 ) -> None:
     """Check the options of `OpenAIPolicy`.
 
@@ -37,6 +38,7 @@ def refuse_bad_options(
             ("max_concurrency", max_concurrency, max_concurrency >= 1, "at least 1"),
             ("reasks", reasks, reasks >= 0, "at least 0"),
             ("backoff", backoff, backoff >= 0, "at least 0 (seconds)"),
+            ("max_reply_chars", max_reply_chars, max_reply_chars >= 1, "at least 1"),
         )
         if not ok
     ]

@@ -27,6 +27,7 @@ from ..heads.train import HeadData, balanced_weights, keep, train_heads
 from ..loop.base_model import load_base
 from ..loop.checkpoint import Checkpoint
 from ..loop.loop import attention, base_dtype, best_metrics, finish, run_training, steps_per_epoch
+from ..loop.results import TrainingResult
 from ..loop.resume import for_each_seed
 from ..loop.row_trainer import (
     RowTrainer,
@@ -64,7 +65,7 @@ class CounselorData:
 
 def train_counselor(
     settings: CounselorSettings, *, console: Console | None = None
-) -> list[Checkpoint]:
+) -> TrainingResult:
     """Train, resume or find finished; one checkpoint for each of `settings.runs`.
 
     Raises:

@@ -36,6 +36,7 @@ from ..loop.loop import (
     steps_per_epoch,
     training_arguments,
 )
+from ..loop.results import TrainingResult
 from ..loop.resume import for_each_seed
 from ..rows.encode import RowEncoder
 from ..rows.sources import DataSource
@@ -52,7 +53,7 @@ from .settings import FpemfSettings
 
 def train_fpemf(
     settings: FpemfSettings, *, labeller: Labeller | None = None, console: Console | None = None
-) -> list[Checkpoint]:
+) -> TrainingResult:
     """Make candidates, have them judged, train; every stage resumes where it was stopped.
 
     Args:

@@ -33,11 +33,12 @@ from .settings import PairSettings, PairSourceSettings, part_of
 T = TypeVar("T")
 
 
-def pairs_of_data(
+def preference_pairs(
     settings: PairSourceSettings,
-    supporter: Policy | None,
-    reviser: Policy | None,
-    console: Console,
+    *,
+    supporter: Policy | None = None,
+    reviser: Policy | None = None,
+    console: Console | None = None,
 ) -> tuple[list[PreferencePair], tuple[DataSource, ...]]:
     """Ask for what is not there yet, then make `out/pairs` of `out/replies`.
 
@@ -52,6 +53,7 @@ def pairs_of_data(
         RunError: the folder holds calls for other contexts, policies or settings.
         PolicyError: a policy failed; what is answered is kept.
     """
+    console = console or Console(quiet=True)
     episodes, sources = load_episodes(settings.data)
     out = Path(settings.out or ".")
     counts: Counter[str] = Counter()

@@ -25,6 +25,7 @@ from ..loop.loop import (
     run_training,
     steps_per_epoch,
 )
+from ..loop.results import TrainingResult
 from ..loop.resume import for_each_seed
 from ..loop.row_trainer import RowTrainer, make_row_trainer
 from ..rows.build import BadRow, Row, build_rows, refuse_bad
@@ -41,7 +42,7 @@ from ..rows.sources import (
 from .settings import SftSettings
 
 
-def train_sft(settings: SftSettings, *, console: Console | None = None) -> list[Checkpoint]:
+def train_sft(settings: SftSettings, *, console: Console | None = None) -> TrainingResult:
     """Train, resume or find finished; one checkpoint for each of `settings.runs`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""`warmline export`: a corpus as a data set with its card. Options are made from `ExportSettings`."""
+"""`warmline export`: a corpus as a data set with its card."""
 
 # typer reads these annotations when the module is loaded, so they are not postponed
 import inspect
@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
         "folder": Annotated[Path, typer.Argument(help="The corpus: a folder with episodes.jsonl.")],
         "out": Annotated[Path, typer.Option("--out", help="Folder to make.")],
         "file": Annotated[
-            Path | None, typer.Option("--settings", help="TOML file; options come on top.")
+            Path | None, typer.Option("--settings", help="TOML file; options override it.")
         ],
         "force": Annotated[bool, typer.Option("--force", help="Replace an earlier export.")],
         "as_json": Annotated[bool, typer.Option("--json", help="The report as one JSON object.")],

@@ -50,7 +50,7 @@ def start(
     ] = REQUIRED_REVIEWERS,
     seed: Annotated[int, typer.Option(help="Of the reviewers' reading orders.")] = 0,
 ) -> None:
-    """Enrol the corpus, or what was added to it; cleaning's tags are followed where there are any."""
+    """Enrol the corpus, or what was added to it; cleaning's tags are followed if present."""
     log_files(folder)  # before a store is made: a wrong path leaves nothing behind
     with ReviewStore(folder, create=True) as store:
         store.start(required=required, seed=seed)
@@ -171,7 +171,7 @@ def agreement_(folder: Folder, as_json: AsJson = False) -> None:
 
 @review.command()
 def apply(folder: Folder) -> None:
-    """Write the decisions into ratings.jsonl, for training and evaluation; again adds what is new."""
+    """Write the decisions into ratings.jsonl, for training and evaluation; a repeat adds new ones."""
     path = folder / RATINGS_NAME
     with ReviewStore(folder) as store:
         wanted = ratings_of(store.decisions())
