@@ -1,4 +1,5 @@
-"""What `warmline evaluate` does but for printing: a corpus and a policy, or given pairs, to scores."""
+"""What `warmline evaluate` does except printing: a corpus and a policy, or given pairs, to
+scores."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ async def score_references(
         episodes: recorded conversations.
         maker: its supporter's policy is asked; opened here, closed by the caller.
         out: folder for `perplexity.jsonl`; the same call again scores only what is missing.
-        concurrency: questions in flight.
+        concurrency: questions asked at the same time.
 
     Raises:
         ConfigError: a policy that cannot score.

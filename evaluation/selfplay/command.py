@@ -33,14 +33,14 @@ HIDDEN = {
     ("judger.", "openings"),
     *(("supporter.", name) for name in RoleSettings.model_fields),
 }
-"""What has no meaning here: the supporter's seat is a's and b's, the seed is one of seeds."""
+"""Options without a meaning here: a and b are the supporters, and the seed is one of the seeds."""
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
     keyword = inspect.Parameter.KEYWORD_ONLY
     file = Annotated[
-        Path | None, typer.Argument(help="TOML file with settings; options come on top.")
+        Path | None, typer.Argument(help="TOML file of settings; options override it.")
     ]
     as_json = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
     _self_play.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
@@ -52,7 +52,8 @@ def register(app: typer.Typer) -> None:
     )
     app.command(
         "selfplay",
-        help="Play two supporters on the same scenarios and seeds, judge and compare; resumes.",
+        help="Play two supporters on the same scenarios and seeds, judge and compare them; resumes"
+        " automatically.",
     )(_self_play)
 
 
