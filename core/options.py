@@ -7,7 +7,6 @@ line is laid over a file's settings by `read_settings`.
 from __future__ import annotations
 
 import inspect
-import tomllib
 from collections.abc import Set
 from typing import Annotated, Any, get_args, get_origin
 
@@ -17,6 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from .errors import ConfigError
+from .files import parse_toml
 
 
 def nested(given: dict[str, Any]) -> dict[str, Any]:
@@ -41,8 +41,8 @@ def _key_values(pairs: list[str], name: str) -> dict[str, Any]:
                 f"--{name.replace('__', '.')}: '{pair}' is not key=value", hint="e.g. slots=8"
             )
         try:
-            options[key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+            options[key] = parse_toml(f"value = {value}")["value"]
+        except ValueError:
             options[key] = value
     return options
 

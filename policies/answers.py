@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..core.jsonl import parse_json
 from .base import Message
 
 _NUMBERING = re.compile(
@@ -127,7 +128,7 @@ def read_json(text: str, schema: Mapping[str, Any]) -> tuple[str, Any] | None:
     if fenced := _FENCE.match(stripped):
         stripped = fenced.group(1).strip()
     try:
-        value = json.loads(stripped)
+        value = parse_json(stripped)
     except ValueError:
         return None
     return None if misfit(value, schema) else (stripped, value)

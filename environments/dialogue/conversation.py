@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...agents.base import A, Agent, O
@@ -25,6 +25,7 @@ from ...agents.observations import (
 from ...agents.roles import Role, Strategy
 from ...agents.speech import is_farewell, strip_greeting
 from ...core.errors import PolicyError, UnreadableReply, Unsupported
+from ...policies.asking import ask_policy
 from ...policies.base import Reply, Request, policy_name
 from ...policies.sentences import cap_sentences
 from ..episodes.episode import Speaker, StopReason, Utterance, Verdict
@@ -190,7 +191,7 @@ class Conversation:
     def _ask_ahead(self) -> Asked:
         """Ask the seeker as if the judger, whose call comes first, had let the talk go on."""
         request = self._request(self.seats.seeker, self._seeker_sees(), calls_before=1)
-        self._ahead = asyncio.create_task(_respond(self.seats.seeker, request))
+        self._ahead = asyncio.create_task(ask_policy(self.seats.seeker.policy, request))
         self._ahead.add_done_callback(_retrieve)
         return Asked(request, self._ahead)
 
@@ -230,7 +231,7 @@ class Conversation:
         """Ask (or take what was asked ahead), record, read."""
         request = asked.request if asked else self._request(agent, observation)
         try:
-            reply = await (asked.reply if asked else _respond(agent, request))
+            reply = await (asked.reply if asked else ask_policy(agent.policy, request))
         except PolicyError as error:
             self.dialogue.record(request, agent.policy, error)
             raise
@@ -242,15 +243,6 @@ class Conversation:
                 hint="leave token_budget out, or use an engine that reports usage",
             )
         return agent.read(reply), reply, call
-
-
-async def _respond(agent: Agent[O, A], request: Request) -> Reply:
-    """The policy's reply; text that UTF-8 cannot hold (half of a character) is replaced."""
-    reply = await agent.policy.respond(request)
-    if reply.text.isascii():
-        return reply
-    clean = reply.text.encode("utf-8", "replace").decode("utf-8")
-    return reply if clean == reply.text else replace(reply, text=clean)
 
 
 def _retrieve(task: asyncio.Task[Reply]) -> None:

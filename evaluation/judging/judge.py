@@ -20,6 +20,7 @@ from ...core.jsonl import LineLog
 from ...core.tasks import for_each
 from ...environments.episodes.episode import Episode, StopReason
 from ...environments.episodes.rating import Rating, iter_ratings
+from ...policies.asking import ask_policy
 from ...policies.base import Policy, Reply, Request, Sampling, open_policy, policy_name
 from .questions import Questions, Subject, question_seed, read_verdict, subjects
 from .rubric import Dimension, Rubric
@@ -202,7 +203,7 @@ async def ask(policy: Policy, request: Request, tally: Tally) -> tuple[Reply | N
         PolicyError: a fatal one.
     """
     try:
-        return await policy.respond(request), ""
+        return await ask_policy(policy, request), ""
     except UnreadableReply as error:
         return None, str(error)
     except PolicyError as error:

@@ -28,6 +28,7 @@ from ...core.errors import (
     UnreadableReply,
     Unsupported,
 )
+from ...core.files import read_text
 from ...core.seeds import reask_seed
 from ..base import BasePolicy, Capabilities, Reply, Request, TokenLogprob, Usage
 from ..models.sources import Source, find_source, identity
@@ -357,7 +358,7 @@ def _refuse_bad_options(
 def _template(named: str | None) -> str | None:
     """The text of a template that is given as text or as a file."""
     if named is not None and named.endswith(".jinja"):
-        return Path(named).expanduser().read_text("utf-8")
+        return read_text(Path(named).expanduser())
     return named
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from ...core.files import read_json
 from ..loop.command import add_trainer, need_libraries, quiet_libraries
 from .settings import CounselorSettings
 
@@ -36,7 +36,7 @@ def run(settings: CounselorSettings, console: Console) -> None:
     for checkpoint in checkpoints:
         file = folder_of(settings, "counselor", checkpoint.seed) / REPORT_NAME
         if file.is_file():
-            console.print(comparison(json.loads(file.read_text("utf-8")), file.parent))
+            console.print(comparison(read_json(file), file.parent))
     if len(checkpoints) > 1:
         tell_runs(settings, checkpoints, console)
         return

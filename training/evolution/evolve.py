@@ -17,7 +17,7 @@ from rich.console import Console
 
 from ...core.claim import claim, identity_of, may_change
 from ...core.errors import ConfigError, DataError, RunError
-from ...core.files import write_whole
+from ...core.files import read_json, read_text, write_whole
 from ...core.record import Record, problems_of
 from ...environments.episodes.episode import Episode
 from ...environments.episodes.log import LOG_NAME
@@ -167,7 +167,7 @@ def read_state(file: Path) -> RoundState | None:
     if not file.is_file():
         return None
     try:
-        return RoundState.model_validate_json(file.read_text("utf-8"))
+        return RoundState.model_validate_json(read_text(file))
     except ValidationError as error:
         raise DataError("; ".join(problems_of(error, RoundState)[:3]), file=file) from None
 
@@ -208,7 +208,7 @@ def _scores(out: Path, states: Sequence[RoundState]) -> list[list[dict[str, Any]
     found = []
     for state in states:
         file = out / f"round-{state.round}" / "evaluation" / SCORES_NAME
-        found.append(json.loads(file.read_text("utf-8")) if file.is_file() else [])
+        found.append(read_json(file) if file.is_file() else [])
     return found
 
 

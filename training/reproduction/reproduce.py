@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shlex
 import time
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -20,7 +19,7 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 
 from ...core.errors import ConfigError, DataError, RunError, did_you_mean
-from ...core.files import write_whole
+from ...core.files import read_text, read_toml, write_whole
 from ...core.record import Record, Text, problems_of
 from ..loop.child import output_of
 from .report import PAGE_NAME, write_report
@@ -125,7 +124,14 @@ class Plan:
         file = self.folder / DONE_NAME
         if not file.is_file():
             return None
-        mark = Done.model_validate_json(file.read_text("utf-8"))
+        try:
+            mark = Done.model_validate_json(read_text(file))
+        except ValidationError as error:
+            raise DataError(
+                "; ".join(problems_of(error, Done)[:3]),
+                file=file,
+                hint="remove the stage's folder to run it again",
+            ) from None
         if mark.command != self.asked:
             raise RunError(
                 f"{self.folder} was made by another command (there -> here):\n"
@@ -209,9 +215,7 @@ def read_preset(name: str) -> Preset:
             hint=did_you_mean(name, known_presets()),
         )
     try:
-        return Preset.model_validate(tomllib.loads(path.read_text("utf-8")))
-    except tomllib.TOMLDecodeError as error:
-        raise DataError(f"not TOML: {error}", file=path) from None
+        return Preset.model_validate(read_toml(path))
     except ValidationError as error:
         raise ConfigError(
             f"the preset {path} cannot be used", problems=problems_of(error, Preset)
