@@ -21,7 +21,8 @@ from rich.table import Table
 from rich.text import Text
 
 from .agents.roles import Role
-from .core.errors import DataError, Interrupted, WarmlineError
+from .core.console import echo, echo_json, make_console, never_fail_to_print
+from .core.errors import DataError, Interrupted, RunError, WarmlineError
 from .core.options import nested, options_of
 from .core.tasks import run_interruptible
 from .environments.episodes.log import iter_episodes
@@ -61,16 +62,29 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point of the `warmline` command."""
+    never_fail_to_print()
     try:
         app()
-    except WarmlineError as error:
-        Console(stderr=True, soft_wrap=True).print(f"error: {error}", style="red", markup=False)
+    except (WarmlineError, OSError) as error:
+        if isinstance(error, OSError):
+            error = _file_error(error)
+        make_console(stderr=True, soft_wrap=True).print(f"error: {error}", style="red")
         sys.exit(2)
+
+
+def _file_error(error: OSError) -> RunError:
+    """The error for a file or folder that the system refuses; any other fault stays as it is."""
+    if error.filename is None:
+        raise error
+    return RunError(
+        f"{error.filename}: {error.strerror}",
+        hint="check the path, whether it may be written, and the space left on the disk",
+    )
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"warmline {installed_version('warmline')}")
+        echo(f"warmline {installed_version('warmline')}")
         raise typer.Exit
 
 
@@ -95,7 +109,7 @@ def _simulate(file: Path | None, **given: Any) -> None:
     if settings.out is None:
         folder = f"runs/{settings.policy.replace(':', '-').replace('/', '-')}-seed{settings.seed}"
         settings = settings.model_copy(update={"out": folder})
-    console = Console()
+    console = make_console()
     if dry_run:
         console.print(_estimate_table(settings))
         return
@@ -203,14 +217,14 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Records as JSON lines.")] = False,
 ) -> None:
     """Print the conversations of a run."""
-    console = Console()
+    console = make_console()
     wanted = set(episode or ())
     chosen = (e for e in iter_episodes(path) if not wanted or e.id in wanted)
     shown = 0
     for record in islice(chosen, limit):
         shown += 1
         if as_json:
-            typer.echo(record.to_json())
+            echo_json(record.to_json())
             continue
         console.print(conversation(record))
         if prompts:
@@ -235,7 +249,7 @@ def types() -> None:
     table = Table("problem type", "category", "dialogues in ServeForEmo")
     for kind in problem_types().values():
         table.add_row(kind.name, kind.category, str(kind.count))
-    Console().print(table)
+    make_console().print(table)
 
 
 @app.command()
@@ -245,7 +259,7 @@ def doctor(
     ] = None,
 ) -> None:
     """Tell what is installed, which engines work here, and what to install for the others."""
-    console = Console()
+    console = make_console()
     findings = examine(base_url)
     marks = {True: ("yes", "green"), False: ("no", "yellow"), None: ("-", "dim")}
     table = Table("what", "works", "detail")

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
+from ...core.console import echo, echo_json, make_console
 from ...core.files import write_whole
 from ...policies.safety import DISCLAIMER
 
@@ -67,10 +67,10 @@ def analyze(
         write_whole(out / TABLES_NAME, page)
         drawn = draw_figures(analysis, out / FIGURES_NAME) if figures else []
     if as_json:
-        typer.echo(record)
+        echo_json(record)
         return
-    typer.echo(page)
-    console = Console()
+    echo(page)
+    console = make_console()
     if out is not None:
         written = f"{ANALYSIS_NAME}, {TABLES_NAME}"
         written += f", {len(drawn)} figures as SVG and PNG" if drawn else ""

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
+from ...core.console import echo_json, make_console
 from ...core.errors import ConfigError, did_you_mean
 from ...environments.episodes.log import iter_episodes
 from ...environments.episodes.rating import Rating, iter_ratings
@@ -64,9 +64,9 @@ def calibrate_judge(
             "comparisons": [dataclasses.asdict(each) for each in orders],
             "votes": [dataclasses.asdict(each) for each in votes],
         }
-        typer.echo(json.dumps(record, ensure_ascii=False))
+        echo_json(json.dumps(record, ensure_ascii=False))
         return
-    console = Console()
+    console = make_console()
     if found:
         console.print(calibration_table(found), Text(CALIBRATION_NOTE, style="dim"), sep="\n")
     if orders:
@@ -132,10 +132,12 @@ def helpful(
             hint="`warmline train fpemf` writes such ratings, or a scorer of your own",
         )
     if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(each) for each in rates], ensure_ascii=False))
+        echo_json(json.dumps([dataclasses.asdict(each) for each in rates], ensure_ascii=False))
         return
     notes = [f"{place}: published, {name}" for place, name in enumerate(beside, 1)]
-    Console().print(helpful_table(rates, beside), Text("\n".join(notes), style="dim"), sep="\n")
+    make_console().print(
+        helpful_table(rates, beside), Text("\n".join(notes), style="dim"), sep="\n"
+    )
 
 
 BESIDE = ("FPEMF Table 4a: DKPE_FPEMF", "FPEMF Table 4b: DKPE_FPEMF")

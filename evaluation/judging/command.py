@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import Field
-from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
+from ...core.console import echo_json, make_console
 from ...core.errors import ConfigError
 from ...core.options import nested, options_of
 from ...core.settings import read_settings
@@ -93,7 +93,7 @@ def _judge(run: Path, config: Path | None, as_json: bool, **given: Any) -> None:
             hint="leave --rubric out, or give one with subject = 'episode'",
         )
     out = _place(run, settings)
-    errors = Console(stderr=True)
+    errors = make_console(stderr=True)
     tallies: list[Tally] = []
     with Progress(
         TextColumn("verdicts"), MofNCompleteColumn(), console=errors, transient=True
@@ -120,9 +120,9 @@ def _judge(run: Path, config: Path | None, as_json: bool, **given: Any) -> None:
         results = win_rates(ratings) if settings.against else scores(ratings)
         record = {"ratings": str(out), **tally.as_dict()}
         record["results"] = [dataclasses.asdict(each) for each in results]
-        typer.echo(json.dumps(record, ensure_ascii=False))
+        echo_json(json.dumps(record, ensure_ascii=False))
     else:
-        console = Console()
+        console = make_console()
         if settings.against:
             console.print(win_table(win_rates(ratings)), Text(WIN_NOTE, style="dim"), sep="\n")
         else:

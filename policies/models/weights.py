@@ -24,6 +24,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...core.console import make_console
 from ...core.errors import ConfigError, EngineUnavailable, ModelNotFound
 from ...core.files import sha256_of
 from .requantize import requantize
@@ -265,9 +266,8 @@ def _teller(bar: Progress, task: TaskID) -> Callable[[int, int], None]:
 
 
 def _bar() -> Progress:
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
     # On a terminal a moving bar; elsewhere rich prints the finished lines once.
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    return Progress(*columns, console=Console(stderr=True))
+    return Progress(*columns, console=make_console(stderr=True))

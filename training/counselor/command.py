@@ -43,7 +43,6 @@ def run(settings: CounselorSettings, console: Console) -> None:
     policy = "transformers" if settings.form == "labels" else "classifier"
     console.print(
         f"seat it: warmline simulate --counselor.policy {policy} --counselor.model {settings.out}",
-        markup=False,
         soft_wrap=True,
     )
 

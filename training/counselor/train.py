@@ -17,6 +17,7 @@ from typing import Any
 from rich.console import Console
 
 from ...agents.roles import STRATEGY_LABELS
+from ...core.console import make_console
 from ...core.errors import ConfigError
 from ...core.files import write_whole
 from ...policies.base import Message
@@ -72,7 +73,7 @@ def train_counselor(
             training in the folder.
         Stopped: Ctrl-C; the same call goes on.
     """
-    console = console or Console(quiet=True)
+    console = console or make_console(quiet=True)
     data = read_data(settings)
     train_form = _train_labels if settings.form == "labels" else _train_head
 

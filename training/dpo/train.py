@@ -16,6 +16,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from ...core.console import make_console
 from ...core.errors import ConfigError
 from ...policies.base import Policy
 from ..candidates.batch import CandidateLogProbs
@@ -64,7 +65,7 @@ def train_dpo(
         ConfigError, DataError, RunError: nothing to train on, or another training in the folder.
         Stopped: Ctrl-C; the same call goes on.
     """
-    console = console or Console(quiet=True)
+    console = console or make_console(quiet=True)
     pairs, sources = in_turn(
         lambda: preference_pairs(settings, supporter, reviser, console), cpu=not on_gpu(settings)
     )

@@ -31,7 +31,7 @@ def run(settings: EvolveSettings, console: Console) -> None:
 
     evolve(settings, console=console)
     out = Path(settings.out or ".")
-    console.print((out / PAGE_NAME).read_text("utf-8"), markup=False, soft_wrap=True)
+    console.print((out / PAGE_NAME).read_text("utf-8"), soft_wrap=True)
     kept = checkpoint_of(out)
     told = f"kept: {kept}" if kept else f"every round was rolled back; {settings.model} stays"
-    console.print(told, markup=False, soft_wrap=True)
+    console.print(told, soft_wrap=True)

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 from rich.console import Console
 
 from ...core.claim import claim, identity_of, may_change
+from ...core.console import make_console
 from ...core.errors import ConfigError, DataError, RunError
 from ...core.files import read_json, read_text, write_whole
 from ...core.record import Record, problems_of
@@ -70,7 +71,7 @@ def evolve(
         ConfigError, DataError, RunError: nothing to learn from, another evolution in the folder, or
             an evaluation that failed.
     """
-    console = console or Console(quiet=True)
+    console = console or make_console(quiet=True)
     if settings.out is None:
         raise ConfigError("no folder for the evolution", hint="--out runs/evolve")
     out = Path(settings.out)
@@ -143,7 +144,7 @@ def _run_round(work: Work, parent: str) -> RoundState:
     for name, stage in STAGES.items():
         if name in state.done or (work.number == 0 and name not in MEASURING):
             continue
-        work.console.print(f"round {work.number}: {name}", markup=False)
+        work.console.print(f"round {work.number}: {name}")
         measures = stage(work)
         state = state.model_copy(
             update={"done": (*state.done, name), "measures": state.measures | measures}
@@ -154,7 +155,7 @@ def _run_round(work: Work, parent: str) -> RoundState:
         state = state.model_copy(update={"promoted": promoted, "why": why})
         write_whole(file, _as_json(state))
         told = "promoted" if promoted else "rolled back"
-        work.console.print(f"round {work.number}: {told}: {why}", markup=False)
+        work.console.print(f"round {work.number}: {told}: {why}")
     return state
 
 

@@ -17,6 +17,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from ...core.console import make_console
 from ...core.errors import ConfigError
 from ..candidates.batch import CandidateLogProbs
 from ..candidates.feedback import Key, Labeller, Marks
@@ -62,7 +63,7 @@ def train_fpemf(
         ConfigError, DataError, RunError: nothing to train on, or another training in the folder.
         Stopped: Ctrl-C; the same call goes on.
     """
-    console = console or Console(quiet=True)
+    console = console or make_console(quiet=True)
     dtype = _dtype(settings)
     base = load_base(settings.model, dtype=dtype)
     cpu = not on_gpu(settings)

@@ -42,7 +42,6 @@ def tell_supporter(
         console.print(
             "seat it: warmline simulate --supporter.policy transformers"
             f" --supporter.model {settings.out}",
-            markup=False,
             soft_wrap=True,
         )
 

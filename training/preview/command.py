@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
+from ...core.console import make_console
 from ...core.options import nested, options_of
 from ...core.settings import read_settings
 from ...policies.safety import DISCLAIMER
@@ -49,7 +49,7 @@ def preview(data: list[Path], model: str, limit: int, **given: Any) -> None:
     rows = build_rows(episodes, settings)
     encoder, tokenizer, context = load_writer(model)
     longest = min(settings.max_tokens, context)
-    console = Console()
+    console = make_console()
     shown, kept, bad = encode_rows(encoder, rows.rows, longest)
     for row, encoded in list(zip(kept, shown, strict=True))[:limit]:
         console.print(heading(row, encoded))

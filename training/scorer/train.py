@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ...core.console import make_console
 from ...core.errors import ConfigError, did_you_mean
 from ...core.files import write_whole
 from ...environments.episodes.episode import Episode
@@ -61,7 +62,7 @@ def train_scorer(settings: ScorerSettings, *, console: Console | None = None) ->
             the folder.
         Stopped: Ctrl-C; the same call goes on.
     """
-    console = console or Console(quiet=True)
+    console = console or make_console(quiet=True)
     data = read_data(settings)
     checkpoints = []
     for seed in range(settings.seed, settings.seed + settings.runs):

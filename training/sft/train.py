@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ...core.console import make_console
 from ...core.errors import ConfigError
 from ...environments.episodes.episode import Episode
 from ..loop.base_model import load_base
@@ -49,7 +50,7 @@ def train_sft(settings: SftSettings, *, console: Console | None = None) -> list[
             training in the folder.
         Stopped: Ctrl-C; the same call goes on.
     """
-    console = console or Console(quiet=True)
+    console = console or make_console(quiet=True)
     data = read_data(settings)
 
     def train(folder: Path, seed: int) -> Checkpoint:
@@ -122,7 +123,7 @@ def _train_one(
     bad = Counter(b.fault for b in (*data.bad, *long, *too_long))
     rows: dict[str, int] = {"train": len(train), "validation": len(validation)} | dict(bad)
     told = ", ".join(f"{n} {k.replace('_', ' ')}" for k, n in rows.items())
-    console.print(f"{folder}: {told}", soft_wrap=True, markup=False)
+    console.print(f"{folder}: {told}", soft_wrap=True)
 
     def make(resumed: bool) -> RowTrainer:
         return make_row_trainer(
