@@ -24,7 +24,7 @@ from ...core.errors import (
     Unsupported,
     did_you_mean,
 )
-from ...core.secrets import without_secrets
+from ...core.secrets import hide_secrets, register_secrets_in, without_secrets
 from ...core.seeds import reask_seed
 from ..answers import (
     choice_instruction,
@@ -147,7 +147,7 @@ class AutogenClientPolicy(BasePolicy):
             if said.strip() and correction:
                 history = [*history, Message("assistant", said), Message("user", correction)]
         raise UnreadableReply(
-            f"{self._title} was asked {self._reasks + 1} times; its last answer was {said[:200]!r}",
+            f"{self._title} was asked {self._reasks + 1} times; its last answer was {hide_secrets(said)[:200]!r}",
             hint="a larger max_tokens or a larger model may help",
         )
 
@@ -205,6 +205,7 @@ def load_client(given: Any) -> ChatCompletionClient:
     from pydantic import ValidationError
 
     found: Any = given
+    register_secrets_in(given)
     try:
         if isinstance(given, str):
             found = _imported(given)

@@ -27,11 +27,21 @@ from ...core.errors import (
     ModelNotFound,
     PolicyError,
     RateLimited,
+    RedirectRefused,
     did_you_mean,
 )
+from ...core.secrets import register_secret
 from ..base import Usage
 from ..concurrency import AdaptiveLimiter, Slot, limiter_for
-from ..server_errors import Endpoint, context_error, policy_error, retry_after, server_message
+from ..server_errors import (
+    ANSWER_FAULTS,
+    Endpoint,
+    context_error,
+    policy_error,
+    retry_after,
+    server_message,
+)
+from .redirects import refuse_other_server
 from .replies import Completion, StreamedCompletion, read_completion
 
 if TYPE_CHECKING:
@@ -158,6 +168,8 @@ class ChatClient:
                 f"${self._key_env} holds characters that no key has",
                 hint="export it again, without quotes, spaces or line breaks inside",
             )
+        if key is not None:
+            register_secret(key)
         return Endpoint(self.base_url, self.model, self._key_env, key, self._timeout)
 
     def limiter(self) -> AdaptiveLimiter:
@@ -191,7 +203,11 @@ class ChatClient:
             base_url=self.base_url,
             max_retries=0,
             timeout=self._timeout,
-            http_client=openai.DefaultAsyncHttpxClient(limits=limits, timeout=self._timeout),
+            http_client=openai.DefaultAsyncHttpxClient(
+                limits=limits,
+                timeout=self._timeout,
+                event_hooks={"response": [refuse_other_server]},
+            ),
         )
 
     async def aclose(self) -> None:
@@ -216,7 +232,7 @@ class ChatClient:
             if isinstance(failure := policy_error(error, self.endpoint()), AuthenticationFailed):
                 raise failure from None
             return None
-        except ValueError:  # no JSON
+        except (ValueError, RecursionError):  # not JSON
             return None
         except (openai.OpenAIError, TimeoutError) as error:
             raise policy_error(error, self.endpoint()) from error
@@ -275,7 +291,7 @@ class ChatClient:
         async with limiter.slot() as slot:
             try:
                 completion = await self._fitted(client, body, call, until)
-            except (openai.OpenAIError, TimeoutError, ValueError, PolicyError) as error:
+            except (*ANSWER_FAULTS, openai.OpenAIError, PolicyError) as error:
                 failure = policy_error(error, self.endpoint())
                 call.retry_after = _told_to_wait(error)
                 _tell(slot, error, failure, call.retry_after)
@@ -287,8 +303,8 @@ class ChatClient:
             failure.message += f"; it asks to be left alone for {call.retry_after:g} s"
         if isinstance(failure, ModelNotFound):
             failure = await self._naming_served(failure)
-        if isinstance(failure, AuthenticationFailed) or failure is cause:
-            cause = None  # the library's message may repeat the key
+        if isinstance(failure, AuthenticationFailed | RedirectRefused) or failure is cause:
+            cause = None  # the library's message may repeat the key, or holds this error itself
         raise failure from cause
 
     async def _fitted(

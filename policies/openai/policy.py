@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ...core.errors import BadRequest, ConfigError, UnreadableReply, Unsupported
-from ...core.secrets import without_secrets
+from ...core.secrets import hide_secrets, register_secrets_in, without_secrets
 from ...core.seeds import reask_seed
 from ..answers import (
     choice_instruction,
@@ -68,7 +68,8 @@ class OpenAIPolicy(BasePolicy):
             are not in OpenAI's API (the last is also sent under llama.cpp's name `repeat_penalty`).
             None: yes, unless it is OpenAI's, or `open()` finds Ollama, which ignores them. Where it
             does not, a request that sets them is refused.
-        extra_body: further fields of each HTTP request, passed on as they are. Not for secrets.
+        extra_body: further fields of each HTTP request, passed on as they are. Not for secrets:
+            what is named like one is sent, and kept as `***` in records.
         backoff: seconds before the first retry; doubles up to 30, with jitter.
 
     Seeds are sent as their lowest 31 bits, which every server can hold. OpenAI's own honours them as
@@ -105,7 +106,7 @@ class OpenAIPolicy(BasePolicy):
         refuse_bad_options(
             base_url=base_url, api_key_env=api_key_env, timeout=timeout, max_retries=max_retries,
             max_concurrency=max_concurrency, choices_mode=choices_mode, reasks=reasks,
-            prefill=prefill, backoff=backoff,
+            prefill=prefill, backoff=backoff, extra_body=extra_body,
         )  # fmt: skip
         self.model = model
         self.base_url = (base_url or OPENAI_URL).rstrip("/")
@@ -114,6 +115,7 @@ class OpenAIPolicy(BasePolicy):
         self._reasks, self._stream, self._prefill = reasks, stream, prefill
         self._extended_asked = extended_sampling
         self._extra_body = dict(extra_body or {})
+        register_secrets_in(self._extra_body)
         self._set_capabilities(
             self.base_url != OPENAI_URL if extended_sampling is None else extended_sampling
         )
@@ -352,7 +354,7 @@ class OpenAIPolicy(BasePolicy):
                 history += correct(completion.text)
         raise UnreadableReply(
             f"{self.base_url} was asked {self._reasks + 1} times for {wanted};"
-            f" its last answer was {last[:200]!r}",
+            f" its last answer was {hide_secrets(last)[:200]!r}",
             hint="another choices_mode, a larger max_tokens or a larger model may help",
         )
 

@@ -299,7 +299,8 @@ class VLLMPolicy(BasePolicy):
 
     @cached_property
     def _settings(self) -> EngineSettings:
-        arguments: dict[str, Any] = {"model": self._source.base, **self._arguments}
+        arguments: dict[str, Any] = {"model": self._source.base, "trust_remote_code": False}
+        arguments |= self._arguments
         max_loras = self._max_loras
         if max_loras is None:
             max_loras = MAX_LORAS if self._lora is not None else 0
@@ -344,6 +345,8 @@ def _refuse_bad_options(
         for name in further
         if name in _OWN
     ]
+    if "trust_remote_code" in further:
+        problems.append("engine_args: trust_remote_code would run code of the model's folder")
     if "hf_token" in further:
         problems.append("engine_args: hf_token would be kept in records; set HF_TOKEN instead")
     problems += [
