@@ -6,7 +6,6 @@ Every fault of a file from outside (not UTF-8, not JSON or TOML, nested too deep
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
 import tomllib
 from contextlib import suppress
@@ -14,23 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from .errors import DataError, RunError
-from .jsonl import parse_json
+from .jsonl import is_log_name, parse_json, refuse_log
 from .secrets import hide_secrets
 from .text import clean_text
-
-LOG_NAME = "episodes.jsonl"
-
-_LOG = re.compile(r"episodes(?:-\d+)?\.jsonl")
 
 
 def write_whole(path: Path, text: str) -> None:
     """Replace a small file in one step, so that a kill leaves the old one or the new one.
 
-    Known secrets are hidden in it.
+    Known secrets are hidden in it. An episode log is never replaced.
 
     Raises:
-        RunError: the disk refuses.
+        RunError: the disk refuses, or an episode log lies there.
     """
+    refuse_log(path)
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -112,16 +108,9 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 
 def episode_logs(folder: Path) -> list[Path]:
     """The logs of a folder: `episodes.jsonl`, and `episodes-<number>.jsonl` of a run in parts."""
-    return [file for file in sorted(folder.glob("episodes*.jsonl")) if _LOG.fullmatch(file.name)]
+    return [file for file in sorted(folder.glob("episodes*.jsonl")) if is_log_name(file.name)]
 
 
 def unread_logs(folder: Path) -> list[Path]:
     """Files that look like logs but are not read, such as `episodes-backup.jsonl`."""
-    return [
-        file for file in sorted(folder.glob("episodes*.jsonl")) if not _LOG.fullmatch(file.name)
-    ]
-
-
-def is_log_name(name: str) -> bool:
-    """Whether a file of this name is read as a log."""
-    return _LOG.fullmatch(name) is not None
+    return [file for file in sorted(folder.glob("episodes*.jsonl")) if not is_log_name(file.name)]

@@ -33,6 +33,35 @@ SYNC_EVERY = 1.0
 """Seconds between flushes to the disk itself; a killed process loses nothing, a power cut this much."""
 
 
+LOG_NAME = "episodes.jsonl"
+
+_LOG = re.compile(r"episodes(?:-\d+)?\.jsonl")
+
+
+def is_log_name(name: str) -> bool:
+    """Whether a file of this name is read as an episode log."""
+    return _LOG.fullmatch(name) is not None
+
+
+def refuse_log(path: Path) -> None:
+    """Refuse to write anything else onto an episode log.
+
+    Raises:
+        RunError: `path` has a log's name, or holds episodes.
+    """
+    if is_log_name(path.name) or (path.is_file() and _holds_episodes(path)):
+        raise RunError(
+            f"{path} is an episode log, or has the name of one",
+            hint="choose another file for what is to be written",
+        )
+
+
+def _holds_episodes(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.readline(1 << 16)
+    return start.startswith(b'{"version":') and b'"scenario":{' in start and b'"stop":' in start
+
+
 class LineLog:
     """An open file of lines, for appending. Use as a context manager.
 
@@ -40,8 +69,11 @@ class LineLog:
         path: the file; made if it is not there.
 
     Raises:
-        RunError: another process is writing it, or the disk refuses.
+        RunError: another process is writing it, the disk refuses, or it is an episode log and this
+            is not an `EpisodeLog`.
     """
+
+    holds_episodes = False
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -49,6 +81,8 @@ class LineLog:
         self._synced = 0.0
 
     def __enter__(self) -> Self:
+        if not self.holds_episodes:
+            refuse_log(self.path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a+b", buffering=0)

@@ -14,8 +14,8 @@ from typing import Self
 from pydantic import ValidationError
 
 from ...core.errors import DataError
-from ...core.files import LOG_NAME, episode_logs, unread_logs
-from ...core.jsonl import LineLog, complete_lines, parse_json
+from ...core.files import episode_logs, unread_logs
+from ...core.jsonl import LOG_NAME, LineLog, complete_lines, parse_json
 from ...core.record import problems_of
 from .episode import EPISODE_VERSION, Episode
 
@@ -32,6 +32,8 @@ class EpisodeLog(LineLog):
         RunError: another process is writing it, or the disk refuses.
         DataError: a line (other than a torn last one) is no episode.
     """
+
+    holds_episodes = True
 
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
