@@ -51,6 +51,14 @@ demo: .venv/core ## Simulate four conversations on the embedded model into runs/
 test: .venv/dev ## Install what the tests need and run them
 	$(BIN)/python -m pytest
 
+# New examples in each round, until the time is over or a test fails.
+FUZZ_SECONDS ?= 600
+.PHONY: fuzz
+fuzz: .venv/dev ## Look for inputs that break a promise, for ten minutes
+	@end=$$(($$(date +%s) + $(FUZZ_SECONDS))); while [ $$(date +%s) -lt $$end ]; do \
+		HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -q -x --timeout 900 -m fuzz tests/fuzz || exit 1; \
+	done
+
 .PHONY: test-vllm
 test-vllm: .venv-vllm/ready ## Test the vllm policy, on a CPU, in an environment of its own (3.5 GB)
 	VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 \

@@ -5,9 +5,10 @@ Names are imported on first use, so that `import warmline` stays light.
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
+
+from .core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from . import agents, environments, policies
@@ -28,14 +29,14 @@ if TYPE_CHECKING:
         SupportEnvironment,
         draw_scenarios,
         iter_episodes,
+        problem_types,
         read_episodes,
         read_scenarios,
         run_batch,
         seed_dialogues,
         seed_scenarios,
+        simulate,
     )
-    from .environments.runs import simulate
-    from .environments.scenarios import problem_types
     from .policies import (
         EmbeddedPolicy,
         HumanPolicy,
@@ -52,8 +53,9 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "agents": ("Agent", "Judger", "Seeker", "Strategy", "StrategyCounselor", "Supporter"),
-    "environments": (
+    ".": ("agents", "environments", "policies"),
+    ".agents": ("Agent", "Judger", "Seeker", "Strategy", "StrategyCounselor", "Supporter"),
+    ".environments": (
         "CaseDialogue",
         "Episode",
         "Profile",
@@ -70,7 +72,7 @@ _HOMES = {
         "seed_scenarios",
         "simulate",
     ),
-    "policies": (
+    ".policies": (
         "EmbeddedPolicy",
         "HumanPolicy",
         "OpenAIPolicy",
@@ -85,7 +87,6 @@ _HOMES = {
         "make_policy",
     ),
 }
-_HOME_OF = {name: room for room, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Agent",
@@ -126,18 +127,12 @@ __all__ = [
     "simulate",
 ]
 
+_getattr, _dir = lazy_names(__name__, _HOMES)
+
 
 def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        return version("warmline")
-    if name in _HOMES:
-        return import_module(f".{name}", __name__)
-    if (room := _HOME_OF.get(name)) is None:
-        raise AttributeError(f"module 'warmline' has no attribute '{name}'")
-    value = getattr(import_module(f".{room}", __name__), name)
-    globals()[name] = value
-    return value
+    return version("warmline") if name == "__version__" else _getattr(name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, "__version__"})
+    return sorted({*_dir(), "__version__"})

@@ -1,7 +1,7 @@
 """Seats any AutoGen chat agent (an `AssistantAgent`, say) as one of our roles.
 
 The role's prompt still comes from our template; the AutoGen agent is what answers it. An AutoGen
-agent remembers what it was told, so it is reset before each call and given the whole prompt again:
+agent remembers earlier messages, so it is reset before each call and given the whole prompt again:
 one instance serves one call at a time. Give a factory instead of an agent where episodes run
 concurrently: one agent is then made for each call in flight.
 """

@@ -1,9 +1,9 @@
 """The base of the four roles: an observation becomes a request, a reply becomes an action.
 
-`request` and `read` are pure; the environment asks the policy itself, thousands of episodes at once,
-so an agent keeps no state of any one conversation there. As an AutoGen `BaseChatAgent` the same
-object can also sit in any AutoGen team, one conversation at a time; only there it keeps a thread.
-AutoGen is confined to this file, `autogen_seat.py` and `environments/dialogue/team.py`.
+`request` and `read` are pure; the environment asks the policy itself, thousands of episodes at
+once, so an agent keeps no state of any one conversation there. As an AutoGen `BaseChatAgent` the
+same object can also sit in any AutoGen team, one conversation at a time; only there it keeps a
+thread. AutoGen is confined to this file, `autogen_seat.py` and `environments/dialogue/team.py`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .templates import PromptTemplate
 O = TypeVar("O", bound=Observation)  # noqa: E741 - the observation of a role
 A = TypeVar("A", bound=Action)
 
-BRIEFS_KEPT = 16384
+MAX_CACHED_BRIEFS = 16384
 """System messages kept rendered by one agent: about as many as episodes may be open at once."""
 
 BEGIN = "(Begin.)"
@@ -49,7 +49,7 @@ class Agent(BaseChatAgent, Generic[O, A]):
         policy: decides the words.
         name: AutoGen's name of the agent; the role's by default.
         template: a shipped template's name, a path, or the text of one; the role's by default.
-        sampling: laid over the role's default sampling; None leaves a field as it is.
+        sampling: overrides the role's default sampling; None leaves a field as it is.
 
     Raises:
         ConfigError: a template that cannot be read.
@@ -85,7 +85,7 @@ class Agent(BaseChatAgent, Generic[O, A]):
                 or f'begin it with {{% extends "{self.default_template}" %}} to replace one block',
             )
         self.sampling = (sampling or Sampling()).over(self.default_sampling)
-        self._render_system = lru_cache(maxsize=BRIEFS_KEPT)(self._system_text)
+        self._render_system = lru_cache(maxsize=MAX_CACHED_BRIEFS)(self._system_text)
         self._thread: list[Turn] = []
         self._advice: Strategy | None = None
 

@@ -1,9 +1,9 @@
 """What each role may know, and what each role may do.
 
-An observation holds only what its role is allowed to see (FPEMF §3.1, SweetieChat §3.1): the seeker's scenario
-and profile appear in no other role's observation, and the counselor's advice only in the
-supporter's. A prompt is rendered from an observation and from nothing else, so privacy is a matter
-of types here, not of care.
+An observation holds only what its role is allowed to see (FPEMF §3.1, SweetieChat §3.1): the
+seeker's scenario and profile appear in no other role's observation, and the counselor's advice only
+in the supporter's. A prompt is rendered from an observation and from nothing else, so privacy is a
+matter of types here, not of care.
 
 The part that stays the same during an episode is the *brief*; prompts begin with it, so that an
 engine's prefix cache can serve the rest of the episode.
@@ -55,7 +55,7 @@ class SeekerBrief:
 
 @dataclass(frozen=True, slots=True)
 class SupporterBrief:
-    """What the supporter is told before the conversation."""
+    """What the supporter knows before the conversation."""
 
     problem_type: str
     cases: tuple[Case, ...] = ()

@@ -1,4 +1,4 @@
-"""The four roles, the eight support strategies and the three stages of help, as the papers name them."""
+"""The papers' four roles, eight support strategies and three stages of help."""
 
 from __future__ import annotations
 

@@ -12,10 +12,9 @@ from .observations import Say
 from .roles import STRATEGY_LABELS, Role
 
 _CLOSE_ALONE = re.compile(r"""[\s"'“”‘’(\[*]*N\s*/\s*A[\s"'“”‘’)\].!*]*""", re.IGNORECASE)
-_CLOSE_AT_END = re.compile(
-    r"""(?P<text>.*(?:[.!?…。！？][)\]"'”’*]*|\n))\s*["'“(\[*]*N/A["'”)\].!*]*\s*""",
-    re.DOTALL | re.IGNORECASE,
-)
+_CLOSE_SIGNS = ("N/A", "n/a", "N/a", "n/A")
+_OPENERS, _CLOSERS, _END_MARKS = "\"'“([*", ")]\"'”’*", ".!?…。！？"
+_AFTER_SIGN = re.compile(r"""["'”)\].!*]*+\s*+""")
 
 _NAMES = {
     Role.SEEKER: r"seeker|user|client|person|help[- ]?seeker|求助者|来访者",
@@ -23,16 +22,20 @@ _NAMES = {
 }
 _LABELS = "|".join(re.escape(label) for label in STRATEGY_LABELS)
 _STRATEGY_LABEL = re.compile(
-    rf"\s*(?:[\[(*]+\s*(?:{_LABELS})\s*[\])*]+\s*[:：]?|(?:{_LABELS})\s*[:：]"
-    rf"|\**strategy\s*[:：]\**\s*(?:{_LABELS})\s*[.\n])\s*",
+    rf"\s*+(?:[\[(*]++\s*+(?:{_LABELS})\s*+[\])*]++\s*+[:：]?|(?:{_LABELS})\s*+[:：]"
+    rf"|\*{{0,9}}strategy\s*+[:：]\*{{0,9}}\s*+(?:{_LABELS})\s*[.\n])\s*+",
     re.IGNORECASE,
 )
+_ASIDE = r"\s*+(?:\([^)\n]*+\)\s*+)?"
+"""Between a name and its colon: "Supporter (softly):"."""
 _OWN_LABEL = {
-    role: re.compile(rf"\s*\**(?:{names})\**\s*(?:\([^)\n]*\))?\s*[:：]\**\s*", re.IGNORECASE)
+    role: re.compile(rf"\s*+\*{{0,9}}(?:{names})\*{{0,9}}{_ASIDE}[:：]\*{{0,9}}\s*+", re.IGNORECASE)
     for role, names in _NAMES.items()
 }
 _ANY_NAME = "|".join(_NAMES.values())
-_NEXT_SPEAKER = re.compile(rf"\n\s*\**(?:{_ANY_NAME})\**\s*(?:\([^)\n]*\))?\s*[:：]", re.IGNORECASE)
+_NEXT_SPEAKER = re.compile(
+    rf"\n[^\S\n]*+\*{{0,9}}(?:{_ANY_NAME})\*{{0,9}}{_ASIDE}[:：]", re.IGNORECASE
+)
 
 _CLAUSE_START = (
     r"(?:^|[.!?…,;:~()—–-]\s*|\b(?:and|but|so|well|ok|okay|alright|thanks|thank you|now|then)\s+)"
@@ -66,9 +69,11 @@ _FAREWELL_WORDS = (
     *("have a", "have y", "再见", "再見", "拜拜", "晚安", "保重"),
 )
 """Every farewell holds one of these: a quick look before the pattern."""
+_ENDING = 1000
+"""Characters at the end of an utterance in which a farewell is looked for."""
 _GREETING = re.compile(
     r"\s*(?:(?:hi|hello|hey|hiya|greetings|howdy|good (?:morning|afternoon|evening|day))"
-    r"(?:[ ,]+(?:there|again|everyone|you|friend|dear))*|你好|您好|嗨)\s*[,.!?…！。，~]+\s*",
+    r"(?:[ ,]{1,9}(?:there|again|everyone|you|friend|dear))*|你好|您好|嗨)\s*+[,.!?…！。，~]++\s*+",
     re.IGNORECASE,
 )
 
@@ -99,9 +104,24 @@ def read_speech(raw: str, role: Role) -> Say:
         repairs.append("quotation_marks")
     if _CLOSE_ALONE.fullmatch(text):
         return Say("", closes=True, repairs=tuple(repairs))
-    if end := _CLOSE_AT_END.fullmatch(text):
-        return Say(end["text"].strip(), closes=True, repairs=tuple(repairs))
+    if (before := _before_sign(text)) is not None:
+        return Say(before, closes=True, repairs=tuple(repairs))
     return Say(text, repairs=tuple(repairs))
+
+
+def _before_sign(text: str) -> str | None:
+    """The utterance in front of an `N/A` that stands at the end, behind a full sentence or line."""
+    sign = max(map(text.rfind, _CLOSE_SIGNS))
+    if sign < 0 or not _AFTER_SIGN.fullmatch(text, sign + 3):
+        return None
+    opened = text[:sign].rstrip(_OPENERS)
+    said = opened.rstrip()
+    if said.rstrip(_CLOSERS).endswith(tuple(_END_MARKS)):
+        if said == opened:  # no space between: what can close the sentence belongs to it
+            attached = text[len(said) : sign]
+            said += attached[: len(attached) - len(attached.lstrip(_CLOSERS))]
+        return said.strip()
+    return said.strip() if "\n" in opened[len(said) :] else None
 
 
 def is_farewell(text: str) -> bool:
@@ -109,6 +129,8 @@ def is_farewell(text: str) -> bool:
     ending = text.rstrip().replace("’", "'")
     if ending.endswith(("?", "？")):
         return False
+    if len(ending) > _ENDING:
+        ending = "x " + ending[-_ENDING:]  # a goodbye is at the end; x: the text began before
     plain = ending.lower()
     return any(word in plain for word in _FAREWELL_WORDS) and bool(_FAREWELL.search(ending))
 

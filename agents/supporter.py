@@ -31,8 +31,8 @@ class Supporter(Agent[SupporterObservation, Say]):
 
     Args:
         policy: decides the words.
-        brief: what it is told before the talk when it sits in an AutoGen team; in an environment
-            the scenario's problem type and the case dialogues give it.
+        brief: what it knows before the conversation when it sits in an AutoGen team; in an
+            environment the scenario's problem type and the case dialogues give it.
         openings: pre-fill the first words of an answer to fit the strategy.
         name, template, sampling: see `Agent`.
     """

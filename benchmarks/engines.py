@@ -307,7 +307,7 @@ async def vllm(load: Load) -> AsyncIterator[tuple[Policy, Raw]]:
         from vllm import SamplingParams
         from vllm.sampling_params import StructuredOutputsParams
 
-        engine = policy._seat.engine  # type: ignore[union-attr]
+        engine = policy._opened.engine  # type: ignore[union-attr]
         tokenizer = engine.llm.get_tokenizer()
         gate = asyncio.Semaphore(GIVEN["in_flight"] or len(calls))
 

@@ -26,8 +26,8 @@ from pydantic import BaseModel
 
 from .errors import DataError, RunError
 from .files import read_json, read_toml, write_whole
-from .secrets import hide_secrets_in, without_secrets
-from .text import clean_data
+from .outside.secrets import hide_secrets_in, without_secrets
+from .outside.text import clean_data
 
 CONFIG_NAME = "config.toml"
 NOT_SET = "(not set)"
@@ -71,7 +71,7 @@ def claim(
 ) -> None:
     """Start or resume in `folder` any work whose content `identity` decides.
 
-    Secrets are written and compared as `***`, see `core.secrets`.
+    Secrets are written and compared as `***`, see `core.outside.secrets`.
 
     Args:
         folder: made if it is not there.

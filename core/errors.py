@@ -17,8 +17,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from .secrets import hide_secrets
-from .text import clean_text
+from .outside.secrets import hide_secrets
+from .outside.text import clean_text
 
 
 class WarmlineError(Exception):
@@ -188,6 +188,23 @@ class RedirectRefused(PolicyError):
     """A server redirects to another server, which would be sent the whole prompt."""
 
     fatal = True
+
+
+class ReplyTooLong(PolicyError):
+    """The engine answered with more text than is taken; reading stopped there.
+
+    Args:
+        chars: characters read so far, or None if the body was refused before it was decoded.
+        most: characters allowed.
+    """
+
+    def __init__(self, *, chars: int | None, most: int) -> None:
+        read = "more than fits" if chars is None else f"{chars:,} characters so far"
+        super().__init__(
+            f"the reply is longer than the {most:,} characters allowed ({read})",
+            hint="set max_tokens, or raise max_reply_chars if such replies are meant",
+        )
+        self.chars, self.most = chars, most
 
 
 class UnreadableReply(PolicyError):

@@ -14,8 +14,8 @@ from typing import Any
 
 from .errors import DataError, RunError
 from .jsonl import is_log_name, parse_json, refuse_log
-from .secrets import hide_secrets
-from .text import clean_text
+from .outside.secrets import hide_secrets
+from .outside.text import clean_text
 
 
 def write_whole(path: Path, text: str) -> None:

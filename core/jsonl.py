@@ -19,8 +19,8 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from .errors import DataError, RunError
-from .secrets import hide_secrets
-from .text import clean_text
+from .outside.secrets import hide_secrets
+from .outside.text import clean_text
 
 _ESCAPED_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 _ESCAPE = re.compile(

@@ -1,13 +1,16 @@
 """Settings as command-line options, so that file, keywords and command line cannot drift apart.
 
 A command's options are made from the fields of its settings model; what was given on the command
-line is laid over a file's settings by `read_settings`.
+line overrides a file's settings in `read_settings`. `--help` shows them in panels: a settings class
+names its panel in the class variable `panel`, and a field is shown in that of the class that declares
+it first.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Set
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Annotated, Any, get_args, get_origin
 
 import typer
@@ -17,6 +20,10 @@ from pydantic_core import PydanticUndefined
 
 from .errors import ConfigError
 from .files import parse_toml
+from .fixed import fixed_fields
+
+_UsageError: Any = typer.BadParameter.__mro__[1]
+"""The base of what the command line's parser raises; typer exports its subclass alone."""
 
 
 def nested(given: dict[str, Any]) -> dict[str, Any]:
@@ -47,6 +54,50 @@ def _key_values(pairs: list[str], name: str) -> dict[str, Any]:
     return options
 
 
+def read_options(words: Sequence[str], parameters: Iterable[inspect.Parameter]) -> dict[str, Any]:
+    """The values of a command line's options, read by the command line's own parser.
+
+    Args:
+        words: the words behind the command, such as `["--limit", "20"]`.
+        parameters: the command's parameters, as `options_of` makes them.
+
+    Raises:
+        ConfigError: an unknown option, or a value of the wrong type.
+    """
+
+    def command(**given: Any) -> None:
+        raise NotImplementedError
+
+    command.__signature__ = inspect.Signature(list(parameters))  # type: ignore[attr-defined]
+    app = typer.Typer(add_completion=False)
+    app.command(add_help_option=False)(command)
+    try:
+        context = typer.main.get_command(app).make_context("options", list(words))
+    except _UsageError as error:
+        raise ConfigError(error.format_message()) from None
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in context.params.items()}
+
+
+def option_words(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Settings as the words of a command line, which `read_options` reads back.
+
+    A table among the items of a list is written as JSON, which is for readers alone.
+    """
+    for name, value in settings.items():
+        flag = f"--{prefix}{name}".replace("_", "-")
+        if isinstance(value, bool):
+            yield flag if value else f"--no-{flag.removeprefix('--')}"
+        elif name == "options":
+            for key, option in value.items():
+                text = option if isinstance(option, str) else json.dumps(option)
+                yield from (flag, f"{key}={text}")
+        elif isinstance(value, Mapping):
+            yield from option_words(value, f"{prefix}{name}.")
+        elif value is not None:
+            for each in value if isinstance(value, list | tuple) else (value,):
+                yield from (flag, json.dumps(each) if isinstance(each, Mapping) else str(each))
+
+
 def options_of(
     model: type[BaseModel],
     prefix: str = "",
@@ -57,10 +108,13 @@ def options_of(
     """One command-line option for each field of a settings model; None means not given.
 
     Args:
-        model: its fields become options; nested models become `--name.field`.
+        model: its fields become options; nested models become `--name.field`, in a panel of their
+            own that the field's title names. Fixed fields become hidden options, so that a command
+            that states one is understood.
         prefix: of the option names.
-        hidden: (prefix, field) of those left out; tables are left out by themselves.
-        panel: heading in the help for the options without a prefix.
+        hidden: (prefix, field) of those left out; tables are left out automatically.
+        panel: heading in the help of options without a prefix whose class names no panel, and of all
+            options with a prefix.
     """
     parameters = []
     for name, field in model.model_fields.items():
@@ -70,12 +124,14 @@ def options_of(
             kind = get_args(kind)[0]
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             seat = f"The {name}'s seat" if "policy" in kind.model_fields else name.capitalize()
+            seat = field.title or seat
             parameters += options_of(kind, f"{name}.", hidden=hidden, panel=seat)
             continue
-        table = get_origin(kind) is dict and name != "options"
+        table = dict in (get_origin(kind), get_origin(field.annotation)) and name != "options"
         if table or (prefix, name) in hidden:
             continue
-        option, flag = _option(prefix, name, field, kind, panel)
+        shown_in = panel if prefix else panel_of(model, name, panel)
+        option, flag = _option(prefix, name, field, kind, shown_in)
         parameters.append(
             inspect.Parameter(
                 f"{prefix.replace('.', '__')}{name}",
@@ -84,7 +140,33 @@ def options_of(
                 annotation=Annotated[option, flag],
             )
         )
+    if not prefix:
+        parameters += [
+            _fixed_option(name, value) for name, (value, _) in fixed_fields(model).items()
+        ]
     return parameters
+
+
+def panel_of(model: type[BaseModel], field: str, default: str) -> str:
+    """The panel of the class that declares a field first; `default` where that class names none."""
+    for part in reversed(model.__mro__):
+        if field in vars(part).get("__annotations__", {}):
+            panel: str = vars(part).get("panel", default)
+            return panel
+    return default
+
+
+def _fixed_option(name: str, value: Any) -> inspect.Parameter:
+    """A hidden option for a fixed field; the record refuses other values, with the reason."""
+    flag = name.replace("_", "-")
+    names = [f"--{flag}/--no-{flag}"] if isinstance(value, bool) else [f"--{flag}"]
+    kind: Any = list[str] if isinstance(value, tuple) else type(value)
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[kind | None, typer.Option(*names, hidden=True)],
+    )
 
 
 def _option(prefix: str, name: str, field: FieldInfo, kind: Any, panel: str) -> tuple[Any, Any]:

@@ -20,7 +20,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, reduce
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
@@ -87,8 +87,8 @@ class Plugins(Generic[T]):
         Raises:
             ConfigError: (the class `not_found`) no such name, module or attribute; or two packages
                 bring the name.
-            MissingExtra: libraries of a plug-in of Warmline are not installed. Those that the module
-                behind an import string lacks are an ordinary `ModuleNotFoundError`.
+            MissingExtra: libraries of a plug-in of Warmline are not installed. Those that the
+                module behind an import string lacks are an ordinary `ModuleNotFoundError`.
         """
         if points := self._points().get(name):
             return self._load(self._one(name, points))
@@ -196,9 +196,9 @@ class Plugins(Generic[T]):
                 f"{self.noun} '{name}': no module named '{error.name}'",
                 hint="run from the folder that holds the module, or install it",
             ) from error
-        found = reduce(
-            lambda holder, part: getattr(holder, part, None), attribute.split("."), module
-        )
+        found: Any = module
+        for part in attribute.split("."):
+            found = getattr(found, part, None)
         if not callable(found):
             public = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
             raise self._not_found(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from .errors import ConfigError, did_you_mean
-from .secrets import HIDDEN, hide_secrets, is_secret_name, without_secrets
+from .outside.secrets import HIDDEN, hide_secrets, is_secret_name, without_secrets
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 

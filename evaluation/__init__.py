@@ -2,74 +2,96 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from ..environments.episodes.agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha
+    from .analyses.analyse_files import analyse_files
     from .analyses.analysis import analyse
     from .analyses.corpus import read_corpus
+    from .harness.run import general_ability
     from .judging.calibration import calibrate
+    from .judging.calibration_report import calibration_report
     from .judging.helpful import helpful_rates
-    from .judging.human_preferences import compare_votes
+    from .judging.human_preferences import compare_preferences, compare_votes
     from .judging.judge import judge
+    from .judging.judge_run import JudgeResult, judge_run
     from .judging.pairwise import compare, win_rates
     from .judging.rubric import load_rubric
+    from .judging.settings import JudgeSettings
     from .metrics.metric import Measurement, Metric, Pairs, Score, make_metric
     from .metrics.presets import score_overlap, score_pairs
-    from .replies.evaluate import evaluate
+    from .replies.evaluate import evaluate, evaluate_pairs
     from .replies.result import Result
+    from .replies.settings import EvaluationSettings, MetricSettings
+    from .report.page import write_report
     from .selfplay.play import self_play
+    from .selfplay.result import SelfPlayResult
     from .selfplay.settings import SelfPlaySettings
     from .statistics.planning import across_seeds, dialogues_needed
     from .statistics.uncertainty import bootstrap, estimate_mean, mean_tally, paired_test
 
 _HOMES = {
     "..environments.episodes.agreement": ("cohen_kappa", "fleiss_kappa", "krippendorff_alpha"),
-    "metrics.metric": ("Measurement", "Metric", "Pairs", "Score", "make_metric"),
-    "replies.evaluate": ("evaluate",),
-    "replies.result": ("Result",),
-    "analyses.analysis": ("analyse",),
-    "analyses.corpus": ("read_corpus",),
-    "judging.calibration": ("calibrate",),
-    "judging.helpful": ("helpful_rates",),
-    "judging.judge": ("judge",),
-    "judging.pairwise": ("compare", "win_rates"),
-    "judging.rubric": ("load_rubric",),
-    "judging.human_preferences": ("compare_votes",),
-    "selfplay.play": ("self_play",),
-    "selfplay.settings": ("SelfPlaySettings",),
-    "statistics.planning": ("across_seeds", "dialogues_needed"),
-    "metrics.presets": ("score_overlap", "score_pairs"),
-    "statistics.uncertainty": (
-        "bootstrap",
-        "estimate_mean",
-        "mean_tally",
-        "paired_test",
-    ),
+    ".analyses.analysis": ("analyse",),
+    ".analyses.analyse_files": ("analyse_files",),
+    ".analyses.corpus": ("read_corpus",),
+    ".harness.run": ("general_ability",),
+    ".judging.calibration": ("calibrate",),
+    ".judging.calibration_report": ("calibration_report",),
+    ".judging.helpful": ("helpful_rates",),
+    ".judging.human_preferences": ("compare_preferences", "compare_votes"),
+    ".judging.judge": ("judge",),
+    ".judging.judge_run": ("JudgeResult", "judge_run"),
+    ".judging.pairwise": ("compare", "win_rates"),
+    ".judging.rubric": ("load_rubric",),
+    ".judging.settings": ("JudgeSettings",),
+    ".metrics.metric": ("Measurement", "Metric", "Pairs", "Score", "make_metric"),
+    ".metrics.presets": ("score_overlap", "score_pairs"),
+    ".replies.evaluate": ("evaluate", "evaluate_pairs"),
+    ".replies.result": ("Result",),
+    ".replies.settings": ("EvaluationSettings", "MetricSettings"),
+    ".report.page": ("write_report",),
+    ".selfplay.play": ("self_play",),
+    ".selfplay.result": ("SelfPlayResult",),
+    ".selfplay.settings": ("SelfPlaySettings",),
+    ".statistics.planning": ("across_seeds", "dialogues_needed"),
+    ".statistics.uncertainty": ("bootstrap", "estimate_mean", "mean_tally", "paired_test"),
 }
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "EvaluationSettings",
+    "JudgeResult",
+    "JudgeSettings",
     "Measurement",
     "Metric",
+    "MetricSettings",
     "Pairs",
     "Result",
     "Score",
+    "SelfPlayResult",
     "SelfPlaySettings",
     "across_seeds",
     "analyse",
+    "analyse_files",
     "bootstrap",
     "calibrate",
+    "calibration_report",
     "cohen_kappa",
     "compare",
+    "compare_preferences",
     "compare_votes",
     "dialogues_needed",
     "estimate_mean",
     "evaluate",
+    "evaluate_pairs",
     "fleiss_kappa",
+    "general_ability",
     "helpful_rates",
     "judge",
+    "judge_run",
     "krippendorff_alpha",
     "load_rubric",
     "make_metric",
@@ -80,18 +102,7 @@ __all__ = [
     "score_pairs",
     "self_play",
     "win_rates",
+    "write_report",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if (module := _HOME_OF.get(name)) is None:
-        raise AttributeError(f"module 'warmline.evaluation' has no attribute '{name}'")
-    value = getattr(
-        import_module(module if module.startswith(".") else f".{module}", __name__), name
-    )
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -24,9 +24,9 @@ def main(model: str) -> None:
         warmline.simulate(
             policy="scripted", episodes=6, max_turns=6, case_dialogues=0, out=runs / "talks", seed=1
         )
-        (checkpoint,) = train_sft(
+        checkpoint = train_sft(
             SftSettings(model=model, data=(str(runs / "talks"),), out=str(runs / "m0"), max_steps=4)
-        )
+        ).checkpoint
         print(f"trained {checkpoint.metrics['steps']:.0f} steps on {checkpoint.rows['train']} rows")
         (episode,) = warmline.simulate(
             policy="scripted",

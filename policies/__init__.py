@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..core.errors import ConfigError, DataError, PolicyError, RunError, WarmlineError
+from ..core.lazy import lazy_names
 from .base import (
     BasePolicy,
     Capabilities,
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from .replay import ReplayPolicy
     from .scripted import ScriptedPolicy
 
-_LATE = {
-    "EmbeddedPolicy": "llama.policy",
-    "HumanPolicy": "human",
-    "OpenAIPolicy": "openai.policy",
-    "ReplayPolicy": "replay",
-    "ScriptedPolicy": "scripted",
+_HOMES = {
+    ".human": ("HumanPolicy",),
+    ".llama.policy": ("EmbeddedPolicy",),
+    ".openai.policy": ("OpenAIPolicy",),
+    ".replay": ("ReplayPolicy",),
+    ".scripted": ("ScriptedPolicy",),
 }
 
 __all__ = [
@@ -61,8 +61,4 @@ __all__ = [
     "make_policy",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if (module := _LATE.get(name)) is None:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(import_module(f".{module}", __name__), name)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

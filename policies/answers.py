@@ -20,10 +20,10 @@ _NUMBERING = re.compile(
     r"^\s*(?:(?:option|answer|choice)\s*:?\s*)?(?:\(?\d{1,2}[.):]|[-*•])\s+", re.I
 )
 _BARE_NUMBER = re.compile(
-    r"^\W*(?:option|number|no\.?|answer|choice)?\s*:?\s*#?(\d{1,2})\W*$", re.I
+    r"^\W*+(?:option|number|no\.?|answer|choice)?\s*+(?::\s*+)?#?(\d{1,2})\W*+$", re.I
 )
 _WRAPPING = " \t\r\n\"'`*_.,;:!()[]“”‘’«»「」。"
-_FENCE = re.compile(r"^```[a-zA-Z]*\s*\n(.*?)\n?\s*```$", re.S)
+_FENCE = re.compile(r"```[a-zA-Z]*+[^\S\n]*+\n")
 
 
 def numbered(options: Sequence[str]) -> bool:
@@ -57,7 +57,7 @@ def schema_instruction(schema: Mapping[str, Any]) -> str:
 
 
 def match_choice(text: str, options: Sequence[str]) -> str | None:
-    """The one option that `text` names, or None if it names none or several.
+    """The one option that `text` names, or None if it names no option or several.
 
     Tried in this order: the very words; the words in other case, in quotes, with a number or a full
     stop; the number alone, where options were listed with numbers; the only option that occurs in
@@ -86,7 +86,8 @@ def _bare(text: str) -> str:
 
 def _named(text: str, options: Sequence[str]) -> set[str]:
     # Longest first, each hit blanked out, so that "Feelings" is not found inside "Reflection of
-    # Feelings". Only Latin letters and digits need a word's edge: Chinese is written without spaces.
+    # Feelings". Only Latin letters and digits need a word's edge: Chinese is written without
+    # spaces.
     rest = " ".join(text.casefold().split())
     phrases: dict[str, set[str]] = {}
     for option in options:
@@ -120,13 +121,17 @@ def read_choice(text: str, options: Sequence[str]) -> str | None:
 
 
 def read_json(text: str, schema: Mapping[str, Any]) -> tuple[str, Any] | None:
-    """The JSON in an answer as text and as value, or None if it is no JSON or does not fit.
+    """The JSON in an answer as text and as value, or None if it is not JSON or does not fit.
 
-    A surrounding code fence is taken off.
+    A surrounding code fence is removed.
     """
     stripped = text.strip()
-    if fenced := _FENCE.match(stripped):
-        stripped = fenced.group(1).strip()
+    if (
+        stripped.endswith("```")
+        and (fence := _FENCE.match(stripped))
+        and fence.end() < len(stripped)
+    ):
+        stripped = stripped[fence.end() : -3].strip()
     try:
         value = parse_json(stripped)
     except ValueError:
@@ -154,9 +159,9 @@ def misfit(value: Any, schema: Mapping[str, Any], at: str = "$") -> str | None:
     if (kinds := schema.get("type")) is not None:
         kinds = [kinds] if isinstance(kinds, str) else kinds
         if not any(_is_a(value, kind) for kind in kinds):
-            return f"{at} is no {' or '.join(kinds)}"
+            return f"{at} is not of type {' or '.join(kinds)}"
     if "enum" in schema and value not in schema["enum"]:
-        return f"{at} is none of {schema['enum']}"
+        return f"{at} is not one of {schema['enum']}"
     if "const" in schema and value != schema["const"]:
         return f"{at} is not {schema['const']!r}"
     if isinstance(value, dict):

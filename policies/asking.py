@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..core.errors import InvalidReply, NotAReply
-from ..core.secrets import hide_secrets, hide_secrets_in
-from ..core.text import clean_data, clean_text
+from ..core.outside.secrets import hide_secrets, hide_secrets_in
+from ..core.outside.text import clean_data, clean_text
 from .base import FinishReason, Policy, Reply, Request, TokenLogprob, Usage, policy_name
 
 LARGEST_NUMBER = 2**63 - 1

@@ -14,7 +14,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
-from ..core.errors import ConfigError, Unsupported
+from ..core.errors import ConfigError, ReplyTooLong, Unsupported
+
+MAX_REPLY_CHARS = 1_000_000
+"""Longest text of a reply, in characters, where nothing else is set: far more than any role says."""
 
 ChatRole = Literal["system", "user", "assistant"]
 
@@ -37,7 +40,7 @@ class Sampling:
         top_k: number of most likely tokens kept; 0 keeps all.
         min_p: least probability, relative to the most likely token, in [0, 1).
         repetition_penalty: divides the logits of tokens already seen; 1 is none.
-        max_tokens: most tokens in the answer.
+        max_tokens: maximum number of tokens in the answer.
     """
 
     temperature: float | None = None
@@ -89,7 +92,7 @@ def _within(low: float, value: float | None, high: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one call. `cached_tokens` are those of `prompt_tokens` served from a prefix cache."""
+    """Tokens of one call. `cached_tokens` of the `prompt_tokens` came from a prefix cache."""
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
@@ -173,7 +176,8 @@ class Reply:
         policy: name of the policy that answered, as it should appear in a record.
         logprobs: one entry a generated token, where asked for.
         attempts: requests sent to get this answer, retries and re-asks included.
-        cached: the answer came from a store and cost nothing now; `usage` tells what it cost once.
+        cached: the answer came from a store and cost nothing now; `usage` is what it cost
+            originally.
         notes: what a wrapper wants kept in the record, as plain data under the wrapper's name (the
             analysis behind a rewritten reply, the scores of the candidates).
     """
@@ -187,6 +191,16 @@ class Reply:
     attempts: int = 1
     cached: bool = False
     notes: Mapping[str, Any] | None = None
+
+
+def refuse_too_long(text: str, most: int) -> None:
+    """Refuse a reply's text that is longer than `most` characters.
+
+    Raises:
+        ReplyTooLong: names both numbers.
+    """
+    if len(text) > most:
+        raise ReplyTooLong(chars=len(text), most=most)
 
 
 @runtime_checkable
@@ -214,7 +228,7 @@ class Policy(Protocol):
 
 @runtime_checkable
 class ScoringPolicy(Policy, Protocol):
-    """A policy that can also say how likely it finds a text that somebody else wrote."""
+    """A policy that can also score a given text: how likely it would be as the answer."""
 
     async def score(self, request: Request, continuation: str) -> tuple[TokenLogprob, ...]:
         """Log-probabilities (nats) of the tokens of `continuation` as the answer to `request`.
@@ -240,7 +254,7 @@ class Capabilities:
         logprobs: `Request.logprobs`.
         seed: same request, same seed, same reply.
         score: `score()` gives the log-probabilities of a given continuation.
-        lora: a LoRA adapter can be laid over the model.
+        lora: a LoRA adapter can be attached to the model.
         sampling: names of the `Sampling` fields that are honoured.
         small_model: helps for small models (pre-filled openings) are on unless switched off.
         only: where not empty, nothing is answered but a choice among some of these.
@@ -305,7 +319,7 @@ class BasePolicy:
         if refused:
             raise Unsupported(
                 f"policy '{self.name}' cannot honour {', '.join(refused)}",
-                hint="leave the option out for this role, or seat a policy that has it"
+                hint="leave the option out for this role, or use a policy that has it"
                 " (`warmline doctor` lists what each can do)",
             )
         if request.choices is not None and not request.choices:

@@ -6,13 +6,14 @@ score for an option can be corrected by the score that it gives without having r
     score(option) = log P(option | dialogue, question) - log P(option | question)
 
 (contextual calibration, after Zhao et al., 2021, "Calibrate Before Use"; as a difference of
-log-probabilities it is the domain-conditional PMI of Holtzman et al., 2021). The engine tells no
+log-probabilities it is the domain-conditional PMI of Holtzman et al., 2021). The engine gives no
 log-probabilities of a prompt, so each option is forced by a grammar and those of its tokens summed.
 
-What it is worth with the default model, on 28 supporter turns of ESConv and eight strategies (chance
-is 3.5 right): choosing the next strategy, the favourite fell from 23 to 17 of 28 and 3 were right
-instead of 5; naming that of a given turn, from 28 to 16, and 3 were right either way. Scoring how
-well each strategy explains the given turn (noisy channel) got 1 right and was left out.
+Measured with the default model on 28 supporter turns of ESConv and eight strategies (3.5 right
+by chance): when choosing the next strategy, the most frequent choice fell from 23 to 17 of 28, and
+3 were right instead of 5; when naming the strategy of a given turn, it fell from 28 to 16, and 3
+were right with either method. Scoring how well each strategy explains the given turn (noisy
+channel) got 1 right and was left out.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Score = Callable[[Sequence[Message], str], Awaitable[tuple[float, Usage]]]
 
 Tokeniser = Callable[[str], Awaitable[list[int]]]
 
-_KEPT_BASELINES = 64
+_MAX_BASELINES = 64
 
 
 async def choice_grammar(options: Sequence[str], tokens: Tokeniser) -> str:
@@ -104,7 +105,7 @@ class CalibratedChoice:
         if (known := self._baselines.get(key)) is not None:
             return known, Usage()
         scores, usage = await self._scores(messages, options)
-        if len(self._baselines) >= _KEPT_BASELINES:
+        if len(self._baselines) >= _MAX_BASELINES:
             del self._baselines[next(iter(self._baselines))]
         self._baselines[key] = scores
         return scores, usage

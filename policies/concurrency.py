@@ -1,8 +1,8 @@
-"""How many requests an endpoint is asked at once: `AdaptiveLimiter`, and one shared per endpoint.
+"""How many requests an endpoint gets at once: `AdaptiveLimiter`, and one shared per endpoint.
 
 The limit follows the server as TCP follows a network (additive increase, multiplicative decrease;
-Chiu and Jain, 1989): it is halved when the server says that it is overloaded, and grows by one after
-a whole limit's worth of successes. Waiting is first come, first served.
+Chiu and Jain, 1989): it is halved when the server says that it is overloaded, and grows by one
+after a whole limit's worth of successes. Waiting is first come, first served.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 
 class Slot:
-    """The right to have one request in flight. Tell it how the server bore the request."""
+    """The right to have one request in flight. Report to it how the server handled the request."""
 
     __slots__ = ("_limiter", "started")
 
@@ -28,11 +28,11 @@ class Slot:
         self._limiter._succeeded(self.started)
 
     def overloaded(self, retry_after: float | None = None) -> None:
-        """The server said that it is asked too much, or did not answer in time.
+        """The server reported that it is overloaded, or did not answer in time.
 
         Args:
-            retry_after: seconds for which the server wants to be left alone; nobody who waits for a
-                slot gets one before.
+            retry_after: seconds until the server accepts requests again; nobody who waits for a
+                slot gets one earlier.
         """
         self._limiter._overloaded(self.started, retry_after)
 
@@ -47,9 +47,9 @@ class AdaptiveLimiter:
     ```
 
     Args:
-        ceiling: most requests in flight, ever; also the limit to start from.
-        window: seconds after a cut in which further complaints do not cut again. Complaints about
-            requests that were sent before the cut never do: they tell of the old limit.
+        ceiling: maximum number of requests in flight, at any time; also the initial limit.
+        window: seconds after a reduction in which further reports do not reduce it again. Reports
+            about requests that were sent before the reduction never do: they concern the old limit.
         clock: seconds, monotonic.
     """
 
@@ -171,7 +171,7 @@ _limiters: WeakKeyDictionary[
 def limiter_for(endpoint: str, ceiling: int) -> AdaptiveLimiter:
     """The limiter that all policies on `endpoint` share in the running event loop.
 
-    Where several name a ceiling, the lowest holds for all. It lives as long as somebody holds it.
+    Where several name a ceiling, the lowest holds for all. It exists as long as somebody holds it.
     """
     shared = _limiters.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
     limiter = shared.get(endpoint)

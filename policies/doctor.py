@@ -1,4 +1,4 @@
-"""What works on this machine: libraries, engines, keys, servers. Loads no model, fetches nothing."""
+"""What works on this machine: libraries, engines, keys, servers. Loads no model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OPTIONAL = {
     "vllm": "vllm",
     "autogen-ext": "autogen",
 }
-"""Libraries behind an extra, and its name."""
+"""Libraries that an extra installs, and its name."""
 NEEDS = {
     "transformers": "transformers",
     "classifier": "peft",
@@ -32,7 +32,7 @@ NEEDS = {
     "vllm": "vllm",
     "autogen": "autogen-ext",
 }
-"""Policies whose library is behind an extra, and that library."""
+"""Policies whose library comes with an extra, and that library."""
 
 TIMEOUT = 5.0
 """Seconds to wait for a server."""
@@ -44,7 +44,7 @@ class Finding:
 
     Attributes:
         what: what was looked at.
-        works: whether it is usable; None where there is nothing to be usable.
+        works: whether it is usable; None for plain information.
         detail: version, capabilities or the fault.
         remedy: what to do, where something is missing.
     """
@@ -112,7 +112,7 @@ def _weights() -> Finding:
 
 def _capabilities(able: object) -> str:
     if not isinstance(able, Capabilities):
-        return "states its capabilities when it is opened"
+        return "reports its capabilities once it is open"
     names = ("choices", "schema", "max_sentences", "prefill", "logprobs", "seed")
     return "can: " + ", ".join(name for name in names if getattr(able, name))
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.markup import escape
 
-from ..core.console import SafeConsole
 from ..core.errors import ParticipantLeft
+from ..core.outside.console import SafeConsole
 from .base import BasePolicy, Capabilities, FinishReason, Reply, Request
 from .safety import CRISIS_GUIDANCE, DISCLAIMER, crisis_kinds
 

@@ -1,7 +1,7 @@
 """Policies, and wrappers around policies, by name; see `core/plugins.py`.
 
-The entry-point groups are `warmline.policies` and `warmline.wrappers`. A wrapper takes the policy it
-wraps as its first argument.
+The entry-point groups are `warmline.policies` and `warmline.wrappers`. A wrapper takes the policy
+it wraps as its first argument.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ WRAPPERS: Plugins[Policy] = Plugins(
 )
 
 WrapperSpec = Spec
-"""A wrapper by name: `"cache"`, `"budget:tokens=100000"` or `{"name": "budget", "tokens": 100000}`."""
+"""A wrapper by name: `"cache"`, `"budget:tokens=100000"` or `{"name": "budget", "tokens":
+100000}`."""
 
 
 def known_policies() -> list[str]:

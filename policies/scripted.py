@@ -36,7 +36,7 @@ class ScriptedPolicy(BasePolicy):
     Tokens are counted as words.
 
     Raises:
-        ConfigError: a script that is neither function, lines nor lines per role.
+        ConfigError: a script that is neither a function, nor lines, nor lines per role.
         NotScripted: (from `respond`) lines were given by role, but not for this one.
 
     Example:

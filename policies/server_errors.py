@@ -1,4 +1,4 @@
-"""What an OpenAI-compatible server's failures mean in `errors.py`, and how long it wants us to wait."""
+"""Maps an OpenAI-compatible server's failures to `core/errors.py`, and reads how long to wait."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..core.errors import (
     RateLimited,
     UnreadableReply,
 )
-from ..core.secrets import HIDDEN, hide_secrets
+from ..core.outside.secrets import HIDDEN, hide_secrets
 
 TRANSIENT_STATUS = frozenset({408, 409, 425})
 """Client errors after which the same request may succeed. So may all 5xx but 501."""
@@ -69,7 +69,8 @@ class Endpoint:
     timeout: float
 
     def hide(self, text: str) -> str:
-        """`text` without the key, in case the server repeats it, and not longer than a paragraph."""
+        """`text` without the key, in case the server repeats it, and not longer than a
+        paragraph."""
         shown = hide_secrets(text.replace(self.key, HIDDEN) if self.key else text)
         return shown if len(shown) <= 600 else f"{shown[:600]} …"
 

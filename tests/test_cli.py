@@ -100,6 +100,17 @@ def test_help_lists_every_option() -> None:
     assert "--supporter.openings" in text
     assert "--judger.openings" not in text
     assert "(default 20)" in text
+    assert "--prices" not in text, "a table is for the file only"
+
+
+@pytest.mark.parametrize("command", ["simulate", "build"])
+def test_help_shows_options_in_panels_of_at_most_twenty(command: str) -> None:
+    """Each panel is a concern: engine, sampling, limits, run, one for each seat."""
+    panels = [p.partition("╰")[0] for p in run(command, "--help", TERM="dumb").split("╭─ ")[1:]]
+    sizes = {p.split(" ─")[0]: len(re.findall(r"^│ \*?\s*--", p, re.MULTILINE)) for p in panels}
+    assert {"Engine", "Sampling", "Limits", "The seeker's seat"} <= sizes.keys()
+    assert sizes["Limits"] == 8
+    assert max(sizes.values()) <= 20, sizes
 
 
 @pytest.mark.parametrize(

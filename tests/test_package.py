@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import tomllib
 import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -127,13 +129,71 @@ def test_core_dependencies_stay_light() -> None:
     assert names.isdisjoint(HEAVY[:6])
 
 
-def test_public_names_exist_and_match_the_type_checkers_view() -> None:
-    for name in warmline.__all__:
-        assert getattr(warmline, name) is not None
-    homes = {name for names in warmline._HOMES.values() for name in names}
-    assert homes | set(warmline._HOMES) == set(warmline.__all__)
-    with pytest.raises(AttributeError, match="no attribute 'simulat'"):
+LAZY = [
+    "warmline",
+    "warmline.policies",
+    "warmline.policies.wrappers",
+    "warmline.environments.corpus",
+    "warmline.environments.corpus.cleaning",
+    "warmline.evaluation",
+    "warmline.training",
+]
+
+
+def checked_imports(package: ModuleType) -> dict[str, str]:
+    """Names that a package imports for type checkers only, each with its module."""
+    source = ast.parse(Path(package.__file__ or "").read_text())
+    (block,) = [n for n in source.body if isinstance(n, ast.If)]
+    return {
+        alias.name: "." * node.level + (node.module or "")
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+def test_every_lazy_package_is_tested() -> None:
+    found = {
+        ".".join(("warmline", *path.parent.relative_to(ROOT).parts))
+        for path in (ROOT / "__init__.py", *SOURCES)
+        if path.name == "__init__.py" and "lazy_names(" in path.read_text()
+    }
+    assert found == set(LAZY)
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_public_names_exist_and_match_the_type_checkers_view(name: str) -> None:
+    if name == "warmline.training":
+        pytest.importorskip("torch")
+    package = importlib.import_module(name)
+    homes = {item: home for home, items in package._HOMES.items() for item in items}
+    assert homes == checked_imports(package)
+    assert set(homes) <= set(package.__all__)
+    assert set(homes) <= set(dir(package))
+    for item in package.__all__:
+        assert getattr(package, item) is not None
+    with pytest.raises(AttributeError, match=f"module '{name}' has no attribute 'nowhere'$"):
+        _ = package.nowhere
+
+
+def test_a_misspelt_public_name_is_named_with_the_nearest() -> None:
+    with pytest.raises(AttributeError, match=r"no attribute 'simulat'; did you mean 'simulate'"):
         _ = warmline.simulat
+
+
+def test_training_without_its_libraries_names_the_extra() -> None:
+    code = """
+import sys
+sys.modules["torch"] = None
+import warmline.training
+try:
+    warmline.training.diverse_beam_search
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.startswith("MissingExtra warmline.training.diverse_beam_search needs")
+    assert "warmline[train]" in run.stdout
 
 
 def test_nothing_of_a_machine_is_in_the_repository() -> None:

@@ -25,7 +25,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from ...core.errors import ConfigError, did_you_mean
 from ...core.files import read_text
 
-RENDERED_KEPT = 4096
+MAX_CACHED_BLOCKS = 4096
 """Rendered blocks that one template keeps."""
 
 _FOLDER = Path(__file__).parent
@@ -87,7 +87,7 @@ class PromptTemplate:
         return sorted(self._blocks)
 
     def render(self, block: str, **values: Any) -> str:
-        """The text of one block, without surrounding white space; empty if there is no such block.
+        """The text of one block, without surrounding white space; empty for an unknown block.
 
         Raises:
             ConfigError: the template uses a value that this role may not see or that is unknown.
@@ -98,7 +98,7 @@ class PromptTemplate:
             return self._fresh(block, values)
         key = (block, *[values.get(name) for name in uses])
         if (text := self._kept.get(key)) is None:
-            if len(self._kept) >= RENDERED_KEPT:
+            if len(self._kept) >= MAX_CACHED_BLOCKS:
                 self._kept.clear()
             text = self._kept[key] = self._fresh(block, values)
         return text
@@ -155,7 +155,7 @@ class PromptTemplate:
 
 
 def _values_used(block: str, chain: list[str]) -> tuple[str, ...] | None:
-    """The values that a block is rendered from; None if it reads the dialogue, or may read anything.
+    """The values that a block is rendered from; None if it may read the dialogue.
 
     Rendering is pure, so a block with the same values need not be rendered again.
     """

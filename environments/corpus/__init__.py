@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ...core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .cleaning import CleaningReport, CleanSettings, clean_run
@@ -20,33 +21,20 @@ if TYPE_CHECKING:
     from .statistics import CorpusStatistics, corpus_statistics
     from .tags import Choice, cleaned, kept, read_tags
 
-_LATE = {
-    "BuildReport": "generation.report",
-    "BuildSettings": "generation.settings",
-    "Choice": "tags",
-    "CleanSettings": "cleaning",
-    "CleaningReport": "cleaning",
-    "CorpusStatistics": "statistics",
-    "ExportReport": "exporting.export",
-    "ExportSettings": "exporting.settings",
-    "Import": "importing.reader",
-    "ImportReport": "importing.reader",
-    "Imported": "importing.folder",
-    "ReviewStore": "review.store",
-    "Source": "sources",
-    "build": "generation.build",
-    "build_corpus": "generation.build",
-    "clean_run": "cleaning",
-    "cleaned": "tags",
-    "corpus_statistics": "statistics",
-    "dataset_of": "exporting.export",
-    "export_corpus": "exporting.export",
-    "import_corpus": "importing.folder",
-    "kept": "tags",
-    "read_sources": "sources",
-    "read_tags": "tags",
-    "seeker_fidelity": "cleaning.fidelity",
-    "write_sources": "sources",
+_HOMES = {
+    ".cleaning": ("CleanSettings", "CleaningReport", "clean_run"),
+    ".cleaning.fidelity": ("seeker_fidelity",),
+    ".exporting.export": ("ExportReport", "dataset_of", "export_corpus"),
+    ".exporting.settings": ("ExportSettings",),
+    ".generation.build": ("build", "build_corpus"),
+    ".generation.report": ("BuildReport",),
+    ".generation.settings": ("BuildSettings",),
+    ".importing.folder": ("Imported", "import_corpus"),
+    ".importing.reader": ("Import", "ImportReport"),
+    ".review.store": ("ReviewStore",),
+    ".sources": ("Source", "read_sources", "write_sources"),
+    ".statistics": ("CorpusStatistics", "corpus_statistics"),
+    ".tags": ("Choice", "cleaned", "kept", "read_tags"),
 }
 
 __all__ = [
@@ -78,8 +66,4 @@ __all__ = [
     "write_sources",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if (module := _LATE.get(name)) is None:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(import_module(f".{module}", __name__), name)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -47,7 +47,7 @@ def _ids(path: str | Path) -> Iterator[object]:
             try:
                 yield parse_json(line)["id"]
             except (ValueError, KeyError, TypeError):
-                yield None  # reading the record will say what is wrong with this line
+                yield None  # reading the record reports what is wrong with this line
 
 
 def cleaned_episodes(

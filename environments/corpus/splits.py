@@ -36,8 +36,8 @@ def scenario_root(scenario_id: str) -> str:
 class Groups:
     """Which conversations belong together; a group goes by the key that was seen first.
 
-    Later conversations never rename a group, so appending to a log moves nothing, except where a new
-    conversation joins two groups that were apart.
+    Later conversations never rename a group, so appending to a log moves nothing, except where a
+    new conversation joins two groups that were apart.
     """
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class Groups:
 
 
 def scenario_keys(episode: Episode) -> tuple[str, ...]:
-    """Conversations that share one of these keys are about the same scenario; the first is an id."""
+    """Keys: conversations with a common one are about one scenario. The first is an id."""
     ids = dict.fromkeys(f"id:{scenario_root(name)}" for name in (episode.id, episode.scenario.id))
     words = episode.scenario.situation.casefold().split()
     if len(words) < SITUATION_WORDS:

@@ -1,4 +1,4 @@
-"""Statistics of a corpus in the form of the papers' tables (FPEMF Table 2, SweetieChat Table 1), in one pass.
+"""Statistics of a corpus as in the papers (FPEMF Table 2, SweetieChat Table 1), in one pass.
 
 A word is what `str.split` gives, as the papers count; for languages written without spaces the
 lengths in words mean nothing. An average over nothing is None.

@@ -1,8 +1,8 @@
 """Tags: what cleaning found in each episode, and how an export makes use of it.
 
-`tags.jsonl` lies beside `episodes.jsonl`, one line an episode. Nothing is ever deleted from the log:
-`kept` leaves out what was found unfit, and `cleaned` makes the trimmed episode, from the tags alone,
-without the filters that wrote them.
+`tags.jsonl` lies beside `episodes.jsonl`, one line an episode. Nothing is ever deleted from the
+log: `kept` leaves out what was found unfit, and `cleaned` makes the trimmed episode, from the tags
+alone, without the filters that wrote them.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ def read_tags(path: str | Path) -> TagFile:
 
 
 def edited(episode: Episode, findings: Iterable[Finding], note: str = "") -> Episode:
-    """The episode with the trims of `findings` applied, in order; the same object if there are none.
+    """The episode with the trims of `findings` applied, in order; unchanged without any.
 
     An edited utterance names the filter in its `repairs`, and so does the utterance before one that
     was taken out. `raw` stays as the policy wrote it. Verdicts keep their place.

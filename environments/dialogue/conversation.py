@@ -9,33 +9,38 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import ParamSpec, TypeVar
 
 from ...agents.base import A, Agent, O
 from ...agents.observations import (
-    CounselorObservation,
-    JudgerObservation,
+    Case,
     Say,
     SeekerBrief,
     SeekerObservation,
     SupporterBrief,
-    SupporterObservation,
-    Turn,
 )
 from ...agents.roles import Role, Strategy
 from ...agents.speech import is_farewell, strip_greeting
 from ...core.errors import PolicyError, UnreadableReply, Unsupported
 from ...policies.asking import ask_policy
-from ...policies.base import Reply, Request, policy_name
+from ...policies.base import Reply, Request, policy_name, refuse_too_long
 from ...policies.sentences import cap_sentences
 from ..episodes.episode import Speaker, StopReason, Utterance, Verdict
+from .limits import Limits
+from .seating import Seats
 from .state import Dialogue
-
-if TYPE_CHECKING:
-    from .environment import SupportEnvironment
+from .view import counselor_view, judger_view, seeker_view, supporter_view
 
 EMPTY_REASKS = 2
 """How often an empty utterance is asked for again, each time with the next call's seed."""
+
+
+READ_IN_PLACE = 20_000
+"""Characters of a reply up to which it is read at once. Longer ones are read in a thread, so that no
+reply holds up the other episodes; `Agent.read` is pure."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ Observer = Callable[[Spoken], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PendingCall:
     """A request on its way, and what will be its reply."""
 
     request: Request
@@ -58,27 +63,35 @@ class Asked:
 
 
 class Conversation:
-    """Plays one conversation in an environment.
+    """Plays one conversation.
 
     Args:
-        environment: seats and limits.
+        seats: who plays it.
+        limits: what is enforced.
         dialogue: where everything is kept.
-        observe: hears every utterance and verdict.
+        observe: called with every utterance and verdict.
+        cases: case dialogues shown to the supporter.
+        speculative: ask the seeker for its next utterance while the judger decides.
     """
 
     def __init__(
-        self, environment: SupportEnvironment, dialogue: Dialogue, observe: Observer
+        self,
+        seats: Seats,
+        limits: Limits,
+        dialogue: Dialogue,
+        observe: Observer,
+        *,
+        cases: tuple[Case, ...] = (),
+        speculative: bool = False,
     ) -> None:
-        self.seats = environment
-        self.limits = environment.limits
+        self.seats = seats
+        self.limits = limits
         self.dialogue = dialogue
         self.observe = observe
+        self.speculative = speculative
         scenario = dialogue.scenario
         self._seeker_brief = SeekerBrief(
             scenario.problem_type, scenario.situation, str(scenario.profile)
-        )
-        cases = environment.cases.draw(
-            scenario.problem_type, self.limits.case_dialogues, scenario_id=scenario.id
         )
         self._supporter_brief = SupporterBrief(scenario.problem_type, cases)
         self._ahead: asyncio.Task[Reply] | None = None
@@ -89,44 +102,37 @@ class Conversation:
         Raises:
             PolicyError: a policy failed; the failed call is recorded.
         """
-        asked: Asked | None = None
+        pending: PendingCall | None = None
         try:
             while True:
-                await self._speak(self.seats.seeker, self._seeker_sees(), asked=asked)
+                await self._speak(self.seats.seeker, self._seeker_sees(), pending=pending)
                 if stop := self._limit():
                     return stop
                 strategy = await self._advise()
                 if stop := self._limit():
                     return stop
-                closes = await self._speak(
-                    self.seats.supporter, self._supporter_sees(strategy), strategy=strategy
+                seen = supporter_view(
+                    self._supporter_brief,
+                    self.dialogue.turns,
+                    strategy=strategy,
+                    window=self.limits.history_window,
                 )
+                closes = await self._speak(self.seats.supporter, seen, strategy=strategy)
                 if stop := self._closed(closes):
                     return stop
-                stop, asked = await self._judge()
+                stop, pending = await self._judge()
                 if stop or (stop := self._limit()):
                     return stop
         finally:
             if self._ahead is not None:
                 self._ahead.cancel()
 
-    # What the speakers see
-
-    def _window(self) -> tuple[Turn, ...]:
-        return tuple(self.dialogue.turns[-self.limits.history_window :])
-
-    @property
-    def _exchange(self) -> int:
-        """Number of finished exchanges."""
-        return len(self.dialogue.turns) // 2
+    # The four roles
 
     def _seeker_sees(self) -> SeekerObservation:
-        return SeekerObservation(self._seeker_brief, self._window(), self._exchange)
-
-    def _supporter_sees(self, strategy: Strategy | None) -> SupporterObservation:
-        return SupporterObservation(self._supporter_brief, self._window(), strategy, self._exchange)
-
-    # The four roles
+        return seeker_view(
+            self._seeker_brief, self.dialogue.turns, window=self.limits.history_window
+        )
 
     async def _speak(
         self,
@@ -134,15 +140,15 @@ class Conversation:
         observation: O,
         *,
         strategy: Strategy | None = None,
-        asked: Asked | None = None,
+        pending: PendingCall | None = None,
     ) -> bool:
         """Let a speaker speak; returns whether it asks to close the conversation."""
         speaker: Speaker = Role.SEEKER if agent.role is Role.SEEKER else Role.SUPPORTER
         for _ in range(1 + EMPTY_REASKS):
-            said, reply, call = await self._ask(agent, observation, asked)
-            asked = None
+            said, reply, call = await self._ask(agent, observation, pending)
+            pending = None
             closes = said.closes and speaker is Role.SUPPORTER
-            text, repairs = self._within_limits(said, speaker)
+            text, repairs = await _aside(said.text, self._within_limits, said, speaker)
             if text:
                 utterance = self.dialogue.say(
                     speaker, text, reply.text, call=call, strategy=strategy, repairs=repairs
@@ -171,29 +177,27 @@ class Conversation:
     async def _advise(self) -> Strategy | None:
         if self.seats.counselor is None:
             return None
-        observation = CounselorObservation(tuple(self.dialogue.turns), self._exchange)
-        advice, _, _ = await self._ask(self.seats.counselor, observation)
+        advice, _, _ = await self._ask(self.seats.counselor, counselor_view(self.dialogue.turns))
         return advice.strategy
 
-    async def _judge(self) -> tuple[StopReason | None, Asked | None]:
+    async def _judge(self) -> tuple[StopReason | None, PendingCall | None]:
         """The judger's verdict, and the seeker's next reply if it was asked for meanwhile."""
         turns = self.dialogue.turns
         if self.seats.judger is None or len(turns) < self.limits.min_turns:
             return None, None
-        asked: Asked | None = None
-        if self.seats.speculative and len(turns) < self.limits.max_turns:
-            asked = self._ask_ahead()
-        observation = JudgerObservation(tuple(turns), self._exchange - 1)
-        verdict, _, call = await self._ask(self.seats.judger, observation)
+        pending: PendingCall | None = None
+        if self.speculative and len(turns) < self.limits.max_turns:
+            pending = self._ask_ahead()
+        verdict, _, call = await self._ask(self.seats.judger, judger_view(turns))
         self.observe(Spoken(self.dialogue.scenario.id, self.dialogue.judge(verdict.end, call)))
-        return (StopReason.JUDGER, None) if verdict.end else (None, asked)
+        return (StopReason.JUDGER, None) if verdict.end else (None, pending)
 
-    def _ask_ahead(self) -> Asked:
+    def _ask_ahead(self) -> PendingCall:
         """Ask the seeker as if the judger, whose call comes first, had let the talk go on."""
         request = self._request(self.seats.seeker, self._seeker_sees(), calls_before=1)
         self._ahead = asyncio.create_task(ask_policy(self.seats.seeker.policy, request))
         self._ahead.add_done_callback(_retrieve)
-        return Asked(request, self._ahead)
+        return PendingCall(request, self._ahead)
 
     # Limits and ends
 
@@ -226,12 +230,13 @@ class Conversation:
         )
 
     async def _ask(
-        self, agent: Agent[O, A], observation: O, asked: Asked | None = None
+        self, agent: Agent[O, A], observation: O, pending: PendingCall | None = None
     ) -> tuple[A, Reply, int]:
         """Ask (or take what was asked ahead), record, read."""
-        request = asked.request if asked else self._request(agent, observation)
+        request = pending.request if pending else self._request(agent, observation)
         try:
-            reply = await (asked.reply if asked else ask_policy(agent.policy, request))
+            reply = await (pending.reply if pending else ask_policy(agent.policy, request))
+            refuse_too_long(reply.text, self.limits.max_reply_chars)
         except PolicyError as error:
             self.dialogue.record(request, agent.policy, error)
             raise
@@ -242,7 +247,14 @@ class Conversation:
                 " the tokens it used",
                 hint="leave token_budget out, or use an engine that reports usage",
             )
-        return agent.read(reply), reply, call
+        return await _aside(reply.text, agent.read, reply), reply, call
+
+
+async def _aside(text: str, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What `work` makes of its arguments; in a thread where `text`, which it reads, is long."""
+    if len(text) <= READ_IN_PLACE:
+        return work(*args, **kwargs)
+    return await asyncio.to_thread(work, *args, **kwargs)
 
 
 def _retrieve(task: asyncio.Task[Reply]) -> None:

@@ -1,7 +1,7 @@
 """The support environment: seats four roles, owns turns, limits and the end (FPEMF §3.1.4).
 
-The environment drives the agents itself (`conversation.py` holds the loop); `as_team` shows the same
-thing to AutoGen.
+The environment drives the agents itself (`conversation.py` holds the loop); `as_team` shows the
+same thing to AutoGen.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..scenarios.scenario import Scenario
 from ..scenarios.seed_pool import CasePool
 from .conversation import Conversation, Observer, Spoken
 from .limits import Limits
-from .seating import seat
+from .seating import Seats, seat
 from .state import Dialogue
 
 
@@ -39,7 +39,7 @@ class SupportEnvironment:
         cases: pool of case dialogues for the supporter; the shipped ones by default.
         speculative: ask the seeker for its next utterance while the judger decides, and drop it if
             the judger ends the conversation. Saves waiting, costs the dropped tokens, changes no
-            word; so it is no part of a run's identity.
+            word; so it is not part of a run's identity.
         limits: fields of `Limits`, as keywords.
 
     Raises:
@@ -99,7 +99,7 @@ class SupportEnvironment:
         """What decides an episode besides scenario and seed, as plain data."""
         cases = [d.id for d in self.cases.dialogues] if self.limits.case_dialogues else []
         return {
-            "limits": self.limits.model_dump(exclude_none=True),
+            "limits": self.limits.model_dump(exclude_none=True, exclude={"max_reply_chars"}),
             "cases": hashlib.sha256("\n".join(cases).encode()).hexdigest()[:16],
             **{role.value: agent.describe() for role, agent in self.agents().items()},
         }
@@ -143,7 +143,7 @@ class SupportEnvironment:
         started = time.perf_counter()
         error: PolicyError | None = None
         try:
-            stop = await Conversation(self, dialogue, observe or _ignore).play()
+            stop = await self._conversation(dialogue, observe or _ignore).play()
         except ParticipantLeft:
             stop = StopReason.LEFT
         except PolicyError as failure:
@@ -151,6 +151,19 @@ class SupportEnvironment:
                 raise
             stop, error = StopReason.ERROR, failure
         return dialogue.close(stop, seconds=time.perf_counter() - started, error=error)
+
+    def _conversation(self, dialogue: Dialogue, observe: Observer) -> Conversation:
+        scenario = dialogue.scenario
+        return Conversation(
+            Seats(self.seeker, self.supporter, self.counselor, self.judger),
+            self.limits,
+            dialogue,
+            observe,
+            cases=self.cases.draw(
+                scenario.problem_type, self.limits.case_dialogues, scenario_id=scenario.id
+            ),
+            speculative=self.speculative,
+        )
 
     def as_team(self, scenario: Scenario, *, seed: int = 0) -> Any:
         """This environment as an AutoGen team, for AutoGen's `Console` and other tools.
@@ -164,4 +177,4 @@ class SupportEnvironment:
 
 
 def _ignore(event: Spoken) -> None:
-    """Observer for nobody."""
+    """Observer that does nothing."""

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from ...core.record import Record
+from ...policies.base import MAX_REPLY_CHARS
+
+HISTORY_WINDOW = 6
+"""Utterances shown to the speaking roles (SweetieChat Fig. 12)."""
 
 
 class Limits(Record):
-    """What the environment enforces; defaults are the papers' where they say."""
+    """What the environment enforces; the defaults are the papers' where they give one."""
+
+    panel: ClassVar[str] = "Limits"
 
     max_turns: Annotated[int, Field(ge=1)] = Field(
         20, description="utterances of seeker and supporter together"
@@ -19,7 +25,7 @@ class Limits(Record):
         3, description="sentences kept of each utterance (FPEMF §3.2, SweetieChat §4.1)"
     )
     history_window: Annotated[int, Field(ge=1)] = Field(
-        6, description="utterances shown to the speaking roles (SweetieChat Fig. 12)"
+        HISTORY_WINDOW, description="utterances shown to the speaking roles (SweetieChat Fig. 12)"
     )
     case_dialogues: Annotated[int, Field(ge=0)] = Field(
         3, description="examples shown to the supporter (FPEMF §3.1.3)"
@@ -29,6 +35,9 @@ class Limits(Record):
     )
     token_budget: Annotated[int, Field(ge=1)] | None = Field(
         None, description="tokens of prompts and answers after which an episode ends"
+    )
+    max_reply_chars: Annotated[int, Field(ge=1)] = Field(
+        MAX_REPLY_CHARS, description="characters of a reply beyond which the episode fails"
     )
     trim_greetings: bool = Field(
         True, description="cut greetings after a speaker's first utterance"

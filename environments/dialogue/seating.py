@@ -1,14 +1,29 @@
-"""Who may take a seat: our agents, a bare policy, or any AutoGen chat agent."""
+"""Who may take a seat (our agents, a policy, any AutoGen chat agent), and who has taken it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ...agents.base import Agent
+from ...agents.counselor import StrategyCounselor
+from ...agents.judger import Judger
+from ...agents.seeker import Seeker
+from ...agents.supporter import Supporter
 from ...core.errors import ConfigError
 from ...policies.base import capabilities_of
 
 Seat = TypeVar("Seat", bound=Agent[Any, Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Seats:
+    """Who plays a conversation; counselor and judger may be missing."""
+
+    seeker: Seeker
+    supporter: Supporter
+    counselor: StrategyCounselor | None = None
+    judger: Judger | None = None
 
 
 def seat(candidate: Any, role: type[Seat]) -> Seat:

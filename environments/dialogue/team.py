@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from autogen_agentchat.base import TaskResult, Team
 from autogen_agentchat.messages import BaseAgentEvent, BaseChatMessage, TextMessage
@@ -17,10 +17,17 @@ from pydantic import BaseModel
 from ...agents.base import ROLE_KEY
 from ..episodes.episode import Episode, Utterance
 from ..scenarios.scenario import Scenario
-from .conversation import Spoken
-from .environment import SupportEnvironment
+from .conversation import Observer, Spoken
 
 Item = BaseAgentEvent | BaseChatMessage | TaskResult
+
+
+class Playable(Protocol):
+    """What plays one conversation: a `SupportEnvironment`."""
+
+    async def run(
+        self, scenario: Scenario, *, seed: int = 0, observe: Observer | None = None
+    ) -> Episode: ...
 
 
 class SupportTeam(Team):
@@ -37,7 +44,7 @@ class SupportTeam(Team):
 
     component_config_schema = BaseModel
 
-    def __init__(self, environment: SupportEnvironment, scenario: Scenario, *, seed: int) -> None:
+    def __init__(self, environment: Playable, scenario: Scenario, *, seed: int) -> None:
         self.environment = environment
         self.scenario = scenario
         self.seed = seed

@@ -23,7 +23,7 @@ EPISODE_VERSION: Literal[1] = 1
 
 
 CLOSED: ConfigDict = {"extra": "forbid"}
-"""The small records are plain dataclasses, cheap to make in the loop; read back, they are checked."""
+"""The small records are plain dataclasses, cheap in the loop; they are checked when read."""
 
 Speaker = Literal[Role.SEEKER, Role.SUPPORTER]
 
@@ -44,7 +44,7 @@ class StopReason(StrEnum):
     TOKEN_BUDGET = "token_budget"  # noqa: S105 - no password
     """The episode's tokens were used up."""
     ERROR = "error"
-    """A known error of a policy; `Episode.error` tells."""
+    """A known error of a policy; see `Episode.error`."""
     RECORDED = "recorded"
     """An imported conversation; why it ended is not known."""
 
@@ -56,7 +56,7 @@ class StopReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One thing said.
+    """One utterance.
 
     Attributes:
         role: seeker or supporter.
@@ -166,7 +166,7 @@ class Episode(Record):
         messages: every distinct message of the episode, in order of first use.
         timing: None for an imported conversation.
         source: the corpus that it was imported from; empty for one simulated here.
-        annotations: what a source says beyond our fields (survey scores, its own labels), as plain
+        annotations: what a source has beyond our fields (survey scores, its own labels), as plain
             data under the source's own names.
     """
 

@@ -30,7 +30,7 @@ class EpisodeLog(LineLog):
 
     Raises:
         RunError: another process is writing it, or the disk refuses.
-        DataError: a line (other than a torn last one) is no episode.
+        DataError: a line (other than a torn last one) is not an episode.
     """
 
     holds_episodes = True
@@ -111,7 +111,7 @@ def iter_episodes(path: str | Path) -> Iterator[Episode]:
     keeps the last.
 
     Raises:
-        DataError: no log, or a line that is no episode; names file, line and field.
+        DataError: no log, or a line that is not an episode; names file, line and field.
     """
     for file in log_files(path):
         for number, line in complete_lines(file):
@@ -122,7 +122,7 @@ def read_episodes(path: str | Path) -> list[Episode]:
     """All episodes of a run folder or a log file, each id once, in the order of their first end.
 
     Raises:
-        DataError: no log, or a line that is no episode; names file, line and field.
+        DataError: no log, or a line that is not an episode; names file, line and field.
     """
     return list({episode.id: episode for episode in iter_episodes(path)}.values())
 

@@ -14,9 +14,9 @@ from pydantic import ValidationError
 
 from ...core.errors import DataError
 from ...core.jsonl import complete_lines, refuse_log
+from ...core.outside.secrets import hide_secrets
+from ...core.outside.text import clean_text
 from ...core.record import Record, Text, problems_of
-from ...core.secrets import hide_secrets
-from ...core.text import clean_text
 
 RATING_VERSION: Literal[1] = 1
 RATINGS_NAME = "ratings.jsonl"
@@ -35,9 +35,9 @@ class Rating(Record):
         dimension: what was judged, such as `empathy`; for a comparison, of A against B.
         value: on the rubric's scale; None where the answer could not be read or was not given.
         explanation: the rater's reason.
-        rubric: name and version of the rubric that says what the values mean.
+        rubric: name and version of the rubric that defines the values.
         sample: number of the answer, where a rater is asked several times.
-        notes: more that the rater's kind has to say (order shown, raw answer), as plain data.
+        notes: further data of this kind of rater (order shown, raw answer), as plain data.
     """
 
     version: Literal[1] = RATING_VERSION
@@ -80,7 +80,7 @@ def iter_ratings(path: str | Path) -> Iterator[Rating]:
     """Stream the ratings of a file, or of a run's folder; a torn last line is left out.
 
     Raises:
-        DataError: no such file, or a line that is no rating; names file, line and field.
+        DataError: no such file, or a line that is not a rating; names file, line and field.
     """
     path = Path(path)
     if path.is_dir():

@@ -33,14 +33,14 @@ class Price(Record):
 
 
 @dataclass(slots=True)
-class Spent:
+class _RoleUsage:
     """Sums over calls.
 
     Attributes:
         calls: model calls, the failed ones included.
         failed: those without an answer.
         from_cache: those answered by a cache of replies; their tokens are not counted again.
-        unreported: answered calls whose engine did not tell its tokens; missing, not zero.
+        unreported: answered calls whose engine reported no tokens; missing, not zero.
         unpriced: answered calls of a policy that no price is known for.
         latencies: seconds of each answered call.
         cost: money for the priced calls.
@@ -106,14 +106,14 @@ def account(
             policy begins with counts.
     """
     prices = prices or {}
-    spent: dict[str, Spent] = {}
-    total = Spent()
+    spent: dict[str, _RoleUsage] = {}
+    total = _RoleUsage()
     for episode in episodes:
         timed = episode.timing.latencies if episode.timing else ()
         latencies = timed or (0.0,) * len(episode.calls)
         for call, latency in zip(episode.calls, latencies, strict=True):
             price = price_of(call.policy, prices)
-            spent.setdefault(call.role, Spent()).add(call, latency, price)
+            spent.setdefault(call.role, _RoleUsage()).add(call, latency, price)
             total.add(call, latency, price)
     return {
         role: sums.as_dict(priced=bool(prices)) for role, sums in {**spent, "total": total}.items()

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...agents.roles import Role
-from ...core.console import make_console
+from ...core.outside.console import make_console
 from ..dialogue.conversation import Spoken
 from ..episodes.episode import Episode, Utterance
 from .runner import BatchEvent, Ended, Started

@@ -40,7 +40,7 @@ class Estimate:
     cost: dict[str, float | None]
 
 
-class _Typical:
+class _TypicalPolicy:
     """Answers with words of usual number, and counts tokens by characters."""
 
     def __init__(self, name: str) -> None:
@@ -67,7 +67,9 @@ async def estimate(
     """
     rehearsal = copy.copy(environment)
     for role, agent in environment.agents().items():
-        setattr(rehearsal, role.value, _with_policy(agent, _Typical(policy_name(agent.policy))))
+        setattr(
+            rehearsal, role.value, _with_policy(agent, _TypicalPolicy(policy_name(agent.policy)))
+        )
     step = max(1, len(scenarios) // SAMPLE)
     sample = scenarios[::step]
     episodes = [await rehearsal.run(scenario) for scenario in sample]
@@ -87,7 +89,7 @@ async def estimate(
     return Estimate(len(scenarios), calls, usage, cost)
 
 
-def _with_policy(agent: Agent[Any, Any], policy: _Typical) -> Agent[Any, Any]:
+def _with_policy(agent: Agent[Any, Any], policy: _TypicalPolicy) -> Agent[Any, Any]:
     other = copy.copy(agent)
     other.policy = policy
     return other

@@ -1,4 +1,4 @@
-"""What lies in a run's folder beside the log: the resolved configuration and the summary.
+"""What a run's folder holds beside the log: the resolved configuration and the summary.
 
 `config.toml` holds the settings of the command, so that `warmline simulate config.toml` repeats it,
 and under `[identity]` what decides the content of the episodes. Only the identity must not change

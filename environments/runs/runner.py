@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from ...core.errors import ConfigError, Interrupted
+from ...core.tasks import for_each
 from ..dialogue.conversation import Spoken
 from ..dialogue.environment import SupportEnvironment
 from ..episodes.episode import Episode
@@ -85,7 +87,7 @@ async def run_batch(
     """
     scenarios = list(scenarios)
     _check(scenarios, concurrency)
-    tell = observe or _ignore
+    report = observe or _ignore
     stop = stop or asyncio.Event()
     done: dict[str, Episode] = {}
     with ExitStack() as stack:
@@ -95,26 +97,23 @@ async def run_batch(
             log = stack.enter_context(EpisodeLog(Path(out) / LOG_NAME))
             done = _finished(log, {scenario.id for scenario in scenarios}, retry_failed)
             for episode in done.values():
-                tell(Ended(episode, resumed=True))
+                report(Ended(episode, resumed=True))
         waiting = [scenario for scenario in scenarios if scenario.id not in done]
 
-        async def play(queue: Iterator[Scenario]) -> None:
-            for scenario in queue:
-                if stop.is_set():
-                    return
-                tell(Started(scenario))
-                episode = await environment.run(scenario, seed=seed, observe=tell)
-                if log is not None:
-                    log.append(episode)
-                done[episode.id] = episode
-                tell(Ended(episode))
-                await asyncio.sleep(0)  # policies that never wait must not starve the loop
+        async def play(scenario: Scenario) -> None:
+            report(Started(scenario))
+            episode = await environment.run(scenario, seed=seed, observe=report)
+            if log is not None:
+                log.append(episode)
+            done[episode.id] = episode
+            report(Ended(episode))
 
         try:
             if waiting:
                 await environment.open()
                 stack.enter_context(_patient_collector())
-                await _all(play, iter(waiting), min(concurrency, len(waiting)))
+                allowed = takewhile(lambda _: not stop.is_set(), waiting)
+                await for_each(allowed, play, min(concurrency, len(waiting)))
         finally:
             if out is not None:
                 write_summary(Path(out), done.values(), prices)
@@ -147,21 +146,6 @@ def _patient_collector() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-async def _all(
-    play: Callable[[Iterator[Scenario]], Coroutine[Any, Any, None]],
-    queue: Iterator[Scenario],
-    workers: int,
-) -> None:
-    """Let `workers` tasks share one queue; the first exception cancels the rest."""
-    tasks = [asyncio.create_task(play(queue)) for _ in range(workers)]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
 def _check(scenarios: list[Scenario], concurrency: int) -> None:
     if concurrency < 1:
         raise ConfigError(f"concurrency must be at least 1, not {concurrency}")
@@ -185,4 +169,4 @@ def _finished(log: EpisodeLog, wanted: set[str], retry_failed: bool) -> dict[str
 
 
 def _ignore(event: BatchEvent) -> None:
-    """Observer for nobody."""
+    """Observer that does nothing."""

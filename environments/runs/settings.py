@@ -1,13 +1,14 @@
-"""The settings of a run: what `warmline simulate` and `warmline.simulate` take, as TOML or keywords.
+"""The settings of a run: what `warmline simulate` takes, as TOML, options or keywords.
 
-Closed and frozen: an unknown key is refused with a suggestion, and all problems are told at once.
+Closed and frozen: an unknown key is refused with a suggestion, and all problems are reported at
+once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -20,11 +21,21 @@ from ..episodes.usage import Price
 
 DEFAULT_POLICY = "embedded"
 
-R = TypeVar("R", bound=Record)
+UNUSED_SEAT_OPTIONS = frozenset(
+    {
+        ("seeker.", "seated"),
+        ("supporter.", "seated"),
+        ("counselor.", "openings"),
+        ("judger.", "openings"),
+    }
+)
+"""Fields of `RoleSettings` that have no meaning for a seat, and so no command-line option."""
 
 
-class EngineSettings(Record):
-    """Which policy answers, and how it draws tokens."""
+class PolicySettings(Record):
+    """Which policy answers."""
+
+    panel: ClassVar[str] = "Engine"
 
     policy: str | None = Field(None, description="policy by name or import string")
     model: str | None = Field(None, description="model name or path, for policies that take one")
@@ -37,12 +48,24 @@ class EngineSettings(Record):
         description="wrappers around the policy, innermost first: cache, limit, budget, best_of,"
         " refine, fallback; as NAME or NAME:key=value,key=value",
     )
+
+    def policy_options(self) -> dict[str, Any]:
+        """Arguments for `make_policy`."""
+        named = {"model": self.model, "base_url": self.base_url, "wrap": list(self.wrap) or None}
+        return {k: v for k, v in named.items() if v is not None} | self.options
+
+
+class SamplingSettings(Record):
+    """How a policy draws tokens; what is not set is the role's own."""
+
+    panel: ClassVar[str] = "Sampling"
+
     temperature: float | None = Field(None, description="0 is greedy")
     top_p: float | None = Field(None, description="nucleus mass")
     top_k: int | None = Field(None, description="most likely tokens kept; 0 keeps all")
     min_p: float | None = Field(None, description="least relative probability")
-    repetition_penalty: float | None = Field(None, description="1 is none")
-    max_tokens: int | None = Field(None, description="most tokens in an answer")
+    repetition_penalty: float | None = Field(None, description="1 is off")
+    max_tokens: int | None = Field(None, description="maximum number of tokens in an answer")
 
     def sampling(self) -> Sampling:
         """The sampling settings among these."""
@@ -55,10 +78,9 @@ class EngineSettings(Record):
             self.max_tokens,
         )
 
-    def policy_options(self) -> dict[str, Any]:
-        """Arguments for `make_policy`."""
-        named = {"model": self.model, "base_url": self.base_url, "wrap": list(self.wrap) or None}
-        return {k: v for k, v in named.items() if v is not None} | self.options
+
+class EngineSettings(SamplingSettings, PolicySettings):
+    """Which policy answers, and how it draws tokens."""
 
 
 class RoleSettings(EngineSettings):
@@ -68,12 +90,14 @@ class RoleSettings(EngineSettings):
     template: str | None = Field(None, description="prompt template: shipped name or path")
     openings: bool | None = Field(
         None,
-        description="pre-fill first words; on by itself for small models (seeker, supporter only)",
+        description="pre-fill first words; default: on for small models (seeker, supporter only)",
     )
 
 
-class RunSettings(EngineSettings, Limits):
+class RunSettings(Limits, EngineSettings):
     """Settings of one run. Top-level sampling applies to the speaking roles."""
+
+    panel: ClassVar[str] = "Run"
 
     episodes: Annotated[int, Field(ge=1)] | None = Field(
         None, description="conversations; default 8, or all of --scenarios"

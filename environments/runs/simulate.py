@@ -124,7 +124,8 @@ async def simulate_settings(
     observe: BatchObserver | None = None,
     stop: asyncio.Event | None = None,
 ) -> list[Episode]:
-    """Run what the settings say; `seats` holds ready agents or policies for some roles.
+    """Run the conversations that the settings describe; `seats` holds ready agents or policies for
+    some roles.
 
     Policies made here are closed at the end; those in `seats` stay open, they are the caller's.
     """

@@ -19,7 +19,7 @@ from .problem_types import category_of
 
 
 class Profile(Record):
-    """Who the seeker is (FPEMF eq. 3): told to the seeker only, as one sentence.
+    """Who the seeker is (FPEMF eq. 3): known to the seeker only, as one sentence.
 
     Every field may be empty, `text` replaces the sentence that is otherwise made from the rest.
     """
@@ -44,7 +44,8 @@ class Origin(Record):
     """How a generated scenario came about (SweetieChat eq. 1-3 and 5).
 
     Attributes:
-        depth: 1 + the greatest depth among the examples shown; hand-written and imported ones are 0.
+        depth: 1 + the greatest depth among the examples shown; hand-written and imported ones are
+            0.
         round: of self-iteration, from 1.
         attempt: of this scenario's place in the plan, from 1.
         examples: ids of the scenarios shown as examples.
@@ -131,7 +132,7 @@ def read_scenarios(path: str | Path) -> list[Scenario]:
     """Scenarios from a JSONL file, one object a line, with the fields of `Scenario`.
 
     Raises:
-        DataError: no such file; or a line that is no JSON, has an unknown or missing field, or
+        DataError: no such file; or a line that is not JSON, has an unknown or missing field, or
             repeats an id. Names file, line and field.
     """
     scenarios: dict[str, Scenario] = {}

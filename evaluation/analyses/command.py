@@ -1,20 +1,14 @@
 """`warmline analyze`: tables and figures about one to five corpora, side by side."""
 
 # typer reads these annotations when the module is loaded, so they are not postponed
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from ...core.console import echo, echo_json, make_console
-from ...core.files import write_whole
+from ...core.outside.console import echo, echo_json, make_console
 from ...policies.safety import DISCLAIMER
-
-ANALYSIS_NAME = "analysis.json"
-TABLES_NAME = "tables.md"
-FIGURES_NAME = "figures"
 
 
 def register(app: typer.Typer) -> None:
@@ -31,9 +25,9 @@ def analyze(
         Path | None, typer.Option(help="Folder for analysis.json, tables.md and figures.")
     ] = None,
     sample: Annotated[
-        int, typer.Option(min=2, help="Most dialogues of a corpus that are compared.")
+        int, typer.Option(min=2, help="How many dialogues of a corpus are compared at most.")
     ] = 20_000,
-    seed: Annotated[int, typer.Option(help="Of samples and intervals.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of samples and intervals.")] = 0,
     tokenizer: Annotated[
         str | None, typer.Option(help="Hugging Face tokenizer (folder) for Distinct.")
     ] = None,
@@ -42,45 +36,32 @@ def analyze(
         bool, typer.Option("--json", help="The analysis as one JSON object.")
     ] = False,
 ) -> None:
-    """Analyse corpora: lengths, strategies, similarity, diversity, and what tells them apart."""
-    from .analysis import WORDS_NAME, analyse, plain
-    from .corpus import read_corpus
-    from .figures import draw_figures
-    from .tables import tables
-    from .text import hub_tokenizer, words
+    """Analyse corpora: lengths, strategies, similarity, diversity, and what distinguishes them."""
+    from .analyse_files import ANALYSIS_NAME, TABLES_NAME, analyse_files
 
-    read = []
-    for given in corpora:
-        name, path = _named(given)
-        read.append(read_corpus(path, name=name, sample=sample, seed=seed))
-    analysis = analyse(
-        read,
+    found = analyse_files(
+        [_named(given) for given in corpora],
+        out=out,
+        sample=sample,
         seed=seed,
-        tokenize=hub_tokenizer(tokenizer) if tokenizer else words,
-        tokenizer=Path(tokenizer).name if tokenizer else WORDS_NAME,
+        tokenizer=tokenizer,
+        figures=figures,
     )
-    record = json.dumps(plain(analysis), ensure_ascii=False, indent=2)
-    page = tables(analysis)
-    drawn: list[str] = []
-    if out is not None:
-        write_whole(out / ANALYSIS_NAME, record + "\n")
-        write_whole(out / TABLES_NAME, page)
-        drawn = draw_figures(analysis, out / FIGURES_NAME) if figures else []
     if as_json:
-        echo_json(record)
+        echo_json(found.record)
         return
-    echo(page)
+    echo(found.page)
     console = make_console()
     if out is not None:
         written = f"{ANALYSIS_NAME}, {TABLES_NAME}"
-        written += f", {len(drawn)} figures as SVG and PNG" if drawn else ""
+        written += f", {len(found.figures)} figures as SVG and PNG" if found.figures else ""
         console.print(Text(f"written: {out}/{{{written}}}"))
     console.print(Text(DISCLAIMER, style="dim"))
 
 
-def _named(given: str) -> tuple[str | None, Path]:
+def _named(given: str) -> Path | tuple[str, Path]:
     """`NAME=PATH`, or a path alone; a path that exists is never split."""
     name, equals, path = given.partition("=")
     if not equals or Path(given).exists():
-        return None, Path(given)
+        return Path(given)
     return name, Path(path)

@@ -310,7 +310,7 @@ def _asking(dialogue: Dialogue) -> float | None:
 
 
 def _last_asking(dialogue: Dialogue) -> float | None:
-    """Questions in the last third: a supporter who still explores has not begun to help."""
+    """JudgePrompts in the last third: a supporter who still explores has not begun to help."""
     late = dialogue.turns[len(dialogue.turns) * 2 // 3 :]
     turns = [turn for turn in late if turn.role == Role.SUPPORTER]
     return sum("?" in t.text or "？" in t.text for t in turns) / len(turns) if turns else None

@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
         """Score general ability with the lm-evaluation-harness, which fetches its own data."""
         from rich.table import Table
 
-        from ...core.console import make_console
+        from ...core.outside.console import make_console
         from ...core.published import published_rows
         from .run import PUBLISHED, TASKS, general_ability
 

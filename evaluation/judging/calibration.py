@@ -24,7 +24,7 @@ from ...core.errors import ConfigError
 from ...environments.episodes.episode import Episode
 from ...environments.episodes.rating import Rating
 from ..statistics.uncertainty import Interval, Tally, bootstrap
-from .judge import shown
+from .asking import shown_first
 
 LEAST = 30
 """Subjects below which a correlation says little: at 30, one of 0.5 has an interval of about ±0.28."""
@@ -112,7 +112,7 @@ def calibrate(
     Raises:
         ConfigError: the judge's ratings come from several raters or rubrics.
     """
-    scores = [r for r in judge if r.kind != "human" and shown(r) is None]
+    scores = [r for r in judge if r.kind != "human" and shown_first(r) is None]
     sources = sorted({(r.rater, r.rubric) for r in scores})
     if len(sources) > 1:
         raise ConfigError(
@@ -132,7 +132,7 @@ def calibrate(
 def _by_dimension(ratings: Iterable[Rating]) -> dict[str, dict[Place, list[float | None]]]:
     found: dict[str, dict[Place, list[float | None]]] = {}
     for r in ratings:
-        if shown(r) is None:
+        if shown_first(r) is None:
             place = (r.episode, r.utterance, r.candidate)
             found.setdefault(r.dimension, {}).setdefault(place, []).append(r.value)
     return found

@@ -1,8 +1,8 @@
 """People's choices between two texts against a judge's: does the judge prefer what people prefer?
 
-A vote is a comparison by a person: 1 where A was found better, -1 where B was, 0 for a tie. Of
-several votes on a pair the sign of the sum counts. The judge's verdict is that of `pair_verdicts`:
-A or B only where both orders say so.
+A preference is a comparison by a person: 1 where A was found better, -1 where B was, 0 for a tie. Of
+several people's preferences on a pair the sign of the sum counts. The judge's verdict is that of
+`pair_verdicts`: A or B only where both orders say so.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from ...core.errors import ConfigError
 from ...environments.episodes.agreement import cohen_kappa
 from ...environments.episodes.rating import Rating
 from ..statistics.uncertainty import Estimate, estimate_mean
-from .judge import shown
+from .asking import shown_first
 from .pairwise import pair_verdicts
 
 Pair = tuple[str, int | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Votes:
+class PreferenceAgreement:
     """A judge's choices against people's on one dimension.
 
     Attributes:
         n: pairs with a choice of both.
         judge_missing: pairs that people chose in, and the judge has no readable verdict on.
         agreement: share of pairs with the same choice among A, tie and B; episodes resampled.
-        kappa: Cohen's, over the same; None where both always chose one and the same.
+        kappa: Cohen's, over the same; None where both always made the same one choice.
         people_a, people_b, judge_a, judge_b: how often each side was chosen.
     """
 
@@ -43,23 +43,23 @@ class Votes:
     judge_b: int
 
 
-def compare_votes(
+def compare_preferences(
     judge: Iterable[Rating], people: Iterable[Rating], *, seed: int = 0
-) -> list[Votes]:
-    """Compare a judge's comparisons with people's votes, dimension by dimension.
+) -> list[PreferenceAgreement]:
+    """Compare a judge's comparisons with people's, dimension by dimension.
 
     Args:
-        judge: its ratings; those that are no comparison are left aside.
+        judge: its ratings; those that are not comparisons are left aside.
         people: ratings of kind `human`; those without `notes.first` are left aside.
         seed: of the intervals.
 
     Raises:
         ConfigError: the two compared different candidates.
     """
-    asked = [r for r in judge if r.kind != "human" and shown(r) is not None]
-    votes = [r for r in people if r.kind == "human" and shown(r) is not None]
-    named = {r.candidate for r in asked}, {r.candidate for r in votes if r.candidate}
-    if asked and votes and len(named[0] | named[1]) > 1:
+    asked = [r for r in judge if r.kind != "human" and shown_first(r) is not None]
+    preferences = [r for r in people if r.kind == "human" and shown_first(r) is not None]
+    named = {r.candidate for r in asked}, {r.candidate for r in preferences if r.candidate}
+    if asked and preferences and len(named[0] | named[1]) > 1:
         raise ConfigError(
             "the judge and the people compared different things: "
             + "; ".join(sorted(repr(name) for name in named[0] | named[1])),
@@ -69,9 +69,11 @@ def compare_votes(
     for name in dict.fromkeys(rating.dimension for rating in asked):
         verdicts = pair_verdicts(rating for rating in asked if rating.dimension == name)
         its = _signs((place[:2], value) for place, value in verdicts.items())
-        theirs = _signs(((r.episode, r.utterance), r.value) for r in votes if r.dimension == name)
+        theirs = _signs(
+            ((r.episode, r.utterance), r.value) for r in preferences if r.dimension == name
+        )
         if theirs:
-            found.append(_votes(name, its, theirs, seed))
+            found.append(_agreement(name, its, theirs, seed))
     return found
 
 
@@ -85,17 +87,17 @@ def _signs(choices: Iterable[tuple[Pair, float | None]]) -> dict[Pair, int | Non
     }
 
 
-def _votes(
+def _agreement(
     dimension: str, judge: Mapping[Pair, int | None], people: Mapping[Pair, int | None], seed: int
-) -> Votes:
-    voted = [place for place, choice in people.items() if choice is not None]
-    both = [place for place in voted if judge.get(place) is not None]
+) -> PreferenceAgreement:
+    rated = [place for place, choice in people.items() if choice is not None]
+    both = [place for place in rated if judge.get(place) is not None]
     theirs, its = [people[place] for place in both], [judge[place] for place in both]
     same = [float(x == y) for x, y in zip(theirs, its, strict=True)]
-    return Votes(
+    return PreferenceAgreement(
         dimension=dimension,
         n=len(both),
-        judge_missing=len(voted) - len(both),
+        judge_missing=len(rated) - len(both),
         agreement=estimate_mean(same, groups=[episode for episode, _ in both], seed=seed),
         kappa=cohen_kappa(theirs, its),
         people_a=theirs.count(1),
@@ -103,3 +105,7 @@ def _votes(
         judge_a=its.count(1),
         judge_b=its.count(-1),
     )
+
+
+compare_votes = compare_preferences
+"""The earlier name of `compare_preferences`."""

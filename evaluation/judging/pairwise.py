@@ -7,22 +7,19 @@ where the answer could not be read. `notes.first` says which was shown first.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ...core.errors import ConfigError
-from ...core.jsonl import LineLog
-from ...core.tasks import for_each
 from ...environments.episodes.episode import Episode, StopReason
 from ...environments.episodes.rating import Rating
-from ...policies.base import Policy, Sampling, open_policy, policy_name
-from ..statistics.uncertainty import Interval, bootstrap, mean_tally, ratio
-from ..statistics.uncertainty import Tally as SumTally
-from .judge import OnRating, Tally, ask, check_counts, rated, shown
-from .questions import PairVerdict, Questions, Subject, question_seed, read_pair
+from ...policies.base import Policy, Request, Sampling
+from ..statistics.uncertainty import Interval, Tally, bootstrap, mean_tally, ratio
+from .asking import Answer, JudgeTally, OnRating, ask_all, shown_first
+from .questions import JudgePrompts, PairVerdict, Subject, read_pair
 from .rubric import Dimension, Rubric
 
 Judged = tuple[str, int | None, int]
@@ -48,11 +45,28 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class _Comparison:
+    """Asks which text of a pair is better on one dimension, with the text `first` shown first."""
+
     pair: Pair
+    candidate: str
     dimension: Dimension
     sample: int
     first: str
+
+    @property
+    def subject(self) -> Subject:
+        return Subject(self.pair.episode, self.pair.utterance, "", candidate=self.candidate)
+
+    def request(self, prompts: JudgePrompts, seed: int) -> Request:
+        texts = (self.pair.a, self.pair.b)
+        if self.first == "B":
+            texts = (self.pair.b, self.pair.a)
+        return prompts.pair(self.pair.history, *texts, self.dimension, seed)
+
+    def read(self, text: str) -> Answer:
+        verdict = read_pair(text)
+        return Answer(_value(verdict, self.first), verdict.explanation, {"first": self.first})
 
 
 def episode_pairs(a: Iterable[Episode], b: Iterable[Episode]) -> Iterator[Pair]:
@@ -80,7 +94,7 @@ async def compare(
     template: str | Path | None = None,
     observe: OnRating | None = None,
     stop: asyncio.Event | None = None,
-) -> Tally:
+) -> JudgeTally:
     """Ask which of each pair is better on each dimension, in both orders; resumes as `judge` does.
 
     Both orders have the same seed, so that nothing but the order differs.
@@ -93,62 +107,24 @@ async def compare(
     Raises:
         ConfigError, DataError, RunError, PolicyError, Interrupted: see `judge`.
     """
-    chosen = rubric.only(dimensions)
-    check_counts(samples, concurrency)
-    name = rater or policy_name(policy)
-    questions = Questions(policy, rubric, sampling=sampling, template=template)
-    tally = Tally(name)
-    done: set[tuple[Hashable, ...]] = set()
-
-    def jobs() -> Iterator[_Job]:
-        for pair in pairs:
-            for dimension in chosen:
-                for sample in range(samples):
-                    for first in "AB":
-                        key = (pair.episode, pair.utterance, candidate, dimension.name, sample)
-                        if (*key, name, rubric.id, first) in done:
-                            tally.resumed += 1
-                        else:
-                            yield _Job(pair, dimension, sample, first)
-
-    async def work(job: _Job) -> None:
-        pair, dimension = job.pair, job.dimension
-        place = Subject(pair.episode, pair.utterance, "", candidate=candidate)
-        texts = (pair.a, pair.b) if job.first == "A" else (pair.b, pair.a)
-        request = questions.pair(
-            pair.history, *texts, dimension, question_seed(seed, place, dimension.name, job.sample)
-        )
-        answer = await ask(policy, request, tally)
-        if answer is None:
-            return
-        reply, error = answer
-        verdict = read_pair(reply.text if reply else "")
-        notes = {"first": job.first}
-        if verdict.better is None:
-            notes |= {"error": error} if error else {"answer": reply.text if reply else ""}
-        rating = Rating(
-            episode=pair.episode,
-            utterance=pair.utterance,
-            candidate=candidate,
-            rater=name,
-            kind="judge",
-            dimension=dimension.name,
-            value=_value(verdict, job.first),
-            explanation=verdict.explanation,
-            rubric=rubric.id,
-            sample=job.sample,
-            notes=notes,
-        )
-        log.write_line(rating.to_json(), f"a rating of episode '{rating.episode}'")
-        tally.add(rating)
-        if observe is not None:
-            observe(rating)
-
-    with LineLog(out) as log:
-        done.update(rated(out))
-        await open_policy(policy)
-        await for_each(jobs(), work, concurrency, stop)
-    return tally
+    return await ask_all(
+        pairs,
+        lambda pair, dimension, sample: [
+            _Comparison(pair, candidate, dimension, sample, first) for first in "AB"
+        ],
+        policy,
+        rubric,
+        out=out,
+        dimensions=dimensions,
+        samples=samples,
+        concurrency=concurrency,
+        seed=seed,
+        rater=rater,
+        sampling=sampling,
+        template=template,
+        observe=observe,
+        stop=stop,
+    )
 
 
 def _value(verdict: PairVerdict, first: str) -> float | None:
@@ -206,7 +182,7 @@ def win_rates(ratings: Iterable[Rating], *, seed: int = 0) -> list[WinRate]:
     Raises:
         ConfigError: comparisons of several candidates, raters or rubrics, which no rate can mix.
     """
-    comparisons = [rating for rating in ratings if shown(rating) is not None]
+    comparisons = [rating for rating in ratings if shown_first(rating) is not None]
     kinds = {(r.candidate, r.rater, r.rubric) for r in comparisons}
     if len(kinds) > 1:
         raise ConfigError(
@@ -228,7 +204,7 @@ def _by_order(ratings: Iterable[Rating]) -> dict[Judged, dict[str, float | None]
     pairs: dict[Judged, dict[str, float | None]] = {}
     for rating in ratings:
         place = (rating.episode, rating.utterance, rating.sample)
-        pairs.setdefault(place, {})[str(shown(rating))] = rating.value
+        pairs.setdefault(place, {})[str(shown_first(rating))] = rating.value
     return pairs
 
 
@@ -268,7 +244,7 @@ def _win_rate(dimension: str, ratings: Sequence[Rating], seed: int) -> WinRate:
     )
 
 
-def _first_tally(pairs: Sequence[dict[str, float | None]]) -> SumTally:
+def _first_tally(pairs: Sequence[dict[str, float | None]]) -> Tally:
     """Of the decided verdicts of pairs shown both ways: those won by the first, and their number."""
     rows = np.zeros((len(pairs), 2))
     for row, orders in zip(rows, pairs, strict=True):
@@ -276,4 +252,4 @@ def _first_tally(pairs: Sequence[dict[str, float | None]]) -> SumTally:
             decided = {first: value for first, value in orders.items() if value}
             row[0] = sum((value == 1.0) == (first == "A") for first, value in decided.items())
             row[1] = len(decided)
-    return SumTally(rows, ratio)
+    return Tally(rows, ratio)

@@ -94,7 +94,7 @@ def question_seed(seed: int, subject: Subject, salt: str, nth: int) -> int:
     return made
 
 
-class Questions:
+class JudgePrompts:
     """Makes the requests for one policy and one rubric.
 
     Args:

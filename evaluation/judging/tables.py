@@ -3,55 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from ...core.published import systems
 from ...core.tables import DASH, number, plain_table
-from ...environments.episodes.rating import Rating
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from .calibration import Calibration
     from .helpful import HelpfulRates
-    from .human_preferences import Votes
+    from .human_preferences import PreferenceAgreement
+    from .judge_run import MeanScore
     from .pairwise import WinRate
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """The mean of one dimension; the interval resamples episodes."""
-
-    dimension: str
-    mean: float | None
-    low: float | None
-    high: float | None
-    n: int
-    missing: int
-
-
-def scores(ratings: Iterable[Rating]) -> list[Scored]:
-    """Means by dimension over ratings of one rater and rubric."""
-    from ..statistics.uncertainty import estimate_mean
-    from .judge import shown
-
-    by_dimension: dict[str, list[Rating]] = {}
-    for rating in ratings:
-        if shown(rating) is None:
-            by_dimension.setdefault(rating.dimension, []).append(rating)
-    found = []
-    for name, each in by_dimension.items():
-        mean = estimate_mean([r.value for r in each], groups=[r.episode for r in each])
-        low = mean.interval.low if mean.interval else None
-        high = mean.interval.high if mean.interval else None
-        found.append(Scored(name, mean.value, low, high, mean.n, mean.missing))
-    return found
-
-
-def score_table(found: Iterable[Scored], rubric: str) -> Table:
+def score_table(found: Iterable[MeanScore], rubric: str) -> Table:
     """Means with intervals, and the papers' for the rubric of that name."""
     published = systems(rubric)
     numbers = map(str, range(1, len(published) + 1))
@@ -138,7 +107,7 @@ CALIBRATION_NOTE = (
 )
 
 
-def votes_table(found: Iterable[Votes]) -> Table:
+def preferences_table(found: Iterable[PreferenceAgreement]) -> Table:
     """How far the judge's comparisons are people's."""
     table = plain_table(
         "dimension", "pairs", "missing", "agree", "95 % interval", "kappa", "A", "B"

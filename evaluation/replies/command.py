@@ -5,7 +5,6 @@ interval beside each mean and the papers' figures in the next columns.
 """
 
 # typer reads these annotations when the module is loaded, so they are not postponed
-import asyncio
 import inspect
 import json
 from pathlib import Path
@@ -16,12 +15,11 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from ...core.console import echo_json, make_console
 from ...core.errors import ConfigError
 from ...core.options import nested, options_of
+from ...core.outside.console import echo_json, make_console
 from ...core.settings import read_settings
 from ...core.tables import plain_table
-from ...environments.episodes.log import iter_episodes
 from .settings import EvaluationSettings, MetricSettings
 
 
@@ -36,7 +34,7 @@ def register(app: typer.Typer) -> None:
         typer.Option("--pairs", help="JSONL of hypothesis and reference, instead of a corpus."),
     ]
     file = Annotated[
-        Path | None, typer.Option("--config", help="TOML file of settings; options come on top.")
+        Path | None, typer.Option("--config", help="TOML file of settings; options override it.")
     ]
     as_json = Annotated[bool, typer.Option("--json", help="Scores as JSON.")]
     parameters = [
@@ -44,10 +42,10 @@ def register(app: typer.Typer) -> None:
         inspect.Parameter("pairs", keyword, default=None, annotation=pairs),
         inspect.Parameter("file", keyword, default=None, annotation=file),
         inspect.Parameter("as_json", keyword, default=False, annotation=as_json),
-        *options_of(EvaluationSettings, hidden={("counselor.", "openings")}, panel="Evaluation"),
+        *options_of(EvaluationSettings, hidden={("counselor.", "openings")}, panel="Engine"),
     ]
     _evaluate.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    app.command("evaluate", help="Score a policy's replies on a corpus; resumes by itself.")(
+    app.command("evaluate", help="Score a policy's replies on a corpus; resumes automatically.")(
         _evaluate
     )
 
@@ -68,9 +66,9 @@ def _evaluate(
 
     console = make_console()
     for result in results:
-        told = "\n".join([*notes(result), ""])
+        explained = "\n".join([*notes(result), ""])
         console.print(
-            Text(heading(result), style="bold"), score_table(result), Text(told, style="dim")
+            Text(heading(result), style="bold"), score_table(result), Text(explained, style="dim")
         )
     if out := given.get("out"):
         errors = make_console(stderr=True)
@@ -86,7 +84,7 @@ def _written(folder: Path) -> list[str]:
 
 
 def _of_pairs(path: Path, file: Path | None, given: dict[str, Any]) -> list[Any]:
-    from .evaluate import evaluate_pairs, write_scores
+    from .evaluate import evaluate_pairs
 
     chosen = nested(given)
     out = chosen.pop("out", None)
@@ -95,14 +93,11 @@ def _of_pairs(path: Path, file: Path | None, given: dict[str, Any]) -> list[Any]
             f"with --pairs nothing is generated: {', '.join(idle)} would change nothing",
             hint="leave them out, or give a corpus instead of --pairs",
         )
-    result = evaluate_pairs(path, read_settings(MetricSettings, file, chosen))
-    if out is not None:
-        write_scores(Path(out), [result])
-    return [result]
+    return [evaluate_pairs(path, read_settings(MetricSettings, file, chosen), out=out)]
 
 
 def _of_corpus(corpus: Path | None, file: Path | None, given: dict[str, Any]) -> list[Any]:
-    from .evaluate import evaluate_settings
+    from .evaluate import evaluate
 
     settings = read_settings(EvaluationSettings, file, nested(given))
     errors = make_console(stderr=True)
@@ -110,20 +105,14 @@ def _of_corpus(corpus: Path | None, file: Path | None, given: dict[str, Any]) ->
     with progress:
         bar = progress.add_task("replies", total=None)
         try:
-            return asyncio.run(
-                evaluate_settings(
-                    settings,
-                    iter_episodes(corpus or ""),
-                    observe=lambda _: progress.advance(bar),
-                )
-            )
+            return evaluate(corpus or "", settings, observe=lambda _: progress.advance(bar))
         except KeyboardInterrupt:
-            errors.print("stopped; the same command again goes on" if settings.out else "stopped")
+            errors.print("stopped; the same command resumes it" if settings.out else "stopped")
             raise typer.Exit(130) from None
 
 
 def score_table(result: Any) -> Table:
-    """One setting's scores on the terminal; letters and numbers are told below."""
+    """One setting's scores on the terminal; letters and numbers are explained below it."""
     from .page import COLUMNS, score_rows
 
     numbers = [str(number) for number, _ in enumerate(result.published, 1)]

@@ -1,4 +1,4 @@
-"""The main job of `warmline evaluate`: a corpus and a policy, or given pairs, to scores."""
+"""What `warmline evaluate` does but for printing: a corpus and a policy, or given pairs, to scores."""
 
 from __future__ import annotations
 
@@ -48,21 +48,29 @@ class PairRow(Record):
 
 def evaluate(
     corpus: str | Path | Iterable[Episode],
+    settings: EvaluationSettings | None = None,
     *,
     policy: str | Policy | None = None,
     counselor: Any = None,
-    **settings: Any,
+    observe: Callable[[EvaluatedReply], None] | None = None,
+    **fields: Any,
 ) -> list[Result]:
     """Let a policy answer a corpus's seekers and score its replies. Works in notebooks.
 
     Args:
         corpus: a run's folder, an episode log, or episodes.
+        settings: all settings in one record, in place of single fields.
         policy: the supporter's; a name, an import string or an object.
         counselor: a policy object, a policy's name, or a mapping of `RoleSettings` fields; None
             leaves the supporter without advice.
-        settings: any other field of `EvaluationSettings`.
+        observe: called with each reply as it is finished.
+        fields: any other field of `EvaluationSettings`.
+
+    Returns:
+        A result for each setting (reference or generated context); written to `out` if that is set.
 
     Raises:
+        ConfigError: both a record and single fields are given.
         WarmlineError: see `generate_replies` and `score_pairs`.
 
     Example:
@@ -70,7 +78,7 @@ def evaluate(
         evaluate("corpora/esconv", policy="embedded", setting="both", limit=20, out="evals/first")
         ```
     """
-    given = dict(settings)
+    given = dict(fields)
     ready: dict[str, Any] = {}
     for name, choice in (("policy", policy), ("counselor", counselor)):
         if hasattr(choice, "respond"):
@@ -78,9 +86,14 @@ def evaluate(
         elif choice is not None:
             as_table = name == "counselor" and isinstance(choice, str)
             given[name] = {"policy": choice} if as_table else choice
-    chosen = read_settings(EvaluationSettings, given=given)
+    if settings is not None and given:
+        raise ConfigError(
+            f"evaluate takes a settings record or single fields, not both: {', '.join(given)}",
+            hint="put these fields into the EvaluationSettings",
+        )
+    chosen = settings or read_settings(EvaluationSettings, given=given)
     episodes = iter_episodes(corpus) if isinstance(corpus, str | Path) else corpus
-    return run_sync(evaluate_settings(chosen, episodes, **ready))
+    return run_sync(evaluate_settings(chosen, episodes, observe=observe, **ready))
 
 
 async def evaluate_settings(
@@ -91,10 +104,10 @@ async def evaluate_settings(
     counselor: Policy | None = None,
     observe: Callable[[EvaluatedReply], None] | None = None,
 ) -> list[Result]:
-    """Evaluate what the settings say; ready policies are the caller's to close."""
+    """The same as a coroutine; policies that are given are closed by the caller."""
     further = settings.further()
     trial = make_pairs(["I hear you."], ["I hear you."])
-    # a metric that cannot work is told before the first reply is paid for
+    # a metric that cannot work is reported before the first reply is paid for
     measure(trial, [*preset_metrics(settings.preset, tokenizer=settings.tokenizer), *further])
     refuse_unknown(settings.published, [setting.value for setting in settings.contexts()])
     compared = {
@@ -102,10 +115,10 @@ async def evaluate_settings(
         for setting in settings.contexts()
     }
     corpus = list({e.id: e for e in islice(episodes, settings.limit)}.values())
-    maker, made = _seat(settings, policy, counselor)
+    maker, made = _make_maker(settings, policy, counselor)
     try:
         if settings.perplexity:
-            scoring(maker.supporter.policy)  # said before the first reply is paid for
+            scoring(maker.supporter.policy)  # an error comes before the first reply is paid for
         replies = await generate_replies(
             corpus,
             maker,
@@ -136,12 +149,20 @@ async def evaluate_settings(
     return results
 
 
-def evaluate_pairs(path: str | Path, settings: MetricSettings) -> Result:
+def evaluate_pairs(
+    path: str | Path, settings: MetricSettings | None = None, *, out: str | Path | None = None
+) -> Result:
     """Score the pairs of a JSONL file; see `PairRow`.
 
+    Args:
+        path: one hypothesis and reference a line.
+        settings: what is counted; the preset `esconv` by default.
+        out: folder for `scores.json` and `tables.md`.
+
     Raises:
-        DataError: no such file, or a line that is no pair.
+        DataError: no such file, or a line that is not a pair.
     """
+    settings = settings or MetricSettings()
     setting = _setting_of(settings)
     rows = _read_pairs(Path(path))
     known = all(row.dialogue is not None for row in rows)
@@ -157,7 +178,10 @@ def evaluate_pairs(path: str | Path, settings: MetricSettings) -> Result:
     )
     published = beside(settings.preset, setting, chosen=settings.published)
     dialogues = None if groups is None else len(set(groups))
-    return Result("pairs", settings.preset, scores, dialogues, len(rows), published=published)
+    result = Result("pairs", settings.preset, scores, dialogues, len(rows), published=published)
+    if out is not None:
+        write_scores(Path(out), [result])
+    return result
 
 
 def _setting_of(settings: MetricSettings) -> str:
@@ -175,39 +199,39 @@ def _setting_of(settings: MetricSettings) -> str:
 
 
 def write_scores(folder: Path, results: Sequence[Result]) -> None:
-    """Write `scores.json`, and `tables.md`, which `warmline report --appendix` takes over."""
+    """Write `scores.json`, and `tables.md`, which `warmline report --appendix` shows."""
     data = [result.as_dict() for result in results]
     write_whole(folder / SCORES_NAME, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
     write_whole(folder / TABLES_NAME, page(results))
 
 
-def _seat(
+def _make_maker(
     settings: EvaluationSettings, policy: Policy | None, counselor: Policy | None
 ) -> tuple[ReplyMaker, list[Policy]]:
-    """The two seats, and the policies made for them here."""
+    """Who answers, and the policies that were made for it here."""
     made: list[Policy] = []
-    speaks = policy
-    if speaks is None:
-        speaks = make_policy(settings.policy, **settings.policy_options())
-        made.append(speaks)
-    advises = counselor
-    if advises is None and settings.counselor.seated:
-        advises = speaks
+    supporter = policy
+    if supporter is None:
+        supporter = make_policy(settings.policy, **settings.policy_options())
+        made.append(supporter)
+    advisor = counselor
+    if advisor is None and settings.counselor.seated:
+        advisor = supporter
         if settings.counselor.policy is not None:
             options = settings.counselor.policy_options()
-            advises = make_policy(settings.counselor.policy, **options)
-            made.append(advises)
+            advisor = make_policy(settings.counselor.policy, **options)
+            made.append(advisor)
     maker = ReplyMaker(
         supporter=Supporter(
-            speaks,
+            supporter,
             template=settings.template,
             sampling=settings.sampling(),
             openings=settings.openings,
         ),
         counselor=None
-        if advises is None
+        if advisor is None
         else StrategyCounselor(
-            advises,
+            advisor,
             template=settings.counselor.template,
             sampling=settings.counselor.sampling(),
         ),

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ...agents.counselor import StrategyCounselor
-from ...agents.observations import CounselorObservation, SupporterBrief, SupporterObservation, Turn
+from ...agents.observations import SupporterBrief, Turn
 from ...agents.roles import Role, Strategy
 from ...agents.supporter import Supporter
 from ...core.claim import claim
@@ -26,6 +26,8 @@ from ...core.errors import ConfigError, PolicyError, RunError
 from ...core.jsonl import LineLog
 from ...core.seeds import call_seed
 from ...core.tasks import for_each
+from ...environments.dialogue.limits import HISTORY_WINDOW
+from ...environments.dialogue.view import counselor_view, supporter_view, turns_of
 from ...environments.episodes.episode import Episode
 from ...policies.asking import ask_policy
 from ...policies.base import open_policy, policy_name
@@ -58,7 +60,7 @@ class ReplyMaker:
 
     supporter: Supporter
     counselor: StrategyCounselor | None = None
-    history_window: int = 6
+    history_window: int = HISTORY_WINDOW
     max_sentences: int = 3
     seed: int = 0
 
@@ -107,7 +109,7 @@ class ReplyMaker:
         self, counselor: StrategyCounselor, episode: Episode, turn: int, history: Sequence[Turn]
     ) -> Strategy | None:
         request = counselor.request(
-            CounselorObservation(tuple(history), turn // 2),
+            counselor_view(history),
             seed=call_seed(self.seed, episode.id, 2 * turn),
             session=f"{episode.id}/{Role.COUNSELOR.value}",
         )
@@ -121,9 +123,8 @@ class ReplyMaker:
         strategy: Strategy | None,
     ) -> EvaluatedReply:
         brief = SupporterBrief(episode.scenario.problem_type)
-        window = tuple(history[-self.history_window :])
         request = self.supporter.request(
-            SupporterObservation(brief, window, strategy, record.turn // 2),
+            supporter_view(brief, history, strategy=strategy, window=self.history_window),
             seed=record.seed,
             session=f"{episode.id}/{Role.SUPPORTER.value}",
             max_sentences=self.max_sentences,
@@ -295,7 +296,7 @@ def _history(
     job: _Job, turn: int, done: Mapping[tuple[Setting, str, int], EvaluatedReply]
 ) -> list[Turn] | None:
     """What stands before a turn; None where a reply that belongs there is missing."""
-    before = [Turn(t.role, t.text) for t in job.turns[:turn]]
+    before = turns_of(job.turns[:turn])
     if job.setting is Setting.REFERENCE:
         return before
     for earlier in evaluated_turns(job.turns[:turn]):

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ...agents.observations import SupporterBrief, SupporterObservation, Turn
+from ...agents.observations import SupporterBrief
 from ...agents.roles import Role
 from ...core.errors import ConfigError, ContextTooLong, DataError
 from ...core.jsonl import LineLog, complete_objects
 from ...core.tasks import for_each
+from ...environments.dialogue.view import supporter_view, turns_of
 from ...environments.episodes.episode import Episode
 from ...policies.base import Policy, ScoringPolicy, capabilities_of, policy_name
 from ..metrics.metric import Measurement
@@ -119,11 +120,9 @@ async def _likelihood(
     policy: ScoringPolicy, maker: ReplyMaker, episode: Episode, turn: int
 ) -> Likelihood:
     turns = recorded_turns(episode)
-    history = tuple(Turn(t.role, t.text) for t in turns[:turn])[-maker.history_window :]
+    brief = SupporterBrief(episode.scenario.problem_type)
     request = maker.supporter.request(
-        SupporterObservation(
-            SupporterBrief(episode.scenario.problem_type), history, None, turn // 2
-        ),
+        supporter_view(brief, turns_of(turns[:turn]), window=maker.history_window),
         session=f"{episode.id}/{Role.SUPPORTER.value}",
         max_sentences=maker.max_sentences,
     )

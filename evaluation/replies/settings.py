@@ -6,7 +6,7 @@ for.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 class MetricSettings(Record):
     """What is counted, and how."""
 
+    panel: ClassVar[str] = "Metrics and intervals"
+
     preset: str = Field("esconv", description="convention: esconv, sacrebleu or sweetiechat")
     tokenizer: str | None = Field(None, description="a model's tokenizer, for sweetiechat")
     metrics: tuple[str | dict[str, Any], ...] = Field(
@@ -28,7 +30,9 @@ class MetricSettings(Record):
     )
     wordnet: str | None = Field(None, description="WordNet folder: adds METEOR with synonyms")
     bertscore: str | None = Field(None, description="encoder folder or name: adds BERTScore")
-    bertscore_layer: int | None = Field(None, description="its layer, where the library needs it")
+    bertscore_layer: int | None = Field(
+        None, description="layer of that encoder, if the library does not know it"
+    )
     interval: Literal["percentile", "bca"] = Field(
         "percentile", description="bootstrap: percentile or bca"
     )
@@ -36,9 +40,9 @@ class MetricSettings(Record):
         1000, description="bootstrap draws of whole dialogues; 0 for no intervals"
     )
     published: tuple[str, ...] = Field(
-        (), description="systems of the papers to print beside, as 'FPEMF Table 3: BBJ'"
+        (), description="published systems to show, as 'FPEMF Table 3: BBJ'"
     )
-    seed: int = Field(0, description="of replies and intervals")
+    seed: int = Field(0, description="seed of replies and intervals")
 
     def further(self) -> list[Metric]:
         """The metrics asked for besides those of the preset."""
@@ -59,19 +63,29 @@ class MetricSettings(Record):
 
 
 class EvaluationSettings(MetricSettings, EngineSettings):
-    """Settings of an evaluation over a corpus. The engine's are the supporter's."""
+    """Settings of an evaluation over a corpus. The engine is the supporter's."""
+
+    panel: ClassVar[str] = "Evaluation"
 
     policy: str = Field(DEFAULT_POLICY, description="policy by name or import string")
     setting: Literal["reference", "generated", "both"] = Field(
         "reference", description="history before a reply: reference (human), generated, or both"
     )
     out: str | None = Field(None, description="folder; the same command again resumes it")
-    limit: Annotated[int, Field(ge=1)] | None = Field(None, description="conversations at most")
-    concurrency: Annotated[int, Field(ge=1)] = Field(8, description="questions in flight")
-    history_window: Annotated[int, Field(ge=1)] = Field(6, description="turns that it sees")
-    max_sentences: Annotated[int, Field(ge=1)] = Field(3, description="cap of a reply")
+    limit: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="how many conversations at most"
+    )
+    concurrency: Annotated[int, Field(ge=1)] = Field(
+        8, description="questions asked at the same time"
+    )
+    history_window: Annotated[int, Field(ge=1)] = Field(
+        6, description="latest turns shown to the supporter"
+    )
+    max_sentences: Annotated[int, Field(ge=1)] = Field(3, description="sentences kept of a reply")
     retry_failed: bool = Field(False, description="ask again for replies that failed")
-    perplexity: bool = Field(False, description="also score the recorded replies")
+    perplexity: bool = Field(
+        False, description="also measure the perplexity of the recorded replies"
+    )
     template: str | None = Field(None, description="prompt template: shipped name or path")
     openings: bool = Field(False, description="pre-fill first words that fit the strategy")
     counselor: RoleSettings = RoleSettings(seated=False)

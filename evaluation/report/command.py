@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ...core.console import echo
+from ...core.outside.console import echo
 
 
 def register(app: typer.Typer) -> None:

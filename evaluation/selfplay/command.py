@@ -11,8 +11,8 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from ...core.console import echo_json, make_console
 from ...core.options import nested, options_of
+from ...core.outside.console import echo_json, make_console
 from ...core.settings import read_settings
 from ...core.tables import plain_table
 from ...core.tasks import run_interruptible

@@ -28,7 +28,8 @@ from ...environments.runs.simulate import choose_scenarios, simulate_settings
 from ...environments.scenarios.scenario import Scenario
 from ...policies.base import Policy, close_policy
 from ...policies.registry import make_policy
-from ..judging.judge import OnRating, Tally, judge
+from ..judging.asking import JudgeTally, OnRating
+from ..judging.judge import judge
 from ..judging.pairwise import compare, episode_pairs, win_rates
 from ..judging.rubric import Rubric, load_rubric
 from .page import page
@@ -141,7 +142,7 @@ def rubric_of_pairs(rubric: Rubric) -> Rubric:
     return rubric if rubric.subject == "episode" else load_rubric("dialogue")
 
 
-def _refuse_unfinished(tally: Tally) -> None:
+def _refuse_unfinished(tally: JudgeTally) -> None:
     if tally.failed:
         errors = "; ".join(f"{text} ({count} times)" for text, count in tally.errors.most_common(3))
         raise ConfigError(

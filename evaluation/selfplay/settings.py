@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -15,12 +15,14 @@ SIDES = ("a", "b")
 class SelfPlaySettings(RunSettings):
     """Settings of a paired comparison: those of a run, with two supporters and a judge."""
 
+    panel: ClassVar[str] = "Comparison"
+
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = Field(
         (0,), description="each plays all scenarios once more; the first draws the scenarios"
     )
-    a: RoleSettings = RoleSettings()
-    b: RoleSettings = RoleSettings()
-    judge: EngineSettings = EngineSettings()
+    a: RoleSettings = Field(RoleSettings(), title="Supporter A")
+    b: RoleSettings = Field(RoleSettings(), title="Supporter B")
+    judge: EngineSettings = Field(EngineSettings(), title="The judge")
     rubric: str = Field("dialogue", description="rubric by name (dialogue, response) or path")
     samples: Annotated[int, Field(ge=1)] = Field(
         1, description="answers of the judge to each question"
@@ -46,5 +48,5 @@ class SelfPlaySettings(RunSettings):
         return RunSettings.model_construct(**{**given, "out": str(self.folder(side, seed))})
 
     def folder(self, side: str, seed: int) -> Path:
-        """Where that run lies."""
+        """The folder of that run."""
         return Path(self.out or "") / side / f"seed-{seed}"

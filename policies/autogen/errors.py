@@ -1,7 +1,7 @@
 """What an AutoGen model client's failures mean in `errors.py`.
 
-A client raises whatever its provider's library raises. These are told apart by what most of them
-share (an HTTP status, a name), since none of those libraries need be installed.
+A client raises whatever its provider's library raises. They are distinguished by what
+most of them share (an HTTP status, a name), since none of those libraries need be installed.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from ...core.errors import (
     UnreadableReply,
     Unsupported,
 )
-from ...core.secrets import hide_secrets
+from ...core.outside.secrets import hide_secrets
 from ..server_errors import TRANSIENT_STATUS, context_error, server_message
 
-_LONGEST = 600  # characters of a provider's message
+_MAX_MESSAGE = 600  # characters of a provider's message
 
 
 def client_error(error: Exception, client: str) -> PolicyError:
@@ -33,19 +33,19 @@ def client_error(error: Exception, client: str) -> PolicyError:
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
         return _status_error(status, error, client)
-    kinds = {kind.__name__ for kind in type(error).__mro__}
+    names = {kind.__name__ for kind in type(error).__mro__}
     said = _quoted(f"{client} failed: {type(error).__name__}: {error}")
-    if kinds & {"TimeoutError", "APITimeoutError", "TimeoutException"}:
+    if names & {"TimeoutError", "APITimeoutError", "TimeoutException"}:
         return EngineTimeout(said, hint="raise the client's timeout, or lower the concurrency")
-    if isinstance(error, json.JSONDecodeError) or "ValidationError" in kinds:
+    if isinstance(error, json.JSONDecodeError) or "ValidationError" in names:
         return UnreadableReply(_quoted(f"{client} got an answer it could not read: {error}"))
     if isinstance(error, ValueError | NotImplementedError):
         # AutoGen's clients raise it for arguments they do not take; the next request has the same.
         return Unsupported(
             _quoted(f"{client} refused the request: {error}"),
-            hint="say with sampling and seed which arguments this client takes",
+            hint="name with sampling and seed the arguments that this client takes",
         )
-    return EngineUnavailable(said, hint="look at the cause; AutoGen's clients retry by themselves")
+    return EngineUnavailable(said, hint="look at the cause; AutoGen's clients retry automatically")
 
 
 def _status_error(status: int, error: Exception, client: str) -> PolicyError:
@@ -64,7 +64,7 @@ def _status_error(status: int, error: Exception, client: str) -> PolicyError:
     if status in (400, 413, 422, 500) and (too_long := context_error(message)) is not None:
         return too_long
     if status == 429:
-        return RateLimited(said, hint="lay a limit around the policy, or lower the concurrency")
+        return RateLimited(said, hint="wrap the policy in `limit`, or lower the concurrency")
     if status == 408:
         return EngineTimeout(said)
     if status in TRANSIENT_STATUS or (status >= 500 and status != 501):
@@ -74,4 +74,4 @@ def _status_error(status: int, error: Exception, client: str) -> PolicyError:
 
 def _quoted(said: str) -> str:
     """The beginning of a message; secrets are hidden first, since half of one cannot be found."""
-    return hide_secrets(said)[:_LONGEST]
+    return hide_secrets(said)[:_MAX_MESSAGE]

@@ -24,8 +24,7 @@ from ...core.errors import (
     Unsupported,
     did_you_mean,
 )
-from ...core.secrets import hide_secrets, register_secrets_in, without_secrets
-from ...core.seeds import reask_seed
+from ...core.outside.secrets import hide_secrets, register_secrets_in, without_secrets
 from ..answers import (
     choice_instruction,
     match_choice,
@@ -34,6 +33,7 @@ from ..answers import (
     with_instruction,
 )
 from ..base import BasePolicy, Capabilities, FinishReason, Message, Reply, Request, Sampling, Usage
+from ..reasking import ask_until_read
 from .errors import client_error
 
 if TYPE_CHECKING:
@@ -72,10 +72,10 @@ class AutogenClientPolicy(BasePolicy):
             default, since not every model takes it; the engine is then not reproducible.
         reasks: further questions after an answer that is empty or not in the form asked for.
 
-    Transient failures are retried by the client, as it is set up; here they are only named.
+    Transient failures are retried by the client, as it is set up; here they are only reported.
 
     Raises:
-        ConfigError: `client` is none and makes none, or `sampling` names an unknown field.
+        ConfigError: `client` neither is nor makes a client, or `sampling` names an unknown field.
         MissingExtra: autogen-ext is not installed.
     """
 
@@ -136,31 +136,35 @@ class AutogenClientPolicy(BasePolicy):
         if request.choices is not None and request.schema is not None:
             raise Unsupported(f"policy '{self.name}' cannot honour choices and schema together")
         started = time.perf_counter()
-        history, correction, read = _form(request)
-        spent: list[CreateResult] = []
-        for nth in range(self._reasks + 1):
-            result = await self._create(request, history, nth)
-            spent.append(result)
-            said = _text(result, self._title)
-            if (text := read(said)) is not None:
-                return self._reply(request, text, spent, time.perf_counter() - started)
-            if said.strip() and correction:
-                history = [*history, Message("assistant", said), Message("user", correction)]
+        messages, correction, read = _form(request)
+        history = list(messages)
+
+        async def ask(again: Request) -> CreateResult:
+            return await self._create(again, history)
+
+        def read_or_correct(result: CreateResult) -> str | None:
+            answer = _text(result, self._title)
+            if (text := read(answer)) is None and answer.strip() and correction:
+                history.extend([Message("assistant", answer), Message("user", correction)])
+            return text
+
+        text, results = await ask_until_read(request, ask, read_or_correct, reasks=self._reasks)
+        if text is not None:
+            return self._reply(request, text, results, time.perf_counter() - started)
         raise UnreadableReply(
-            f"{self._title} was asked {self._reasks + 1} times; its last answer was {hide_secrets(said)[:200]!r}",
+            f"{self._title} was asked {self._reasks + 1} times; its last answer was"
+            f" {hide_secrets(_text(results[-1], self._title))[:200]!r}",
             hint="a larger max_tokens or a larger model may help",
         )
 
-    async def _create(
-        self, request: Request, messages: Sequence[Message], nth: int
-    ) -> CreateResult:
+    async def _create(self, request: Request, messages: Sequence[Message]) -> CreateResult:
         from autogen_core import CancellationToken
 
         arguments = {
             self._arguments[name]: value for name, value in request.sampling.as_dict().items()
         }
-        if self._seed_argument and (seed := reask_seed(request.seed, nth)) is not None:
-            arguments[self._seed_argument] = seed % 2**31
+        if self._seed_argument and request.seed is not None:
+            arguments[self._seed_argument] = request.seed % 2**31
         as_json = request.schema is not None and self.client.model_info["json_output"]
         token = CancellationToken()
         try:
@@ -198,7 +202,7 @@ def load_client(given: Any) -> ChatCompletionClient:
     """A client from what `AutogenClientPolicy` takes as one.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: it is not one.
         MissingExtra: autogen-ext is not installed.
     """
     from autogen_core.models import ChatCompletionClient
@@ -276,7 +280,7 @@ def _arguments(
         return dict(_KNOWN.get(kind[2], {})) if kind[:2] == ["autogen_ext", "models"] else {}
     names = dict(stated) if isinstance(stated, Mapping) else {name: name for name in stated}
     if problems := [
-        f"'{name}' is no sampling field" + (f"; {hint}" if hint else "")
+        f"'{name}' is not a sampling field" + (f"; {hint}" if hint else "")
         for name in names
         if name not in _FIELDS
         for hint in [did_you_mean(name, _FIELDS)]
@@ -327,7 +331,7 @@ def _form(request: Request) -> tuple[list[Message], str, Callable[[str], str | N
 
 
 def _messages(messages: Sequence[Message]) -> list[LLMMessage]:
-    """In AutoGen's types, made anew for each call: some clients change them."""
+    """In AutoGen's types, new for each call: some clients change them."""
     from autogen_core.models import AssistantMessage, SystemMessage, UserMessage
 
     made: list[LLMMessage] = []

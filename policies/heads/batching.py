@@ -1,4 +1,4 @@
-"""One thread that computes what waits, together: for engines whose every answer is one pass."""
+"""One thread that computes all waiting items as one batch, for engines with one-pass answers."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ T = TypeVar("T")
 
 
 class Batcher(Generic[I, O]):
-    """Gathers items while earlier ones are computed; the first goes at once, alone.
+    """Gathers items while earlier ones are computed; the first one is computed at once, alone.
 
     Args:
         compute: outcomes of some items, in their order; a `PolicyError` as an outcome is raised for
             that item alone, one that is raised fails them all.
-        most: items computed together.
+        max_items: maximum number of items computed together.
     """
 
-    def __init__(self, compute: Callable[[Sequence[I]], list[O | PolicyError]], most: int) -> None:
-        self._compute, self._most = compute, most
+    def __init__(
+        self, compute: Callable[[Sequence[I]], list[O | PolicyError]], max_items: int
+    ) -> None:
+        self._compute, self._max_items = compute, max_items
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="warmline-heads")
         self._waiting: deque[tuple[I, Future[O]]] = deque()
 
@@ -51,7 +53,7 @@ class Batcher(Generic[I, O]):
             raise EngineUnavailable("the engine was closed") from error
 
     def close(self) -> None:
-        """End the thread after its present step; who still waits gets `EngineUnavailable`."""
+        """End the thread after its current step; items still waiting get `EngineUnavailable`."""
         self._pool.shutdown(wait=True, cancel_futures=True)
         while self._waiting:
             _, done = self._waiting.popleft()
@@ -60,11 +62,11 @@ class Batcher(Generic[I, O]):
 
     def _step(self) -> None:
         batch: list[tuple[I, Future[O]]] = []
-        while self._waiting and len(batch) < self._most:
+        while self._waiting and len(batch) < self._max_items:
             item, done = self._waiting.popleft()
             if done.set_running_or_notify_cancel():
                 batch.append((item, done))
-        if not batch:  # an earlier step took them along
+        if not batch:  # an earlier step computed them too
             return
         try:
             outcomes = self._compute([item for item, _ in batch])

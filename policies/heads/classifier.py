@@ -33,7 +33,7 @@ from .batching import Batcher
 from .files import Reading
 
 if TYPE_CHECKING:
-    from .network import Headed
+    from .network import LoadedClassifier
 
 CHECKPOINT_NAME = "checkpoint.json"
 DType = Literal["auto", "float32", "bfloat16", "float16"]
@@ -43,8 +43,8 @@ Logprobs = dict[str, dict[str, float]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Decided:
-    """What the heads make of one prompt, and how many tokens that prompt has."""
+class Prediction:
+    """The heads' output for one prompt, and the number of its tokens."""
 
     logprobs: Logprobs
     tokens: int
@@ -54,19 +54,19 @@ class ClassifierPolicy(BasePolicy):
     """Chooses among the options of a checkpoint's heads, such as the eight strategies.
 
     Temperature 0 takes the most probable of the choices; another one draws from their probabilities
-    to the power of 1 / temperature; None means 1. Nothing else is drawn, so `max_tokens` is kept by
-    itself and further sampling settings are refused. `Reply.notes["classifier"]` holds the
+    to the power of 1 / temperature; None means 1. Nothing else is drawn, so `max_tokens` is always
+    met and further sampling settings are refused. `Reply.notes["classifier"]` holds the
     log-probabilities of the choices (nats, summing to one over what was asked for).
 
-    Requests that wait are computed together. Seeds hold up to the last bits of the arithmetic, which
-    may depend on what is computed together.
+    Requests that wait are computed together. Seeds hold up to the last bits of the arithmetic,
+    which may depend on what is computed together.
 
     Args:
         model: a checkpoint folder; its base is found through it.
-        device: `auto` takes a GPU where there is one.
+        device: `auto` uses a GPU if available.
         dtype: of the network; `auto` is bfloat16 on a GPU and on CPUs with AMX or AVX-512 BF16,
-            else float32.
-        max_batch: most prompts computed together.
+            otherwise float32.
+        max_batch: maximum number of prompts computed together.
         threads: of the computation on a CPU, for all of torch in this process; None leaves them.
 
     Raises:
@@ -110,8 +110,8 @@ class ClassifierPolicy(BasePolicy):
         self.capabilities = dataclasses.replace(type(self).capabilities, only=self.offered)
         self._device, self._dtype, self._threads = device, dtype, threads
         self._max_batch = max_batch
-        self._batcher: Batcher[Sequence[Message], Decided] | None = None
-        self._headed: Headed | None = None
+        self._batcher: Batcher[Sequence[Message], Prediction] | None = None
+        self._loaded: LoadedClassifier | None = None
 
     @property
     def offered(self) -> tuple[str, ...]:
@@ -128,7 +128,7 @@ class ClassifierPolicy(BasePolicy):
             return
         self._batcher = batcher = Batcher(self._compute, self._max_batch)
         try:
-            self._headed = await asyncio.wrap_future(batcher.call(self._load))
+            self._loaded = await asyncio.wrap_future(batcher.call(self._load))
         except BaseException:
             await self.aclose()
             raise
@@ -138,7 +138,7 @@ class ClassifierPolicy(BasePolicy):
         batcher, self._batcher = self._batcher, None
         if batcher is not None:
             await asyncio.to_thread(batcher.close)
-        self._headed = None
+        self._loaded = None
 
     def describe(self) -> dict[str, Any]:
         """Weights, heads and what shapes the numbers."""
@@ -164,19 +164,19 @@ class ClassifierPolicy(BasePolicy):
         """
         started = time.perf_counter()
         choices = self._choices(request)
-        decided = await self.decide(request.messages)
-        found = self._among(decided.logprobs, choices)
+        prediction = await self.predict(request.messages)
+        found = self._among(prediction.logprobs, choices)
         return Reply(
-            text=drawn(found, request.sampling.temperature, request.seed),
+            text=draw_option(found, request.sampling.temperature, request.seed),
             finish_reason=FinishReason.CHOICE,
-            usage=Usage(decided.tokens, 0, 0),
+            usage=Usage(prediction.tokens, 0, 0),
             latency=time.perf_counter() - started,
             policy=self.id,
             notes={"classifier": {"logprobs": found}},
         )
 
-    async def decide(self, messages: Sequence[Message]) -> Decided:
-        """What all heads make of a prompt.
+    async def predict(self, messages: Sequence[Message]) -> Prediction:
+        """The output of all heads for a prompt.
 
         Raises:
             EngineUnavailable: the policy is not open, or the computation failed.
@@ -193,7 +193,7 @@ class ClassifierPolicy(BasePolicy):
         if request.choices is None:
             raise Unsupported(
                 f"'{self.id}' writes no text; it chooses among {', '.join(self.offered)}",
-                hint="seat it where a choice is asked for: as the counselor",
+                hint="use it where a choice is asked for: as the counselor",
             )
         if any(set(request.choices) <= set(options) for options in self.heads.values()):
             return request.choices
@@ -201,7 +201,7 @@ class ClassifierPolicy(BasePolicy):
         raise Unsupported(
             f"'{self.id}' was not trained to choose {', '.join(map(repr, strange))};"
             f" it knows {', '.join(self.offered)}",
-            hint="ask for these, or take a policy of a language model",
+            hint="ask for these, or use a language model's policy",
         )
 
     def _among(self, logprobs: Logprobs, choices: tuple[str, ...]) -> dict[str, float]:
@@ -213,16 +213,16 @@ class ClassifierPolicy(BasePolicy):
 
     # in the thread
 
-    def _load(self) -> Headed:
+    def _load(self) -> LoadedClassifier:
         import torch
 
         from ..models.loading import find_device, find_dtype
-        from .network import load_headed
+        from .network import load_classifier
 
         if self._threads is not None:
             torch.set_num_threads(self._threads)
         device = find_device(self._device)
-        return load_headed(
+        return load_classifier(
             self.folder,
             outputs=sum(map(len, self.heads.values())),
             reading=self.reading,
@@ -230,20 +230,20 @@ class ClassifierPolicy(BasePolicy):
             dtype=find_dtype(self._dtype, device),
         )
 
-    def _compute(self, prompts: Sequence[Sequence[Message]]) -> list[Decided | PolicyError]:
-        headed = self._headed
-        if headed is None:
+    def _compute(self, prompts: Sequence[Sequence[Message]]) -> list[Prediction | PolicyError]:
+        loaded = self._loaded
+        if loaded is None:
             raise EngineUnavailable("the policy was closed")
         rows: dict[int, list[int]] = {}
-        results: dict[int, Decided | PolicyError] = {}
+        results: dict[int, Prediction | PolicyError] = {}
         for n, messages in enumerate(prompts):
             try:
-                rows[n] = headed.reader.fit(messages)
+                rows[n] = loaded.reader.fit(messages)
             except PolicyError as error:
                 results[n] = error
-        logits = headed.logits(list(rows.values())) if rows else []
+        logits = loaded.logits(list(rows.values())) if rows else []
         for (n, ids), values in zip(rows.items(), logits, strict=True):
-            results[n] = Decided(split(values, self.heads), len(ids))
+            results[n] = Prediction(split(values, self.heads), len(ids))
         return [results[n] for n in range(len(prompts))]
 
 
@@ -261,17 +261,17 @@ def split(logits: Sequence[float], heads: Mapping[str, Sequence[str]]) -> Logpro
 
 def logsumexp(values: Sequence[float]) -> float:
     """log(Σ exp(v)), without overflow."""
-    most = max(values)
-    return most + math.log(sum(math.exp(value - most) for value in values))
+    highest = max(values)
+    return highest + math.log(sum(math.exp(value - highest) for value in values))
 
 
-def drawn(logprobs: Mapping[str, float], temperature: float | None, seed: int | None) -> str:
+def draw_option(logprobs: Mapping[str, float], temperature: float | None, seed: int | None) -> str:
     """The most probable option at temperature 0, else one drawn by the seed; None means 1."""
     if temperature == 0:
         return max(logprobs, key=lambda option: logprobs[option])
-    most = max(logprobs.values())
-    heat = 1.0 if temperature is None else temperature
-    weights = [math.exp((value - most) / heat) for value in logprobs.values()]
+    highest = max(logprobs.values())
+    divisor = 1.0 if temperature is None else temperature
+    weights = [math.exp((value - highest) / divisor) for value in logprobs.values()]
     draw = random.Random(seed)  # noqa: S311 - a draw of text, not of keys
     return draw.choices(list(logprobs), weights)[0]
 
@@ -291,7 +291,7 @@ def read_record(folder: Path) -> dict[str, Any]:
         )
     record = read_json(file)
     if not isinstance(record, dict):
-        raise DataError("no JSON object", file=file)
+        raise DataError("not a JSON object", file=file)
     return record
 
 
@@ -299,13 +299,13 @@ def heads_of(record: Mapping[str, Any], folder: Path) -> dict[str, tuple[str, ..
     """The heads that a record names.
 
     Raises:
-        ModelNotFound: none; a checkpoint of another kind.
+        ModelNotFound: it names none: a checkpoint of another kind.
     """
     heads = record.get("heads")
     if not isinstance(heads, Mapping) or not heads:
         raise ModelNotFound(
             f"the checkpoint '{folder}' ({record.get('kind')}) has no heads to choose with",
-            hint="the `transformers` policy seats it",
+            hint="use it with the `transformers` policy",
         )
     return {str(name): tuple(map(str, options)) for name, options in heads.items()}
 

@@ -1,7 +1,7 @@
-"""A language model's network with heads: options scored from the state behind the last token.
+"""A language model's network with heads: options scored from the hidden state of the last token.
 
 One linear layer holds the logits of all heads side by side. The same code reads prompts and pads
-batches in training and when the classifier is seated.
+batches in training and when the classifier is used as a policy.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class HeadedModel(nn.Module):  # type: ignore[misc]
             position_ids: `(batch, time)`.
             places: `(places, 2)`, row and time of each state that is read; None reads the last of
                 each row.
-            return_dict, rest: PEFT hands them on; the first asks for a form that is not ours, the
-                others come without a value.
+            return_dict, rest: passed by PEFT; `return_dict` is ignored, and the others must not
+                carry a value.
         """
         if given := sorted(name for name, value in rest.items() if value is not None):
             raise TypeError(f"the heads take no {', '.join(given)}")
@@ -78,20 +78,20 @@ class HeadedModel(nn.Module):  # type: ignore[misc]
 
 
 def refuse_unfit(model: Any) -> None:
-    """Raise for a model that heads cannot lie on.
+    """Refuse a model that heads cannot be put on.
 
     Raises:
         ConfigError: an encoder-decoder, or a model that does not give out its network.
     """
     if model.config.is_encoder_decoder or model.base_model is model:
         raise ConfigError(
-            f"no head fits on a {model.config.model_type} model",
-            hint="take a decoder-only model",
+            f"heads cannot be put on a {model.config.model_type} model",
+            hint="use a decoder-only model",
         )
 
 
 class HeadReader:
-    """Messages into the token ids that a head reads. Not for several threads at once."""
+    """Turns messages into the token ids that a head reads. Not thread-safe."""
 
     def __init__(self, writer: PromptWriter, reading: Reading, context: int) -> None:
         self._writer, self._reading = writer, reading
@@ -108,8 +108,8 @@ class HeadReader:
             ContextTooLong: the latest message alone is too long, or messages are read as asked.
         """
         ids, drop = self._encode(messages, 0), 0
-        most = len(messages) if self._reading.prompt == "dialogue" else 0
-        while len(ids) > self.limit and drop < most:
+        max_drop = len(messages) if self._reading.prompt == "dialogue" else 0
+        while len(ids) > self.limit and drop < max_drop:
             drop += 1
             ids = self._encode(messages, drop)
         if len(ids) > self.limit:
@@ -128,12 +128,12 @@ def padded(rows: Sequence[Sequence[int]], pad: int) -> dict[str, Tensor]:
     ids = torch.tensor([[pad] * (longest - len(row)) + list(row) for row in rows])
     mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
     batch = {"input_ids": ids, "position_ids": (mask.cumsum(-1) - 1).clamp(min=0)}
-    # without padding, attention is plainly causal and needs no mask, which is quicker
+    # without padding, attention is purely causal and needs no mask, which is faster
     return batch if bool(mask.all()) else batch | {"attention_mask": mask}
 
 
 @dataclass(slots=True)
-class Headed:
+class LoadedClassifier:
     """A trained classifier in memory. Belongs to the thread that computes with it."""
 
     model: HeadedModel
@@ -149,7 +149,9 @@ class Headed:
         return found
 
 
-def load_headed(folder: Path, *, outputs: int, reading: Reading, device: str, dtype: str) -> Headed:
+def load_classifier(
+    folder: Path, *, outputs: int, reading: Reading, device: str, dtype: str
+) -> LoadedClassifier:
     """A checkpoint's base with its adapter merged into it, and its heads.
 
     Args:
@@ -166,7 +168,7 @@ def load_headed(folder: Path, *, outputs: int, reading: Reading, device: str, dt
 
     source = find_source(folder)
     below = replace(source, merged=source.merged[:-1], adapter=None)
-    # merged in float32 where memory allows: an adapter's small changes drown in other formats
+    # merged in float32 where memory allows: an adapter's small changes are lost in other formats
     loaded = load(below, device="cpu", dtype="float32" if device == "cpu" else dtype)
     model = HeadedModel(loaded.model, outputs)
     try:
@@ -179,6 +181,6 @@ def load_headed(folder: Path, *, outputs: int, reading: Reading, device: str, dt
     merged = merged.to(device).eval().requires_grad_(False)
     writer = PromptWriter(loaded.tokenizer, loaded.model.config, loaded.model.generation_config)
     pad = loaded.tokenizer.pad_token_id
-    return Headed(
+    return LoadedClassifier(
         merged, HeadReader(writer, reading, loaded.context), device, 0 if pad is None else pad
     )

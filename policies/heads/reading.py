@@ -1,7 +1,8 @@
 """What a trained classifier reads of a prompt: a pure view of its messages, the same in training.
 
-A prompt for a language model explains the task; a head learned the task, so instructions and notes
-tell it nothing. Without them a dialogue's prompts begin alike, and one pass can serve all its turns.
+A prompt for a language model explains the task; a head has learned the task, so instructions and
+notes add nothing. Without them a dialogue's prompts share their beginning, and one pass can serve
+all its turns.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from ..base import Message
 View = Literal["dialogue", "asked"]
 
 SYSTEM = Message("system", "An emotional-support conversation.")
-"""Stands first: many chat templates put a longer text of their own where there is none."""
+"""Comes first: many chat templates insert a longer text if there is no system message."""
 EARLIER = Message("user", "(Earlier part left out.)")
-"""Stands before a dialogue that begins with the assistant, which strict chat templates refuse."""
+"""Comes before a dialogue that begins with the assistant, which strict chat templates refuse."""
 
 _NOTE = re.compile(r"\n\n\((?:[^()]|\([^()]*\))*\)\s*\Z")
 
@@ -28,9 +29,9 @@ class Reading:
     """How a classifier reads prompts; a checkpoint's settings hold the same three names.
 
     Attributes:
-        prompt: `dialogue` sees what was said; `asked` the messages to the letter.
+        prompt: `dialogue` sees only what was said; `asked` sees the messages unchanged.
         history_window: latest messages seen; None sees all. Only for `dialogue`.
-        max_tokens: longest prompt; the oldest messages of a longer dialogue are not seen.
+        max_tokens: maximum prompt length; the oldest messages of a longer dialogue are left out.
     """
 
     prompt: View = "dialogue"
@@ -41,8 +42,8 @@ class Reading:
         """The messages as they are seen.
 
         Args:
-            messages: of a request; a last one by the assistant is a reply to be judged.
-            drop: so many of the oldest of the dialogue are left out too.
+            messages: of a request; a final one by the assistant is a reply to be judged.
+            drop: number of the oldest dialogue messages that are left out as well.
         """
         if self.prompt == "asked":
             return tuple(messages)
@@ -55,7 +56,7 @@ class Reading:
 
 
 def without_note(message: Message) -> Message:
-    """A user message without the note, in brackets, that an agent puts behind what was said."""
+    """A user message without the note in brackets that an agent appends to what was said."""
     if message.role != "user":
         return message
     return Message("user", _NOTE.sub("", message.content))

@@ -17,14 +17,14 @@ from typing import Any
 
 from ...core.errors import BadRequest, ModelNotFound, Unsupported
 from ..base import BasePolicy, FinishReason, Message, Reply, Request, Usage
-from ..wrappers.ranking import Graded
-from .classifier import CHECKPOINT_NAME, ClassifierPolicy, Decided, drawn, read_record
+from ..wrappers.ranking import Grade
+from .classifier import CHECKPOINT_NAME, ClassifierPolicy, Prediction, draw_option, read_record
 
 HOLDS, FAILS = "helpful", "unhelpful"
 ANSWERS = (FAILS, HOLDS)
 """The options of each dimension's head."""
 RUBRIC = "warmline-scorer/1"
-"""Values are probabilities that a dimension holds; from 0.5 on it does."""
+"""Values are probabilities that a dimension holds; it holds from 0.5 on."""
 
 
 class ScorerPolicy(BasePolicy):
@@ -95,18 +95,18 @@ class ScorerPolicy(BasePolicy):
             raise Unsupported(
                 f"'{self.id}' only answers {' or '.join(ANSWERS)}, not"
                 f" {request.choices or 'in free text'}",
-                hint="best_of takes it as its scorer, and FPEMF as its judge",
+                hint="use it as the scorer of best_of or the judge of FPEMF",
             )
         if not request.messages:
             raise BadRequest("the request has no messages", hint="the last one is judged")
-        found, tokens = await self._decide(request.messages[:-1], request.messages[-1].content)
+        found, tokens = await self._predict(request.messages[:-1], request.messages[-1].content)
         every = math.prod(found.values())
         if request.sampling.temperature == 0:
             every = float(all(value >= 0.5 for value in found.values()))
         logs = {HOLDS: _log(every), FAILS: _log(1 - every)}
         asked = {choice: logs[choice] for choice in request.choices}
         return Reply(
-            text=drawn(asked, request.sampling.temperature, request.seed),
+            text=draw_option(asked, request.sampling.temperature, request.seed),
             finish_reason=FinishReason.CHOICE,
             usage=Usage(tokens, 0, 0),
             latency=time.perf_counter() - started,
@@ -125,27 +125,29 @@ class ScorerPolicy(BasePolicy):
             EngineUnavailable: not open.
             ContextTooLong: the reply alone is longer than the model reads.
         """
-        return (await self._decide(messages, reply))[0]
+        return (await self._predict(messages, reply))[0]
 
     async def label(self, prompt: tuple[Message, ...], reply: str) -> Mapping[str, float | None]:
         """FPEMF's question about one candidate; see `training.feedback.Labeller`."""
         return await self.judge(prompt, reply)
 
-    async def grade(self, request: Request, reply: Reply) -> Graded:
+    async def grade(self, request: Request, reply: Reply) -> Grade:
         """`best_of`'s question: the probability that all dimensions hold, taken as independent."""
-        return Graded(math.prod((await self.judge(request.messages, reply.text)).values()))
+        return Grade(math.prod((await self.judge(request.messages, reply.text)).values()))
 
-    async def _decide(
+    async def _predict(
         self, messages: Sequence[Message], reply: str
     ) -> tuple[dict[str, float], int]:
         chat = (*messages, Message("assistant", reply))
-        decided: list[Decided] = await asyncio.gather(*(part.decide(chat) for part in self._parts))
+        predictions: list[Prediction] = await asyncio.gather(
+            *(part.predict(chat) for part in self._parts)
+        )
         found = {
             name: math.exp(options[HOLDS])
-            for each in decided
+            for each in predictions
             for name, options in each.logprobs.items()
         }
-        return found, sum(each.tokens for each in decided)
+        return found, sum(each.tokens for each in predictions)
 
 
 def scorer_folders(folder: Path) -> list[Path]:
@@ -159,7 +161,7 @@ def scorer_folders(folder: Path) -> list[Path]:
     for part in found:
         if (kind := read_record(part).get("kind")) != "scorer":
             raise ModelNotFound(
-                f"the checkpoint '{part}' is a {kind}, no scorer",
+                f"the checkpoint '{part}' is a {kind}, not a scorer",
                 hint="`warmline train scorer` makes one",
             )
     return found

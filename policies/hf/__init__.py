@@ -1,4 +1,4 @@
-"""The engine behind the `transformers` policy.
+"""The engine of the `transformers` policy.
 
 Read in this order: `sources` (what a model's name means), `loading` (weights into memory),
 `prompts` (messages into tokens), `answers` (one growing answer), `sampling`, `cache` and `prefixes`

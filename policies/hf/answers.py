@@ -1,4 +1,4 @@
-"""One growing answer: its tokens, its text so far, and when it is done."""
+"""One answer while it is written: its tokens, its text so far, and when it is complete."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from ..base import FinishReason, Sampling, TokenLogprob
-from ..sentences import limit_reached
+from ..sentences import SentenceLimit
 
 _CONTEXT = 6
-"""Tokens in front of the answer that are decoded with it, since they decide about spaces."""
+"""Tokens before the answer that are decoded with it, since they decide about spaces."""
 
 
 class Constraint(Protocol):
@@ -20,7 +20,7 @@ class Constraint(Protocol):
         """One bit a token, lowest bit first."""
 
     def take(self, token: int) -> None:
-        """Go on by a token."""
+        """Advance by one token."""
 
     @property
     def finished(self) -> bool:
@@ -28,11 +28,11 @@ class Constraint(Protocol):
 
 
 class Detokenizer:
-    """Tokens into text, one at a time; a character is given out once all its bytes are there.
+    """Tokens into text, one at a time; a character is emitted once all its bytes are known.
 
     Args:
         tokenizer: of transformers.
-        before: tokens in front of the first one.
+        before: tokens before the first one.
     """
 
     def __init__(self, tokenizer: Any, before: Sequence[int]) -> None:
@@ -46,19 +46,19 @@ class Detokenizer:
         self._window.append(token)
         new = self._new_text()
         if new and not new.endswith("\N{REPLACEMENT CHARACTER}"):
-            self._give_out(new)
+            self._emit(new)
 
     def finish(self) -> str:
-        """The whole text, with what is left of an unfinished character."""
+        """The whole text, with the rest of an unfinished character."""
         if new := self._new_text():
-            self._give_out(new)
+            self._emit(new)
         return self.text
 
     def _new_text(self) -> str:
         whole, known = self._decode(self._window), self._decode(self._window[: self._shown])
         return whole[len(known) :]
 
-    def _give_out(self, new: str) -> None:
+    def _emit(self, new: str) -> None:
         self.text += new
         self._window = self._window[max(0, self._shown - _CONTEXT) :]
         self._shown = len(self._window)
@@ -76,10 +76,10 @@ class Answer:
 
     Args:
         prompt: tokens that the repetition penalty counts as seen, besides the answer's own.
-        before: tokens directly in front of the answer.
+        before: tokens directly before the answer.
         prefill: what the text begins with.
         sampling: every field set.
-        seed: of the draws; None takes one from the system.
+        seed: of the draws; None draws one from the system.
         stop_tokens: ids that end it.
         max_sentences: ends it once so many are complete.
         logprobs: whether log-probabilities are kept.
@@ -110,14 +110,15 @@ class Answer:
         self._random = random.Random(seed)  # noqa: S311 - draws of text, not of keys
         self._tokenizer = tokenizer
         self._detokenizer = Detokenizer(tokenizer, before)
-        self._prefill, self._max_sentences = prefill, max_sentences
+        self._prefill = prefill
+        self._complete = None if max_sentences is None else SentenceLimit(max_sentences)
 
     def draw(self) -> float:
         """The next number in [0, 1); one a token, so that nothing else can shift the sequence."""
         return self._random.random()
 
     def take(self, token: int, logprob: float | None) -> None:
-        """Go on by a token; `reason` is set once the answer is complete."""
+        """Advance by one token; `reason` is set once the answer is complete."""
         if token in self.stop_tokens:
             self.reason = FinishReason.STOP
             return
@@ -132,8 +133,7 @@ class Answer:
     def _reason(self) -> FinishReason | None:
         if self.constraint is not None and self.constraint.finished:
             return FinishReason.STOP
-        limit = self._max_sentences
-        if limit is not None and limit_reached(self._text(self._detokenizer.text), limit):
+        if self._complete is not None and self._complete(self._text(self._detokenizer.text)):
             return FinishReason.SENTENCES
         if self.sampling.max_tokens is not None and len(self.tokens) >= self.sampling.max_tokens:
             return FinishReason.LENGTH

@@ -2,11 +2,12 @@
 
 transformers' own `DynamicCache` copies everything at every token and needs rows of one length. Here
 a row keeps its slot and starts at column 0, so that joining, leaving and growing move nothing, and
-so that what is computed for a row does not depend on how long its neighbours are. Three views of the
-same buffers exist, for three kinds of forward pass: `chunk` (a piece of the prompts of neighbouring
-slots), `step` (one token for every row) and `branch` (several continuations of one row).
+so that what is computed for a row does not depend on how long its neighbours are. Three views of
+the same buffers exist, for three kinds of forward pass: `chunk` (a piece of the prompts of
+neighbouring slots), `step` (one token for every row) and `branch` (several continuations of one
+row).
 
-Sliding-window layers keep the whole row too, and the window is left to the mask.
+Sliding-window layers keep the whole row too; the mask applies the window.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 COLUMNS = 64
-"""Buffers grow, and masks end, at multiples of this many columns."""
+"""Buffers grow, and masks end, at multiples of this number of columns."""
 
 
 def rounded_up(number: int, multiple: int) -> int:
@@ -32,7 +33,7 @@ class _View(Protocol):
 
     @property
     def past(self) -> int:
-        """Columns in front of those that this pass writes."""
+        """Columns before those that this pass writes."""
 
     def write(self, buffer: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
         """Put `new` in its place; returns what the pass attends to."""
@@ -159,7 +160,7 @@ class RowCache(Cache):  # type: ignore[misc]
         return sum(buffer.nbytes for buffer in self._buffers())
 
     def resize(self, slots: int, columns: int) -> None:
-        """Make room for just so many rows of so many tokens; what fits of the old ones stays."""
+        """Resize for this number of rows and tokens; what fits of the old content is kept."""
         columns = rounded_up(columns, COLUMNS)
         if (slots, columns) == (self._shared.slots, self._shared.columns):
             return
@@ -181,7 +182,7 @@ class RowCache(Cache):  # type: ignore[misc]
         self._shared.view = _Step(slots, positions, width)
 
     def branch(self, slot: int, past: int) -> None:
-        """The next pass computes continuations of `slot`'s first `past` tokens, and keeps none."""
+        """The next pass computes continuations of `slot`'s first `past` tokens, unstored."""
         self._shared.view = _Branch(slot, past)
 
     def move(self, source: int, target: int, length: int) -> None:
@@ -190,7 +191,7 @@ class RowCache(Cache):  # type: ignore[misc]
             buffer[target, :, :length] = buffer[source, :, :length]
 
     def read(self, slot: int, start: int, end: int) -> list[torch.Tensor]:
-        """A copy of one row's columns, of every layer's keys and values: `(heads, columns, size)`."""
+        """A copy of one row's columns, keys and values of all layers: `(heads, columns, size)`."""
         return [buffer[slot, :, start:end].clone() for buffer in self._buffers()]
 
     def write(self, slot: int, start: int, pieces: Iterable[torch.Tensor]) -> None:

@@ -1,7 +1,7 @@
 """Continuous batching for decoder-only models.
 
 Requests join and leave the running batch between any two tokens. A new one is computed alone up to
-its first token (on a GPU together with other new ones), beginning behind the longest prefix that was
+its first token (on a GPU together with other new ones), starting after the longest prefix that was
 computed before; from then on it is one row of the batch.
 """
 
@@ -22,11 +22,11 @@ from .prefixes import PrefixStore
 from .sampling import logprobs_of, next_tokens
 
 ROW_MULTIPLE = 4
-"""Rows are filled up to multiples of this. Below it, matrix products of a CPU take other ways and
-round otherwise, and a seed would give another text alone than among others."""
+"""Rows are padded to multiples of this. Below it, a CPU computes matrix products in another way and
+rounds differently, so that a seed would give another text alone than in a batch."""
 
 CPU_BLOCK, GPU_BLOCK = 64, 256
-"""Prompt tokens in one pass: of few, a pass costs more a token; prefixes are found in such steps."""
+"""Prompt tokens in one pass: small passes cost more per token; prefixes are found in such steps."""
 
 GPU_PROMPT_TOKENS = 4096
 """Prompt tokens in one pass over several prompts."""
@@ -40,7 +40,7 @@ class Limits:
     """What a loop may use.
 
     Attributes:
-        max_batch: most requests computed together.
+        max_batch: maximum number of requests computed together.
         token_budget: tokens whose keys and values may be held, counted as rows times the longest.
         prefix_bytes: memory for prefixes of earlier prompts.
         deterministic: every pass has the same number of rows.
@@ -59,7 +59,7 @@ class _Row:
     Attributes:
         length: tokens whose keys and values are in the cache.
         cached: those of them that were found there.
-        logits: behind the prompt, `(vocabulary,)`, once that is computed.
+        logits: after the prompt, `(vocabulary,)`, once that is computed.
     """
 
     task: Task
@@ -72,8 +72,8 @@ class _Row:
         return self.task.prompt.tokens
 
     @property
-    def most(self) -> int:
-        """Columns that the row may come to need."""
+    def max_columns(self) -> int:
+        """Maximum number of columns that the row may need."""
         return len(self.tokens) + (self.task.room if self.task.answer is not None else 0)
 
 
@@ -100,7 +100,7 @@ class CausalLoop:
         return bool(self._rows) or self._next is not None
 
     def step(self, waiting: deque[Job]) -> None:
-        """Let in what fits, and compute one token for every row."""
+        """Admit the jobs that fit, and compute one token for every row."""
         self._remove([slot for slot, row in enumerate(self._rows) if row.task.job.cancelled])
         self._joining = self._admitted(waiting)
         while self._joining:
@@ -118,17 +118,17 @@ class CausalLoop:
         self._passes = Passes(self._model, alone=self._passes.alone)
         return jobs
 
-    def prove(self) -> None:
-        """See that the model can be batched at all.
+    def check_batching(self) -> None:
+        """Check that the model can be batched at all.
 
         Raises:
             ConfigError: it cannot.
         """
         if self._limits.max_batch > 1:
-            self._passes.prove(self._padded(2))
+            self._passes.check_batching(self._padded(2))
 
     def forget_adapter(self) -> None:
-        """Drop stored prefixes: the name of an adapter may come to mean another one."""
+        """Drop stored prefixes: the name of an adapter may be used for another one later."""
         self._prefixes.clear()
 
     # joining
@@ -162,23 +162,23 @@ class CausalLoop:
                 continue
             try:
                 return self._make_task(job)
-            except Exception as error:  # noqa: BLE001 - it is the asker's, and raised there
+            except Exception as error:  # noqa: BLE001 - raised where the job is waited for
                 job.fail(error)
         return None
 
     def _fits(self, rows: Sequence[_Row]) -> bool:
-        columns = rounded_up(max(row.most for row in rows), COLUMNS)
+        columns = rounded_up(max(row.max_columns for row in rows), COLUMNS)
         return len(rows) * columns <= self._limits.token_budget
 
     def _padded(self, rows: int) -> int:
         if self._limits.max_batch == 1:
             return rows
-        most = rounded_up(self._limits.max_batch, ROW_MULTIPLE)
-        return most if self._limits.deterministic else rounded_up(rows, ROW_MULTIPLE)
+        full = rounded_up(self._limits.max_batch, ROW_MULTIPLE)
+        return full if self._limits.deterministic else rounded_up(rows, ROW_MULTIPLE)
 
     def _make_room(self) -> None:
         slots = self._padded(len(self._rows))
-        columns = max(row.most for row in self._rows)
+        columns = max(row.max_columns for row in self._rows)
         wide, high = max(slots, self._passes.cache.slots), max(columns, self._passes.cache.columns)
         if wide * high > self._limits.token_budget:
             self._passes.cache.resize(slots, columns)
@@ -186,7 +186,7 @@ class CausalLoop:
             self._passes.cache.resize(wide, high)
 
     def _begin(self, rows: list[_Row]) -> None:
-        """Compute prompts, draw the first tokens, and answer what only asks for scores."""
+        """Compute prompts, draw the first tokens, and answer jobs that only ask for scores."""
         first = len(self._rows)
         self._rows += rows
         del self._joining[: len(rows)]
@@ -210,14 +210,14 @@ class CausalLoop:
         self._leave()
 
     def _compute_chunk(self, first: int, rows: Sequence[_Row]) -> None:
-        """The next piece of prompts that are equally far."""
+        """The next piece of prompts that are computed equally far."""
         past = rows[0].length
         pieces = [row.tokens[past : past + self._block] for row in rows]
         adapters = [row.task.job.adapter for row in rows]
         logits = self._passes.chunk(first, past, pieces, adapters)
-        for row, piece, behind in zip(rows, pieces, logits, strict=True):
+        for row, piece, after in zip(rows, pieces, logits, strict=True):
             row.length += len(piece)
-            row.logits = behind
+            row.logits = after
 
     def _decode(self) -> None:
         """One token for every row."""
@@ -281,7 +281,7 @@ class CausalLoop:
 
 
 def _run(rows: Sequence[_Row]) -> slice | None:
-    """The first neighbours that are equally far, and farthest behind, in computing their prompts."""
+    """The first neighbouring rows whose prompts are computed equally far, and least far of all."""
     open_rows = [n for n, row in enumerate(rows) if row.length < len(row.tokens)]
     if not open_rows:
         return None

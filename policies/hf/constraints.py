@@ -40,7 +40,7 @@ class JsonConstraints:
         """A constraint to JSON of this schema, without white space between its parts.
 
         Raises:
-            BadRequest: the schema is none, or uses what the library does not know.
+            BadRequest: the schema is invalid, or uses a feature that the library does not support.
         """
         from llguidance import LLMatcher
 

@@ -1,4 +1,4 @@
-"""A loaded model, the one thread that computes with it, and who shares it."""
+"""A loaded model, and the one thread that computes with it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ...core.errors import EngineUnavailable
 from ..models.sources import Source
+from ..sharing import SharedEngines
 
 if TYPE_CHECKING:
     from ..models.loading import LoadedModel
@@ -26,15 +27,16 @@ class EngineSettings:
     """What makes two engines the same one.
 
     Attributes:
-        source: the weights; without the adapter that is laid over them, which is a policy's own.
+        source: the weights, without the adapter that a policy attaches to them.
         device: a torch device.
         dtype: a name in `loading.DTYPES`.
-        max_batch: most requests computed together.
-        context_tokens: most tokens in prompt and answer; None is the model's own limit.
+        max_batch: maximum number of requests computed together.
+        context_tokens: maximum number of tokens in prompt and answer; None is the model's own
+            limit.
         cache_gb: memory for keys and values of running requests, in GB; None chooses.
         prefix_cache_gb: memory for prefixes of earlier prompts, in GB.
         deterministic: every pass has the same number of rows.
-        threads: of the computation on a CPU; None leaves torch's own number.
+        threads: of the computation on a CPU; None keeps torch's own number.
     """
 
     source: Source
@@ -54,11 +56,11 @@ class _Loop(Protocol):
     def step(self, waiting: deque[Job]) -> None: ...
     def abandon(self) -> list[Job]: ...
     def forget_adapter(self) -> None: ...
-    def prove(self) -> None: ...
+    def check_batching(self) -> None: ...
 
 
 class Engine:
-    """Computes jobs in a thread of its own. Use `acquire` and `release`, which share it.
+    """Computes jobs in a thread of its own. `ENGINES` shares it.
 
     An error in the computation fails every job under way and every one that waits, with
     `EngineUnavailable`; all keys and values are dropped, and the next job finds an empty engine.
@@ -69,9 +71,7 @@ class Engine:
 
     def __init__(self, settings: EngineSettings) -> None:
         self.settings = settings
-        self.users = 0
         self.ready: Future[None] = Future()
-        self.ready.set_running_or_notify_cancel()  # from here on nobody who waits can cancel it
         self._condition = threading.Condition()
         self._waiting: deque[Job] = deque()
         self._calls: deque[Callable[[], None]] = deque()
@@ -81,7 +81,7 @@ class Engine:
         self._loop: _Loop | None = None
         self._constraints: JsonConstraints | None = None
         self._thread = threading.Thread(target=self._run, name="warmline-hf", daemon=True)
-        atexit.register(self.stop)  # torch must not be at work while the interpreter goes
+        atexit.register(self.stop)  # torch must not be computing while the interpreter exits
         self._thread.start()
 
     def submit(self, job: Job) -> None:
@@ -112,8 +112,8 @@ class Engine:
 
         return self._call(make)
 
-    def take_adapter(self, folder: str) -> Future[str]:
-        """Lay an adapter over the model, once for all policies that use it; gives its name."""
+    def attach_adapter(self, folder: str) -> Future[str]:
+        """Attach an adapter to the model, once for all policies that use it; returns its name."""
 
         def add() -> str:
             name = self._loaded().add_adapter(folder)
@@ -122,8 +122,8 @@ class Engine:
 
         return self._call(add)
 
-    def give_adapter(self, folder: str) -> Future[None]:
-        """Give up an adapter; its last user takes it off the model."""
+    def release_adapter(self, folder: str) -> Future[None]:
+        """Give up an adapter; its last user detaches it from the model."""
 
         def remove() -> None:
             self._adapter_users[folder] -= 1
@@ -135,13 +135,13 @@ class Engine:
 
         return self._call(remove)
 
-    def stop(self, *, wait: bool = True) -> None:
-        """End the thread after its present step and free the model. Safe to call twice."""
+    def stop(self) -> None:
+        """End the thread after its current step and free the model. Safe to call twice."""
         with self._condition:
             self._stopping = True
             self._condition.notify()
         atexit.unregister(self.stop)
-        if wait and self._thread is not threading.current_thread():
+        if self._thread is not threading.current_thread():
             self._thread.join()
 
     def _call(self, make: Callable[[], Any]) -> Future[Any]:
@@ -210,10 +210,10 @@ class Engine:
         )
         self._loop = CausalLoop(model, limits, self._make_task)
         with torch.inference_mode():
-            self._loop.prove()
+            self._loop.check_batching()
 
     def _turn(self) -> bool:
-        """Wait for something to do and do it; False once the engine is to end."""
+        """Wait for work and do it; False once the engine is to end."""
         import torch
 
         loop = self._loop
@@ -280,7 +280,7 @@ class Engine:
         self._loop = self._model = self._constraints = None
         for job in [*under_way, *jobs]:
             job.fail(EngineUnavailable("the engine was closed"))
-        for call in calls:  # they find no model, and say so to whoever waits
+        for call in calls:  # they find no model and raise where they are waited for
             call()
         _free_unused_memory()
 
@@ -293,26 +293,15 @@ def _free_unused_memory() -> None:
         torch.cuda.empty_cache()
 
 
-_engines: dict[EngineSettings, Engine] = {}
-_lock = threading.Lock()
+def _open(settings: EngineSettings) -> Engine:
+    engine = Engine(settings)
+    try:
+        engine.ready.result()
+    except BaseException:
+        engine.stop()
+        raise
+    return engine
 
 
-def acquire(settings: EngineSettings) -> Engine:
-    """The engine of these settings, shared; one that is not there yet begins to load."""
-    with _lock:
-        if settings not in _engines:
-            _engines[settings] = Engine(settings)
-        engine = _engines[settings]
-        engine.users += 1
-        return engine
-
-
-def release(engine: Engine, *, wait: bool = True) -> None:
-    """Give an engine back. Its last user ends it, and waits for its present step unless told."""
-    with _lock:
-        engine.users -= 1
-        last = engine.users == 0
-        if last and _engines.get(engine.settings) is engine:
-            del _engines[engine.settings]
-    if last:
-        engine.stop(wait=wait)
+ENGINES = SharedEngines(_open, Engine.stop)
+"""The engines of this process."""

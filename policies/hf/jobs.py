@@ -1,4 +1,4 @@
-"""One request on its way through an engine's thread."""
+"""One request as it passes through an engine's thread."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ DEFAULTS = Sampling(
 """For what neither the request nor the model's `generation_config.json` sets."""
 
 SCHEMA_MAX_TOKENS = 512
-"""Room for a JSON answer, which is worth nothing when it is cut."""
+"""Room for a JSON answer, which is useless when it is cut off."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a job."""
+    """The result of a job."""
 
     text: str
     reason: FinishReason
@@ -36,11 +36,11 @@ class Outcome:
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """A request, and where its outcome is waited for.
+    """A request, and the future of its outcome.
 
     Attributes:
         request: with the seed of this attempt.
-        writer: of the policy that asks.
+        writer: renders prompts for the policy that asks.
         adapter: as `LoadedModel.forward` names it.
         continuation: a given text to score instead of an answer to write.
         by_length: whether options are compared by the mean of their tokens' log-probabilities.
@@ -72,12 +72,12 @@ class Job:
 
 @dataclass(slots=True, eq=False)
 class Task:
-    """A job in tokens: one of an answer to write and given continuations to score.
+    """A job in tokens: either an answer to write or given continuations to score.
 
     Attributes:
         answer: None where continuations are scored.
         continuations: tokens of the options, or of the one given text.
-        room: most tokens behind the prompt.
+        room: maximum number of tokens after the prompt.
     """
 
     job: Job
@@ -150,7 +150,8 @@ def make_task(
     """Tokenize a job.
 
     Args:
-        context: most tokens in prompt and answer; for an encoder-decoder, in each of the two.
+        context: maximum number of tokens in prompt and answer; for an encoder-decoder, in each of
+            the two.
         defaults: the model's own settings.
         constraints: needed for requests with a schema.
 
@@ -159,19 +160,19 @@ def make_task(
         BadRequest: the template refuses the messages.
     """
     request, prompt = job.request, job.writer.write(job.request)
-    in_front = prompt.start or prompt.tokens
+    before = prompt.start or prompt.tokens
     if job.continuation is None and request.choices is None:
-        room = context - len(in_front)
+        room = context - len(before)
         if room < 1 or len(prompt.tokens) > context:
             raise ContextTooLong(
-                prompt_tokens=max(len(in_front), len(prompt.tokens)), context_tokens=context
+                prompt_tokens=max(len(before), len(prompt.tokens)), context_tokens=context
             )
         answer = _answer(job, prompt, tokenizer, room, defaults, constraints)
         return Task(job, prompt, answer, (), answer.sampling.max_tokens or room)
     texts = (job.continuation or "",) if request.choices is None else request.choices
     continuations = tuple(job.writer.continuation(prompt, text) for text in texts)
     longest = max(map(len, continuations))
-    needed = max(len(in_front) + longest, len(prompt.tokens))
+    needed = max(len(before) + longest, len(prompt.tokens))
     if needed > context:
         raise ContextTooLong(prompt_tokens=needed, context_tokens=context)
     return Task(job, prompt, None, continuations, longest)
@@ -191,11 +192,11 @@ def _answer(
         sampling = sampling.over(Sampling(repetition_penalty=1.0, max_tokens=SCHEMA_MAX_TOKENS))
     sampling = sampling.over(defaults).over(DEFAULTS)
     sampling = replace(sampling, max_tokens=min(sampling.max_tokens or room, room))
-    in_front = prompt.start or prompt.tokens
+    before = prompt.start or prompt.tokens
     return Answer(
         tokenizer=tokenizer,
-        prompt=in_front,
-        before=in_front,
+        prompt=before,
+        before=before,
         prefill=request.prefill,
         sampling=sampling,
         seed=request.seed,

@@ -16,7 +16,7 @@ class Passes:
     """A decoder-only model and the cache of its rows.
 
     Args:
-        alone: there is never more than one row. No mask is then needed, and so no model refused.
+        alone: there is never more than one row. No mask is then needed, so no model is refused.
     """
 
     def __init__(self, model: LoadedModel, *, alone: bool) -> None:
@@ -26,9 +26,9 @@ class Passes:
     def chunk(
         self, first: int, past: int, pieces: Sequence[Sequence[int]], adapters: Sequence[str]
     ) -> list[torch.Tensor]:
-        """Compute a piece of the prompts of neighbouring slots, and keep it.
+        """Compute a piece of the prompts of neighbouring slots, and store it.
 
-        Shorter pieces are filled up behind, where no token of theirs looks.
+        Shorter pieces are padded at their end, which none of their tokens attends to.
 
         Args:
             first: the first of the slots.
@@ -36,7 +36,7 @@ class Passes:
             pieces: the tokens that follow.
 
         Returns:
-            Logits `(vocabulary,)` behind each piece.
+            Logits `(vocabulary,)` after each piece.
         """
         width = max(map(len, pieces))
         ends = [len(piece) - 1 for piece in pieces]
@@ -48,14 +48,14 @@ class Passes:
     def step(
         self, tokens: Sequence[int], positions: Sequence[int], adapters: Sequence[str]
     ) -> torch.Tensor:
-        """Compute and keep one token in each slot, from the first slot on.
+        """Compute and store one token in each slot, from the first slot on.
 
         Args:
             tokens: one a slot.
             positions: the place of each in its row.
 
         Returns:
-            Logits `(rows, vocabulary)` behind each.
+            Logits `(rows, vocabulary)` after each.
         """
         longest = max(positions) + 1
         width = longest if self.alone else rounded_up(longest, COLUMNS)
@@ -69,14 +69,14 @@ class Passes:
     def branch(
         self, slot: int, past: int, continuations: Sequence[Sequence[int]], adapter: str
     ) -> list[torch.Tensor]:
-        """Compute several continuations of one row side by side, and keep none.
+        """Compute several continuations of one row side by side, without storing them.
 
         Args:
             past: tokens of the row.
             continuations: tokens that might follow.
 
         Returns:
-            Logits `(length, vocabulary)` behind each token of each continuation.
+            Logits `(length, vocabulary)` after each token of each continuation.
         """
         width = max(map(len, continuations))
         if width == 0:
@@ -88,14 +88,14 @@ class Passes:
         logits = self._forward(_filled(continuations), self._from(past, width), adapters)
         return [logits[row, : len(each)].float() for row, each in enumerate(continuations)]
 
-    def prove(self, rows: int) -> None:
-        """See that two rows of different lengths get the same logits as each by itself.
+    def check_batching(self, rows: int) -> None:
+        """Check that two rows of different lengths get the same logits as each row alone.
 
         Args:
-            rows: at least two; with how many the check is made.
+            rows: number of rows in the check, at least two.
 
         Raises:
-            ConfigError: they do not, so the model needs something that is not given to it here.
+            ConfigError: they do not, so the model needs an input that this policy does not provide.
         """
         vocabulary = self.model.vocabulary
         texts = [[(7 * n + 3) % vocabulary for n in range(length)] for length in (5, 9)]
@@ -128,7 +128,7 @@ class Passes:
         return torch.arange(past, past + width, device=self.model.device)[None]
 
     def _mask(self, positions: torch.Tensor, width: int) -> Any:
-        """Which columns each row sees: those up to its own, within the layer's window."""
+        """Which columns each row attends to: those up to its own, within the layer's window."""
         columns = torch.arange(width, device=positions.device)
         masks: dict[str, torch.Tensor] = {}
         for kind, window in self.model.windows.items():

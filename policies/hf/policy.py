@@ -1,9 +1,9 @@
 """The `transformers` policy: a model of the Hugging Face world, computed in this process.
 
 Decoder-only and encoder-decoder models, PEFT adapters and GGUF files, on a CPU or a GPU. This is
-also how a freshly trained checkpoint becomes a policy. transformers has a continuous batching of its
-own; it draws all rows from one global seed and has no penalties a request, so the loop here is ours
-(`hf/causal.py`). Tensor parallelism and quantized computation are left to vLLM.
+also how a freshly trained checkpoint becomes a policy. transformers has a continuous batching of
+its own; it draws all rows from one global seed and has no penalties a request, so the loop here is
+ours (`hf/causal.py`). Tensor parallelism and quantized computation are left to vLLM.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...core.errors import ConfigError, EngineUnavailable, MissingExtra, UnreadableReply
-from ...core.seeds import reask_seed
 from ..answers import read_json
 from ..base import BasePolicy, Capabilities, FinishReason, Reply, Request, TokenLogprob, Usage
 from ..models.sources import Source, find_source, identity
-from .engine import Engine, EngineSettings, acquire, release
+from ..reasking import ask_until_read
+from .engine import ENGINES, Engine, EngineSettings
 
 if TYPE_CHECKING:
     from ..models.prompts import PromptWriter
@@ -36,11 +36,11 @@ DType = Literal["auto", "float32", "bfloat16", "float16"]
 Normalization = Literal["sum", "mean"]
 
 REASKS = 2
-"""Further questions after JSON that `max_tokens` cut off, each with a seed derived from the first."""
+"""Further questions after cut-off JSON, each with a seed derived from the first."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Seat:
+class _Opened:
     """What an open policy holds."""
 
     engine: Engine
@@ -53,21 +53,21 @@ class TransformersPolicy(BasePolicy):
 
     Policies with equal settings share one loaded model, also where their LoRA adapters differ;
     requests of all of them are computed in one batch. With decoder-only models a request joins and
-    leaves the batch between any two tokens; with encoder-decoder models it waits for the batch under
-    way to end. Prompts that begin as an earlier one did are computed from there on.
+    leaves the batch between any two tokens; with encoder-decoder models it waits for the batch
+    under way to end. Prompts that begin as an earlier one did are computed from there on.
 
-    Seeds: every draw comes from the request's own seed, and the rows of a batch are laid out so that
-    a row's numbers do not depend on the others. With one thread, on the CPUs tried, every bit was the
-    same at concurrency 1 and 16, in float32 and bfloat16; with two threads log-probabilities moved
-    by up to 1.3e-5, and no text changed. This rests on how the libraries round, which they do not
-    promise. `deterministic=True` rests on less: one thread, every pass of the same shape, no model
-    shared between adapters. Without it GPUs and encoder-decoder models may differ after some words.
-    Another dtype, device or release of torch may always give another text.
+    Seeds: every draw comes from the request's own seed, and the rows of a batch are arranged so
+    that a row's numbers do not depend on the others. With one thread, on the CPUs tried, every bit
+    was the same at concurrency 1 and 16, in float32 and bfloat16; with two threads
+    log-probabilities moved by up to 1.3e-5, and no text changed. This rests on how the libraries
+    round, which they do not promise. `deterministic=True` rests on less: one thread, every pass of
+    the same shape, no model shared between adapters. Without it GPUs and encoder-decoder models may
+    differ after some words. Another dtype, device or release of torch may always give another text.
 
     Choices: each option is scored by the log-probability of its tokens and of the answer's ending
-    behind them, so that an option that begins like another competes fairly. Temperature 0 takes the
-    best; another one draws from the softmax of score / temperature; None means 1. The other sampling
-    settings do not apply to choices, nor `max_sentences` to choices and schemas.
+    after them, so that an option that begins like another competes fairly. Temperature 0 takes the
+    best; another one draws from the softmax of score / temperature; None means 1. The other
+    sampling settings do not apply to choices, nor `max_sentences` to choices and schemas.
 
     Log-probabilities are the model's own, before temperature, penalties and constraints.
 
@@ -79,17 +79,18 @@ class TransformersPolicy(BasePolicy):
             Hugging Face hub `owner/model` or `owner/repository:file.gguf`. Weights are read from
             safetensors and GGUF only, and code in repositories is not run. `HF_HUB_OFFLINE=1` is
             respected.
-        adapter: a PEFT adapter (folder or hub id) to lay over it. Plain LoRA shares its base with
-            other policies, any other kind is merged into an own copy.
+        adapter: a PEFT adapter (folder or hub id) to attach to it. Plain LoRA shares its base with
+            other policies, any other kind is merged into a separate copy.
         revision: branch, tag or commit of `model` on the hub.
         merge_adapter: merge LoRA too: faster answers for one more copy of the weights.
-        device: `auto` takes a GPU where there is one.
+        device: `auto` uses a GPU if available.
         dtype: `auto` is bfloat16 on a GPU and on CPUs with AMX or AVX-512 BF16,
-            else float32.
-        max_batch: most requests computed together; further ones wait in order.
-        context_tokens: most tokens in prompt and answer; None is the model's own limit.
-        cache_gb: memory for keys and values of running requests, in GB. None takes 2, or half of
-            what is free on a GPU once the model is loaded.
+            otherwise float32.
+        max_batch: maximum number of requests computed together; further ones wait in order.
+        context_tokens: maximum number of tokens in prompt and answer; None is the model's own
+            limit.
+        cache_gb: memory for keys and values of running requests, in GB. None uses 2, or half of
+            the free memory of a GPU once the model is loaded.
         prefix_cache_gb: memory for the beginnings of earlier prompts, in GB; 0 keeps none.
         chat_template: Jinja text, or a `.jinja` file, instead of the model's own template.
             Encoder-decoder models without one read the messages joined by line ends.
@@ -144,8 +145,8 @@ class TransformersPolicy(BasePolicy):
         self._chat_template = chat_template
         self._by_length = choice_normalization == "mean"
         self._deterministic, self._threads = deterministic, 1 if deterministic else threads
-        self._seat: _Seat | None = None
-        self._leave: weakref.finalize[..., TransformersPolicy] | None = None
+        self._opened: _Opened | None = None
+        self._finalizer: weakref.finalize[..., TransformersPolicy] | None = None
         self._closed = False
         self.capabilities = dataclasses.replace(
             type(self).capabilities, schema=find_spec("llguidance") is not None
@@ -159,43 +160,42 @@ class TransformersPolicy(BasePolicy):
             ConfigError: a kind of model that cannot be run, or one without chat template.
         """
         self._closed = False
-        if self._seat is not None:
+        if self._opened is not None:
             return
         settings = await asyncio.to_thread(lambda: self._settings)
-        engine = acquire(settings)
+        engine = await ENGINES.acquire(settings)
         try:
-            seat = await self._sit_down(engine)
+            opened = await self._prepare(engine)
         except BaseException:
-            await asyncio.to_thread(release, engine)
+            await ENGINES.release(engine)
             raise
-        if self._seat is not None or self._closed:  # another task was faster
-            _stand_up(engine, self._source.adapter)
+        if self._opened is not None or self._closed:  # another task was faster
+            await asyncio.to_thread(_give_back, engine, self._source.adapter)
         else:
-            self._seat = seat
-            self._leave = weakref.finalize(self, _stand_up, engine, self._source.adapter)
+            self._opened = opened
+            self._finalizer = weakref.finalize(self, _give_back, engine, self._source.adapter)
 
-    async def _sit_down(self, engine: Engine) -> _Seat:
-        await asyncio.wrap_future(engine.ready)
+    async def _prepare(self, engine: Engine) -> _Opened:
         template = self._chat_template
         if template is not None and template.endswith(".jinja"):
             template = await asyncio.to_thread(Path(template).read_text, "utf-8")
         writer = await asyncio.wrap_future(engine.write_prompts(template))
         folder = self._source.adapter
         if folder is None:
-            return _Seat(engine, writer, "__base__")
-        taking = engine.take_adapter(folder)
+            return _Opened(engine, writer, "__base__")
+        attaching = engine.attach_adapter(folder)
         try:
-            return _Seat(engine, writer, await asyncio.wrap_future(taking))
+            return _Opened(engine, writer, await asyncio.wrap_future(attaching))
         except asyncio.CancelledError:
-            taking.add_done_callback(lambda taken: _give_unclaimed(engine, folder, taken))
+            attaching.add_done_callback(lambda done: _release_unclaimed(engine, folder, done))
             raise
 
     async def aclose(self) -> None:
         """Give the model back; its last user frees it, ending what is still being written."""
         self._closed = True
-        leave, self._leave, self._seat = self._leave, None, None
-        if leave is not None and (held := leave.detach()) is not None:
-            await asyncio.to_thread(_stand_up, *held[2])
+        finalizer, self._finalizer, self._opened = self._finalizer, None, None
+        if finalizer is not None and (held := finalizer.detach()) is not None:
+            await asyncio.to_thread(_give_back, *held[2])
 
     def describe(self) -> dict[str, Any]:
         """Model, libraries and everything that shapes the answers."""
@@ -218,26 +218,29 @@ class TransformersPolicy(BasePolicy):
     async def respond(self, request: Request) -> Reply:
         """Answer one request; see `Policy.respond` and `errors.py`."""
         self.check(request)
-        started, usage = time.perf_counter(), Usage()
-        for attempt in range(REASKS + 1):
-            again = dataclasses.replace(request, seed=reask_seed(request.seed, attempt))
-            outcome = await self._ask(again)
-            usage += outcome.usage
-            if request.schema is None or read_json(outcome.text, request.schema) is not None:
-                return Reply(
-                    text=outcome.text,
-                    finish_reason=outcome.reason,
-                    usage=usage,
-                    latency=time.perf_counter() - started,
-                    policy=self.id,
-                    logprobs=outcome.logprobs,
-                    attempts=attempt + 1,
-                )
-        cut = outcome.reason is FinishReason.LENGTH
-        raise UnreadableReply(
-            f"'{self.id}' was asked {REASKS + 1} times; its last answer is JSON that"
-            f" {'is cut off' if cut else 'does not fit the schema'}: {outcome.text[:200]!r}",
-            hint="raise max_tokens, or simplify the schema",
+        started = time.perf_counter()
+
+        def read(outcome: Outcome) -> str | None:
+            fits = request.schema is None or read_json(outcome.text, request.schema) is not None
+            return outcome.text if fits else None
+
+        text, outcomes = await ask_until_read(request, self._ask, read, reasks=REASKS)
+        last = outcomes[-1]
+        if text is None:
+            cut = last.reason is FinishReason.LENGTH
+            raise UnreadableReply(
+                f"'{self.id}' was asked {REASKS + 1} times; its last answer is JSON that"
+                f" {'is cut off' if cut else 'does not fit the schema'}: {last.text[:200]!r}",
+                hint="raise max_tokens, or simplify the schema",
+            )
+        return Reply(
+            text=text,
+            finish_reason=last.reason,
+            usage=sum((outcome.usage for outcome in outcomes), Usage()),
+            latency=time.perf_counter() - started,
+            policy=self.id,
+            logprobs=last.logprobs,
+            attempts=len(outcomes),
         )
 
     async def score(self, request: Request, continuation: str) -> tuple[TokenLogprob, ...]:
@@ -248,20 +251,20 @@ class TransformersPolicy(BasePolicy):
     async def _ask(self, request: Request, continuation: str | None = None) -> Outcome:
         from .jobs import Job
 
-        if self._seat is None and not self._closed:
+        if self._opened is None and not self._closed:
             await self.open()
-        if (seat := self._seat) is None:
+        if (opened := self._opened) is None:
             raise EngineUnavailable(
                 f"'{self.id}' was closed", hint="await policy.open(), or `async with policy`"
             )
         job = Job(
             request=request,
-            writer=seat.writer,
-            adapter=seat.adapter,
+            writer=opened.writer,
+            adapter=opened.adapter,
             continuation=continuation,
             by_length=self._by_length,
         )
-        seat.engine.submit(job)
+        opened.engine.submit(job)
         return await asyncio.wrap_future(job.future)
 
     @cached_property
@@ -288,15 +291,15 @@ class TransformersPolicy(BasePolicy):
         )
 
 
-def _stand_up(engine: Engine, adapter: str | None) -> None:
+def _give_back(engine: Engine, adapter: str | None) -> None:
     if adapter is not None:
-        engine.give_adapter(adapter)
-    release(engine)
+        engine.release_adapter(adapter)
+    ENGINES.release_now(engine)
 
 
-def _give_unclaimed(engine: Engine, folder: str, taken: Future[str]) -> None:
-    if not taken.cancelled() and taken.exception() is None:
-        engine.give_adapter(folder)
+def _release_unclaimed(engine: Engine, folder: str, attached: Future[str]) -> None:
+    if not attached.cancelled() and attached.exception() is None:
+        engine.release_adapter(folder)
 
 
 def _refuse_bad_options(

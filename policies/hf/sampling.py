@@ -13,7 +13,7 @@ import torch
 from .answers import Answer
 
 _NUCLEUS = 1024
-"""Most likely tokens in which a nucleus is looked for first: sorting all is 20 times slower."""
+"""Number of most likely tokens searched first for the nucleus: sorting all is much slower."""
 
 
 def next_tokens(logits: torch.Tensor, answers: Sequence[Answer]) -> list[int]:
@@ -24,7 +24,7 @@ def next_tokens(logits: torch.Tensor, answers: Sequence[Answer]) -> list[int]:
         answers: one a row.
 
     Raises:
-        FloatingPointError: the model gave numbers that are none.
+        FloatingPointError: the model gave logits that are NaN or infinite.
     """
     top = logits.amax(dim=-1)
     if not bool(torch.isfinite(top).all()):
@@ -101,8 +101,8 @@ def _draw(scores: torch.Tensor, answers: Sequence[Answer]) -> torch.Tensor:
     scores = scores / _column([answer.sampling.temperature or 1.0 for answer in answers], scores)
     scores = scores.masked_fill(scores < _cutoff(scores, answers), -torch.inf)
     mass = scores.double().softmax(dim=-1).cumsum(dim=-1)
-    drawn = torch.tensor([[answer.draw()] for answer in answers], dtype=torch.float64)
-    reached = drawn.to(scores.device) * mass[:, -1:]
+    draws = torch.tensor([[answer.draw()] for answer in answers], dtype=torch.float64)
+    reached = draws.to(scores.device) * mass[:, -1:]
     return torch.searchsorted(mass, reached, right=True)[:, 0].clamp(max=scores.shape[-1] - 1)
 
 
@@ -127,7 +127,7 @@ def _cutoff(scores: torch.Tensor, answers: Sequence[Answer]) -> torch.Tensor:
 
 
 def _nucleus(scores: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
-    """The least score in the smallest set of tokens whose mass reaches `top_p`; both `(rows, 1)`."""
+    """The least score in the smallest set of tokens of mass `top_p`; both `(rows, 1)`."""
     probabilities = scores.softmax(dim=-1)
     best, order = probabilities.topk(min(_NUCLEUS, scores.shape[-1]))
     short = best.sum(dim=-1, keepdim=True) < top_p
@@ -142,7 +142,7 @@ def _nucleus(scores: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
 def _last_within(
     scores: torch.Tensor, best: torch.Tensor, order: torch.Tensor, top_p: torch.Tensor
 ) -> torch.Tensor:
-    above = best.cumsum(dim=-1) - best  # the mass of the likelier tokens
+    above = best.cumsum(dim=-1) - best  # the mass of the more likely tokens
     last = (above < top_p).sum(dim=-1, keepdim=True) - 1
     return scores.gather(1, order.gather(1, last.clamp(min=0)))
 

@@ -1,7 +1,7 @@
 """Dynamic batching for encoder-decoder models.
 
-What waits is taken together, up to `max_batch`, and runs to its end; a row leaves as soon as its
-answer is complete, but the next requests begin when the last one has left. Joining a running batch,
+Waiting requests form a batch, up to `max_batch`, which runs to its end; a row leaves as soon as its
+answer is complete, but the next batch begins when the last row has left. Joining a running batch,
 as decoder-only models can, would have to refill the encoder's side too, and is left out.
 """
 
@@ -23,7 +23,7 @@ class Seq2SeqLoop:
     """The running batch of one encoder-decoder model.
 
     Args:
-        max_batch: most requests computed together.
+        max_batch: maximum number of requests computed together.
     """
 
     def __init__(
@@ -60,8 +60,8 @@ class Seq2SeqLoop:
     def forget_adapter(self) -> None:
         """Nothing is stored between batches."""
 
-    def prove(self) -> None:
-        """Nothing to see: rows are laid out as transformers itself does it."""
+    def check_batching(self) -> None:
+        """Nothing to check: rows are arranged as transformers itself does it."""
 
     def _begin(self, waiting: deque[Job]) -> None:
         self.abandon()
@@ -71,7 +71,7 @@ class Seq2SeqLoop:
                 continue
             try:
                 self._tasks.append(self._make_task(job))
-            except Exception as error:  # noqa: BLE001 - it is the asker's, and raised there
+            except Exception as error:  # noqa: BLE001 - raised where the job is waited for
                 job.fail(error)
         for task in self._tasks:
             if task.answer is None:
@@ -162,7 +162,7 @@ class Seq2SeqLoop:
         task.job.finish(task.scored(self._model.tokenizer, scores))
 
     def _padded(self, texts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Token ids and attention mask, both `(rows, longest)`, filled up on the right."""
+        """Token ids and attention mask, both `(rows, longest)`, padded on the right."""
         longest = max(map(len, texts))
         fill = self._model.model.config.pad_token_id or 0
         tokens = [[*text, *[fill] * (longest - len(text))] for text in texts]

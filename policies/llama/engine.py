@@ -1,4 +1,4 @@
-"""One loaded llama.cpp engine: its settings, its slots, and who shares it.
+"""One loaded llama.cpp engine: its settings and its slots.
 
 The engine runs in this process (`xllamacpp`) and computes up to `slots` answers together. Every
 request is one job on a thread that mostly waits in native code, so an event loop is never blocked;
@@ -27,6 +27,7 @@ from typing import Any
 
 from ...core.errors import BadRequest, ConfigError, ContextTooLong, EngineUnavailable, PolicyError
 from ..base import TokenLogprob, Usage
+from ..sharing import SharedEngines
 
 _CPU_TIMES = Path("/proc/stat")
 _LOOK_SECONDS = 0.3
@@ -114,7 +115,7 @@ def engine_error(error: dict[str, Any]) -> PolicyError:
 
 
 class LlamaEngine:
-    """A loaded model and its threads. Use `acquire` and `release`, which share it.
+    """A loaded model and its threads. `ENGINES` shares it.
 
     Attributes:
         base_url: OpenAI-compatible address of this very engine, on 127.0.0.1 only.
@@ -123,7 +124,6 @@ class LlamaEngine:
 
     def __init__(self, settings: EngineSettings) -> None:
         self.settings = settings
-        self.users = 0
         self.api_key = secrets.token_urlsafe(24)
         self._closing = threading.Event()
         self._server: Any = _load(settings, self.api_key)
@@ -277,50 +277,22 @@ class _LoadFailed(EngineUnavailable):
     fatal = True
 
 
-_engines: dict[EngineSettings, LlamaEngine] = {}
-_engines_lock = threading.Lock()
+# llama.cpp is set up and torn down by one thread at a time, whatever the model.
+_changing = threading.Lock()
 
 
-async def acquire(settings: EngineSettings) -> LlamaEngine:
-    """The engine with these settings, loaded if no one in this process holds it yet.
-
-    Raises:
-        ConfigError: the library is missing.
-        EngineUnavailable: the model could not be loaded.
-    """
-    loading = asyncio.get_running_loop().run_in_executor(None, _acquire, settings)
-    try:
-        return await asyncio.shield(loading)
-    except asyncio.CancelledError:
-        loading.add_done_callback(_release_unclaimed)
-        raise
+def _open(settings: EngineSettings) -> LlamaEngine:
+    with _changing:
+        return LlamaEngine(settings)
 
 
-def _acquire(settings: EngineSettings) -> LlamaEngine:
-    with _engines_lock:
-        engine = _engines.get(settings)
-        if engine is None:
-            engine = _engines[settings] = LlamaEngine(settings)
-        engine.users += 1
-        return engine
+def _close(engine: LlamaEngine) -> None:
+    with _changing:
+        engine.close()
 
 
-def _release_unclaimed(loading: asyncio.Future[LlamaEngine]) -> None:
-    if not loading.cancelled() and loading.exception() is None:
-        threading.Thread(target=_release, args=(loading.result(),)).start()
-
-
-async def release(engine: LlamaEngine) -> None:
-    """Give an engine back; the last one to do so frees it."""
-    await asyncio.to_thread(_release, engine)
-
-
-def _release(engine: LlamaEngine) -> None:
-    with _engines_lock:
-        engine.users -= 1
-        if engine.users == 0:
-            del _engines[engine.settings]
-            engine.close()
+ENGINES = SharedEngines(_open, _close)
+"""The engines of this process."""
 
 
 def usable_cores() -> int:
@@ -338,10 +310,10 @@ def usable_cores() -> int:
 def spare_cores() -> int:
     """Cores for the computation: those that are idle now but one, at least one; looked at once.
 
-    The threads of this engine wait for each other many times a token, at full load. With a core less
-    than threads they all wait for the one that is not running: on two cores, two threads beside one
-    busy process took 19 s for what they do alone in 6 and one thread always does in 10. So one core
-    is left to Python and to others.
+    The threads of this engine wait for each other many times a token, at full load. With a core
+    less than threads they all wait for the one that is not running: on two cores, two threads
+    beside one busy process took 19 s for what they do alone in 6 and one thread always does in 10.
+    So one core is left to Python and to others.
     """
     busy = 0.0
     if _CPU_TIMES.is_file():

@@ -18,13 +18,13 @@ from typing import Any, Literal, get_args
 
 from ...core.errors import ConfigError, EngineUnavailable, UnreadableReply, Unsupported
 from ...core.jsonl import parse_json
-from ...core.seeds import reask_seed
 from ..answers import misfit
 from ..base import BasePolicy, Capabilities, FinishReason, Message, Reply, Request, Sampling, Usage
 from ..choosing import CalibratedChoice, choice_grammar
 from ..models.weights import WEIGHTS_VARIABLE, find_weights, weights_identity
-from ..sentences import limit_reached
-from .engine import EngineSettings, Generation, LlamaEngine, Watch, acquire, release, spare_cores
+from ..reasking import ask_until_read
+from ..sentences import SentenceLimit
+from .engine import ENGINES, EngineSettings, Generation, LlamaEngine, Watch, spare_cores
 
 DEFAULT_SAMPLING = Sampling(
     temperature=0.7, top_p=0.9, top_k=40, min_p=0.05, repetition_penalty=1.15, max_tokens=96
@@ -32,13 +32,13 @@ DEFAULT_SAMPLING = Sampling(
 """For what a request leaves open. The penalty ends the loops that a small model falls into."""
 
 SCHEMA_MAX_TOKENS = 512
-"""Room for a JSON answer, which is worth nothing when it is cut."""
+"""Room for a JSON answer, which is useless when it is cut off."""
 
 PENALTY_WINDOW = 256
 """Tokens over which the repetition penalty looks back."""
 
 REASKS = 2
-"""Further questions after an empty or unfinished answer, each with a seed derived from the first."""
+"""Further questions after an unusable answer, each with a seed derived from the first."""
 
 ChoiceMethod = Literal["direct", "calibrated"]
 
@@ -57,14 +57,14 @@ class EmbeddedPolicy(BasePolicy):
     the batch and on what part of the prompt was cached; the text then differs after some words.
 
     Args:
-        model: a GGUF file, or `owner/repository:file.gguf` on the Hugging Face hub. None takes the
-            file named by `WARMLINE_WEIGHTS`, else SmolLM2-135M-Instruct, fetched once.
+        model: a GGUF file, or `owner/repository:file.gguf` on the Hugging Face hub. None uses the
+            file named by `WARMLINE_WEIGHTS`, otherwise SmolLM2-135M-Instruct, fetched once.
         slots: answers computed together; each costs about 45 MB for 2048 tokens of this model.
-        threads: threads of the computation; None takes the cores that are idle when it
-            is opened, but one.
-        context_tokens: most tokens in prompt and answer together.
-        deterministic: seeds hold exactly, at about a third of the speed.
-        cache_mib: memory in which prompts of other dialogues wait for their next turn, in MiB.
+        threads: threads of the computation; None uses all cores but one that are idle when
+            the policy is opened.
+        context_tokens: maximum number of tokens in prompt and answer together.
+        deterministic: seeds hold exactly; answers are computed one at a time.
+        cache_mib: memory for the cached prompts of other dialogues, in MiB.
         choice_method: how `Request.choices` are answered. `direct`: written under a grammar of the
             options. `calibrated`: scored, less the score without the dialogue (`choosing.py`); one
             short answer an option. It spreads a small model's answers and does not make them right:
@@ -126,7 +126,7 @@ class EmbeddedPolicy(BasePolicy):
         """Find or fetch the weights and load them; both in threads.
 
         Raises:
-            ConfigError: the engine's library is missing, or the file is no GGUF model.
+            ConfigError: the engine's library is missing, or the file is not a GGUF model.
             ModelNotFound: no such file.
             EngineUnavailable: the weights could not be fetched or loaded.
         """
@@ -144,9 +144,9 @@ class EmbeddedPolicy(BasePolicy):
             cache_mib=self._cache_mib,
             reuse_prompts=not self._deterministic,
         )
-        engine = await acquire(settings)
+        engine = await ENGINES.acquire(settings)
         if self._engine is not None or self._closed:  # another task was faster
-            await release(engine)
+            await ENGINES.release(engine)
         else:
             self._engine = engine
 
@@ -155,7 +155,7 @@ class EmbeddedPolicy(BasePolicy):
         self._closed = True
         engine, self._engine = self._engine, None
         if engine is not None:
-            await release(engine)
+            await ENGINES.release(engine)
 
     @property
     def base_url(self) -> str:
@@ -233,26 +233,30 @@ class EmbeddedPolicy(BasePolicy):
         return await self._write(request, started)
 
     async def _write(self, request: Request, started: float) -> Reply:
-        usage = Usage()
-        for attempt in range(REASKS + 1):
-            body = await self._body(request, reask_seed(request.seed, attempt))
-            generation = await self._opened().generate(body, _sentence_watch(request))
-            usage += generation.usage
-            text = _answer(request, generation)
-            if (fault := _fault(request, text)) is None:
-                return Reply(
-                    text=text,
-                    finish_reason=_finish_reason(request, generation),
-                    usage=usage,
-                    latency=time.perf_counter() - started,
-                    policy=self.name,
-                    logprobs=tuple(generation.logprobs) if request.logprobs else None,
-                    attempts=attempt + 1,
-                )
-        raise UnreadableReply(
-            f"the embedded model was asked {REASKS + 1} times; its last answer {fault}:"
-            f" {text[:200]!r}",
-            hint="raise max_tokens, simplify the schema, or use a larger model",
+        async def ask(again: Request) -> Generation:
+            return await self._opened().generate(await self._body(again), _sentence_watch(again))
+
+        def read(generation: Generation) -> str | None:
+            answer = _answer(request, generation)
+            return answer if _fault(request, answer) is None else None
+
+        text, generations = await ask_until_read(request, ask, read, reasks=REASKS)
+        last = generations[-1]
+        if text is None:
+            answer = _answer(request, last)
+            raise UnreadableReply(
+                f"the embedded model was asked {REASKS + 1} times; its last answer"
+                f" {_fault(request, answer)}: {answer[:200]!r}",
+                hint="raise max_tokens, simplify the schema, or use a larger model",
+            )
+        return Reply(
+            text=text,
+            finish_reason=_finish_reason(request, last),
+            usage=sum((generation.usage for generation in generations), Usage()),
+            latency=time.perf_counter() - started,
+            policy=self.name,
+            logprobs=tuple(last.logprobs) if request.logprobs else None,
+            attempts=len(generations),
         )
 
     async def _score(self, messages: Sequence[Message], text: str) -> tuple[float, Usage]:
@@ -260,10 +264,10 @@ class EmbeddedPolicy(BasePolicy):
         request = Request(
             tuple(messages), choices=(text,), logprobs=True, sampling=Sampling(temperature=0.0)
         )
-        generation = await self._opened().generate(await self._body(request, None))
+        generation = await self._opened().generate(await self._body(request))
         return sum(entry.logprob for entry in generation.logprobs), generation.usage
 
-    async def _body(self, request: Request, seed: int | None) -> dict[str, Any]:
+    async def _body(self, request: Request) -> dict[str, Any]:
         sampling = _sampling(request)
         messages = [
             {"role": message.role, "content": without_control_tokens(message.content)}
@@ -279,8 +283,8 @@ class EmbeddedPolicy(BasePolicy):
             "max_tokens": sampling.max_tokens,
             "cache_prompt": not self._deterministic,
         }
-        if seed is not None:
-            body["seed"] = seed % 0xFFFFFFFF  # 32 bits; the largest one means "at random"
+        if request.seed is not None:
+            body["seed"] = request.seed % 0xFFFFFFFF  # 32 bits; the largest one means "at random"
         if request.choices is not None:
             body["grammar"] = await choice_grammar(request.choices, self._opened().tokens)
         if request.schema is not None:
@@ -321,7 +325,8 @@ def _sentence_watch(request: Request) -> Watch | None:
     limit = request.max_sentences
     if limit is None or request.choices is not None or request.schema is not None:
         return None
-    return lambda text: limit_reached(_joined(request.prefill, text), limit)
+    reached = SentenceLimit(limit)
+    return lambda text: reached(_joined(request.prefill, text))
 
 
 def _joined(prefill: str, continuation: str) -> str:
@@ -339,12 +344,12 @@ def _answer(request: Request, generation: Generation) -> str:
 def _fault(request: Request, text: str) -> str | None:
     """Why an answer cannot be taken, or None."""
     if request.choices is not None:
-        return None if text in request.choices else "is none of the choices"
+        return None if text in request.choices else "is not one of the choices"
     if request.schema is not None:
         try:
             value = parse_json(text)
         except ValueError:
-            return "is no complete JSON"
+            return "is not complete JSON"
         return misfit(value, request.schema)
     return None if text else "is empty"
 

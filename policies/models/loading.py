@@ -32,7 +32,7 @@ NO_LIMIT = 1 << 20
 
 
 def find_device(asked: str) -> str:
-    """`cuda` where there is one, else `cpu`, unless a device is asked for.
+    """The device asked for; `auto` is `cuda` if available, otherwise `cpu`.
 
     Raises:
         ConfigError: no such device here.
@@ -42,17 +42,17 @@ def find_device(asked: str) -> str:
     try:
         device = torch.device(asked)
     except RuntimeError as error:
-        raise ConfigError(f"'{asked}' is no device", hint="auto, cpu, cuda or cuda:1") from error
+        raise ConfigError(f"'{asked}' is not a device", hint="auto, cpu, cuda or cuda:1") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(
             f"device '{asked}' was asked for, but torch sees {torch.cuda.device_count()} of CUDA",
-            hint="device='auto' takes what there is",
+            hint="device='auto' uses a GPU if available",
         )
     return asked
 
 
 def find_dtype(asked: str, device: str) -> str:
-    """The number format: as asked, else bfloat16 where the hardware multiplies it fast.
+    """The number format: as asked; `auto` is bfloat16 where the hardware multiplies it fast.
 
     On a CPU that is AMX or AVX-512 BF16; with plain AVX-512 or AVX2 float32 is faster.
     """
@@ -73,12 +73,12 @@ class LoadedModel:
         model: as loaded, adapters merged.
         tokenizer: a tokenizer of transformers.
         name: for messages.
-        context: most tokens in prompt and answer together.
+        context: maximum number of tokens in prompt and answer together.
         defaults: sampling settings that the model's authors recommend.
         layers: number of decoder layers.
         windows: for each kind of attention layer its window in tokens, or None for full attention.
-        arguments: what the model's forward pass can be told.
-        adapters: names of the LoRA adapters laid over it at the moment, by folder.
+        arguments: arguments that the model's forward pass accepts.
+        adapters: names of the LoRA adapters attached at the moment, by folder.
         peft: the model with its adapters, while there are any.
     """
 
@@ -114,7 +114,7 @@ class LoadedModel:
         return self.peft(adapter_names=list(adapters), **inputs)
 
     def add_adapter(self, folder: str) -> str:
-        """Lay a plain LoRA adapter over the model; returns the name for `forward`."""
+        """Attach a plain LoRA adapter to the model; returns the name for `forward`."""
         if folder in self.adapters:
             return self.adapters[folder]
         from peft import PeftModel
@@ -130,7 +130,7 @@ class LoadedModel:
             else:
                 self.peft.load_adapter(folder, name, autocast_adapter_dtype=False)
             self.adapters[folder] = name
-            see_all_weights_used(self.peft, name, folder)
+            check_all_weights_used(self.peft, name, folder)
         except (ValueError, RuntimeError) as error:
             self.remove_adapter(folder)
             raise misfit(folder, self.name, error) from error
@@ -138,7 +138,7 @@ class LoadedModel:
         return name
 
     def remove_adapter(self, folder: str) -> None:
-        """Take an adapter off again."""
+        """Detach an adapter."""
         name = self.adapters.pop(folder, None)
         if name is None:
             return
@@ -153,14 +153,15 @@ class LoadedModel:
 def load(
     source: Source, *, device: str, dtype: str, context_tokens: int | None = None
 ) -> LoadedModel:
-    """Read the weights of a source, without the adapter that is laid over it later.
+    """Read the weights of a source, without the adapter that is attached later.
 
     Safetensors and GGUF only, and no code from model repositories: both other ways can run code.
 
     Args:
         device: a torch device.
         dtype: a name in `DTYPES`.
-        context_tokens: most tokens in prompt and answer; None takes the model's own limit.
+        context_tokens: maximum number of tokens in prompt and answer; None is the model's own
+            limit.
 
     Raises:
         ModelNotFound: neither here nor on the hub, or not in a safe format.
@@ -219,13 +220,13 @@ def _merged(model: Any, folder: str) -> Any:
 
     try:
         adapted = PeftModel.from_pretrained(model, folder)
-        see_all_weights_used(adapted, "default", folder)
+        check_all_weights_used(adapted, "default", folder)
         return adapted.merge_and_unload(safe_merge=True)
     except (ValueError, RuntimeError, AttributeError) as error:
         raise misfit(folder, model.config.model_type, error) from error
 
 
-def see_all_weights_used(peft: Any, adapter: str, folder: str) -> None:
+def check_all_weights_used(peft: Any, adapter: str, folder: str) -> None:
     """PEFT only warns where an adapter's weights and the model's layers do not match.
 
     Raises:
@@ -247,7 +248,7 @@ def see_all_weights_used(peft: Any, adapter: str, folder: str) -> None:
 def misfit(folder: str, model: str, error: Exception) -> ConfigError:
     """The error of an adapter that does not belong to a model."""
     return ConfigError(
-        f"the adapter '{folder}' cannot be laid over '{model}': {error}",
+        f"the adapter '{folder}' cannot be attached to '{model}': {error}",
         hint="an adapter fits only the base model that it was trained on",
     )
 
@@ -256,7 +257,7 @@ def _attention(config: Any, name: str) -> tuple[dict[str, int | None], int]:
     """The windows of the decoder's kinds of layers, and the number of layers.
 
     Raises:
-        ConfigError: the model remembers in another way than by keys and values.
+        ConfigError: the model keeps a state other than keys and values.
     """
     text = config.get_text_config(decoder=True)
     layers = DynamicCache(config=config).layers
@@ -286,10 +287,10 @@ def _context(config: Any, tokenizer: Any, asked: int | None) -> int:
     stated = [limit for limit in limits if limit]
     if not stated and tokenizer.model_max_length < NO_LIMIT:
         stated = [tokenizer.model_max_length]
-    most = min(stated, default=NO_LIMIT)
-    if asked is not None and asked > most:
-        raise ConfigError(f"context_tokens = {asked}, but the model holds only {most}")
-    return int(asked or most)
+    limit = min(stated, default=NO_LIMIT)
+    if asked is not None and asked > limit:
+        raise ConfigError(f"context_tokens = {asked}, but the model holds only {limit}")
+    return int(asked or limit)
 
 
 def _defaults(config: GenerationConfig) -> Sampling:
@@ -306,7 +307,7 @@ def _defaults(config: GenerationConfig) -> Sampling:
 
 
 def token_budget(model: LoadedModel, gigabytes: float | None) -> int:
-    """Tokens whose keys and values fit into so much memory; None is 2 GB, or half a GPU's rest."""
+    """Tokens whose keys and values fit into this memory; None is 2 GB, or half of a free GPU."""
     if gigabytes is not None:
         n_bytes = gigabytes * 1e9
     elif model.device.type == "cuda":

@@ -1,4 +1,4 @@
-"""Messages into tokens, with the model's own chat template."""
+"""Turns messages into tokens, with the model's own chat template."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class Prompt:
 
 
 class PromptWriter:
-    """Renders requests for one model. Not for several threads at once.
+    """Renders requests for one model. Not thread-safe.
 
-    What speakers say cannot steer: in their text, marks that mean something to the model (such as
-    `<|im_end|>`) are broken up.
+    What speakers say cannot act as control tokens: in their text, marks that mean something to the
+    model (such as `<|im_end|>`) are broken up.
 
     Args:
         tokenizer: of transformers.
@@ -98,12 +98,12 @@ class PromptWriter:
         return Prompt(prompt, (), text)
 
     def continuation(self, prompt: Prompt, text: str) -> tuple[int, ...]:
-        """The tokens of `text` as it stands behind a prompt."""
+        """The tokens of `text` as the continuation of a prompt."""
         before = self.encode(prompt.text)
         both = self.encode(prompt.text + text)
         if both[: len(before)] == before:
             return tuple(both[len(before) :])
-        return tuple(self.encode(text))  # the joint would lie within a token
+        return tuple(self.encode(text))  # a token would span the boundary
 
     def plain(self, text: str) -> str:
         """The text without marks that mean something to the model."""
@@ -112,7 +112,7 @@ class PromptWriter:
         return self._control.sub(lambda mark: mark[0][0] + " " + mark[0][1:], text)
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text as it stands: nothing is added before or behind."""
+        """Token ids of a text exactly as given: nothing is added before or after."""
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
 
     def _encoder_text(self, messages: Sequence[Message]) -> str:
@@ -171,14 +171,14 @@ class PromptWriter:
         return stops
 
     def _end_of_turn(self) -> list[int]:
-        """The control token that the template puts behind an answer, if it does."""
+        """The control token that the template puts after an answer, if there is one."""
         if self._template is None or self._seq2seq:
             return []
         try:
             talk = (Message("user", "Hello."), Message("assistant", _MARK))
-            _, found, behind = self.render(talk, answer=False).rpartition(_MARK)
+            _, found, after = self.render(talk, answer=False).rpartition(_MARK)
         except BadRequest:
             return []
-        tokens = self.encode(behind.lstrip()) if found else []
+        tokens = self.encode(after.lstrip()) if found else []
         is_control = bool(tokens) and tokens[0] in self._tokenizer.all_special_ids
         return tokens[:1] if is_control else []

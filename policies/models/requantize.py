@@ -11,7 +11,7 @@ KEPT = frozenset({"F32", "F16", "BF16"})
 
 
 def requantize(
-    source: Path, target: Path, to: str, tell: Callable[[int, int], None] = lambda *_: None
+    source: Path, target: Path, to: str, progress: Callable[[int, int], None] = lambda *_: None
 ) -> None:
     """Write `source` as `target`, each quantised tensor stored as `to`.
 
@@ -19,10 +19,10 @@ def requantize(
 
     Args:
         to: a GGML type that the `gguf` library can write, such as `Q8_0` or `Q4_0`.
-        tell: called with the tensors done and their number.
+        progress: called with the number of tensors done and their total.
 
     Raises:
-        ValueError: `to` is no such type.
+        ValueError: `to` is not such a type.
     """
     import gguf
 
@@ -44,7 +44,7 @@ def requantize(
                 data = gguf.quants.quantize(gguf.quants.dequantize(data, kind), kinds[to])
                 kind = kinds[to]
             writer.add_tensor(tensor.name, data, raw_dtype=kind)
-            tell(done, len(reader.tensors))
+            progress(done, len(reader.tensors))
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()

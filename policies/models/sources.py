@@ -1,4 +1,4 @@
-"""What the name of a model means: a folder, a GGUF file, a hub id, or adapters laid over one."""
+"""What the name of a model means: a folder, a GGUF file, a hub id, or adapters on top of one."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ class Source:
         base: a folder, or an id on the Hugging Face hub.
         gguf: name of the GGUF file within `base`.
         revision: branch, tag or commit on the hub.
-        merged: adapter folders whose weights are added to an own copy of the base, in this order.
-        adapter: a LoRA folder that is laid over the base, which other policies may then share.
+        merged: adapter folders whose weights are added to a separate copy of the base, in this
+            order.
+        adapter: a LoRA folder that is attached to the base, which other policies may then share.
     """
 
     base: str
@@ -59,8 +60,9 @@ def find_source(
     adapter folder. All adapters but the last are merged, and the last too unless it is plain LoRA.
 
     Args:
-        model: a folder, a `.gguf` file, `owner/repository:file.gguf`, an adapter folder or a hub id.
-        adapter: an adapter folder or hub id to lay over it.
+        model: a folder, a `.gguf` file, `owner/repository:file.gguf`, an adapter folder or a hub
+            id.
+        adapter: an adapter folder or hub id to attach to it.
         revision: branch, tag or commit of the base on the hub.
         merge: merge the last adapter too.
 
@@ -83,7 +85,7 @@ def find_source(
 
 
 def is_plain_lora(folder: Path) -> bool:
-    """Whether an adapter can be laid over a base that other policies use at the same time."""
+    """Whether an adapter can be attached to a base that other policies use at the same time."""
     config = _adapter_config(folder)
     variants = ("use_dora", "modules_to_save", "trainable_token_indices", "target_parameters")
     return config.get("peft_type") == "LORA" and not any(config.get(key) for key in variants)
@@ -136,7 +138,7 @@ def _base(named: str) -> tuple[str, str | None]:
 def _base_folder(path: Path) -> tuple[str, str | None]:
     if not path.is_dir():
         raise ModelNotFound(
-            f"'{path}' is no model", hint="give its folder, or a file whose name ends in .gguf"
+            f"'{path}' is not a model", hint="give its folder, or a file whose name ends in .gguf"
         )
     if (path / "config.json").is_file():
         return str(path), None
@@ -150,7 +152,7 @@ def _base_folder(path: Path) -> tuple[str, str | None]:
 def _adapter_folder(named: str | Path) -> str:
     folder = _local(str(named)) or _adapter_from_hub(str(named))
     if not (folder / ADAPTER_CONFIG).is_file():
-        raise ModelNotFound(f"'{folder}' is no adapter: it has no {ADAPTER_CONFIG}")
+        raise ModelNotFound(f"'{folder}' is not an adapter: it has no {ADAPTER_CONFIG}")
     if not (folder / ADAPTER_WEIGHTS).is_file():
         raise ModelNotFound(
             f"the adapter '{folder}' has no {ADAPTER_WEIGHTS}",
@@ -182,7 +184,7 @@ def _adapter_config(folder: Path) -> dict[str, Any]:
     file = folder / ADAPTER_CONFIG
     config = read_json(file)
     if not isinstance(config, dict):
-        raise DataError("no JSON object", file=file)
+        raise DataError("not a JSON object", file=file)
     return config
 
 

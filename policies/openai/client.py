@@ -1,9 +1,9 @@
 """One OpenAI-compatible endpoint: a connection pool per event loop, a shared limiter, and retries.
 
 `ChatClient.chat` sends one chat completion until it is answered, or raises a `PolicyError`. What to
-ask, and what to make of the answer, is `openai.py`'s business. The library's own retries are
-switched off: tenacity does them here, so that each request sent is counted and waits its turn at the
-limiter.
+ask and how to read the answer is up to `policy.py`. The library's own retries are
+switched off: tenacity does them here, so that each request sent is counted and waits its turn at
+the limiter.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from ...core.errors import (
     RedirectRefused,
     did_you_mean,
 )
-from ...core.secrets import register_secret
-from ..base import Usage
+from ...core.outside.secrets import register_secret
+from ..base import Usage, refuse_too_long
 from ..concurrency import AdaptiveLimiter, Slot, limiter_for
 from ..server_errors import (
     ANSWER_FAULTS,
@@ -42,25 +42,25 @@ from ..server_errors import (
     server_message,
 )
 from .redirects import refuse_other_server
-from .replies import Completion, StreamedCompletion, read_completion
+from .replies import BoundedBody, Completion, StreamedCompletion, read_completion
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
     from tenacity import RetryCallState
 
 OPENAI_URL = "https://api.openai.com/v1"
-LONGEST_WAIT = 120.0
-"""Seconds. A server that asks to be left alone for longer has, for us, refused."""
-_LONGEST_BACKOFF = 30.0  # seconds
+MAX_WAIT = 120.0
+"""Seconds. A server that asks to wait longer than this counts as having refused."""
+_MAX_BACKOFF = 30.0  # seconds
 
 
 @dataclass(slots=True)
 class Call:
-    """What one `respond` cost so far.
+    """The cost of one `respond` so far.
 
     Attributes:
         attempts: HTTP requests sent.
-        usage: tokens of all answers read, or None if the server kept one of them to itself.
+        usage: tokens of all answers read, or None if the server did not report one of them.
         retry_after: seconds the last refusal asked to wait, if it did.
     """
 
@@ -76,7 +76,8 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class _Dialect:
-    """Which of several spellings of a request the server understands; gets plainer as it refuses."""
+    """Which of several forms of a request the server understands; simplified when it refuses
+    one."""
 
     max_tokens: str = "max_tokens"
     include_usage: bool = True
@@ -112,7 +113,7 @@ class _Dialect:
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """One entry of `GET /models`. `owner` tells servers apart: `vllm`, `llamacpp`, `library`."""
+    """One entry of `GET /models`. `owner` distinguishes servers: `vllm`, `llamacpp`, `library`."""
 
     name: str
     owner: str
@@ -127,8 +128,9 @@ class ChatClient:
         key_env: environment variable that holds the key.
         timeout: seconds for one request, from sending to the last byte.
         max_retries: further requests after the first that a transient failure may cost.
-        max_concurrency: most requests in flight at `base_url` in one event loop.
+        max_concurrency: maximum number of requests in flight at `base_url` in one event loop.
         backoff: seconds of the first wait; each next one doubles, up to 30.
+        max_reply_chars: longest answer taken, in characters.
     """
 
     def __init__(
@@ -141,6 +143,7 @@ class ChatClient:
         max_retries: int,
         max_concurrency: int,
         backoff: float,
+        max_reply_chars: int,
     ) -> None:
         self.base_url = base_url
         self.model = model
@@ -149,6 +152,7 @@ class ChatClient:
         self._max_retries = max_retries
         self._max_concurrency = max_concurrency
         self._backoff = backoff
+        self._max_reply_chars = max_reply_chars
         self._jitter = random.Random()  # noqa: S311 - spreads retries; must differ between processes
         self._pools: WeakKeyDictionary[AbstractEventLoop, tuple[AsyncOpenAI, AdaptiveLimiter]] = (
             WeakKeyDictionary()
@@ -206,9 +210,21 @@ class ChatClient:
             http_client=openai.DefaultAsyncHttpxClient(
                 limits=limits,
                 timeout=self._timeout,
-                event_hooks={"response": [refuse_other_server]},
+                event_hooks={"response": [refuse_other_server, self._bound_body]},
             ),
         )
+
+    async def _bound_body(self, response: Any) -> None:
+        """Refuse to read more of a body than an answer of the longest allowed length can take.
+
+        Streams are counted by their text, as they come.
+        """
+        if "event-stream" not in response.headers.get("content-type", ""):
+            response.stream = BoundedBody(
+                response.stream,
+                self._max_reply_chars,
+                logprobs=b'"logprobs"' in response.request.content,
+            )
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop. Safe to call twice."""
@@ -216,7 +232,7 @@ class ChatClient:
             await pool[0].close()
 
     async def models(self) -> list[ServedModel] | None:
-        """What the server says it serves, or None if it answers but will not say.
+        """The models that the server lists, or None if it answers without a list.
 
         Raises:
             AuthenticationFailed: the key was refused.
@@ -261,11 +277,11 @@ class ChatClient:
         from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
 
         def may_help(error: BaseException) -> bool:
-            patient = call.retry_after is None or call.retry_after <= LONGEST_WAIT
+            patient = call.retry_after is None or call.retry_after <= MAX_WAIT
             return isinstance(error, PolicyError) and error.retryable and patient
 
         def wait(state: RetryCallState) -> float:
-            backoff: float = min(_LONGEST_BACKOFF, self._backoff * 2 ** (state.attempt_number - 1))
+            backoff: float = min(_MAX_BACKOFF, self._backoff * 2 ** (state.attempt_number - 1))
             spread = self._jitter.random()
             if call.retry_after is not None:
                 return call.retry_after + spread * min(backoff, 1.0)
@@ -293,14 +309,14 @@ class ChatClient:
                 completion = await self._fitted(client, body, call, until)
             except (*ANSWER_FAULTS, openai.OpenAIError, PolicyError) as error:
                 failure = policy_error(error, self.endpoint())
-                call.retry_after = _told_to_wait(error)
-                _tell(slot, error, failure, call.retry_after)
+                call.retry_after = _requested_wait(error)
+                _report_load(slot, error, failure, call.retry_after)
                 cause: Exception | None = error
             else:
                 slot.succeeded()
                 return completion
-        if call.retry_after is not None and call.retry_after > LONGEST_WAIT:
-            failure.message += f"; it asks to be left alone for {call.retry_after:g} s"
+        if call.retry_after is not None and call.retry_after > MAX_WAIT:
+            failure.message += f"; it asks to wait {call.retry_after:g} s"
         if isinstance(failure, ModelNotFound):
             failure = await self._naming_served(failure)
         if isinstance(failure, AuthenticationFailed | RedirectRefused) or failure is cause:
@@ -314,7 +330,8 @@ class ChatClient:
         call: Call,
         until: Callable[[str], bool] | None,
     ) -> Completion:
-        """`_exchange`, in the dialect of the server: what it refuses by name is named otherwise."""
+        """`_exchange` in the dialect of the server: a field that it refuses by name is renamed or
+        left out."""
         import openai
 
         while True:
@@ -339,7 +356,9 @@ class ChatClient:
         # The plain verb: `chat.completions.create` sends the same and costs more time.
         path = "/chat/completions"
         if until is None:
-            return read_completion(await client.post(path, body=sent, cast_to=object))
+            completion = read_completion(await client.post(path, body=sent, cast_to=object))
+            refuse_too_long(completion.text, self._max_reply_chars)
+            return completion
         stream: openai.AsyncStream[object] = await client.post(
             path, body=sent, cast_to=object, stream=True, stream_cls=openai.AsyncStream[object]
         )
@@ -349,6 +368,7 @@ class ChatClient:
                 answer.add(chunk)
                 if until(answer.text):
                     return answer.stopped()
+                refuse_too_long(answer.text, self._max_reply_chars)
         finally:
             await stream.close()  # the server sees the line cut, and stops generating
         return answer.complete()
@@ -356,7 +376,7 @@ class ChatClient:
     async def _naming_served(self, failure: ModelNotFound) -> ModelNotFound:
         """The same error with the list of models, if the server gives one."""
         served = None
-        with suppress(PolicyError):  # the first error is the one worth telling
+        with suppress(PolicyError):  # the first error is the one to report
             served = await self.models()
         return not_served(self.base_url, self.model, served) if served else failure
 
@@ -371,13 +391,14 @@ def not_served(base_url: str, model: str, served: list[ServedModel]) -> ModelNot
     )
 
 
-def _told_to_wait(error: Exception) -> float | None:
+def _requested_wait(error: Exception) -> float | None:
     headers = getattr(getattr(error, "response", None), "headers", None)
     return None if headers is None else retry_after(headers, now=time.time())
 
 
-def _tell(slot: Slot, error: Exception, failure: PolicyError, wait: float | None) -> None:
-    """Let the limiter know how the server bore the request; other failures say nothing of load."""
+def _report_load(slot: Slot, error: Exception, failure: PolicyError, wait: float | None) -> None:
+    """Report to the limiter how the server handled the request; other failures do not concern
+    load."""
     busy = getattr(error, "status_code", None) == 503 and isinstance(failure, EngineUnavailable)
     if busy or isinstance(failure, (RateLimited, EngineTimeout)):
-        slot.overloaded(wait if wait is not None and wait <= LONGEST_WAIT else None)
+        slot.overloaded(wait if wait is not None and wait <= MAX_WAIT else None)

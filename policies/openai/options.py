@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from ...core.errors import ConfigError, did_you_mean
-from ...core.secrets import HIDDEN
+from ...core.outside.secrets import HIDDEN, register_secrets_in
 
 ChoicesMode = Literal["auto", "json_schema", "structured_outputs", "ask"]
 PrefillMode = Literal["off", "continue", "assistant"]
@@ -25,13 +25,15 @@ def refuse_bad_options(
     reasks: int,
     prefill: str,
     backoff: float,
+    max_reply_chars: int,
     extra_body: Mapping[str, Any] | None,
 ) -> None:
-    """Check the options of `OpenAIPolicy`.
+    """Check the options of `OpenAIPolicy`; what `extra_body` names like a secret is registered.
 
     Raises:
         ConfigError: lists every option that is out of range.
     """
+    register_secrets_in(extra_body)
     problems = [
         f"{name} must be {allowed}, not {value!r}"
         for name, value, ok, allowed in (
@@ -40,6 +42,7 @@ def refuse_bad_options(
             ("max_concurrency", max_concurrency, max_concurrency >= 1, "at least 1"),
             ("reasks", reasks, reasks >= 0, "at least 0"),
             ("backoff", backoff, backoff >= 0, "at least 0 (seconds)"),
+            ("max_reply_chars", max_reply_chars, max_reply_chars >= 1, "at least 1"),
         )
         if not ok
     ]

@@ -1,9 +1,10 @@
 """The `openai` policy: any server that speaks OpenAI's chat completions.
 
-OpenAI itself, vLLM, SGLang, llama.cpp, Ollama and most hosted services. What such servers share is a
-small core; where they differ, an option says which way is meant or `auto` finds out, and an answer
-that shows that a setting was ignored is never taken for a good one. Tool calls, images, several
-answers at once and OpenAI's Responses API are left out: a simulated talk needs none of them.
+OpenAI itself, vLLM, SGLang, llama.cpp, Ollama and most hosted services. What such servers share is
+a small core; where they differ, an option says which way is meant or `auto` finds out, and an
+answer that shows that a setting was ignored is never taken for a good one. Tool calls, images,
+several answers at once and OpenAI's Responses API are left out: a simulated conversation needs none
+of them.
 """
 
 from __future__ import annotations
@@ -14,8 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ...core.errors import BadRequest, ConfigError, UnreadableReply, Unsupported
-from ...core.secrets import hide_secrets, register_secrets_in, without_secrets
-from ...core.seeds import reask_seed
+from ...core.outside.secrets import hide_secrets, without_secrets
 from ..answers import (
     choice_instruction,
     choice_schema,
@@ -26,8 +26,18 @@ from ..answers import (
     schema_instruction,
     with_instruction,
 )
-from ..base import BasePolicy, Capabilities, FinishReason, Message, Reply, Request, Sampling
-from ..sentences import limit_reached
+from ..base import (
+    MAX_REPLY_CHARS,
+    BasePolicy,
+    Capabilities,
+    FinishReason,
+    Message,
+    Reply,
+    Request,
+    Sampling,
+)
+from ..reasking import ask_until_read
+from ..sentences import SentenceLimit
 from .client import OPENAI_URL, Call, ChatClient, ServedModel, not_served
 from .options import ChoicesMode, PrefillMode, refuse_bad_options
 from .replies import Completion
@@ -43,18 +53,18 @@ class OpenAIPolicy(BasePolicy):
     """Asks an OpenAI-compatible server.
 
     Args:
-        model: name of the model; None takes the only one that the server serves.
+        model: name of the model; None uses the only one that the server serves.
         base_url: the server, usually ending in `/v1`; None is OpenAI's own.
         api_key_env: environment variable that holds the key, which is sent to `base_url`. Servers
             without keys need none.
         timeout: seconds for one HTTP request, waiting for a slot not counted.
         max_retries: further requests that transient failures may cost: 429 (`Retry-After` is
             honoured), 5xx, 408, 409, 425, timeouts, lost connections, half a body.
-        max_concurrency: most requests in flight at this `base_url`, from all policies of this
-            process and event loop together; fewer while the server is overloaded.
+        max_concurrency: maximum number of requests in flight at this `base_url`, from all policies
+            of this process and event loop together; fewer while the server is overloaded.
         choices_mode: how an answer is bound to `Request.choices`. `json_schema`: OpenAI's
-            `response_format` (OpenAI, vLLM, SGLang, llama.cpp, Ollama); `structured_outputs`: vLLM's
-            own setting; `ask`: the options are listed in the prompt and the answer is read
+            `response_format` (OpenAI, vLLM, SGLang, llama.cpp, Ollama); `structured_outputs`:
+            vLLM's own setting; `ask`: the options are listed in the prompt and the answer is read
             leniently; `auto`: `json_schema` until the server refuses or ignores it, then `ask`.
         reasks: further questions after an answer that is empty or not in the form asked for. Each
             has a seed derived from the request's, so that the same request still gives the same
@@ -68,12 +78,13 @@ class OpenAIPolicy(BasePolicy):
             are not in OpenAI's API (the last is also sent under llama.cpp's name `repeat_penalty`).
             None: yes, unless it is OpenAI's, or `open()` finds Ollama, which ignores them. Where it
             does not, a request that sets them is refused.
-        extra_body: further fields of each HTTP request, passed on as they are. Not for secrets:
-            what is named like one is sent, and kept as `***` in records.
+        extra_body: further fields of each HTTP request, passed on as they are. Not for secrets.
         backoff: seconds before the first retry; doubles up to 30, with jitter.
+        max_reply_chars: longest answer taken, in characters; reading a longer one ends with
+            `ReplyTooLong`.
 
-    Seeds are sent as their lowest 31 bits, which every server can hold. OpenAI's own honours them as
-    far as its hardware allows, and does not promise it.
+    Seeds are sent as their lowest 31 bits, which every server can hold. OpenAI's own honours them
+    as far as its hardware allows, and does not promise it.
 
     Raises:
         ConfigError: an option is out of range; all problems at once.
@@ -102,11 +113,13 @@ class OpenAIPolicy(BasePolicy):
         extended_sampling: bool | None = None,
         extra_body: Mapping[str, Any] | None = None,
         backoff: float = 0.5,
+        max_reply_chars: int = MAX_REPLY_CHARS,
     ) -> None:
         refuse_bad_options(
             base_url=base_url, api_key_env=api_key_env, timeout=timeout, max_retries=max_retries,
             max_concurrency=max_concurrency, choices_mode=choices_mode, reasks=reasks,
-            prefill=prefill, backoff=backoff, extra_body=extra_body,
+            prefill=prefill, backoff=backoff, max_reply_chars=max_reply_chars,
+            extra_body=extra_body,
         )  # fmt: skip
         self.model = model
         self.base_url = (base_url or OPENAI_URL).rstrip("/")
@@ -115,7 +128,6 @@ class OpenAIPolicy(BasePolicy):
         self._reasks, self._stream, self._prefill = reasks, stream, prefill
         self._extended_asked = extended_sampling
         self._extra_body = dict(extra_body or {})
-        register_secrets_in(self._extra_body)
         self._set_capabilities(
             self.base_url != OPENAI_URL if extended_sampling is None else extended_sampling
         )
@@ -127,6 +139,7 @@ class OpenAIPolicy(BasePolicy):
             max_retries=max_retries,
             max_concurrency=max_concurrency,
             backoff=backoff,
+            max_reply_chars=max_reply_chars,
         )
 
     def _set_capabilities(self, extended: bool) -> None:
@@ -168,7 +181,7 @@ class OpenAIPolicy(BasePolicy):
         names = {entry.name for entry in served}
         owners = {entry.owner for entry in served}
         if owners == {"llamacpp"} and self.model not in names:
-            # It would answer under any name, and the record would name a model that never spoke.
+            # It would answer under any name, and the record would name a model that never answered.
             raise not_served(self.base_url, self._client.model, served)
         if owners == {"library"} and self._extended_asked is None:
             self._set_capabilities(extended=False)
@@ -207,7 +220,7 @@ class OpenAIPolicy(BasePolicy):
         if request.logprobs and completion.logprobs is None:
             raise Unsupported(
                 f"{self.base_url} sent no log-probabilities though asked for them",
-                hint="seat a policy that has them, or start the server so that it sends them",
+                hint="use a policy that has them, or start the server so that it sends them",
             )
         return Reply(
             text=text,
@@ -231,6 +244,7 @@ class OpenAIPolicy(BasePolicy):
             return text if text.startswith(request.prefill) else request.prefill + text
 
         limit = request.max_sentences if self._stream else None
+        reached = None if limit is None else SentenceLimit(limit)
         return await self._ask(
             request,
             call,
@@ -239,7 +253,7 @@ class OpenAIPolicy(BasePolicy):
             read=lambda completion: whole(completion.text).strip() or None,
             correct=lambda _: [],
             wanted="text",
-            until=None if limit is None else lambda text: limit_reached(whole(text), limit),
+            until=None if reached is None else lambda text: reached(whole(text)),
         )
 
     async def _choose(
@@ -269,8 +283,9 @@ class OpenAIPolicy(BasePolicy):
     async def _choose_and_learn(
         self, request: Request, options: Sequence[str], call: Call
     ) -> tuple[str, Completion]:
-        """Try `response_format` once; keep to it where it works, and to asking where it does not."""
-        body = self._body(request, request.messages, 0, room=max(map(_json_room, options)))
+        """Try `response_format` once; keep to it where it works, and to asking where it does
+        not."""
+        body = self._body(request, request.messages, room=max(map(_json_room, options)))
         extra = _response_format("choice", choice_schema(options))
         cut_short = False
         try:
@@ -344,22 +359,28 @@ class OpenAIPolicy(BasePolicy):
         Raises:
             UnreadableReply: quotes the last answer.
         """
-        history, last = list(messages), ""
-        for nth in range(self._reasks + 1):
-            body = {**self._body(request, history, nth, room=room), **extra}
-            completion = await self._client.chat(body, call, until=until)
-            if (text := read(completion)) is not None:
-                return text, completion
-            if last := completion.text.strip():
-                history += correct(completion.text)
+        history = list(messages)
+
+        async def ask(again: Request) -> Completion:
+            body = {**self._body(again, history, room=room), **extra}
+            return await self._client.chat(body, call, until=until)
+
+        def read_or_correct(completion: Completion) -> str | None:
+            if (text := read(completion)) is None and completion.text.strip():
+                history.extend(correct(completion.text))
+            return text
+
+        text, answers = await ask_until_read(request, ask, read_or_correct, reasks=self._reasks)
+        if text is not None:
+            return text, answers[-1]
         raise UnreadableReply(
             f"{self.base_url} was asked {self._reasks + 1} times for {wanted};"
-            f" its last answer was {hide_secrets(last)[:200]!r}",
+            f" its last answer was {hide_secrets(answers[-1].text.strip())[:200]!r}",
             hint="another choices_mode, a larger max_tokens or a larger model may help",
         )
 
     def _body(
-        self, request: Request, messages: Sequence[Message], nth: int, *, room: int = 0
+        self, request: Request, messages: Sequence[Message], *, room: int = 0
     ) -> dict[str, Any]:
         """The fields of a chat completion; the user's `extra_body` gives way to the request's."""
         sampling = request.sampling.as_dict()
@@ -369,8 +390,8 @@ class OpenAIPolicy(BasePolicy):
             sampling["max_tokens"] = max(sampling["max_tokens"], room)
         body: dict[str, Any] = {**self._extra_body, **sampling}
         body["messages"] = [{"role": m.role, "content": m.content} for m in messages]
-        if (seed := reask_seed(request.seed, nth)) is not None:
-            body["seed"] = seed % 2**31
+        if request.seed is not None:
+            body["seed"] = request.seed % 2**31
         if request.logprobs:
             body["logprobs"] = True
         return body

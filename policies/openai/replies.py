@@ -7,13 +7,20 @@ reading the five fields needed, and hides what odd servers leave out.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...core.errors import BadRequest, UnreadableReply
-from ...core.secrets import hide_secrets
+from ...core.errors import BadRequest, ReplyTooLong, UnreadableReply
+from ...core.outside.secrets import hide_secrets
 from ..base import FinishReason, TokenLogprob, Usage
+
+_BYTES_A_CHARACTER = 6
+"""Of a body: a character that JSON escapes."""
+_BYTES_WITH_LOGPROBS = 64
+"""The same, with its share of the log-probabilities."""
+_BODY_ROOM = 1_000_000
+"""Bytes besides the text: usage, hidden reasoning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +33,40 @@ class Completion:
     logprobs: tuple[TokenLogprob, ...] | None
 
 
+class BoundedBody:
+    """A response's body that ends in `ReplyTooLong` once it is too large to hold a reply.
+
+    Args:
+        stream: of the HTTP library, whichever the `openai` library brings.
+        most: characters of the longest reply.
+        logprobs: whether log-probabilities were asked for.
+    """
+
+    def __init__(self, stream: Any, most: int, *, logprobs: bool) -> None:
+        self._stream, self._most = stream, most
+        each = _BYTES_WITH_LOGPROBS if logprobs else _BYTES_A_CHARACTER
+        self._left = _BODY_ROOM + each * most
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return type(self._stream)  # the HTTP library insists on a stream of its own
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for part in self._stream:
+            self._left -= len(part)
+            if self._left < 0:
+                raise ReplyTooLong(chars=None, most=self._most)
+            yield part
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
 def read_completion(data: object) -> Completion:
     """The answer in the body of a chat completion.
 
     Raises:
-        UnreadableReply: it is none.
+        UnreadableReply: it is not one.
         BadRequest: a content filter stopped it.
     """
     choice = _first_choice(data)
@@ -56,7 +92,7 @@ class StreamedCompletion:
         self.text = ""
         self._finish: object = None
         self._usage: Usage | None = None
-        self._logprobs: tuple[TokenLogprob, ...] | None = None
+        self._logprobs: list[TokenLogprob] | None = None
 
     def add(self, data: object) -> None:
         """Take in one chunk; those without a choice carry the usage, or nothing."""
@@ -67,7 +103,8 @@ class StreamedCompletion:
         if isinstance(delta, Mapping):
             self.text += str(delta.get("content") or "")
         if (logprobs := _logprobs(choice)) is not None:
-            self._logprobs = (self._logprobs or ()) + logprobs
+            self._logprobs = self._logprobs or []
+            self._logprobs.extend(logprobs)
         self._finish = choice.get("finish_reason") or self._finish
 
     def stopped(self) -> Completion:
@@ -76,7 +113,11 @@ class StreamedCompletion:
         `usage` is known only if the server counts along (vLLM's `continuous_usage_stats`): a chunk
         may hold several tokens, so chunks are not counted instead.
         """
-        return Completion(self.text, FinishReason.SENTENCES, self._usage, self._logprobs)
+        return self._completion(FinishReason.SENTENCES)
+
+    def _completion(self, finish: FinishReason) -> Completion:
+        logprobs = None if self._logprobs is None else tuple(self._logprobs)
+        return Completion(self.text, finish, self._usage, logprobs)
 
     def complete(self) -> Completion:
         """The whole answer.
@@ -90,7 +131,7 @@ class StreamedCompletion:
                 f"the stream broke off after {len(self.text)} characters",
                 hint="stream = false asks for whole answers",
             )
-        return Completion(self.text, _finish_reason(self._finish), self._usage, self._logprobs)
+        return self._completion(_finish_reason(self._finish))
 
 
 def _first_choice(data: object) -> Mapping[str, Any] | None:

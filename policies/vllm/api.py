@@ -1,4 +1,4 @@
-"""What the installed vLLM is called and takes: found by looking at it, never assumed.
+"""The parts of the installed vLLM and their arguments: inspected, never assumed.
 
 vLLM renames its parts every few releases, and a call that no longer fits is easily ignored in
 silence (a schema under a field that is gone). So everything used is looked up once, by name and
@@ -196,7 +196,7 @@ def _find(module: str, name: str, *, needed: bool = True) -> Any:
         else:
             raise _cannot_import(error) from error
     except Exception as error:
-        # Its many dependencies fail in their own ways; protobuf's refusal is no ImportError.
+        # Its many dependencies fail in their own ways; protobuf's refusal is not an ImportError.
         raise _cannot_import(error) from error
     if found is None and needed:
         raise _no_part(f"{module}.{name}")

@@ -1,4 +1,4 @@
-"""One loaded vLLM engine: its thread, the adapters laid over it, and who shares it.
+"""One loaded vLLM engine: its thread, and the adapters attached to it.
 
 vLLM computes in processes of its own and is asked through an asyncio object that belongs to one
 event loop. That loop runs here in a thread of its own: policies of any event loop share the engine,
@@ -25,12 +25,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ...core.errors import BadRequest, ConfigError, EngineUnavailable, PolicyError
+from ..sharing import SharedEngines
 from .api import VllmApi, find_api, vllm_version
-from .requests import Generation, Watch
+from .generation import Generation, Watch
 
 T = TypeVar("T")
 CPU_CACHE_BYTES = 4 * 2**30
-"""Memory for keys and values on a CPU where nothing is said. vLLM would take 92 % of the machine."""
+"""Memory for keys and values on a CPU by default. vLLM would take 92 % of the machine."""
 
 
 CPU_BLOCK_SIZE = 32
@@ -66,7 +67,7 @@ class EngineSettings:
         """The settings with these engine arguments; those that are None are left to vLLM.
 
         Raises:
-            ConfigError: a value that is no plain data.
+            ConfigError: a value that is not plain data.
         """
         given = {name: value for name, value in arguments.items() if value is not None}
         try:
@@ -76,7 +77,7 @@ class EngineSettings:
 
 
 class VllmEngine:
-    """A loaded model in vLLM. Use `acquire` and `release`, which share it.
+    """A loaded model in vLLM. `ENGINES` shares it.
 
     Attributes:
         ready: done once the model is loaded, or has failed to load.
@@ -86,9 +87,7 @@ class VllmEngine:
 
     def __init__(self, settings: EngineSettings) -> None:
         self.settings = settings
-        self.users = 0
         self.ready: Future[None] = Future()
-        self.ready.set_running_or_notify_cancel()  # from here on nobody who waits can cancel it
         self.api: VllmApi
         self.llm: Any = None
         self._numbers = itertools.count()
@@ -105,7 +104,7 @@ class VllmEngine:
 
     @property
     def has_adapters(self) -> bool:
-        """Whether adapters can be laid over the model."""
+        """Whether adapters can be attached to the model."""
         return bool(self.llm.vllm_config.lora_config)
 
     @property
@@ -136,9 +135,9 @@ class VllmEngine:
                 raise _closed() from None
             raise
         except self.api.dead as error:
-            _forget(self)
+            ENGINES.forget(self)
             raise EngineDied(
-                f"vLLM's engine died ({vllm_version()}); what it said last stands above, on stderr",
+                f"vLLM's engine died ({vllm_version()}); its last messages are above, on stderr",
                 hint="close the policy and open it again; on a GPU, lower gpu_memory_utilization or"
                 " max_model_len if it ran out of memory",
             ) from error
@@ -186,7 +185,7 @@ class VllmEngine:
         return generation
 
     def _cut(self, generation: Generation, new: int, watch: Watch) -> None:
-        """Cut behind the first token at which the watcher is content.
+        """Cut after the first token at which the watcher returns True.
 
         One output may bring several tokens. How many depends on how busy the process is, and the
         answer must not.
@@ -200,8 +199,8 @@ class VllmEngine:
                 break
         generation.finish = "watch"
 
-    async def take_adapter(self, folder: str, digest: str) -> Any:
-        """Lay a LoRA adapter over the model, once for all policies that use it.
+    async def attach_adapter(self, folder: str, digest: str) -> Any:
+        """Attach a LoRA adapter to the model, once for all policies that use it.
 
         Args:
             folder: where it is.
@@ -221,7 +220,7 @@ class VllmEngine:
         try:
             await asyncio.shield(adapter.loaded)
         except BaseException:
-            await self.give_adapter(folder, digest)
+            await self.release_adapter(folder, digest)
             raise
         return adapter.request
 
@@ -232,13 +231,13 @@ class VllmEngine:
             raise
         except Exception as error:
             raise ConfigError(
-                f"vLLM cannot lay the adapter '{Path(folder).name}' over the model: {error}",
+                f"vLLM cannot attach the adapter '{Path(folder).name}' to the model: {error}",
                 hint="it takes plain LoRA of the layers that it knows; max_lora_rank must be at"
                 " least the adapter's rank; the `transformers` policy takes any PEFT adapter",
             ) from error
 
-    async def give_adapter(self, folder: str, digest: str) -> None:
-        """Give up an adapter; its last user takes it off the model."""
+    async def release_adapter(self, folder: str, digest: str) -> None:
+        """Give up an adapter; its last user detaches it from the model."""
         adapter = self._adapters[folder, digest]
         adapter.users -= 1
         if adapter.users == 0:
@@ -264,7 +263,6 @@ class VllmEngine:
         except Exception as error:  # noqa: BLE001 - raised in `open()`
             with self._lock:
                 self._closing = True
-            _forget(self)
             self.ready.set_exception(error)
             return
         self.ready.set_result(None)
@@ -287,7 +285,7 @@ class VllmEngine:
         except Exception as error:
             raise EngineDied(
                 f"vLLM {vllm_version()} could not start: {error}",
-                hint="its own message stands above, on stderr. Usual reasons: too little memory (lower"
+                hint="its own message is above, on stderr. Usual reasons: too little memory (lower"
                 " gpu_memory_utilization or max_model_len), a model that it does not know, or a script"
                 ' without `if __name__ == "__main__":`, which vLLM\'s processes import again',
             ) from error
@@ -362,32 +360,15 @@ def _closed() -> PolicyError:
     )
 
 
-_engines: dict[EngineSettings, VllmEngine] = {}
-_engines_lock = threading.Lock()
-
-
-def acquire(settings: EngineSettings) -> VllmEngine:
-    """The engine of these settings, shared; one that is not there yet begins to load."""
-    with _engines_lock:
-        if settings not in _engines:
-            _engines[settings] = VllmEngine(settings)
-        engine = _engines[settings]
-        engine.users += 1
-        return engine
-
-
-def release(engine: VllmEngine) -> None:
-    """Give an engine back; the last one to do so ends it. Blocks."""
-    with _engines_lock:
-        engine.users -= 1
-        last = engine.users == 0
-        if last and _engines.get(engine.settings) is engine:
-            del _engines[engine.settings]
-    if last:
+def _open(settings: EngineSettings) -> VllmEngine:
+    engine = VllmEngine(settings)
+    try:
+        engine.ready.result()
+    except BaseException:
         engine.stop()
+        raise
+    return engine
 
 
-def _forget(engine: VllmEngine) -> None:
-    with _engines_lock:
-        if _engines.get(engine.settings) is engine:
-            del _engines[engine.settings]
+ENGINES = SharedEngines(_open, VllmEngine.stop)
+"""The engines of this process."""

@@ -25,22 +25,24 @@ from ...core.errors import (
     ContextTooLong,
     EngineUnavailable,
     MissingExtra,
+    PolicyError,
     UnreadableReply,
     Unsupported,
 )
 from ...core.files import read_text
-from ...core.seeds import reask_seed
 from ..base import BasePolicy, Capabilities, Reply, Request, TokenLogprob, Usage
 from ..models.sources import Source, find_source, identity
+from ..reasking import ask_until_read
 from .api import vllm_version
-from .engine import EngineSettings, VllmEngine, acquire, release
-from .requests import Seat, finish_reason, read, score, write
+from .engine import ENGINES, EngineSettings, VllmEngine
+from .generation import Generation
+from .requests import OpenModel, finish_reason, read, score, write
 
 MAX_LORAS = 4
 """Adapters computed in one batch, where a policy has one and `max_loras` says nothing."""
 
 REASKS = 2
-"""Further questions after an empty or unfinished answer, each with a seed derived from the first."""
+"""Further questions after an unusable answer, each with a seed derived from the first."""
 
 _OWN = {
     "model": "model", "revision": "revision", "dtype": "dtype", "max_model_len": "max_model_len",
@@ -61,10 +63,12 @@ class VLLMPolicy(BasePolicy):
     Seeds: every answer is drawn from its own seed, but the last digits of the probabilities depend
     on what shares the batch and on what part of the prompt was cached, so the same request and seed
     may give another text after some words. With `deterministic=True` answers are computed one after
-    the other, each from its first token, and a seed holds exactly (same machine, dtype and releases).
+    the other, each from its first token, and a seed holds exactly (same machine, dtype and
+    releases).
 
-    Choices and schemas bind the draws (vLLM's structured outputs). Log-probabilities are the model's
-    own, before temperature and penalties; those of a bound answer are among what the form allowed.
+    Choices and schemas bind the draws (vLLM's structured outputs). Log-probabilities are the
+    model's own, before temperature and penalties; those of a bound answer are among what the form
+    allowed.
 
     What a request leaves open comes from the model's `generation_config.json`, else is plain
     sampling at temperature 1, with at most 256 tokens. A bound answer gets no penalties unless the
@@ -73,12 +77,12 @@ class VLLMPolicy(BasePolicy):
     Args:
         model: a folder with safetensors, an adapter folder (its base is found through it), or an id
             on the Hugging Face hub. Code in repositories is not run.
-        adapter: a LoRA folder or hub id to lay over it.
+        adapter: a LoRA folder or hub id to attach to it.
         revision: branch, tag or commit of `model` on the hub.
         tensor_parallel_size: GPUs over which the model is spread.
         gpu_memory_utilization: share of the GPU's memory that the engine takes, in (0, 1]; None is
             vLLM's own. On a CPU without it, 4 GiB are taken for keys and values.
-        max_model_len: most tokens in prompt and answer; None is the model's own limit.
+        max_model_len: maximum number of tokens in prompt and answer; None is the model's own limit.
         dtype: `auto`, `bfloat16`, `float16` or `float32`.
         enforce_eager: do not compile the model; None compiles on a GPU, and not on a CPU, where
             seeds and compilation do not go together.
@@ -144,13 +148,13 @@ class VLLMPolicy(BasePolicy):
             "max_num_seqs": 1 if deterministic else None,
         }
         self._further = further
-        self._seat: Seat | None = None
-        self._leave: weakref.finalize[..., VLLMPolicy] | None = None
+        self._opened: OpenModel | None = None
+        self._finalizer: weakref.finalize[..., VLLMPolicy] | None = None
         self._closed = False
         self.capabilities = dataclasses.replace(type(self).capabilities, seed=deterministic)
 
     async def open(self) -> None:
-        """Find or fetch the model and load it, in a thread; vLLM computes in its own processes.
+        """Find or fetch the model and load it, in a thread; vLLM computes in separate processes.
 
         Raises:
             ModelNotFound: no such model or adapter.
@@ -158,24 +162,22 @@ class VLLMPolicy(BasePolicy):
             EngineUnavailable: the engine did not start.
         """
         self._closed = False
-        if self._seat is not None:
+        if self._opened is not None:
             return
-        engine = acquire(await asyncio.to_thread(lambda: self._settings))
+        engine = await ENGINES.acquire(await asyncio.to_thread(lambda: self._settings))
         try:
-            await asyncio.wrap_future(engine.ready)
-            seat = await engine.run(lambda: self._sit_down(engine))
+            opened = await engine.run(lambda: self._prepare(engine))
         except BaseException:
-            # not waited for: a cancelled opening need not see the loading through
-            asyncio.get_running_loop().run_in_executor(None, release, engine)
+            _release_later(engine)  # not waited for: the caller may have been cancelled
             raise
-        if self._seat is not None or self._closed:  # another task was faster
-            await _stand_up(seat, self._lora)
+        if self._opened is not None or self._closed:  # another task was faster
+            await _give_back(opened, self._lora)
         else:
-            self._seat = seat
-            self._leave = weakref.finalize(self, _release_later, engine)
-            self._leave.atexit = False  # the engine sees to that by itself
+            self._opened = opened
+            self._finalizer = weakref.finalize(self, _release_later, engine)
+            self._finalizer.atexit = False  # the engine ends itself at exit
 
-    async def _sit_down(self, engine: VllmEngine) -> Seat:
+    async def _prepare(self, engine: VllmEngine) -> OpenModel:
         """In the engine's loop."""
         from ..models.prompts import PromptWriter
 
@@ -186,8 +188,8 @@ class VLLMPolicy(BasePolicy):
             _generation_config(model_config),
             chat_template=_template(self._chat_template),
         )
-        adapter = None if self._lora is None else await engine.take_adapter(*self._lora)
-        return Seat(
+        adapter = None if self._lora is None else await engine.attach_adapter(*self._lora)
+        return OpenModel(
             engine=engine,
             writer=writer,
             adapter=adapter,
@@ -198,10 +200,10 @@ class VLLMPolicy(BasePolicy):
     async def aclose(self) -> None:
         """Give the engine back; its last user ends it and its processes, and what they write."""
         self._closed = True
-        seat, leave = self._seat, self._leave
-        self._seat = self._leave = None
-        if seat is not None and leave is not None and leave.detach() is not None:
-            await _stand_up(seat, self._lora)
+        opened, finalizer = self._opened, self._finalizer
+        self._opened = self._finalizer = None
+        if opened is not None and finalizer is not None and finalizer.detach() is not None:
+            await _give_back(opened, self._lora)
 
     def describe(self) -> dict[str, Any]:
         """Model, release and everything that shapes the answers."""
@@ -234,45 +236,52 @@ class VLLMPolicy(BasePolicy):
     async def respond(self, request: Request) -> Reply:
         """Answer one request; see `Policy.respond` and `errors.py`."""
         self.check(request)
-        started, usage = time.perf_counter(), Usage()
-        seat = await self._seated()
-        for attempt in range(REASKS + 1):
-            again = dataclasses.replace(request, seed=reask_seed(request.seed, attempt))
-            generation = await seat.engine.run(lambda asked=again: write(seat, asked))  # type: ignore[misc]
-            usage += generation.usage
-            if (text := read(request, generation)) is not None:
-                return Reply(
-                    text=text,
-                    finish_reason=finish_reason(request, generation),
-                    usage=usage,
-                    latency=time.perf_counter() - started,
-                    policy=self.id,
-                    logprobs=tuple(generation.logprobs) if request.logprobs else None,
-                    attempts=attempt + 1,
-                )
-        if generation.finish == "length" and generation.usage.total_tokens >= seat.context:
-            raise ContextTooLong(
-                prompt_tokens=generation.usage.prompt_tokens, context_tokens=seat.context
+        started = time.perf_counter()
+        opened = await self._ensure_open()
+
+        async def ask(again: Request) -> Generation:
+            return await opened.engine.run(lambda: write(opened, again))
+
+        text, generations = await ask_until_read(
+            request, ask, lambda generation: read(request, generation), reasks=REASKS
+        )
+        last = generations[-1]
+        if text is None:
+            raise self._unreadable(last, opened)
+        return Reply(
+            text=text,
+            finish_reason=finish_reason(request, last),
+            usage=sum((generation.usage for generation in generations), Usage()),
+            latency=time.perf_counter() - started,
+            policy=self.id,
+            logprobs=tuple(last.logprobs) if request.logprobs else None,
+            attempts=len(generations),
+        )
+
+    def _unreadable(self, last: Generation, opened: OpenModel) -> PolicyError:
+        if last.finish == "length" and last.usage.total_tokens >= opened.context:
+            return ContextTooLong(
+                prompt_tokens=last.usage.prompt_tokens, context_tokens=opened.context
             )
-        raise UnreadableReply(
+        return UnreadableReply(
             f"'{self.id}' was asked {REASKS + 1} times; its last answer is not what was asked for:"
-            f" {generation.text[:200]!r}",
+            f" {last.text[:200]!r}",
             hint="raise max_tokens, simplify the schema, or use a larger model",
         )
 
     async def score(self, request: Request, continuation: str) -> tuple[TokenLogprob, ...]:
         """See `ScoringPolicy.score`. Choices and schema of the request do not enter."""
-        seat = await self._seated()
-        return await seat.engine.run(lambda: score(seat, request, continuation))
+        opened = await self._ensure_open()
+        return await opened.engine.run(lambda: score(opened, request, continuation))
 
-    async def _seated(self) -> Seat:
-        if self._seat is None and not self._closed:
+    async def _ensure_open(self) -> OpenModel:
+        if self._opened is None and not self._closed:
             await self.open()
-        if self._seat is None:
+        if self._opened is None:
             raise EngineUnavailable(
                 f"'{self.id}' was closed", hint="await policy.open(), or `async with policy`"
             )
-        return self._seat
+        return self._opened
 
     @cached_property
     def _source(self) -> Source:
@@ -284,7 +293,7 @@ class VLLMPolicy(BasePolicy):
             )
         if source.merged:
             raise ConfigError(
-                "vLLM lays one plain LoRA adapter over a base, and this is another kind or a chain:"
+                "vLLM attaches one plain LoRA adapter to a base, and this is another kind or a chain:"
                 f" {', '.join(Path(folder).name for folder in source.merged)}",
                 hint="merge it into the model (peft's merge_and_unload), or use `transformers`",
             )
@@ -312,17 +321,17 @@ class VLLMPolicy(BasePolicy):
         return EngineSettings.of(**{**arguments, **self._further})
 
 
-async def _stand_up(seat: Seat, lora: tuple[str, str] | None) -> None:
+async def _give_back(opened: OpenModel, lora: tuple[str, str] | None) -> None:
     try:
-        if lora is not None and seat.engine.alive:
-            await seat.engine.run(lambda: seat.engine.give_adapter(*lora))
+        if lora is not None and opened.engine.alive:
+            await opened.engine.run(lambda: opened.engine.release_adapter(*lora))
     finally:
-        await asyncio.to_thread(release, seat.engine)
+        await ENGINES.release(opened.engine)
 
 
 def _release_later(engine: VllmEngine) -> None:
-    """For a policy that nobody closed: objects end in any thread, also in the engine's own."""
-    threading.Thread(target=release, args=(engine,)).start()
+    """Without waiting; objects that nobody closed end in any thread, also in the engine's own."""
+    threading.Thread(target=ENGINES.release_now, args=(engine,)).start()
 
 
 def _refuse_bad_options(

@@ -6,85 +6,39 @@ The coroutines here run in the engine's own event loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import ContextTooLong
 from ..answers import read_json
-from ..base import FinishReason, Request, TokenLogprob, Usage
-from ..sentences import limit_reached
+from ..base import FinishReason, Request, TokenLogprob
+from ..sentences import SentenceLimit
+from .engine import VllmEngine
+from .generation import Generation, Watch
 
 if TYPE_CHECKING:
     from ..models.prompts import PromptWriter
-    from .engine import VllmEngine
 
 MAX_TOKENS = 256
-"""For a free answer where neither request nor model says. vLLM's own default, 16, cuts sentences."""
+"""For a free answer if neither request nor model sets it. vLLM's own default, 16, cuts
+sentences."""
 
 SCHEMA_MAX_TOKENS = 512
-"""Room for a JSON answer, which is worth nothing when it is cut."""
+"""Room for a JSON answer, which is useless when it is cut off."""
 
 _DRAWING = ("temperature", "top_k", "top_p", "min_p")
 
-Watch = Callable[[str], bool]
-"""Told the text so far; True ends the answer."""
-
-
-@dataclass(slots=True)
-class Generation:
-    """What the engine wrote.
-
-    Attributes:
-        text: complete characters only.
-        finish: `stop`, `length`, or `watch` where the watcher ended it.
-        usage: tokens computed, also those behind the place where the watcher ended it.
-        tokens: ids of the text's tokens, the one that ends an answer not among them.
-        logprobs: their log-probabilities (nats), where asked for.
-        prompt_logprobs: vLLM's entry for each token of the prompt, where asked for.
-    """
-
-    text: str = ""
-    finish: str = ""
-    usage: Usage = field(default_factory=Usage)
-    tokens: list[int] = field(default_factory=list)
-    logprobs: list[TokenLogprob] = field(default_factory=list)
-    prompt_logprobs: Sequence[Any] = ()
-
-    def take(self, output: Any) -> int:
-        """Add one of vLLM's outputs; gives the number of its tokens."""
-        part = output.outputs[0]
-        new = list(part.token_ids)
-        self.text += part.text
-        self.tokens += new
-        for token, entry in zip(new, part.logprobs or (), strict=False):
-            told = entry[token]
-            self.logprobs.append(
-                TokenLogprob(told.decoded_token or "", min(0.0, float(told.logprob)))
-            )
-        self.usage = Usage(
-            prompt_tokens=len(output.prompt_token_ids or ()),
-            cached_tokens=output.num_cached_tokens or 0,
-            completion_tokens=self.usage.completion_tokens + len(new),
-        )
-        self.prompt_logprobs = output.prompt_logprobs or self.prompt_logprobs
-        self.finish = part.finish_reason or self.finish
-        return len(new)
-
-    def keep(self, count: int) -> None:
-        """Drop the tokens behind the first `count`."""
-        del self.tokens[count:], self.logprobs[count:]
-
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class OpenModel:
     """What an open policy holds.
 
     Attributes:
         engine: shared with other policies.
         writer: of prompts, under this policy's template.
         adapter: vLLM's name for the adapter, or None.
-        context: most tokens in prompt and answer together.
+        context: maximum number of tokens in prompt and answer together.
         defaults: sampling of the model's `generation_config.json`.
     """
 
@@ -95,37 +49,37 @@ class Seat:
     defaults: Mapping[str, Any]
 
 
-async def write(seat: Seat, request: Request) -> Generation:
+async def write(opened: OpenModel, request: Request) -> Generation:
     """Have one answer written.
 
     Raises:
         ContextTooLong, BadRequest: the engine never sees the request.
         EngineUnavailable: it failed.
     """
-    prompt = seat.writer.write(request)
-    _refuse_too_long(len(prompt.tokens), seat)
-    api = seat.engine.api
+    prompt = opened.writer.write(request)
+    _refuse_too_long(len(prompt.tokens), opened)
+    api = opened.engine.api
     watch = _sentence_watch(request)
     params = api.sampling(
         choices=request.choices,
         schema=request.schema,
         seed=None if request.seed is None else request.seed % 2**63,
         logprobs=0 if request.logprobs else None,  # 0: of the drawn token only
-        stop_token_ids=sorted(seat.writer.stop_tokens),
+        stop_token_ids=sorted(opened.writer.stop_tokens),
         output_kind=api.final_only if watch is None else api.deltas,
-        **_sampling(seat, request),
+        **_sampling(opened, request),
     )
-    return await seat.engine.generate(prompt.tokens, params, adapter=seat.adapter, watch=watch)
+    return await opened.engine.generate(prompt.tokens, params, adapter=opened.adapter, watch=watch)
 
 
-def _refuse_too_long(tokens: int, seat: Seat) -> None:
-    if tokens + 1 > seat.context:  # vLLM always writes one token
-        raise ContextTooLong(prompt_tokens=tokens, context_tokens=seat.context)
+def _refuse_too_long(tokens: int, opened: OpenModel) -> None:
+    if tokens + 1 > opened.context:  # vLLM always writes one token
+        raise ContextTooLong(prompt_tokens=tokens, context_tokens=opened.context)
 
 
-def _sampling(seat: Seat, request: Request) -> dict[str, Any]:
+def _sampling(opened: OpenModel, request: Request) -> dict[str, Any]:
     asked, bound = request.sampling.as_dict(), request.choices is not None or request.schema
-    own = {name: v for name, v in seat.defaults.items() if not bound or name in _DRAWING}
+    own = {name: v for name, v in opened.defaults.items() if not bound or name in _DRAWING}
     fields = {"max_tokens": SCHEMA_MAX_TOKENS if request.schema else MAX_TOKENS, **own, **asked}
     if request.choices is not None:
         # an option is never cut: a byte is at most one token, and one ends the answer
@@ -138,7 +92,8 @@ def _sentence_watch(request: Request) -> Watch | None:
     limit = request.max_sentences
     if limit is None or request.choices is not None or request.schema is not None:
         return None
-    return lambda text: limit_reached(_joined(request.prefill, text), limit)
+    reached = SentenceLimit(limit)
+    return lambda text: reached(_joined(request.prefill, text))
 
 
 def _joined(prefill: str, written: str) -> str:
@@ -164,50 +119,50 @@ def finish_reason(request: Request, generation: Generation) -> FinishReason:
     return FinishReason.LENGTH if generation.finish == "length" else FinishReason.STOP
 
 
-async def score(seat: Seat, request: Request, continuation: str) -> tuple[TokenLogprob, ...]:
+async def score(opened: OpenModel, request: Request, continuation: str) -> tuple[TokenLogprob, ...]:
     """The log-probabilities of a given continuation; see `ScoringPolicy.score`."""
-    prompt = seat.writer.write(request)
-    given = seat.writer.continuation(prompt, continuation)
+    prompt = opened.writer.write(request)
+    given = opened.writer.continuation(prompt, continuation)
     if not given:
         return ()
     tokens = [*prompt.tokens, *given]
-    _refuse_too_long(len(tokens), seat)
-    scored = _score_token_by_token if seat.engine.has_adapters else _score_prompt
-    entries = await scored(seat, tokens, len(prompt.tokens))
-    decode = seat.engine.llm.get_tokenizer().decode
+    _refuse_too_long(len(tokens), opened)
+    scored = _score_token_by_token if opened.engine.has_adapters else _score_prompt
+    entries = await scored(opened, tokens, len(prompt.tokens))
+    decode = opened.engine.llm.get_tokenizer().decode
     return tuple(
         TokenLogprob(str(decode([token])), min(0.0, entry))
         for token, entry in zip(given, entries, strict=True)
     )
 
 
-async def _score_prompt(seat: Seat, tokens: list[int], start: int) -> list[float]:
+async def _score_prompt(opened: OpenModel, tokens: list[int], start: int) -> list[float]:
     """Log-probabilities (nats) of the tokens from `start` on, in one pass."""
-    api = seat.engine.api
+    api = opened.engine.api
     params = api.sampling(
         temperature=0.0, max_tokens=1, prompt_logprobs=0, stop_token_ids=[],
         output_kind=api.final_only,
     )  # fmt: skip
-    generation = await seat.engine.generate(tokens, params, adapter=seat.adapter)
+    generation = await opened.engine.generate(tokens, params, adapter=opened.adapter)
     entries = generation.prompt_logprobs[start:]
     return [float(e[t].logprob) for t, e in zip(tokens[start:], entries, strict=True)]
 
 
-async def _score_token_by_token(seat: Seat, tokens: list[int], start: int) -> list[float]:
-    """The same, each token as the only one allowed behind those before it.
+async def _score_token_by_token(opened: OpenModel, tokens: list[int], start: int) -> list[float]:
+    """The same, each token as the only one allowed after those before it.
 
     vLLM's prompt log-probabilities go wrong beside adapters: without their change of the output
     layer (vllm#51594), and on a CPU the engine dies of them. The first token is waited for, so that
     the others find the prompt in the cache.
     """
-    api = seat.engine.api
+    api = opened.engine.api
 
     async def one(place: int) -> float:
         params = api.sampling(
             temperature=0.0, max_tokens=1, logprobs=0, stop_token_ids=[],
             allowed_token_ids=[tokens[place]], output_kind=api.final_only,
         )  # fmt: skip
-        generation = await seat.engine.generate(tokens[:place], params, adapter=seat.adapter)
+        generation = await opened.engine.generate(tokens[:place], params, adapter=opened.adapter)
         return generation.logprobs[0].logprob
 
     first = await one(start)

@@ -1,4 +1,4 @@
-"""What vLLM's worker processes import on a CPU where adapters may be laid over the model.
+"""What vLLM's worker processes import on a CPU where adapters may be attached to the model.
 
 vLLM marks the tokens of a request without an adapter with index -1. Its kernels for GPUs skip them;
 its operations for CPUs take -1 for the last adapter's place, so that a request to the bare model

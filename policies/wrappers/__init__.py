@@ -4,14 +4,15 @@
 policy = make_policy("openai", model="m", wrap=["limit:requests_per_minute=500", "cache"])
 ```
 
-`limit`, `budget` and `cache` leave the answers as they are and are no part of a policy's identity;
-`best_of`, `refine` and `fallback` change them and are. The first named is the innermost.
+`limit`, `budget` and `cache` leave the answers unchanged and are not part of a policy's identity;
+`best_of`, `refine` and `fallback` change them and are part of it. The first named is the innermost.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ...core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .base import Wrapper
@@ -22,20 +23,16 @@ if TYPE_CHECKING:
     from .limit import Limit
     from .refine import Refine
 
-_LATE = {
-    "BestOf": "best_of",
-    "Budget": "budget",
-    "Cache": "cache",
-    "Fallback": "fallback",
-    "Limit": "limit",
-    "Refine": "refine",
-    "Wrapper": "base",
+_HOMES = {
+    ".base": ("Wrapper",),
+    ".best_of": ("BestOf",),
+    ".budget": ("Budget",),
+    ".cache": ("Cache",),
+    ".fallback": ("Fallback",),
+    ".limit": ("Limit",),
+    ".refine": ("Refine",),
 }
 
 __all__ = ["BestOf", "Budget", "Cache", "Fallback", "Limit", "Refine", "Wrapper"]
 
-
-def __getattr__(name: str) -> Any:
-    if (module := _LATE.get(name)) is None:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(import_module(f".{module}", __name__), name)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -53,7 +53,7 @@ class Wrapper:
         others: further policies that may answer in its place.
 
     Raises:
-        ConfigError: one of them is no policy.
+        ConfigError: one of them is not a policy.
     """
 
     kind: ClassVar[str] = "wrapper"
@@ -123,8 +123,8 @@ def scoring(policy: Policy) -> ScoringPolicy:
 
 
 def honoured(sampling: Sampling, policy: Policy) -> Sampling:
-    """`sampling` without what `policy` says it cannot honour; for questions that a wrapper asks of
-    its own accord."""
+    """`sampling` without what `policy` says it cannot honour; for questions that a wrapper itself
+    asks."""
     able = capabilities_of(policy)
     if able is None:
         return sampling
@@ -152,7 +152,7 @@ def estimated_prompt(messages: Iterable[Message]) -> int:
 
 
 def estimated_completion(request: Request) -> int:
-    """Most tokens that the answer may have, or a guess where the request does not bound it."""
+    """Maximum number of tokens of the answer, or a guess where the request does not bound it."""
     return request.sampling.max_tokens or _COMPLETION_GUESS
 
 

@@ -27,7 +27,7 @@ from .ranking import (
     ByFunction,
     ByLikelihood,
     ByRubric,
-    Graded,
+    Grade,
     Ranking,
     Score,
     Scorer,
@@ -42,17 +42,17 @@ class BestOf(Wrapper):
     The first candidate has the request's own seed, the others seeds derived from it; without a seed
     the candidates differ only as far as the engine draws them differently. Equal texts are scored
     once. Ties go to the earliest; where no score can be read, the first candidate stands. Requests
-    with `choices` or `schema` are passed on as they are: their answers are no matter of taste.
+    with `choices` or `schema` are passed on as they are: their answers are not ranked by quality.
 
-    A candidate or a score that fails with a `PolicyError` is missing, and named in the notes; a fatal
-    error is raised, as is the first one if every candidate fails.
+    A candidate or a score that fails with a `PolicyError` is missing, and named in the notes; a
+    fatal error is raised, as is the first one if every candidate fails.
 
     Args:
         policy: the inner policy.
         n: candidates.
         scorer: who ranks. A policy, or the name of one, or its settings (`{policy = "scorer",
-            model = "runs/scorer"}`). One that can `grade()` is asked that; one with `score()` ranks
-            by its mean log-probability (nats a token); any other is asked for a grade by the
+            model = "runs/scorer"}`). One that has `grade()` is asked by that; one with `score()`
+            ranks by its mean log-probability (nats a token); any other is asked for a grade by the
             rubric. Or a function of request and reply that gives a number, or None where it has
             none. The inner policy by default. It is opened and closed with the wrapper.
         ranking: `rubric` or `likelihood`, where the scorer can do both; by default `likelihood` for
@@ -85,7 +85,7 @@ class BestOf(Wrapper):
         if scorer is None:
             self._scorer = _scorer(policy, ranking, rubric)
         elif isinstance(scorer, str | Mapping | Policy):
-            self._judge = _made(scorer)
+            self._judge = _scorer_policy(scorer)
             self._scorer = _scorer(self._judge, ranking, rubric)
         elif callable(scorer) and ranking is None and rubric is None:
             self._scorer = ByFunction(scorer)
@@ -122,18 +122,20 @@ class BestOf(Wrapper):
         if request.choices is not None or request.schema is not None:
             return await ask_policy(self.inner, request)
         started = time.perf_counter()
-        asked = await together(
+        answers = await together(
             _caught(ask_policy(self.inner, dataclasses.replace(request, seed=seed)))
             for seed in (salted_seed(request.seed, "best_of", k) if k else request.seed
                          for k in range(self.n))
         )  # fmt: skip
-        candidates = {k: reply for k, reply in enumerate(asked) if isinstance(reply, Reply)}
+        candidates = {k: reply for k, reply in enumerate(answers) if isinstance(reply, Reply)}
         if not candidates:
-            raise next(failure for failure in asked if isinstance(failure, PolicyError))
+            raise next(failure for failure in answers if isinstance(failure, PolicyError))
         graded = await self._grades(request, candidates)
         best = max(candidates, key=lambda k: (_value(graded.get(candidates[k].text)), -k))
-        calls = [*candidates.values(), *_asked(graded)]
-        failed = {str(k): _told(f) for k, f in enumerate(asked) if isinstance(f, PolicyError)}
+        calls = [*candidates.values(), *_scorer_replies(graded)]
+        failed = {
+            str(k): _described(f) for k, f in enumerate(answers) if isinstance(f, PolicyError)
+        }
         chosen = dataclasses.replace(
             candidates[best],
             usage=total_usage(calls),
@@ -146,8 +148,8 @@ class BestOf(Wrapper):
 
     async def _grades(
         self, request: Request, candidates: dict[int, Reply]
-    ) -> dict[str, Graded | PolicyError]:
-        """What the scorer makes of each distinct text. One candidate needs no scorer."""
+    ) -> dict[str, Grade | PolicyError]:
+        """The scorer's grade of each distinct text. One candidate needs no scorer."""
         if len(candidates) == 1:
             return {}
         texts: dict[str, Reply] = {}
@@ -157,7 +159,7 @@ class BestOf(Wrapper):
         return dict(zip(texts, found, strict=True))
 
 
-def _made(scorer: str | Mapping[str, Any] | Policy) -> Policy:
+def _scorer_policy(scorer: str | Mapping[str, Any] | Policy) -> Policy:
     """The scorer's policy, from its name or settings where it is not built yet."""
     if isinstance(scorer, str):
         return make_policy(scorer)
@@ -174,10 +176,10 @@ def _made(scorer: str | Mapping[str, Any] | Policy) -> Policy:
 
 
 def _scorer(policy: Policy, ranking: Ranking | None, rubric: str | None) -> Scorer:
-    if isinstance(policy, Scorer):  # a trained one grades by itself
+    if isinstance(policy, Scorer):  # a trained one grades without a rubric
         if ranking is not None or rubric is not None:
             raise ConfigError(
-                f"'{policy_name(policy)}' grades by itself: ranking and rubric cannot be set"
+                f"'{policy_name(policy)}' grades without a rubric: ranking and rubric cannot be set"
             )
         return policy
     able = capabilities_of(policy)
@@ -211,25 +213,25 @@ async def _caught(question: Coroutine[Any, Any, T]) -> T | PolicyError:
         return failure
 
 
-def _value(graded: Graded | PolicyError | None) -> float:
+def _value(graded: Grade | PolicyError | None) -> float:
     """For comparing: a missing score is below every other."""
-    value = graded.value if isinstance(graded, Graded) else None
+    value = graded.value if isinstance(graded, Grade) else None
     return float("-inf") if value is None else value
 
 
-def _asked(graded: dict[str, Graded | PolicyError]) -> list[Reply]:
+def _scorer_replies(graded: dict[str, Grade | PolicyError]) -> list[Reply]:
     """The scorer's own replies."""
-    return [g.asked for g in graded.values() if isinstance(g, Graded) and g.asked is not None]
+    return [g.reply for g in graded.values() if isinstance(g, Grade) and g.reply is not None]
 
 
-def _told(failure: PolicyError) -> str:
+def _described(failure: PolicyError) -> str:
     return f"{type(failure).__name__}: {failure.message}"
 
 
 def _notes(
     best: int,
     candidates: dict[int, Reply],
-    graded: dict[str, Graded | PolicyError],
+    graded: dict[str, Grade | PolicyError],
     failed: dict[str, str],
 ) -> dict[str, Any]:
     """What is recorded: texts and scores by candidate, who was chosen, and what failed."""
@@ -237,10 +239,10 @@ def _notes(
     notes: dict[str, Any] = {
         "chosen": best,
         "texts": {str(k): reply.text for k, reply in candidates.items()},
-        "scores": {str(k): g.value if isinstance(g, Graded) else None for k, g in found.items()},
+        "scores": {str(k): g.value if isinstance(g, Grade) else None for k, g in found.items()},
     }
     if failed:
         notes["failed"] = failed
-    if lost := {str(k): _told(g) for k, g in found.items() if isinstance(g, PolicyError)}:
+    if lost := {str(k): _described(g) for k, g in found.items() if isinstance(g, PolicyError)}:
         notes["scorer_failed"] = lost
     return notes

@@ -1,4 +1,4 @@
-"""`budget`: so many tokens or so much money, and then the run stops."""
+"""`budget`: stops the run when a number of tokens or an amount of money is spent."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _MILLION = 1_000_000
 class Budget(Wrapper):
     """Refuses a request that would exceed what may be spent.
 
-    Spent is what replies say they used; replies with `cached` set cost nothing. A request is refused
-    if what is spent, the prompts in flight and its own prompt (estimated at four bytes a token)
-    together are more than the budget. So it can be overshot by the answers of the requests that are
-    in flight at that moment, and by the error of the estimates, not by more.
+    Spent is what replies say they used; replies with `cached` set cost nothing. A request is
+    refused if what is spent, the prompts in flight and its own prompt (estimated at four bytes a
+    token) together are more than the budget. So it can be overshot by the answers of the requests
+    that are in flight at that moment, and by the error of the estimates, not by more.
 
     The refusal stops the run (`BudgetExceeded` is fatal): finished episodes stay, and the same
     command with a larger budget resumes it. Requests in flight are then cancelled; each is counted
-    with its estimated prompt, as is one that ends in an `UnreadableReply`. Lay a `cache` around the
-    budget, and the unfinished episodes need not be paid for again.
+    with its estimated prompt, as is one that ends in an `UnreadableReply`. With a `cache` around
+    the budget, the unfinished episodes need not be paid for again.
 
     Args:
         policy: the inner policy.
-        tokens: most tokens, prompts and answers together; or
-        money: most money, in the currency of the prices. One of the two.
+        tokens: maximum number of tokens, prompts and answers together; or
+        money: maximum amount, in the currency of the prices. One of the two.
         prompt_price, completion_price: price of a million tokens; needed with `money`.
         cached_price: price of a million prompt tokens served from the provider's prefix cache; that
             of other prompt tokens by default.
@@ -149,13 +149,11 @@ def _refuse_bad(
 ) -> None:
     problems = []
     if (tokens is None) == (money is None):
-        problems.append(
-            "set tokens or money, one of the two (two budgets can be laid on each other)"
-        )
+        problems.append("set tokens or money, one of the two (two budgets can be combined)")
     if money is not None and (prices[0] is None or prices[2] is None):
         problems.append("money needs prompt_price and completion_price, per million tokens")
     if money is None and any(price is not None for price in prices):
-        problems.append("prices are of use with money only")
+        problems.append("prices can only be used with money")
     amounts = (tokens, money, spent, *prices)
     if any(amount is not None and not amount >= 0 for amount in amounts):
         problems.append("no amount and no price may be below 0")

@@ -19,15 +19,15 @@ from .store import ReplyStore, default_path
 
 
 @dataclasses.dataclass(slots=True)
-class _Flight:
+class _PendingReply:
     """One question under way, and who waits for it.
 
     Attributes:
-        asked: gives the reply, and whether it came from the store.
-        claimed: somebody took the reply as the one that was paid for.
+        task: gives the reply, and whether it came from the store.
+        claimed: somebody already took the reply as the one that was paid for.
     """
 
-    asked: asyncio.Task[tuple[Reply, bool]]
+    task: asyncio.Task[tuple[Reply, bool]]
     waiting: int = 0
     claimed: bool = False
 
@@ -50,7 +50,7 @@ class Cache(Wrapper):
             reply then comes each time, which a sampling policy without a seed would not do.
 
     Raises:
-        DataError: (from `open` and `respond`) the file is damaged or something else.
+        DataError: (from `open` and `respond`) the file is damaged or is not a cache.
         RunError: (from the same) the file cannot be read or written.
 
     Replies from the cache have `cached` set; they keep the usage and the policy's name of the first
@@ -65,7 +65,7 @@ class Cache(Wrapper):
         super().__init__(policy)
         self.store = ReplyStore(path or default_path())
         self._unseeded = unseeded
-        self._flights: WeakKeyDictionary[AbstractEventLoop, dict[bytes, _Flight]] = (
+        self._pending: WeakKeyDictionary[AbstractEventLoop, dict[bytes, _PendingReply]] = (
             WeakKeyDictionary()
         )
         self.hits = 0
@@ -105,24 +105,24 @@ class Cache(Wrapper):
         )
 
     async def _join(self, key: bytes, request: Request) -> tuple[Reply, bool]:
-        """The reply, and whether it was free. Whoever takes it first from a flight paid for it."""
-        flights = self._flights.setdefault(asyncio.get_running_loop(), {})
-        flight = flights.get(key)
-        if flight is None:
-            flight = flights[key] = _Flight(asyncio.create_task(self._fetch(key, request)))
-        flight.waiting += 1
+        """The reply, and whether it was free. Whoever takes a pending reply first paid for it."""
+        pending = self._pending.setdefault(asyncio.get_running_loop(), {})
+        one = pending.get(key)
+        if one is None:
+            one = pending[key] = _PendingReply(asyncio.create_task(self._fetch(key, request)))
+        one.waiting += 1
         try:
             # Shielded: cancelling one of those who wait must not take the answer from the others.
-            reply, stored = await asyncio.shield(flight.asked)
+            reply, stored = await asyncio.shield(one.task)
         finally:
-            flight.waiting -= 1
-            if not flight.waiting and flights.get(key) is flight:
-                del flights[key]
-            if not flight.waiting and not flight.asked.done():
-                flight.asked.cancel()
-                await asyncio.gather(flight.asked, return_exceptions=True)
-        free = stored or flight.claimed
-        flight.claimed = True
+            one.waiting -= 1
+            if not one.waiting and pending.get(key) is one:
+                del pending[key]
+            if not one.waiting and not one.task.done():
+                one.task.cancel()
+                await asyncio.gather(one.task, return_exceptions=True)
+        free = stored or one.claimed
+        one.claimed = True
         self.hits += free
         self.misses += not free
         return reply, free

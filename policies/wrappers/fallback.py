@@ -45,8 +45,8 @@ class Fallback(Wrapper):
             connection, say), and let the others (a refused key, a prompt that is too long) through.
 
     Raises:
-        ConfigError: `then` is empty, or something in it is no policy.
-        AllFailed: (from `respond`) with what each said. It is fatal if all of them were.
+        ConfigError: `then` is empty, or something in it is not a policy.
+        AllFailed: (from `respond`) with the error of each. It is fatal if all of them were.
 
     A person who leaves (`ParticipantLeft`) is not replaced. A `BudgetExceeded` within one of the
     policies hands over to the next; a budget around the fallback ends the run.
@@ -60,7 +60,7 @@ class Fallback(Wrapper):
         chosen = [then] if isinstance(then, str | Mapping | Policy) else list(then)
         if not chosen:
             raise ConfigError("wrapper 'fallback' needs at least one policy to fall back on")
-        self.policies: tuple[Policy, ...] = (policy, *map(_made, chosen))
+        self.policies: tuple[Policy, ...] = (policy, *map(_as_policy, chosen))
         super().__init__(*self.policies)
         self.only_retryable = only_retryable
 
@@ -105,7 +105,7 @@ class Fallback(Wrapper):
         )
         if not failed:
             return reply
-        return with_notes(reply, self.kind, {"failed": [_told(*pair) for pair in failed]})
+        return with_notes(reply, self.kind, {"failed": [_described(*pair) for pair in failed]})
 
     async def _score(self, request: Request, continuation: str) -> tuple[TokenLogprob, ...]:
         scored, _, _ = await self._first(lambda p: scoring(p).score(request, continuation))
@@ -128,7 +128,7 @@ class Fallback(Wrapper):
         raise _all_failed(failed)
 
 
-def _made(choice: Choice) -> Policy:
+def _as_policy(choice: Choice) -> Policy:
     if isinstance(choice, str | Mapping):
         name, options = POLICIES.parse(choice)
         return make_policy(name, **options)
@@ -145,13 +145,13 @@ def _common(one: Capabilities, other: Capabilities) -> Capabilities:
     return Capabilities(**both, sampling=one.sampling & other.sampling)
 
 
-def _told(policy: Policy, failure: PolicyError) -> str:
+def _described(policy: Policy, failure: PolicyError) -> str:
     return f"{policy_name(policy)}: {type(failure).__name__}: {failure.message}"
 
 
 def _all_failed(failed: list[tuple[Policy, PolicyError]]) -> AllFailed:
     error = AllFailed(
-        "every policy failed:\n" + "\n".join(f"  - {_told(*pair)}" for pair in failed)
+        "every policy failed:\n" + "\n".join(f"  - {_described(*pair)}" for pair in failed)
     )
     error.retryable = any(failure.retryable for _, failure in failed)
     error.fatal = all(failure.fatal for _, failure in failed)

@@ -47,7 +47,7 @@ class Bucket:
         return max(missing / self.rate, 1e-6) if missing > 1e-9 else 0.0
 
     def take(self, cost: float) -> None:
-        """Take `cost`; a negative one puts back what was taken too much."""
+        """Take `cost`; a negative one puts back an excess that was taken."""
         with self._lock:
             self._level = min(self.capacity, self._filled() - cost)
 
@@ -65,10 +65,11 @@ class Limit(Wrapper):
         policy: the inner policy.
         requests_per_minute: calls of the inner policy. What it sends besides (retries) is its own.
         tokens_per_minute: prompt and completion. Estimated before the call (four bytes a token, and
-            `max_tokens` for the answer), put right by the usage afterwards where there is one.
-        concurrency: most calls in flight in one event loop.
+            `max_tokens` for the answer), corrected by the usage afterwards if there is one.
+        concurrency: maximum number of calls in flight in one event loop.
         adaptive: halve the calls in flight when the inner policy reports `RateLimited` or
-            `EngineTimeout`, and win them back one by one; `concurrency` is then the ceiling.
+            `EngineTimeout`, and raise the limit again one by one; `concurrency` is then the
+            ceiling.
         burst: seconds' worth of the rates that may be saved up while nothing is asked; at least one
             request.
         clock: seconds, monotonic.
@@ -100,9 +101,9 @@ class Limit(Wrapper):
         self._tokens = _bucket(tokens_per_minute, burst, clock)
         self._concurrency, self._adaptive = concurrency or _UNBOUNDED, adaptive
         self._clock, self._sleep = clock, sleep
-        self._doors: WeakKeyDictionary[AbstractEventLoop, tuple[AdaptiveLimiter, asyncio.Lock]] = (
-            WeakKeyDictionary()
-        )
+        self._per_loop: WeakKeyDictionary[
+            AbstractEventLoop, tuple[AdaptiveLimiter, asyncio.Lock]
+        ] = WeakKeyDictionary()
 
     async def respond(self, request: Request) -> Reply:
         started = self._clock()
@@ -119,20 +120,20 @@ class Limit(Wrapper):
 
     @property
     def in_flight_limit(self) -> int:
-        """Most calls in flight at this moment, in the running event loop."""
-        return self._door()[0].limit
+        """Maximum number of calls in flight at this moment, in the running event loop."""
+        return self._of_this_loop()[0].limit
 
-    def _door(self) -> tuple[AdaptiveLimiter, asyncio.Lock]:
+    def _of_this_loop(self) -> tuple[AdaptiveLimiter, asyncio.Lock]:
         loop = asyncio.get_running_loop()
-        if loop not in self._doors:
+        if loop not in self._per_loop:
             limiter = AdaptiveLimiter(self._concurrency, clock=self._clock)
-            self._doors[loop] = (limiter, asyncio.Lock())
-        return self._doors[loop]
+            self._per_loop[loop] = (limiter, asyncio.Lock())
+        return self._per_loop[loop]
 
     @asynccontextmanager
     async def _turn(self, cost: float) -> AsyncIterator[None]:
         """Wait for a slot, then for the rates; both queues are first come, first served."""
-        limiter, line = self._door()
+        limiter, line = self._of_this_loop()
         async with limiter.slot() as slot:
             async with line:
                 await self._afford(cost)
@@ -140,21 +141,21 @@ class Limit(Wrapper):
             try:
                 yield
             except (RateLimited, EngineTimeout):
-                self._tell(slot, well=False)
+                self._report(slot, well=False)
                 raise
-            self._tell(slot, well=True)
+            self._report(slot, well=True)
 
     async def _afford(self, cost: float) -> None:
         """Wait until both buckets allow it, then take from both: nothing is taken by those who are
         cancelled while they wait."""
         costs = [(self._requests, 1.0), (self._tokens, cost)]
-        drawn = [(bucket, amount) for bucket, amount in costs if bucket is not None]
-        while wait := max((bucket.wait(amount) for bucket, amount in drawn), default=0.0):
+        buckets = [(bucket, amount) for bucket, amount in costs if bucket is not None]
+        while wait := max((bucket.wait(amount) for bucket, amount in buckets), default=0.0):
             await self._sleep(wait)
-        for bucket, amount in drawn:
+        for bucket, amount in buckets:
             bucket.take(amount)
 
-    def _tell(self, slot: Slot, *, well: bool) -> None:
+    def _report(self, slot: Slot, *, well: bool) -> None:
         if self._adaptive and well:
             slot.succeeded()
         elif self._adaptive:

@@ -1,7 +1,7 @@
-"""How `best_of` tells which of several replies is best.
+"""How `best_of` decides which of several replies is best.
 
 Three ways: another policy grades each reply by a rubric; a model says how likely it finds each; a
-function says anything. A grade that cannot be read is missing, never 0.
+function gives any number. A grade that cannot be read is missing, never 0.
 """
 
 from __future__ import annotations
@@ -48,23 +48,23 @@ _ALONE = re.compile(r"\W*([1-5])\W*")
 
 
 @dataclass(frozen=True, slots=True)
-class Graded:
-    """What a scorer made of one reply.
+class Grade:
+    """A scorer's grade of one reply.
 
     Attributes:
         value: higher is better; None where it could not be read.
-        asked: the scorer's own reply, where it was asked for one.
+        reply: the scorer's own reply, where it gave one.
     """
 
     value: float | None
-    asked: Reply | None = None
+    reply: Reply | None = None
 
 
 @runtime_checkable
 class Scorer(Protocol):
     """Grades one reply to one request."""
 
-    async def grade(self, request: Request, reply: Reply) -> Graded: ...
+    async def grade(self, request: Request, reply: Reply) -> Grade: ...
 
     def describe(self) -> dict[str, Any]: ...
 
@@ -75,10 +75,10 @@ class ByFunction:
     def __init__(self, function: Score) -> None:
         self._function = function
 
-    async def grade(self, request: Request, reply: Reply) -> Graded:
+    async def grade(self, request: Request, reply: Reply) -> Grade:
         value = self._function(request, reply)
         found = await value if inspect.isawaitable(value) else value
-        return Graded(None if found is None or math.isnan(found) else found)
+        return Grade(None if found is None or math.isnan(found) else found)
 
     def describe(self) -> dict[str, Any]:
         function = self._function
@@ -95,12 +95,12 @@ class ByLikelihood:
     def __init__(self, policy: ScoringPolicy) -> None:
         self._policy = policy
 
-    async def grade(self, request: Request, reply: Reply) -> Graded:
+    async def grade(self, request: Request, reply: Reply) -> Grade:
         text = reply.text.removeprefix(request.prefill)
         scored = await self._policy.score(request, text)
         if not scored:
-            return Graded(None)
-        return Graded(sum(token.logprob for token in scored) / len(scored))
+            return Grade(None)
+        return Grade(sum(token.logprob for token in scored) / len(scored))
 
     def describe(self) -> dict[str, Any]:
         return {"ranking": "likelihood", **describe_policy(self._policy)}
@@ -118,9 +118,9 @@ class ByRubric:
     def __init__(self, policy: Policy, rubric: str = RUBRIC) -> None:
         self._policy, self._rubric = policy, rubric
 
-    async def grade(self, request: Request, reply: Reply) -> Graded:
+    async def grade(self, request: Request, reply: Reply) -> Grade:
         answer = await ask_policy(self._policy, self.question(request, reply))
-        return Graded(read_grade(answer.text), answer)
+        return Grade(read_grade(answer.text), answer)
 
     def question(self, request: Request, reply: Reply) -> Request:
         """What the judge is asked. Pure."""
@@ -137,7 +137,7 @@ class ByRubric:
                 Message("system", f"You grade replies in a conversation. {self._rubric} {form}"),
                 Message(
                     "user",
-                    f"{told(request.messages)}\n\n[The reply to grade]\n{reply.text}\n\n"
+                    f"{as_transcript(request.messages)}\n\n[The reply to grade]\n{reply.text}\n\n"
                     f"How good is this reply? {form}",
                 ),
             ),
@@ -157,13 +157,13 @@ class ByRubric:
 _SPEAKERS = {"system": "Instructions", "user": "Other", "assistant": "Speaker"}
 
 
-def told(messages: tuple[Message, ...]) -> str:
+def as_transcript(messages: tuple[Message, ...]) -> str:
     """A prompt as text for a judge: who replies is `Speaker`, who is replied to is `Other`."""
     return "\n\n".join(f"[{_SPEAKERS[message.role]}]\n{message.content}" for message in messages)
 
 
 def read_grade(text: str) -> float | None:
-    """The grade in a judge's answer: JSON with `score`, or a number from 1 to 5 by itself."""
+    """The grade in a judge's answer: JSON with `score`, or a number from 1 to 5 alone."""
     if (fitting := read_json(text, GRADE_SCHEMA)) is not None:
         return float(fitting[1]["score"])
     found = _ALONE.fullmatch(text)

@@ -1,7 +1,8 @@
 """`refine`: the model reflects on the person, criticises its own reply, and rewrites it.
 
-What Self-Evolution section 2.2 does to make training data (equations 4 and 5; the first reply is its "rejected",
-the rewritten one its "chosen"), done while the conversation runs. The prompt is ours.
+What Self-Evolution section 2.2 does to make training data (equations 4 and 5; the first reply is
+its "rejected", the rewritten one its "chosen"), done while the conversation runs. The prompt is
+ours.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
+from enum import Enum
 from typing import Any, Literal
 
 from ...core.errors import ConfigError, UnreadableReply, Unsupported
@@ -47,34 +49,49 @@ _TASK = (
     " planned reply."
 )
 
+MAX_ATTEMPTS = 3
+MAX_LENGTH = 2.0
+
 Outcome = Literal["rewritten", "unreadable", "too_long", "lost_opening"]
+
+
+class _NotGiven(Enum):
+    """An option that is not set, where None is a value."""
+
+    NOT_GIVEN = "not given"
+
+
+_NOT_GIVEN = _NotGiven.NOT_GIVEN
 
 
 class Refine(Wrapper):
     """Rewrites replies after reflection.
 
     The inner policy writes a first reply. It is then asked once, without the role's instructions,
-    for one JSON object: what the dialogue tells of the person's profile, emotion, personality and
+    for one JSON object: what the dialogue shows of the person's profile, emotion, personality and
     intention, a score of the reply from 1 to 5, a criticism, and a rewritten reply. The rewritten
-    one is given out. The first reply stands where the JSON cannot be read after `tries` attempts,
-    where the rewritten one is too long, or where it loses the opening that `prefill` asks for.
+    one is returned. The first reply is kept if the JSON cannot be read after `max_attempts`, if the
+    rewritten one is too long, or if it loses the opening that `prefill` asks for.
 
     Requests of other roles, and those with `choices` or `schema`, are passed on as they are.
 
     Args:
         policy: the inner policy.
         roles: whose replies are rewritten.
-        tries: how often the JSON is asked for, each time with another seed (Self-Evolution appendix A: three).
-        longest: most characters of the rewritten reply, as a multiple of the first one's (Self-Evolution
-            appendix A: two; it does not say of what). None takes any length.
+        max_attempts: how often the JSON is asked for, each time with another seed (Self-Evolution
+            appendix A: three).
+        max_length: maximum length of the rewritten reply in characters, as a multiple of the first
+            one's (Self-Evolution appendix A: two; it does not say of what). None allows any length.
         max_tokens: room for the reflection. The rest of the sampling is the request's.
+        tries, longest: deprecated names of `max_attempts` and `max_length`, accepted for stored
+            configurations.
 
     Raises:
-        ConfigError: an option out of range.
+        ConfigError: an option out of range, or given under both of its names.
         Unsupported: (from `respond`) log-probabilities of a reply that is rewritten.
 
-    The reply has the usage and the attempts of all calls. An engine that gives up on the JSON by
-    itself (`UnreadableReply`) does not say what that cost; it is then not among them.
+    The reply has the usage and the attempts of all calls. An engine that itself gives up on
+    the JSON (`UnreadableReply`) does not report what that cost; it is then not included.
     `Reply.notes["refine"]` holds the first reply, the analysis and the outcome.
     """
 
@@ -85,17 +102,29 @@ class Refine(Wrapper):
         policy: Policy,
         *,
         roles: str | Sequence[str] = ("supporter",),
-        tries: int = 3,
-        longest: float | None = 2.0,
+        max_attempts: int = MAX_ATTEMPTS,
+        max_length: float | None = MAX_LENGTH,
         max_tokens: int = 512,
+        tries: int | _NotGiven = _NOT_GIVEN,
+        longest: float | _NotGiven | None = _NOT_GIVEN,
     ) -> None:
         super().__init__(policy)
         self.roles = (roles,) if isinstance(roles, str) else tuple(roles)
-        self.tries, self.longest, self.max_tokens = tries, longest, max_tokens
-        problems = [
+        problems = []
+        if not isinstance(tries, _NotGiven):
+            if max_attempts != MAX_ATTEMPTS:
+                problems.append("tries is the old name of max_attempts: give one of them")
+            max_attempts = tries
+        if not isinstance(longest, _NotGiven):
+            if max_length != MAX_LENGTH:
+                problems.append("longest is the old name of max_length: give one of them")
+            max_length = longest
+        self.max_attempts, self.max_length, self.max_tokens = max_attempts, max_length, max_tokens
+        problems += [
             f"{name} must be at least {least}, not {value!r}"
             for name, value, least in (
-                ("tries", tries, 1), ("longest", longest, 1), ("max_tokens", max_tokens, 1)
+                ("max_attempts", max_attempts, 1), ("max_length", max_length, 1),
+                ("max_tokens", max_tokens, 1),
             )
             if value is not None and not value >= least
         ]  # fmt: skip
@@ -103,12 +132,13 @@ class Refine(Wrapper):
             raise ConfigError("wrapper 'refine' cannot be set up", problems=problems)
 
     def describe(self) -> dict[str, Any]:
-        """The settings and the inner policy."""
+        """The settings and the inner policy; under their old names, which stored identities
+        hold."""
         return {
             "policy": self.name,
             "roles": list(self.roles),
-            "tries": self.tries,
-            "longest": self.longest,
+            "tries": self.max_attempts,
+            "longest": self.max_length,
             "max_tokens": self.max_tokens,
             "inner": super().describe(),
         }
@@ -151,7 +181,7 @@ class Refine(Wrapper):
         """The analysis or None, the answers read, and the requests sent."""
         answers: list[Reply] = []
         attempts = 0
-        for nth in range(self.tries):
+        for nth in range(self.max_attempts):
             try:
                 answer = await ask_policy(self.inner, self.question(request, first.text, nth))
             except UnreadableReply:
@@ -198,13 +228,13 @@ class Refine(Wrapper):
         text = analysis["reply"].strip()
         if not text.startswith(request.prefill):
             return "lost_opening"
-        if self.longest is not None and len(text) > self.longest * len(first.text):
+        if self.max_length is not None and len(text) > self.max_length * len(first.text):
             return "too_long"
         return "rewritten"
 
 
 def read_analysis(text: str) -> dict[str, Any] | None:
-    """The analysis in an answer: the JSON by itself, in a code fence, or with words around it.
+    """The analysis in an answer: the JSON alone, in a code fence, or with words around it.
 
     None if it does not fit `SCHEMA` or its rewritten reply is blank.
     """
@@ -218,7 +248,8 @@ def read_analysis(text: str) -> dict[str, Any] | None:
 
 
 def _dialogue(messages: Sequence[Message]) -> str:
-    """The conversation without the role's instructions, which must not pass for the person's words."""
+    """The conversation without the role's instructions, which must not pass for the person's
+    words."""
     names = {"user": "Person", "assistant": "Supporter"}
     return "\n\n".join(
         f"[{names[message.role]}]\n{message.content}"

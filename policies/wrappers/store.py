@@ -94,7 +94,7 @@ class ReplyStore:
     def _failure(self, error: Exception) -> WarmlineError:
         if getattr(error, "sqlite_errorcode", None) in _DAMAGED:
             return DataError(
-                f"the cache is damaged, or no SQLite file ({error})",
+                f"the cache is damaged, or not a SQLite file ({error})",
                 file=self.path,
                 hint="move it away, or name another path; the cache only saves work",
             )
@@ -152,7 +152,7 @@ class ReplyStore:
             return from_json(row[0])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(
-                f"no stored reply: {error!r}", file=self.path, hint="move the file away"
+                f"not a stored reply: {error!r}", file=self.path, hint="move the file away"
             ) from error
 
     def _put(self, key: bytes, reply: str) -> None:
@@ -166,7 +166,7 @@ class ReplyStore:
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Switch to write-ahead logging. SQLite does not wait by itself where two switch at once."""
+    """Switch to write-ahead logging. SQLite does not wait if two connections switch at once."""
     deadline = time.monotonic() + _BUSY
     while True:
         try:

@@ -28,17 +28,16 @@ def run(settings: CounselorSettings, console: Console) -> None:
     """Train and tell how good it became, beside the baselines."""
     need_libraries()
     quiet_libraries()
-    from ..loop.results import tell_runs
-    from ..loop.resume import folder_of
+    from ..loop.results import show_result
     from .train import REPORT_NAME, train_counselor
 
-    checkpoints = train_counselor(settings, console=console)
-    for checkpoint in checkpoints:
-        file = folder_of(settings, "counselor", checkpoint.seed) / REPORT_NAME
+    result = train_counselor(settings, console=console)
+    for folder in result.folders:
+        file = folder / REPORT_NAME
         if file.is_file():
-            console.print(comparison(read_json(file), file.parent))
-    if len(checkpoints) > 1:
-        tell_runs(settings, checkpoints, console)
+            console.print(comparison(read_json(file), folder))
+    if len(result.checkpoints) > 1:
+        show_result(result, console)
         return
     policy = "transformers" if settings.form == "labels" else "classifier"
     console.print(

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ...agents.counselor import StrategyCounselor
-from ...agents.observations import CounselorObservation, Turn
+from ...agents.observations import Turn
 from ...agents.roles import STRATEGY_LABELS, Role, Strategy
+from ...environments.dialogue.view import counselor_view
 from ...environments.episodes.episode import Episode, Utterance
 from ...policies.base import Message
 from ...policies.scripted import ScriptedPolicy
@@ -79,7 +80,7 @@ def turns_of(episode: Episode) -> tuple[list[CounselorTurn], list[BadRow]]:
             history = history_of(episode, n)
             turns.append(
                 CounselorTurn(
-                    name, group_of(episode), episode.id, history, asked(history, exchange),
+                    name, group_of(episode), episode.id, history, asked(history),
                     strategies, previous, exchange,
                 )
             )  # fmt: skip
@@ -95,9 +96,9 @@ def strategies_of(utterance: Utterance) -> tuple[Strategy, ...]:
     return tuple(dict.fromkeys(utterance.strategies))
 
 
-def asked(history: tuple[Turn, ...], exchange: int) -> tuple[Message, ...]:
+def asked(history: tuple[Turn, ...]) -> tuple[Message, ...]:
     """What the seated counselor asks its policy after this history."""
-    return _counselor().request(CounselorObservation(history, exchange)).messages
+    return _counselor().request(counselor_view(history)).messages
 
 
 @lru_cache(maxsize=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,8 @@ from ..rows.settings import Positive, refuse
 class CounselorSettings(ClassifierSettings):
     """History to strategy (FPEMF §3.1.2, SweetieChat App. B)."""
 
+    panel: ClassVar[str] = "Counselor"
+
     form: Literal["head", "labels"] = Field(
         "head",
         description="head on the last state, or labels: a language model that scores the strategies"
@@ -21,15 +23,17 @@ class CounselorSettings(ClassifierSettings):
     )
     label: Literal["first", "any"] = Field(
         "first",
-        description="a turn with several strategies is right by its first, or by any of them",
+        description="a prediction for a turn with several strategies is correct if it is the first, or any, of them",
     )
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="weigh strategies equally or, balanced, by how rare they are"
     )
     baselines: bool = Field(True, description="measure the baselines on the same turns")
     zero_shot: EngineSettings = EngineSettings()
-    zero_shot_turns: Positive = Field(200, description="turns that the zero-shot policy is asked")
-    zero_shot_concurrency: Positive = Field(8, description="of them asked at once")
+    zero_shot_turns: Positive = Field(
+        200, description="number of turns that the zero-shot policy is asked"
+    )
+    zero_shot_concurrency: Positive = Field(8, description="zero-shot turns asked at once")
 
     @model_validator(mode="after")
     def _counselor_agrees(self) -> CounselorSettings:

@@ -17,9 +17,9 @@ from typing import Any
 from rich.console import Console
 
 from ...agents.roles import STRATEGY_LABELS
-from ...core.console import make_console
 from ...core.errors import ConfigError
 from ...core.files import write_whole
+from ...core.outside.console import make_console
 from ...policies.base import Message
 from ...policies.registry import make_policy
 from ..heads.data import HeadRow, split_sides
@@ -28,6 +28,7 @@ from ..heads.train import HeadData, balanced_weights, keep, train_heads
 from ..loop.base_model import load_base
 from ..loop.checkpoint import Checkpoint
 from ..loop.loop import attention, base_dtype, best_metrics, finish, run_training, steps_per_epoch
+from ..loop.results import TrainingResult
 from ..loop.resume import for_each_seed
 from ..loop.row_trainer import (
     RowTrainer,
@@ -65,7 +66,7 @@ class CounselorData:
 
 def train_counselor(
     settings: CounselorSettings, *, console: Console | None = None
-) -> list[Checkpoint]:
+) -> TrainingResult:
     """Train, resume or find finished; one checkpoint for each of `settings.runs`.
 
     Raises:

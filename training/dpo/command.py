@@ -24,7 +24,7 @@ def run(settings: DpoSettings, console: Console) -> None:
     """Make pairs where none are given, train, and tell how it went."""
     need_libraries()
     quiet_libraries()
-    from ..loop.results import tell_supporter
+    from ..loop.results import show_supporter
     from .train import train_dpo
 
-    tell_supporter(settings, train_dpo(settings, console=console), console)
+    show_supporter(train_dpo(settings, console=console), console)

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from ...core.claim import MAY_CHANGE
-from ..loop.settings import AdapterLoopSettings
+from ...core.fixed import Fixed
+from ..loop.settings import AdapterLoopSettings, MergeSettings, RepeatedSettings
 from ..preferences.settings import Count, NotNegative, PairSourceSettings, pair_conflicts
 from ..rows.settings import Positive, refuse
 
 
-class DpoSettings(PairSourceSettings, AdapterLoopSettings):
-    """Pairs, loss, adapter and loop; defaults are those of Self-Evolution §3.2."""
+class DpoLoopSettings(PairSourceSettings, AdapterLoopSettings, MergeSettings):
+    """Pairs of conversations, loss, adapter and loop; defaults of Self-Evolution §3.2."""
 
-    pairs: Annotated[tuple[str, ...], MAY_CHANGE] = Field(
-        (), description="pairs.jsonl made before; default: made from data, in out/pairs"
+    panel: ClassVar[str] = "DPO"
+    fixed: ClassVar[Fixed] = {
+        "validation": ((), "give all as data or pairs; a share of it is held out")
+    }
+
+    beta: Annotated[float, Field(gt=0)] = Field(
+        0.1, description="strength of the penalty for leaving the reference"
     )
-    beta: Annotated[float, Field(gt=0)] = Field(0.1, description="price of leaving the reference")
     gamma: NotNegative = Field(1.0, description="weight of the chosen replies' NLL")
     reference_batch: Annotated[Positive, MAY_CHANGE] = Field(
-        8, description="pairs at once in the reference's pass"
+        8, description="pairs in a batch of the reference model"
     )
 
     lora_targets: tuple[str, ...] = Field(
@@ -36,11 +41,19 @@ class DpoSettings(PairSourceSettings, AdapterLoopSettings):
     )
     seed: int = Field(0, description="of sample, replies, split, order and adapter")
 
+
+class DpoSettings(DpoLoopSettings, RepeatedSettings):
+    """Settings of `warmline train dpo`."""
+
+    panel: ClassVar[str] = "DPO"
+
+    pairs: Annotated[tuple[str, ...], MAY_CHANGE] = Field(
+        (), description="pairs.jsonl made before; default: made from data, in out/pairs"
+    )
+
     @model_validator(mode="after")
     def _settings_agree(self) -> Self:
         problems = pair_conflicts(self, asking=not self.pairs)
-        if self.validation:
-            problems.append("validation: give all as data or pairs; a share of it is held out")
         if self.pairs and self.data:
-            problems.append("pairs and data both say what to learn from; give one")
+            problems.append("pairs and data both say what to train on; give one")
         return refuse(self, problems)

@@ -16,8 +16,8 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from ...core.console import make_console
 from ...core.errors import ConfigError
+from ...core.outside.console import make_console
 from ...policies.base import Policy
 from ..candidates.batch import CandidateLogProbs
 from ..candidates.losses import dpo_loss, nll_loss
@@ -36,9 +36,10 @@ from ..loop.loop import (
     steps_per_epoch,
     training_arguments,
 )
+from ..loop.results import TrainingResult
 from ..loop.resume import for_each_seed
 from ..preferences.build import PreferencePair, iter_pairs, pairs_file
-from ..preferences.pairs import pairs_of_data
+from ..preferences.pairs import preference_pairs
 from ..rows.build import refuse_bad
 from ..rows.encode import RowEncoder
 from ..rows.sources import DataSource, source_of
@@ -55,7 +56,7 @@ def train_dpo(
     supporter: Policy | None = None,
     reviser: Policy | None = None,
     console: Console | None = None,
-) -> list[Checkpoint]:
+) -> TrainingResult:
     """Make pairs where none are given, train; every stage resumes where it was stopped.
 
     Args:
@@ -67,7 +68,7 @@ def train_dpo(
     """
     console = console or make_console(quiet=True)
     pairs, sources = in_turn(
-        lambda: preference_pairs(settings, supporter, reviser, console), cpu=not on_gpu(settings)
+        lambda: read_pairs(settings, supporter, reviser, console), cpu=not on_gpu(settings)
     )
 
     def train(folder: Path, seed: int) -> Checkpoint:
@@ -79,7 +80,7 @@ def train_dpo(
 # Pairs
 
 
-def preference_pairs(
+def read_pairs(
     settings: DpoSettings,
     supporter: Policy | None,
     reviser: Policy | None,
@@ -87,7 +88,7 @@ def preference_pairs(
 ) -> tuple[list[PreferencePair], tuple[DataSource, ...]]:
     """The pairs: read, or made in `out/replies` and `out/pairs`."""
     if not settings.pairs:
-        return pairs_of_data(settings, supporter, reviser, console)
+        return preference_pairs(settings, supporter=supporter, reviser=reviser, console=console)
     files = [pairs_file(path) for path in settings.pairs]
     read = [list(iter_pairs(file)) for file in files]
     sources = tuple(source_of(f, [f], len(r)) for f, r in zip(files, read, strict=True))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import typer
 from rich.console import Console
 
@@ -18,7 +16,8 @@ def register(app: typer.Typer) -> None:
         "evolve",
         EvolveSettings,
         run,
-        "Let a supporter learn from its own refined replies, in rounds (Self-Evolution); resumes by itself.",
+        "Train a supporter on its own refined replies, in rounds (Self-Evolution); resumes"
+        " automatically.",
     )
 
 
@@ -26,12 +25,15 @@ def run(settings: EvolveSettings, console: Console) -> None:
     """Run all rounds and show the tables."""
     need_libraries()
     quiet_libraries()
-    from .evolve import checkpoint_of, evolve
+    from .evolve import evolve
     from .tables import PAGE_NAME
 
-    evolve(settings, console=console)
-    out = Path(settings.out or ".")
-    console.print((out / PAGE_NAME).read_text("utf-8"), soft_wrap=True)
-    kept = checkpoint_of(out)
-    told = f"kept: {kept}" if kept else f"every round was rolled back; {settings.model} stays"
-    console.print(told, soft_wrap=True)
+    result = evolve(settings, console=console)
+    page = (result.folder / PAGE_NAME).read_text("utf-8")
+    console.print(page, soft_wrap=True)
+    kept = (
+        f"kept: {result.kept}"
+        if result.kept
+        else f"kept: {settings.model}; no round passed the gate"
+    )
+    console.print(kept, soft_wrap=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,21 @@ from pydantic import Field, ValidationError
 from rich.console import Console
 
 from ...core.claim import claim, identity_of, may_change
-from ...core.console import make_console
 from ...core.errors import ConfigError, DataError, RunError
 from ...core.files import read_json, read_text, write_whole
+from ...core.fixed import fixed_fields
+from ...core.outside.console import make_console
 from ...core.record import Record, problems_of
 from ...environments.episodes.episode import Episode
 from ...environments.episodes.log import LOG_NAME
+from ...evaluation.replies.evaluate import SCORES_NAME
 from ...policies.base import Policy
-from ..loop.checkpoint import read_checkpoint
+from ..loop.base_model import free_memory
+from ..loop.checkpoint import is_checkpoint, read_checkpoint
+from ..loop.results import TrainingResult
 from ..rows.sources import load_episodes, scenario_groups, split_episodes
 from .settings import EvolveSettings
-from .stages import MEASURING, SCORES_NAME, STAGES, Work, shown_model
+from .stages import CHECKPOINT, MEASURING, STAGES, RoundWork, shown_model
 from .tables import write_tables
 
 STATE_NAME = "state.json"
@@ -54,14 +59,27 @@ class RoundState(Record):
     why: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class EvolutionResult(TrainingResult):
+    """What an evolution left behind; checkpoints are those of the rounds, metrics those of `kept`.
+
+    Attributes:
+        rounds: the states of all rounds, M⁰'s first.
+        kept: the checkpoint that was promoted last; None if every round was rolled back.
+    """
+
+    rounds: tuple[RoundState, ...] = ()
+    kept: Path | None = None
+
+
 def evolve(
     settings: EvolveSettings,
     *,
     supporter: Policy | None = None,
     reviser: Policy | None = None,
     console: Console | None = None,
-) -> list[RoundState]:
-    """Run, resume or find finished all rounds; the states, M⁰'s first.
+) -> EvolutionResult:
+    """Run, resume or find finished all rounds.
 
     Args:
         supporter, reviser: in place of the policies that the settings name (for every round); the
@@ -82,7 +100,7 @@ def evolve(
     best = settings.model
     before: Mapping[str, float | None] = {}
     for number in range(settings.rounds + 1):
-        work = Work(
+        work = RoundWork(
             number,
             settings,
             out / f"round-{number}",
@@ -100,13 +118,24 @@ def evolve(
             best = settings.model if number == 0 else str(work.checkpoint)
             before = state.measures
     write_tables(out, [state.model_dump(mode="json") for state in states], _scores(out, states))
-    return states
+    folders = [
+        folder for n in range(1, len(states)) if is_checkpoint(folder := _checkpoint(out, n))
+    ]
+    return EvolutionResult(
+        out,
+        tuple(folders),
+        tuple(read_checkpoint(folder) for folder in folders),
+        dict(before),
+        rounds=tuple(states),
+        kept=checkpoint_of(out),
+    )
 
 
 def _claim(out: Path, settings: EvolveSettings) -> None:
-    fixed = {"data", "rounds"} if settings.split_rounds else {"data"}
-    free = [f"evolve.{name}" for name in may_change(EvolveSettings)]
-    claim(out, {"evolve": identity_of(settings, fixed=fixed)}, free=free, what="evolution")
+    kept = {"data", "rounds"} if settings.split_rounds else {"data"}
+    named = may_change(EvolveSettings) | fixed_fields(EvolveSettings).keys()
+    free = [f"evolve.{name}" for name in named - kept]  # earlier versions stored them
+    claim(out, {"evolve": identity_of(settings, fixed=kept)}, free=free, what="evolution")
 
 
 def _held_out(settings: EvolveSettings) -> tuple[list[Episode], list[Episode]]:
@@ -133,7 +162,7 @@ def _part(episodes: Sequence[Episode], number: int, settings: EvolveSettings) ->
 # A round
 
 
-def _run_round(work: Work, parent: str) -> RoundState:
+def _run_round(work: RoundWork, parent: str) -> RoundState:
     file = work.folder / STATE_NAME
     state = read_state(file) or RoundState(round=work.number, parent=parent)
     if state.parent != parent:
@@ -146,6 +175,7 @@ def _run_round(work: Work, parent: str) -> RoundState:
             continue
         work.console.print(f"round {work.number}: {name}")
         measures = stage(work)
+        free_memory()
         state = state.model_copy(
             update={"done": (*state.done, name), "measures": state.measures | measures}
         )
@@ -226,8 +256,12 @@ def checkpoint_of(out: str | Path) -> Path | None:
     kept = [folder for folder, state in states if state and state.promoted and state.round]
     if not kept:
         return None
-    read_checkpoint(kept[-1] / "checkpoint")
-    return kept[-1] / "checkpoint"
+    read_checkpoint(kept[-1] / CHECKPOINT)
+    return kept[-1] / CHECKPOINT
+
+
+def _checkpoint(out: Path, number: int) -> Path:
+    return out / f"round-{number}" / CHECKPOINT
 
 
 def _round_of(folder: Path) -> int:

@@ -1,31 +1,37 @@
-"""Settings of `warmline evolve` (Self-Evolution §2.2): those of a round's pairs and training, rounds, and gate."""
+"""Settings of `warmline evolve` (Self-Evolution §2.2): pairs and training of a round, rounds, gate."""
 
 from __future__ import annotations
 
-import shlex
-from typing import Annotated, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ...core.claim import MAY_CHANGE
-from ..dpo.settings import DpoSettings
+from ...core.errors import ConfigError
+from ...core.fixed import Fixed
+from ..dpo.settings import DpoLoopSettings
 from ..loop.settings import Share
-from ..rows.settings import (
-    Positive,
-    refuse,
-)
+from ..preferences.settings import pair_conflicts
+from ..rows.settings import Positive, refuse
+from .evaluation import as_text, evaluation_options
 
 
-class EvolveSettings(DpoSettings):
+class EvolveSettings(DpoLoopSettings):
     """Rounds of self-evolution. `model` is M⁰, `data` the conversations that give contexts."""
 
+    panel: ClassVar[str] = "Rounds"
+    fixed: ClassVar[Fixed] = {
+        "pairs": ((), "a round makes its own pairs; give data"),
+        "runs": (1, "evolve once for each seed, into folders of their own"),
+    }
+
     rounds: Annotated[Positive, MAY_CHANGE] = Field(
-        2, description="rounds; M0 becomes M1, M1 becomes M2"
+        2, description="number of rounds; M0 becomes M1, M1 becomes M2"
     )
     split_rounds: bool = Field(
         False,
-        description="each round learns from its own part of the scenarios (Self-Evolution B.1, for the variants"
-        " gold and stronger); how many rounds there are cannot change later",
+        description="each round uses its own part of the scenarios (Self-Evolution B.1, for the"
+        " variants gold and stronger); the number of rounds cannot be changed later",
     )
     held_out: tuple[str, ...] = Field(
         (), description="conversations that all models are measured on; default: a share of data"
@@ -33,29 +39,34 @@ class EvolveSettings(DpoSettings):
     held_out_share: Share = Field(0.1, description="share of scenarios that is held out")
     gate: bool = Field(True, description="off promotes every round, whatever it measures")
     gate_nll: Annotated[float, Field(ge=0)] = Field(
-        0.05, description="most that the held-out NLL may rise over the parent's, as a share of it"
+        0.05,
+        description="maximum rise of the held-out NLL over the parent's, as a share of the parent's",
     )
     gate_accuracy: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.5, description="least reward accuracy on the round's held-back pairs"
+        0.5, description="minimum reward accuracy on the round's validation pairs"
     )
-    evaluate: bool = Field(
-        True, description="also `warmline evaluate` on the held-out conversations"
+    evaluate: bool = Field(True, description="also evaluate replies on the held-out conversations")
+    evaluation: str | dict[str, Any] = Field(
+        "",
+        description="settings of `warmline evaluate`: a table in the TOML file, or its options as one"
+        " text: '--limit 20'",
     )
-    evaluation: str = Field(
-        "", description="further options of `warmline evaluate`, as one text: '--limit 20'"
-    )
+
+    @field_validator("evaluation")
+    @classmethod
+    def _write_as_text(cls, value: str | dict[str, Any]) -> str | dict[str, Any]:
+        """One form for both, since it is part of what identifies an evolution."""
+        try:
+            if not isinstance(value, str):
+                return as_text(value) or value
+            evaluation_options(value)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return value
 
     @model_validator(mode="after")
     def _rounds_agree(self) -> Self:
-        problems = []
-        if self.pairs:
-            problems.append("pairs: a round makes its own; give data")
-        if self.runs != 1:
-            problems.append("runs: evolve once for each seed, into folders of their own")
+        problems = pair_conflicts(self)
         if not self.held_out and not self.held_out_share:
             problems.append("nothing is held out: give held_out, or a held_out_share above 0")
-        try:
-            shlex.split(self.evaluation)
-        except ValueError as error:
-            problems.append(f"evaluation is no command line: {error}")
         return refuse(self, problems)

@@ -6,12 +6,11 @@ state machine's affair (`evolve.py`).
 
 from __future__ import annotations
 
-import json
-import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -19,12 +18,12 @@ from rich.console import Console
 from ...core.errors import ConfigError
 from ...core.tasks import run_sync
 from ...environments.episodes.episode import Episode
+from ...evaluation.replies.evaluate import evaluate
 from ...policies.base import Policy
 from ..candidates.batch import CandidateBatch, candidate_log_probs
 from ..dpo.settings import DpoSettings
 from ..dpo.train import train_dpo
 from ..loop.base_model import base_name, load_base
-from ..loop.child import output_of
 from ..loop.loop import attention, base_dtype, on_gpu
 from ..preferences.build import (
     SUMMARY_NAME,
@@ -39,17 +38,18 @@ from ..preferences.build import (
 from ..preferences.policies import engine_names, seated
 from ..rows.build import Row, build_rows, template_of
 from ..rows.encode import IGNORED, RowEncoder, encode_rows
-from ..rows.settings import RowSettings
+from ..rows.settings import TurnRowSettings
 from ..rows.sources import load_episodes
+from .evaluation import round_evaluation
 from .settings import EvolveSettings
 from .tables import published_names
 
-SCORES_NAME = "scores.json"
-"""What `warmline evaluate` writes."""
+CHECKPOINT = "checkpoint"
+"""Folder of a round's model."""
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class RoundWork:
     """What the stages of one round need.
 
     Attributes:
@@ -75,7 +75,7 @@ class Work:
     @property
     def checkpoint(self) -> Path:
         """Where the round's model lies."""
-        return self.folder / "checkpoint"
+        return self.folder / CHECKPOINT
 
     def pair_settings(self) -> EvolveSettings:
         """The settings with a seed of the round's own."""
@@ -88,7 +88,7 @@ class Work:
 
 
 Measures = dict[str, float | None]
-Stage = Callable[[Work], Measures]
+Stage = Callable[[RoundWork], Measures]
 
 
 def shown_model(model: str, out: Path) -> str:
@@ -97,21 +97,21 @@ def shown_model(model: str, out: Path) -> str:
     return path.relative_to(out).as_posix() if path.is_relative_to(out) else model
 
 
-def _replies(work: Work) -> Measures:
+def _replies(work: RoundWork) -> Measures:
     """The parent's own replies."""
     contexts, _ = work.contexts()
     _ask(work, contexts, refine=False)
     return {"contexts": float(len(contexts))}
 
 
-def _reflections(work: Work) -> Measures:
+def _reflections(work: RoundWork) -> Measures:
     """What stands against them: refined by reflection, or another policy's."""
     contexts, _ = work.contexts()
     _ask(work, contexts, refine=True)
     return {}
 
 
-def _ask(work: Work, contexts: Sequence[Context], *, refine: bool) -> None:
+def _ask(work: RoundWork, contexts: Sequence[Context], *, refine: bool) -> None:
     settings, folder = work.pair_settings(), work.folder / "replies"
     # the parent by its name within the evolution, so that the folder can be moved between starts
     names = engine_names(settings, shown_model(work.parent, work.folder.parent))
@@ -128,7 +128,7 @@ def _ask(work: Work, contexts: Sequence[Context], *, refine: bool) -> None:
     run_sync(asking())
 
 
-def _pairs(work: Work) -> Measures:
+def _pairs(work: RoundWork) -> Measures:
     """Clean pairs, and how relevant both sides are to the user."""
     contexts, counts = work.contexts()
     _, summary = pairs_from(
@@ -142,14 +142,15 @@ def _pairs(work: Work) -> Measures:
     return found
 
 
-def _train(work: Work) -> Measures:
-    """DPO on the parent; without a pair there is nothing to learn, which is told, not trained."""
+def _train(work: RoundWork) -> Measures:
+    """DPO on the parent; a round without a pair is an error that names the rules."""
     if next(iter_pairs(work.folder / "pairs"), None) is None:
         raise ConfigError(
             f"round {work.number} gives no pair",
             hint=f"see {work.folder / 'pairs' / SUMMARY_NAME} for the rules that dropped them",
         )
-    own = {name: getattr(work.settings, name) for name in DpoSettings.model_fields}
+    shared = DpoSettings.model_fields.keys() & EvolveSettings.model_fields.keys()
+    own = {name: getattr(work.settings, name) for name in shared}
     own |= {
         "model": work.parent,
         "pairs": (str(work.folder / "pairs"),),
@@ -157,7 +158,7 @@ def _train(work: Work) -> Measures:
         "out": str(work.checkpoint),
         "seed": work.settings.seed + work.number,
     }
-    (made,) = train_dpo(DpoSettings(**own), console=work.console)
+    made = train_dpo(DpoSettings(**own), console=work.console)
     return {
         "reward_accuracy": made.metrics.get("validation_accuracy"),
         "reward_margin": made.metrics.get("validation_margin"),
@@ -166,7 +167,7 @@ def _train(work: Work) -> Measures:
     }
 
 
-def _held_out_nll(work: Work) -> Measures:
+def _held_out_nll(work: RoundWork) -> Measures:
     """NLL of what people (or the simulation) said, under the round's model."""
     episodes, _ = load_episodes([work.held_out])
     rows = build_rows(episodes, work.settings).rows
@@ -174,24 +175,24 @@ def _held_out_nll(work: Work) -> Measures:
     return {"held_out_nll": nll, "held_out_tokens": float(tokens)}
 
 
-def _evaluation(work: Work) -> Measures:
-    """`warmline evaluate`, in a process of its own."""
+def _evaluation(work: RoundWork) -> Measures:
+    """Replies to the held-out conversations, scored as `warmline evaluate` scores them."""
     if not work.settings.evaluate:
         return {}
-    settings, out = work.settings, work.folder / "evaluation"
-    command = [
-        "evaluate", str(work.held_out), "--policy", "transformers",
-        "--model", base_name(_model(work)), "--out", str(out), "--seed", str(settings.seed),
-        "--options", f"device={settings.device}", "--json",
-    ]  # fmt: skip
-    if (template := template_of(settings)) != template_of(RowSettings()):
-        command += ["--template", template]
-    for name in published_names(work.number, settings.variant):
-        command += ["--published", name]
-    for _ in output_of([*command, *shlex.split(settings.evaluation)], {}):
-        pass  # what it prints is in its folder too
-    scores = json.loads((out / SCORES_NAME).read_text("utf-8"))
-    return {score["metric"]: score["value"] for score in scores[0]["scores"]}
+    settings = work.settings
+    own: dict[str, Any] = {
+        "policy": "transformers",
+        "model": base_name(_model(work)),
+        "out": str(work.folder / "evaluation"),
+        "seed": settings.seed,
+        "options": {"device": settings.device},
+        "published": published_names(work.number, settings.variant),
+    }
+    if (template := template_of(settings)) != template_of(TurnRowSettings()):
+        own["template"] = template
+    chosen = round_evaluation(own, settings.evaluation)
+    result, *_ = evaluate(work.held_out, chosen)
+    return {score.metric: score.value for score in result.scores}
 
 
 STAGES: dict[str, Stage] = {
@@ -208,7 +209,7 @@ MEASURING = frozenset({"held-out", "evaluation"})
 """The stages of round 0."""
 
 
-def _model(work: Work) -> str:
+def _model(work: RoundWork) -> str:
     return work.parent if work.number == 0 else str(work.checkpoint)
 
 

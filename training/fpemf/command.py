@@ -24,7 +24,7 @@ def run(settings: FpemfSettings, console: Console) -> None:
     """Make candidates, have them judged, train, and tell how it went."""
     need_libraries()
     quiet_libraries()
-    from ..loop.results import tell_supporter
+    from ..loop.results import show_supporter
     from .train import train_fpemf
 
-    tell_supporter(settings, train_fpemf(settings, console=console), console)
+    show_supporter(train_fpemf(settings, console=console), console)

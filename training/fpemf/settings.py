@@ -1,26 +1,24 @@
-"""Settings of FPEMF (FPEMF §4.2), as the command line and TOML files give them."""
+"""Settings of FPEMF (FPEMF §4.2): candidates, feedback and loss; defaults are those of the paper."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from ...core.fixed import Fixed
+from ...core.record import Record
 from ...environments.runs.settings import EngineSettings
-from ..loop.settings import AdapterLoopSettings
-from ..rows.settings import (
-    Positive,
-    RowSettings,
-    refuse,
-)
+from ..loop.settings import AdapterLoopSettings, MergeSettings, RepeatedSettings
+from ..rows.settings import Positive, TurnRowSettings, refuse
 
 NotNegative = Annotated[float, Field(ge=0)]
 
 
-class FpemfSettings(RowSettings, AdapterLoopSettings):
-    """Candidates, feedback, losses and the loop; defaults are those of FPEMF."""
+class CandidateSettings(Record):
+    """Where the candidates come from."""
 
-    epochs: Annotated[float, Field(gt=0)] = Field(2.0, description="passes over the contexts")
+    panel: ClassVar[str] = "Candidates"
 
     candidates: str | None = Field(
         None, description="candidates.jsonl made before; default: made in out/candidates"
@@ -29,52 +27,87 @@ class FpemfSettings(RowSettings, AdapterLoopSettings):
         "beams",
         description="of candidates: beams of the model, or sampling of the sampler's policy",
     )
-    contexts: Positive | None = Field(None, description="a seeded sample of so many contexts")
-    num_candidates: Positive = Field(10, description="candidates a context, K")
-    num_groups: Positive | None = Field(None, description="groups of beams; default as many as K")
+    contexts: Positive | None = Field(
+        None, description="number of contexts in a seeded sample; default all"
+    )
+    num_candidates: Positive = Field(10, description="candidates for each context, K")
+    num_groups: Positive | None = Field(None, description="groups of beams; default K")
     diversity_penalty: NotNegative = Field(1.0, description="of diverse beam search, nats")
-    max_new_tokens: Positive = Field(40, description="tokens in the longest candidate")
-    min_new_tokens: Annotated[int, Field(ge=0)] = Field(1, description="tokens before the end")
+    max_new_tokens: Positive = Field(40, description="maximum tokens of a candidate")
+    min_new_tokens: Annotated[int, Field(ge=0)] = Field(
+        1, description="minimum tokens before the end token"
+    )
     no_repeat_ngram_size: Annotated[int, Field(ge=0)] = Field(
-        0, description="no n-gram of this size comes twice; 0 is no such rule"
+        0, description="no n-gram of this size occurs twice; 0 turns this rule off"
     )
     search_batch: Positive = Field(8, description="contexts searched at once")
-    concurrency: Positive = Field(8, description="contexts in flight with sampler and judge")
+    concurrency: Positive = Field(8, description="contexts asked at once of sampler and judge")
     sampler: EngineSettings = EngineSettings()
+
+    def search(self) -> dict[str, Any]:
+        """Arguments of `diverse_beam_search`."""
+        return {
+            "num_beams": self.num_candidates,
+            "num_groups": self.num_groups or self.num_candidates,
+            "diversity_penalty": self.diversity_penalty,
+            "max_new_tokens": self.max_new_tokens,
+            "min_new_tokens": self.min_new_tokens,
+            "no_repeat_ngram_size": self.no_repeat_ngram_size,
+        }
+
+
+class FeedbackSettings(Record):
+    """Which judgements label the candidates, and how."""
+
+    panel: ClassVar[str] = "Feedback"
 
     feedback: bool = Field(True, description="off trains on gold replies alone (an ablation)")
     ratings: tuple[str, ...] = Field((), description="ratings.jsonl with judgements of candidates")
     judge: EngineSettings = EngineSettings()
     dimensions: tuple[str, ...] = Field(
-        (), description="that count; default empathy, strategy, coherence, topic"
+        (), description="dimensions that count; default empathy, strategy, coherence, topic"
     )
-    threshold: float = Field(0.5, description="mean rating from which a dimension holds")
+    threshold: float = Field(0.5, description="a dimension holds from this mean rating on")
     rule: str = Field(
-        "all", description="dimensions into a label: all, any, most or module:function"
+        "all", description="combines the dimensions into a label: all, any, most or module:function"
     )
 
+
+class FpemfSettings(
+    CandidateSettings,
+    FeedbackSettings,
+    TurnRowSettings,
+    AdapterLoopSettings,
+    RepeatedSettings,
+    MergeSettings,
+):
+    """Settings of `warmline train fpemf`; defaults are those of FPEMF."""
+
+    panel: ClassVar[str] = "Loss"
+    fixed: ClassVar[Fixed] = {
+        "per": ("turn", "a candidate answers one turn, so rows are per turn"),
+        "validation": ((), "give all as data; validation_share of it is held out"),
+    }
+
+    epochs: Annotated[float, Field(gt=0)] = Field(2.0, description="passes over the contexts")
     margin: NotNegative = Field(0.01, description="of the ranking loss, lambda")
     alpha: NotNegative = Field(1.0, description="power of the length in a candidate's score")
     beta_ul: NotNegative = Field(1.0, description="weight of the ranking loss")
     beta_gen: NotNegative = Field(1.0, description="weight of the gold replies' NLL")
     reduction: Literal["paper", "muffin"] = Field(
-        "paper", description="of the ranking loss: paper (FPEMF) or muffin (its ancestor)"
+        "paper", description="of the ranking loss: paper (FPEMF) or muffin (its predecessor)"
     )
     include_gold: bool = Field(False, description="rank the gold reply too, as a helpful one")
-    full: bool = Field(False, description="train all weights, not an adapter")
+    full: bool = Field(False, description="train all weights instead of an adapter")
 
     @property
     def ranks(self) -> bool:
-        """Whether candidates enter the loss at all."""
+        """Whether candidates are part of the loss."""
         return self.feedback and self.beta_ul > 0
 
     @model_validator(mode="after")
     def _settings_agree(self) -> FpemfSettings:
         problems = []
-        if self.per != "turn":
-            problems.append("per: a candidate answers one turn, so rows are per turn")
-        if self.validation:
-            problems.append("validation: give all as data; validation_share of it is held out")
         if self.num_groups is not None and self.num_groups > self.num_candidates:
             problems.append(
                 f"num_groups is {self.num_groups}, num_candidates {self.num_candidates}"
@@ -90,14 +123,3 @@ class FpemfSettings(RowSettings, AdapterLoopSettings):
         if self.source == "sampling" and self.candidates is None and self.sampler.policy is None:
             problems.append("source sampling needs a sampler's policy")
         return refuse(self, problems)
-
-    def search(self) -> dict[str, Any]:
-        """Arguments of `diverse_beam_search`."""
-        return {
-            "num_beams": self.num_candidates,
-            "num_groups": self.num_groups or self.num_candidates,
-            "diversity_penalty": self.diversity_penalty,
-            "max_new_tokens": self.max_new_tokens,
-            "min_new_tokens": self.min_new_tokens,
-            "no_repeat_ngram_size": self.no_repeat_ngram_size,
-        }

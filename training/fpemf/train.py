@@ -17,8 +17,8 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from ...core.console import make_console
 from ...core.errors import ConfigError
+from ...core.outside.console import make_console
 from ..candidates.batch import CandidateLogProbs
 from ..candidates.feedback import Key, Labeller, Marks
 from ..candidates.losses import contrastive_loss, fpemf_loss, nll_loss, sequence_scores
@@ -37,6 +37,7 @@ from ..loop.loop import (
     steps_per_epoch,
     training_arguments,
 )
+from ..loop.results import TrainingResult
 from ..loop.resume import for_each_seed
 from ..rows.encode import RowEncoder
 from ..rows.sources import DataSource
@@ -53,7 +54,7 @@ from .settings import FpemfSettings
 
 def train_fpemf(
     settings: FpemfSettings, *, labeller: Labeller | None = None, console: Console | None = None
-) -> list[Checkpoint]:
+) -> TrainingResult:
     """Make candidates, have them judged, train; every stage resumes where it was stopped.
 
     Args:

@@ -1,40 +1,39 @@
-"""Settings of classifiers with heads: the strategy counselor and the scorer."""
+"""Settings of classifiers with heads: what the strategy counselor and the scorer share."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
+from ...core.fixed import Fixed
 from ...policies.heads.reading import Reading, View
-from ..loop.settings import (
-    AdapterLoopSettings,
-    Share,
-)
-from ..rows.settings import (
-    BadRows,
-    Positive,
-    refuse,
-)
+from ..loop.settings import AdapterLoopSettings, RepeatedSettings, Share, ValidationSettings
+from ..rows.settings import BadRows, Positive, refuse
 
 Count = Annotated[int, Field(ge=0)]
 
 
-class ClassifierSettings(AdapterLoopSettings):
-    """Adapter, loop, and what a classifier reads. Its loop defaults are those of SFT (SweetieChat App. B)."""
+class ClassifierSettings(AdapterLoopSettings, RepeatedSettings, ValidationSettings):
+    """Adapter, loop, and what a classifier reads; loop defaults of SFT (SweetieChat App. B)."""
+
+    panel: ClassVar[str] = "Classifier"
+    fixed: ClassVar[Fixed] = {
+        "merge": (False, "heads need the language model's adapter; it is merged when it is loaded")
+    }
 
     prompt: View = Field(
         "dialogue",
         description="what is read: dialogue (what was said) or asked (the role's whole prompt)",
     )
     history_window: Positive | None = Field(
-        None, description="latest messages read; default all, which lets one pass serve a dialogue"
+        None, description="latest messages read; default all, so that a dialogue needs one pass"
     )
-    max_tokens: Positive = Field(1024, description="longest prompt")
+    max_tokens: Positive = Field(1024, description="maximum length of a prompt")
     test: tuple[str, ...] = Field((), description="test data; default: a share of data")
     test_share: Share = Field(0.1, description="share of scenarios kept for the final figures")
     head_learning_rate: Annotated[float, Field(gt=0)] = Field(
-        1e-3, description="of the heads, which start from nothing"
+        1e-3, description="peak learning rate of the heads, which are randomly initialised"
     )
     on_bad_row: BadRows = Field("skip", description="skip or refuse rows that cannot be used")
 
@@ -46,8 +45,6 @@ class ClassifierSettings(AdapterLoopSettings):
     @model_validator(mode="after")
     def _classifier_agrees(self) -> ClassifierSettings:
         problems = []
-        if self.merge:
-            problems.append("merge: heads lie on a model of text; they are merged when loaded")
         if self.prompt == "asked" and self.history_window is not None:
             problems.append("history_window is for prompt = 'dialogue'")
         return refuse(self, problems)

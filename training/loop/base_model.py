@@ -6,6 +6,7 @@ engine, whose GGUF weights are stored once more as safetensors, since those load
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import shutil
 import tempfile
@@ -80,6 +81,15 @@ def load_base(model: str, *, dtype: str = "float32", attention: str | None = Non
     return Base(
         named, loaded.model, loaded.tokenizer, identity(source), loaded.arguments, loaded.context
     )
+
+
+def free_memory() -> None:
+    """Return the memory of models that are no longer used, between two stages of one process."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def with_lora(

@@ -10,8 +10,8 @@ import typer
 from rich.text import Text
 from rich.tree import Tree
 
-from ...core.console import make_console
 from ...core.errors import DataError
+from ...core.outside.console import make_console
 from .checkpoint import Checkpoint, find_checkpoints, lineage
 
 

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ...core.console import make_console
 from ...core.errors import MissingExtra
 from ...core.options import nested, options_of
+from ...core.outside.console import make_console
 from ...core.record import Record
 from ...core.settings import read_settings
 from ...policies.safety import DISCLAIMER

@@ -1,67 +1,139 @@
-"""What came of a training: one run's figures, or mean and deviation over several seeds."""
+"""What a training returns: checkpoints with their folders, and metrics as means over the seeds."""
 
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 
+from ...core.errors import RunError
 from ...core.files import write_whole
+from ...evaluation.statistics.planning import across_seeds
 from .checkpoint import Checkpoint
 from .command import metrics_table
-from .settings import LoopSettings
+from .distributed import is_first
 
 RUNS_NAME = "runs.json"
 
+Made = tuple[Path, Checkpoint]
+"""A checkpoint with its folder."""
 
-def tell_runs(settings: LoopSettings, checkpoints: Sequence[Checkpoint], console: Console) -> None:
-    """Show the metrics of the runs; those of several are written to `out/runs.json` too."""
-    if len(checkpoints) == 1:
-        values = {k: _told(v) for k, v in checkpoints[0].metrics.items()}
-        console.print(metrics_table(str(settings.out), values))
-        return
-    runs = over_runs(checkpoints)
-    shown = {k: f"{mean:.4f} ± {deviation:.4f}" for k, (mean, deviation) in runs.items()}
-    console.print(metrics_table(f"{settings.out}, {settings.runs} runs", shown))
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """What a training left behind.
+
+    Attributes:
+        folder: `out` of the settings.
+        folders: of the checkpoints; `folder` itself for one, and below it for several.
+        checkpoints: their records, in the same order: by seed, and for scorers with an adapter for
+            each dimension by dimension.
+        metrics: of a single run, as its checkpoint has them (None: could not be measured); of several
+            seeds the means of the metrics that every run has.
+        deviations: sample standard deviations over the seeds; empty for a single run.
+    """
+
+    folder: Path
+    folders: tuple[Path, ...]
+    checkpoints: tuple[Checkpoint, ...]
+    metrics: Mapping[str, float | None]
+    deviations: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint of a training that has one.
+
+        Raises:
+            RunError: it has several.
+        """
+        if len(self.checkpoints) != 1:
+            raise RunError(
+                f"{self.folder} has {len(self.checkpoints)} checkpoints",
+                hint="`checkpoints` and `folders` hold all of them",
+            )
+        return self.checkpoints[0]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of the runs."""
+        return tuple(dict.fromkeys(c.seed for c in self.checkpoints))
+
+
+def result_of(folder: Path, made: Sequence[Made]) -> TrainingResult:
+    """The result of a training; metrics of several seeds are written to `runs.json` as well.
+
+    Raises:
+        RunError: the disk refuses.
+    """
+    folders, checkpoints = zip(*made, strict=True)
+    runs = _by_seed(checkpoints)
+    if len(runs) == 1:
+        return TrainingResult(folder, folders, checkpoints, next(iter(runs.values())))
+    found = {k: across_seeds(values) for k, values in _shared(list(runs.values())).items()}
+    means = {name: each.mean for name, each in found.items()}
+    deviations = {name: each.sd or 0.0 for name, each in found.items()}
     record = {
-        "seeds": [c.seed for c in checkpoints],
-        "metrics": {k: {"mean": m, "deviation": d} for k, (m, d) in runs.items()},
+        "seeds": list(runs),
+        "metrics": {k: {"mean": means[k], "deviation": deviations[k]} for k in found},
     }
-    write_whole(Path(settings.out or ".") / RUNS_NAME, json.dumps(record, indent=2) + "\n")
+    if is_first():
+        write_whole(folder / RUNS_NAME, json.dumps(record, indent=2) + "\n")
+    return TrainingResult(folder, folders, checkpoints, means, deviations)
 
 
-def tell_supporter(
-    settings: LoopSettings, checkpoints: Sequence[Checkpoint], console: Console
-) -> None:
-    """The same of a supporter, and how to seat it."""
-    tell_runs(settings, checkpoints, console)
-    if len(checkpoints) == 1:
+def _by_seed(checkpoints: Sequence[Checkpoint]) -> dict[int, dict[str, float | None]]:
+    """The metrics of each run; where it has several checkpoints, each name begins with a head's."""
+    runs: dict[int, dict[str, float | None]] = {}
+    several = len(checkpoints) > len({c.seed for c in checkpoints})
+    for checkpoint in checkpoints:
+        head = next(iter(checkpoint.heads), "") if several else ""
+        for name, value in checkpoint.metrics.items():
+            named = name if not head or name.startswith(f"{head}_") else f"{head}_{name}"
+            runs.setdefault(checkpoint.seed, {})[named] = value
+    return runs
+
+
+def _shared(runs: Sequence[Mapping[str, float | None]]) -> dict[str, list[float]]:
+    """The values of each metric that every run has."""
+    found = {}
+    for name in runs[0]:
+        values = [run.get(name) for run in runs]
+        known = [value for value in values if value is not None]
+        if len(known) == len(runs):
+            found[name] = known
+    return found
+
+
+# On the terminal
+
+
+def show_result(result: TrainingResult, console: Console) -> None:
+    """Print the metrics: values of one run, mean and deviation of several."""
+    if not result.deviations:
+        values = {k: _figure(v) for k, v in result.metrics.items()}
+        console.print(metrics_table(str(result.folder), values))
+        return
+    shown = {k: f"{v:.4f} ± {result.deviations[k]:.4f}" for k, v in _known(result).items()}
+    console.print(metrics_table(f"{result.folder}, {len(result.seeds)} runs", shown))
+
+
+def show_supporter(result: TrainingResult, console: Console) -> None:
+    """The same for a supporter, and the command that seats it."""
+    show_result(result, console)
+    if len(result.checkpoints) == 1:
         console.print(
             "seat it: warmline simulate --supporter.policy transformers"
-            f" --supporter.model {settings.out}",
+            f" --supporter.model {result.folder}",
             soft_wrap=True,
         )
 
 
-def _told(value: float | None) -> str:
+def _known(result: TrainingResult) -> dict[str, float]:
+    return {k: v for k, v in result.metrics.items() if v is not None}
+
+
+def _figure(value: float | None) -> str:
     return "not known" if value is None else f"{value:.6g}"
-
-
-def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and sample standard deviation (0 for a single value)."""
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
-
-
-def over_runs(checkpoints: Sequence[Checkpoint]) -> Mapping[str, tuple[float, float]]:
-    """Mean and deviation of each metric that every run has."""
-    names = [k for k, v in checkpoints[0].metrics.items() if v is not None]
-    found = {}
-    for name in names:
-        values = [c.metrics.get(name) for c in checkpoints]
-        known = [v for v in values if v is not None]
-        if len(known) == len(checkpoints):
-            found[name] = mean_and_deviation(known)
-    return found

@@ -1,4 +1,4 @@
-"""Where a training goes, whether its folder holds another or a finished one, and one run a seed."""
+"""Where a training goes, whether its folder holds another or a finished one, and one run per seed."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from rich.console import Console
 
 from ...core.claim import claim_json, identity_of, may_change
 from ...core.errors import ConfigError, RunError
+from ...core.fixed import fixed_fields
 from ..rows.sources import DataSource
 from .checkpoint import Checkpoint, is_checkpoint, read_checkpoint
 from .distributed import is_first
 from .merge import merge_checkpoint
-from .settings import LoopSettings
+from .results import TrainingResult, result_of
+from .settings import LoopSettings, MergeSettings, RepeatedSettings
 
 IDENTITY_NAME = "training.json"
 
 
-def folder_of(settings: LoopSettings, kind: str, seed: int) -> Path:
+def folder_of(settings: RepeatedSettings, kind: str, seed: int) -> Path:
     """Where a run goes: `out`, or `out/seed<n>` for one of several.
 
     Raises:
@@ -41,7 +43,8 @@ def claim(folder: Path, settings: LoopSettings, seed: int, data: Sequence[DataSo
         raise RunError(f"{folder} holds a checkpoint made elsewhere", hint="choose another folder")
     hashes = [source.sha256 for source in data]
     identity = identity_of(settings) | {"seed": seed, "data": hashes}
-    claim_json(file, identity, free=may_change(type(settings)), what="training")
+    stored = may_change(type(settings)) | fixed_fields(type(settings)).keys()
+    claim_json(file, identity, free=stored - identity.keys(), what="training")
     return is_checkpoint(folder)
 
 
@@ -65,13 +68,13 @@ def finished(
 
 
 def for_each_seed(
-    settings: LoopSettings,
+    settings: RepeatedSettings,
     kind: str,
     data: Sequence[DataSource],
     train: Callable[[Path, int], Checkpoint],
     console: Console,
-) -> list[Checkpoint]:
-    """Train once for each of `settings.runs`, each in its folder; what is finished is only read.
+) -> TrainingResult:
+    """Train once for each seed of `settings.runs`, each in its folder; what is finished is only read.
 
     Args:
         train: trains into a folder, with a seed.
@@ -80,16 +83,17 @@ def for_each_seed(
         ConfigError: no folder is named.
         RunError: a folder holds another training.
     """
-    checkpoints = []
+    made = []
     for seed in range(settings.seed, settings.seed + settings.runs):
         folder = folder_of(settings, kind, seed)
         done = finished(folder, settings, seed, data, console)
-        checkpoints.append(done or train(folder, seed))
-    return checkpoints
+        made.append((folder, done or train(folder, seed)))
+    return result_of(Path(settings.out or "."), made)
 
 
 def merge_if_asked(folder: Path, settings: LoopSettings) -> None:
-    """Write the merged model into `merged/` where the settings want it and it is not there yet."""
+    """Write the merged model into `merged/` if the settings ask for it and it is not there yet."""
     merged = folder / "merged"
-    if settings.merge and is_first() and not merged.exists():
+    asked = isinstance(settings, MergeSettings) and settings.merge
+    if asked and is_first() and not merged.exists():
         merge_checkpoint(folder, merged)

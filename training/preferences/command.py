@@ -23,6 +23,6 @@ def register(app: typer.Typer) -> None:
 
 def run(settings: PairSettings, console: Console) -> None:
     """Ask, make the pairs, and tell how many there are and why others are not."""
-    from .pairs import pairs_of_data
+    from .pairs import preference_pairs
 
-    pairs_of_data(settings, None, None, console)
+    preference_pairs(settings, console=console)

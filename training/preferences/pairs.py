@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from rich.console import Console
 
+from ...core.outside.console import make_console
 from ...core.tasks import run_sync
 from ...policies.base import Policy
 from ..rows.sources import DataSource, load_episodes, source_of
@@ -33,11 +34,12 @@ from .settings import PairSettings, PairSourceSettings, part_of
 T = TypeVar("T")
 
 
-def pairs_of_data(
+def preference_pairs(
     settings: PairSourceSettings,
-    supporter: Policy | None,
-    reviser: Policy | None,
-    console: Console,
+    *,
+    supporter: Policy | None = None,
+    reviser: Policy | None = None,
+    console: Console | None = None,
 ) -> tuple[list[PreferencePair], tuple[DataSource, ...]]:
     """Ask for what is not there yet, then make `out/pairs` of `out/replies`.
 
@@ -52,6 +54,7 @@ def pairs_of_data(
         RunError: the folder holds calls for other contexts, policies or settings.
         PolicyError: a policy failed; what is answered is kept.
     """
+    console = console or make_console(quiet=True)
     episodes, sources = load_episodes(settings.data)
     out = Path(settings.out or ".")
     counts: Counter[str] = Counter()

@@ -207,7 +207,12 @@ async def ask_reflections(
     Raises:
         PolicyError: the policy failed; what is answered is in the log.
     """
-    refine = Refine(policy, tries=asking.tries, longest=None, max_tokens=asking.reflection_tokens)
+    refine = Refine(
+        policy,
+        max_attempts=asking.tries,
+        max_length=None,
+        max_tokens=asking.reflection_tokens,
+    )
 
     async def reflect(row: Row) -> None:
         first = asking.request(row, "reflection", policy)

@@ -1,49 +1,52 @@
-"""Settings of preference pairs and of DPO (Self-Evolution §2.2, §3.2), for file, keywords and command line."""
+"""Settings of preference pairs (Self-Evolution §2.2), for file, keywords and command line."""
 
 from __future__ import annotations
 
 import operator
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from ...core.claim import MAY_CHANGE
+from ...core.fixed import Fixed, FixedFields
 from ...environments.runs.settings import EngineSettings
-from ..loop.settings import (
-    SourceSettings,
-)
-from ..rows.settings import (
-    Positive,
-    RowSettings,
-    refuse,
-)
+from ..loop.settings import SourceSettings
+from ..rows.settings import Positive, TurnRowSettings, refuse
 from .hygiene import FirstSpeaker, Origin
 
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
 
 
-class PreferenceSettings(RowSettings):
+class PreferenceSettings(FixedFields, TurnRowSettings):
     """Which turns are answered, by whom, and what makes a pair of the answers."""
+
+    panel: ClassVar[str] = "Pairs"
+    fixed: ClassVar[Fixed] = {"per": ("turn", "a pair answers one turn, so rows are per turn")}
 
     variant: Origin = Field(
         "refined",
         description="chosen replies: refined by reflection, gold (what was said), or stronger (the"
         " reviser's own)",
     )
-    contexts: Positive | None = Field(None, description="a seeded sample of so many turns")
+    contexts: Positive | None = Field(
+        None, description="number of turns in a seeded sample; default all"
+    )
     first_speaker: FirstSpeaker = Field(
         "drop",
         description="where the supporter speaks first: drop its greeting, or rename both speakers",
     )
-    greeting_first: Count = Field(1, description="exchanges left out at a dialogue's beginning")
+    greeting_first: Count = Field(
+        1, description="exchanges left out at the beginning of a dialogue"
+    )
     greeting_last: Count = Field(2, description="exchanges left out at its end")
     longest: Annotated[float, Field(ge=1)] | None = Field(
-        2.0, description="words of a chosen reply, as a multiple of the rejected's and the gold's"
+        2.0,
+        description="maximum length of a chosen reply in words, as a multiple of the rejected and of the gold reply",
     )
-    tries: Positive = Field(3, description="attempts at a reflection that can be read")
-    reflection_tokens: Positive = Field(512, description="room for a reflection")
-    concurrency: Annotated[Positive, MAY_CHANGE] = Field(8, description="contexts in flight")
+    tries: Positive = Field(3, description="maximum attempts at a reflection that can be parsed")
+    reflection_tokens: Positive = Field(512, description="maximum tokens of a reflection")
+    concurrency: Annotated[Positive, MAY_CHANGE] = Field(8, description="contexts asked at once")
     seed: int = Field(0, description="of sample, replies and reflections")
     supporter: EngineSettings = EngineSettings()
     reviser: EngineSettings = EngineSettings()
@@ -67,7 +70,9 @@ class PairSourceSettings(PreferenceSettings, SourceSettings):
 
 
 class PairSettings(PairSourceSettings):
-    """Pairs by themselves, all at once or in parts."""
+    """Settings of `warmline pairs`: pairs without a training, all at once or in parts."""
+
+    panel: ClassVar[str] = "Pairs"
 
     out: Annotated[str | None, MAY_CHANGE] = Field(
         None, description="folder of calls and pairs; the same command goes on there"
@@ -89,8 +94,6 @@ class PairSettings(PairSourceSettings):
 def pair_conflicts(settings: PreferenceSettings, *, asking: bool = True) -> list[str]:
     """Settings of pairs that contradict one another, one line each."""
     problems = []
-    if settings.per != "turn":
-        problems.append("per: a pair answers one turn, so rows are per turn")
     if asking and settings.variant == "stronger" and settings.reviser.policy is None:
         problems.append("variant stronger needs a reviser's policy")
     return problems

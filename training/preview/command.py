@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from ...core.console import make_console
 from ...core.options import nested, options_of
+from ...core.outside.console import make_console
 from ...core.settings import read_settings
 from ...policies.safety import DISCLAIMER
 from ..loop.command import need_libraries, quiet_libraries

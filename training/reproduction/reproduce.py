@@ -1,8 +1,8 @@
-"""The whole loop as a list of commands: corpus, counselor, SFT, scorer, FPEMF, evolution, evaluation.
+"""The whole loop as stages: corpus, counselor, SFT, scorer, FPEMF, evolution, evaluation, report.
 
-A preset names the stages; each is one `warmline` command with a folder of its own, run in a process
-of its own, and marked when it is done. Whatever kills it, the same call goes on: stages that are
-marked are left alone, and the one that was cut short resumes by its own journal.
+A preset names the stages; each calls one function with a settings record, in a folder and a process
+of its own (`processes.py` says why), and is marked when it is done. Whatever kills it, the same call
+resumes: marked stages are left alone, and the one that was cut short resumes by its own journal.
 """
 
 from __future__ import annotations
@@ -11,115 +11,65 @@ import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
-from string import Formatter
 from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from ...core.errors import ConfigError, DataError, RunError, did_you_mean
-from ...core.files import read_text, read_toml, write_whole
-from ...core.record import Record, Text, problems_of
-from ..loop.child import output_of
+from ...core.files import read_text, write_whole
+from ...core.record import Record, problems_of
+from .presets import MODEL, OUT, Preset, Stage, filled, read_preset
+from .processes import output_of
 from .report import PAGE_NAME, write_report
+from .stages import KINDS, command_words, read_command, run_stage
 
 DONE_NAME = "done.json"
 HTML_NAME = "report.html"
 OUTPUT_NAME = "output.log"
 CLOCK_NAME = "clock"
-PRESET_SUFFIX = ".toml"
-OWN, MODEL = "out", "model"
-"""In a command: the stage's own folder, and the base. Folders of earlier stages go by their names."""
 
-Told = Callable[[str], None]
-
-
-class Stage(Record):
-    """One step.
-
-    Attributes:
-        name: of its folder, and how later commands refer to it.
-        about: what it is for, in a few words.
-        command: what stands behind `warmline`; `{name}` is the folder of an earlier stage, `{out}`
-            this one's, `{model}` the base model.
-        minutes: expected on the hardware that the preset is for.
-    """
-
-    name: Text
-    about: Text
-    command: Text
-    minutes: float | None = None
-
-
-class Preset(Record):
-    """A whole reproduction.
-
-    Attributes:
-        about: what it is for.
-        honest: what its figures can and cannot show; stands in the report.
-        environment: variables set for every stage, unless they are set already.
-        model: that everything is trained on; None where the caller has to name one.
-        corpus: the stage whose conversations the HTML report shows.
-    """
-
-    about: Text
-    honest: Text
-    environment: dict[str, str] = Field(default_factory=dict)
-    model: str | None = None
-    corpus: Text = "corpus"
-    stages: tuple[Stage, ...]
-
-    @model_validator(mode="after")
-    def _stages_agree(self) -> Preset:
-        names = [stage.name for stage in self.stages]
-        problems = [f"stage '{n}' occurs twice" for n in set(names) if names.count(n) > 1]
-        for place, stage in enumerate(self.stages):
-            known = {OWN, MODEL, *names[:place]}
-            used = {name for _, name, _, _ in Formatter().parse(stage.command) if name is not None}
-            problems += [
-                f"stage '{stage.name}' refers to '{name}', which no stage before it is called"
-                for name in sorted(used - known)
-            ]
-        if self.corpus not in names:
-            problems.append(f"corpus: no stage is called '{self.corpus}'")
-        if problems:
-            raise ValueError("; ".join(problems))
-        return self
+Say = Callable[[str], None]
 
 
 class Done(Record):
-    """The mark of a finished stage; `done.json`."""
+    """The mark of a finished stage; `done.json`.
+
+    Attributes:
+        command: the stage as a command line, with the model, but without folders.
+        run, settings: what it did and its settings, likewise; None in marks of earlier versions.
+    """
 
     command: str
     seconds: float
     starts: int = 1
+    run: str | None = None
+    settings: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A stage with its folder and its command as it is run.
+    """A stage with its folder and its settings.
 
     Attributes:
-        asked: the command with the model, but without folders, so that all can be moved together.
-        command: in words, with folders.
+        settings: with folders, as they are run.
+        shown: the command line that does the same, for a shell.
+        asked: the same with the model, but without folders, so that all can be moved together.
+        identity: the whole settings, likewise.
     """
 
     stage: Stage
     folder: Path
+    settings: Record
+    shown: str
     asked: str
-    command: tuple[str, ...]
-
-    @property
-    def shown(self) -> str:
-        """The command for a shell."""
-        return shlex.join(("warmline", *self.command))
+    identity: dict[str, Any]
 
     def done(self) -> Done | None:
         """The mark, if the stage is finished.
 
         Raises:
-            RunError: it was finished with another command.
+            RunError: it was finished with other settings.
         """
         file = self.folder / DONE_NAME
         if not file.is_file():
@@ -132,13 +82,24 @@ class Plan:
                 file=file,
                 hint="remove the stage's folder to run it again",
             ) from None
-        if mark.command != self.asked:
+        if mark.command != self.asked and _identity_of(mark) != (self.stage.run, self.identity):
             raise RunError(
-                f"{self.folder} was made by another command (there -> here):\n"
+                f"{self.folder} was made with other settings (there -> here):\n"
                 f"  {mark.command}\n  {self.asked}",
-                hint="choose another folder, or remove this one and those behind it",
+                hint="choose another folder, or remove this one and the ones after it",
             )
         return mark
+
+
+def _identity_of(mark: Done) -> tuple[str, dict[str, Any]] | None:
+    """Kind and whole settings of a finished stage; None where this version does not know them."""
+    name, given = mark.run, mark.settings
+    try:
+        if name is None or given is None:
+            name, given = read_command(mark.command)
+        return name, KINDS[name].settings(**given).model_dump(mode="json")
+    except (ConfigError, KeyError):
+        return None
 
 
 def reproduce(
@@ -147,30 +108,30 @@ def reproduce(
     *,
     model: str | None = None,
     until: str | None = None,
-    told: Told = lambda line: None,
+    say: Say = lambda line: None,
 ) -> Path:
     """Run, resume or find finished a preset's stages, and write the report; returns its page.
 
     Args:
         preset: name or path.
         model: the base, in place of the preset's.
-        until: the last stage to run; its report says what there is.
-        told: called with each line that is printed.
+        until: the last stage to run; the report covers what there is.
+        say: called with each line that is printed.
 
     Raises:
         ConfigError, DataError, RunError: a preset that cannot be used, or a stage that failed.
     """
+    from ...evaluation.report.page import write_report as write_html
+
     chosen = read_preset(preset)
     steps = first_stages(plan(chosen, out, model), until)
-    marks = run_plan(steps, chosen.environment, told)
+    marks = run_plan(steps, chosen.environment, say)
     tables = write_report(out, as_data(chosen, steps, marks))
     corpus = next((step.folder for step in steps if step.stage.name == chosen.corpus), None)
     if corpus is None:
         return out / PAGE_NAME
-    page = out / HTML_NAME
-    words = ["report", str(corpus), "--out", str(page), "--appendix", str(tables)]
-    for line in output_of([*words, "--title", "Reproduction"], chosen.environment):
-        told(line.rstrip("\n"))
+    page = write_html([corpus], out / HTML_NAME, appendices=[tables], title="Reproduction")
+    say(f"wrote {page}")
     return page
 
 
@@ -190,40 +151,8 @@ def first_stages(steps: Sequence[Plan], until: str | None) -> list[Plan]:
     return list(steps[: names.index(until) + 1])
 
 
-def known_presets() -> list[str]:
-    """Names of the shipped presets."""
-    folder = files(__package__).joinpath("presets")
-    return sorted(
-        f.name.removesuffix(PRESET_SUFFIX)
-        for f in folder.iterdir()
-        if f.name.endswith(PRESET_SUFFIX)
-    )
-
-
-def read_preset(name: str) -> Preset:
-    """A preset by its name or as the path of a TOML file.
-
-    Raises:
-        ConfigError: no such preset, or stages that do not fit together.
-        DataError: not TOML.
-    """
-    shipped = Path(str(files(__package__).joinpath("presets"))) / f"{name}{PRESET_SUFFIX}"
-    path = shipped if shipped.is_file() else Path(name)
-    if not path.is_file():
-        raise ConfigError(
-            f"no preset '{name}'; known: {', '.join(known_presets())}, or the path of a TOML file",
-            hint=did_you_mean(name, known_presets()),
-        )
-    try:
-        return Preset.model_validate(read_toml(path))
-    except ValidationError as error:
-        raise ConfigError(
-            f"the preset {path} cannot be used", problems=problems_of(error, Preset)
-        ) from None
-
-
 def plan(preset: Preset, out: Path, model: str | None = None) -> list[Plan]:
-    """The stages with their folders, `01-name` and so on, and their commands.
+    """The stages with their folders, `01-name` and so on, and their settings.
 
     Args:
         model: in place of the preset's.
@@ -238,24 +167,35 @@ def plan(preset: Preset, out: Path, model: str | None = None) -> list[Plan]:
         stage.name: str(out / f"{number:02d}-{stage.name}")
         for number, stage in enumerate(preset.stages, 1)
     }
-    plans = []
-    for stage in preset.stages:
-        own = folders[stage.name]
-        known = folders | {OWN: own, MODEL: base}
-        words = tuple(word.format_map(known) for word in shlex.split(stage.command))
-        asked = stage.command.replace("{" + MODEL + "}", base)
-        plans.append(Plan(stage, Path(own), asked, words))
-    return plans
+    return [_plan(stage, folders, base) for stage in preset.stages]
+
+
+def _plan(stage: Stage, folders: Mapping[str, str], base: str) -> Plan:
+    own = folders[stage.name]
+    asked = {MODEL: base}
+    known = {**folders, OUT: own, MODEL: base}
+    return Plan(
+        stage,
+        Path(own),
+        stage.record(known),
+        shown=shlex.join(("warmline", *_words(stage, known))),
+        asked=shlex.join(_words(stage, asked)),
+        identity=stage.record(asked).model_dump(mode="json"),
+    )
+
+
+def _words(stage: Stage, known: Mapping[str, str]) -> list[str]:
+    return command_words(stage.run, filled(stage.given(), known))
 
 
 def run_plan(
-    plans: Sequence[Plan], environment: Mapping[str, str], told: Told = lambda line: None
+    plans: Sequence[Plan], environment: Mapping[str, str], say: Say = lambda line: None
 ) -> list[Done]:
     """Run what is not done yet, in order.
 
     Args:
         environment: variables for every stage; what is set already takes precedence.
-        told: called with each line of a stage's output, and with one before each stage.
+        say: called with each line of a stage's output, and with one before each stage.
 
     Raises:
         RunError: a stage failed, or its folder holds another one's.
@@ -264,29 +204,36 @@ def run_plan(
     for number, step in enumerate(plans, 1):
         mark = step.done()
         if mark is None:
-            told(f"[{number}/{len(plans)}] {step.stage.about}\n  {step.shown}")
-            mark = _run(step, environment, told)
+            say(f"[{number}/{len(plans)}] {step.stage.about}\n  {step.shown}")
+            mark = _run(step, environment, say)
         else:
-            told(f"[{number}/{len(plans)}] {step.stage.about}: done before")
+            say(f"[{number}/{len(plans)}] {step.stage.about}: done before")
         marks.append(mark)
     return marks
 
 
-def _run(step: Plan, environment: Mapping[str, str], told: Told) -> Done:
+def _run(step: Plan, environment: Mapping[str, str], say: Say) -> Done:
     clock = _Clock(step.folder)
+    work = (step.stage.run, step.settings)
     with (step.folder / OUTPUT_NAME).open("a", encoding="utf-8") as log:
-        for line in output_of(step.command, environment):
+        for line in output_of(run_stage, work, environment, shown=step.shown):
             log.write(line)
             log.flush()
-            told(line.rstrip("\n"))
+            say(line.rstrip("\n"))
             clock.tick()
-    mark = Done(command=step.asked, seconds=clock.seconds, starts=clock.starts)
+    mark = Done(
+        command=step.asked,
+        seconds=clock.seconds,
+        starts=clock.starts,
+        run=step.stage.run,
+        settings=step.identity,
+    )
     write_whole(step.folder / DONE_NAME, mark.model_dump_json(indent=2) + "\n")
     return mark
 
 
 class _Clock:
-    """Seconds that a stage takes over all its starts, as far as it printed."""
+    """Seconds that a stage takes over all its starts, until its last printed line."""
 
     def __init__(self, folder: Path) -> None:
         self._file, self._began, self._written = folder / CLOCK_NAME, time.monotonic(), 0.0

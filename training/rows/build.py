@@ -15,22 +15,21 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from ...agents.base import GO_ON
-from ...agents.observations import SupporterBrief, SupporterObservation, Turn
+from ...agents.observations import SupporterBrief, Turn
 from ...agents.roles import Role, Strategy
 from ...agents.supporter import Supporter
 from ...core.errors import ConfigError
 from ...environments.corpus.splits import scenario_root
+from ...environments.dialogue.limits import HISTORY_WINDOW
+from ...environments.dialogue.view import latest, supporter_view, turns_of
 from ...environments.episodes.episode import Episode, Utterance
 from ...environments.scenarios.seed_pool import CasePool
 from ...policies.base import Message
 from ...policies.scripted import ScriptedPolicy
 from .settings import (
     BadRows,
-    RowSettings,
+    TurnRowSettings,
 )
-
-TURN_WINDOW = 6
-"""Utterances shown to a speaking role (SweetieChat Fig. 12)."""
 
 Fault = Literal["empty_reply", "unknown_label", "no_supporter_turn", "too_long"]
 
@@ -96,7 +95,7 @@ class Rows:
         return dict(Counter(bad.fault for bad in self.bad).most_common())
 
 
-def build_rows(episodes: Iterable[Episode], settings: RowSettings) -> Rows:
+def build_rows(episodes: Iterable[Episode], settings: TurnRowSettings) -> Rows:
     """The rows of all episodes, in order.
 
     Raises:
@@ -129,7 +128,7 @@ def refuse_bad(bad: Sequence[BadRow], on_bad_row: BadRows) -> None:
     )
 
 
-def rows_of(episode: Episode, settings: RowSettings) -> tuple[list[Row], list[BadRow]]:
+def rows_of(episode: Episode, settings: TurnRowSettings) -> tuple[list[Row], list[BadRow]]:
     """The rows of one episode, and its bad rows."""
     spoken = [n for n, u in enumerate(episode.utterances) if u.role is Role.SUPPORTER]
     if not spoken:
@@ -137,7 +136,7 @@ def rows_of(episode: Episode, settings: RowSettings) -> tuple[list[Row], list[Ba
     bad = [fault for n in spoken if (fault := _fault(episode, n, settings))]
     faulty = {fault.id for fault in bad}
     good = [n for n in spoken if turn_id(episode, n) not in faulty]
-    if settings.per == "turn":
+    if not settings.whole_conversations:
         return [_turn_row(episode, n, settings) for n in good], bad
     return ([_conversation_row(episode, good, settings)] if good else []), bad
 
@@ -161,11 +160,10 @@ def strategy_of(utterance: Utterance, label: Literal["first", "last"] = "first")
 
 def history_of(episode: Episode, turn: int, window: int | None = None) -> tuple[Turn, ...]:
     """What was said before utterance `turn`, at most the latest `window` utterances."""
-    start = 0 if window is None else max(0, turn - window)
-    return tuple(Turn(u.role, u.text) for u in episode.utterances[start:turn] if u.text.strip())
+    return latest(turns_of(episode.utterances[:turn]), window)
 
 
-def _fault(episode: Episode, turn: int, settings: RowSettings) -> BadRow | None:
+def _fault(episode: Episode, turn: int, settings: TurnRowSettings) -> BadRow | None:
     utterance = episode.utterances[turn]
     if not utterance.text.strip():
         return BadRow(turn_id(episode, turn), "empty_reply")
@@ -179,7 +177,7 @@ def _fault(episode: Episode, turn: int, settings: RowSettings) -> BadRow | None:
     return None
 
 
-def _turn_row(episode: Episode, turn: int, settings: RowSettings) -> Row:
+def _turn_row(episode: Episode, turn: int, settings: TurnRowSettings) -> Row:
     utterance = episode.utterances[turn]
     strategy = strategy_of(utterance, settings.label)
     logged = _as_asked(episode, utterance) if settings.as_asked else None
@@ -200,19 +198,19 @@ def _as_asked(episode: Episode, utterance: Utterance) -> tuple[Message, ...] | N
 
 
 def _rendered(
-    episode: Episode, turn: int, strategy: Strategy | None, settings: RowSettings
+    episode: Episode, turn: int, strategy: Strategy | None, settings: TurnRowSettings
 ) -> tuple[Message, ...]:
-    observation = SupporterObservation(
+    observation = supporter_view(
         _brief(episode, settings),
-        history_of(episode, turn, settings.history_window or TURN_WINDOW),
-        strategy if settings.strategy == "shown" else None,
-        turn // 2,
+        turns_of(episode.utterances[:turn]),
+        strategy=strategy if settings.strategy == "shown" else None,
+        window=settings.history_window or HISTORY_WINDOW,
     )
     agent = _supporter(template_of(settings))
     return agent.request(observation, max_sentences=settings.max_sentences).messages
 
 
-def _conversation_row(episode: Episode, good: list[int], settings: RowSettings) -> Row:
+def _conversation_row(episode: Episode, good: list[int], settings: TurnRowSettings) -> Row:
     """All turns in one chat; each strategy's note stands before the turn that follows it."""
     agent, brief = _supporter(template_of(settings)), _brief(episode, settings)
     messages = [agent.system(brief, settings.max_sentences)]
@@ -227,7 +225,7 @@ def _conversation_row(episode: Episode, good: list[int], settings: RowSettings) 
         strategy = strategy_of(utterance, settings.label)
         shown = strategy if settings.strategy == "shown" else None
         if heard or len(messages) == 1:
-            asked = agent.request(SupporterObservation(brief, tuple(heard), shown))
+            asked = agent.request(supporter_view(brief, heard, strategy=shown, window=None))
             messages += asked.messages[1:]
         else:  # two turns of the supporter in a row
             messages.append(Message("user", _note(agent, brief, shown) or GO_ON))
@@ -255,13 +253,13 @@ def _note(agent: Supporter, brief: SupporterBrief, strategy: Strategy | None) ->
     )
 
 
-def _target(text: str, strategy: Strategy | None, settings: RowSettings) -> str:
+def _target(text: str, strategy: Strategy | None, settings: TurnRowSettings) -> str:
     if settings.strategy == "first" and strategy is not None:
         return f"[{strategy.value}] {text.strip()}"
     return text.strip()
 
 
-def template_of(settings: RowSettings) -> str:
+def template_of(settings: TurnRowSettings) -> str:
     """The supporter's template that shows what the settings ask for; seat the trained model with it."""
     if settings.template:
         return settings.template
@@ -280,7 +278,7 @@ def _cases() -> CasePool:
     return CasePool()
 
 
-def _brief(episode: Episode, settings: RowSettings) -> SupporterBrief:
+def _brief(episode: Episode, settings: TurnRowSettings) -> SupporterBrief:
     kind = episode.scenario.problem_type
     if not settings.case_dialogues:
         return SupporterBrief(kind)

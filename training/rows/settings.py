@@ -1,8 +1,8 @@
-"""How episodes become rows: the settings that training, `preview` and preference pairs share."""
+"""Settings of rows, which training, preference pairs and `warmline preview` share."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -15,13 +15,11 @@ S = TypeVar("S", bound=Record)
 BadRows = Literal["skip", "refuse"]
 
 
-class RowSettings(Record):
-    """How episodes become rows."""
+class TurnRowSettings(Record):
+    """How supporter turns become rows, one row each."""
 
-    per: Literal["turn", "conversation"] = Field(
-        "turn", description="a row for each supporter turn, or for each conversation: turn"
-        " or conversation"
-    )  # fmt: skip
+    panel: ClassVar[str] = "Rows"
+
     history_window: Positive | None = Field(
         None, description="latest utterances shown before a turn; default 6"
     )
@@ -41,32 +39,60 @@ class RowSettings(Record):
         0, description="case dialogues of the seed pool in the prompt"
     )
     as_asked: bool = Field(
-        False, description="take prompts of simulated episodes exactly as they were logged"
+        False, description="use the prompts of simulated episodes exactly as they were logged"
     )
-    max_tokens: Positive = Field(1024, description="longest row, prompt and reply together")
+    max_tokens: Positive = Field(
+        1024, description="maximum length of a row, prompt and reply together"
+    )
     on_bad_row: BadRows = Field("skip", description="skip or refuse rows that cannot be used")
+
+    @property
+    def whole_conversations(self) -> bool:
+        """Whether a row is a whole conversation; else it is one turn."""
+        return False
 
     @model_validator(mode="after")
     def _rows_agree(self) -> Self:
         return refuse(self, row_conflicts(self))
 
 
+class RowSettings(TurnRowSettings):
+    """How episodes become rows, one for each turn or for each conversation."""
+
+    panel: ClassVar[str] = "Rows"
+
+    per: Literal["turn", "conversation"] = Field(
+        "turn", description="a row for each supporter turn, or for each conversation: turn"
+        " or conversation"
+    )  # fmt: skip
+
+    @property
+    def whole_conversations(self) -> bool:
+        """Whether a row is a whole conversation; else it is one turn."""
+        return self.per == "conversation"
+
+
 def refuse(settings: S, problems: list[str]) -> S:
-    """The settings, unless there are problems: then pydantic's kind of error, with all of them."""
+    """The settings if there are no problems; else raises pydantic's kind of error with all of them.
+
+    Raises:
+        ValueError: the problems, separated by semicolons.
+    """
     if problems:
         raise ValueError("; ".join(problems))
     return settings
 
 
-def row_conflicts(settings: RowSettings) -> list[str]:
+def row_conflicts(settings: TurnRowSettings) -> list[str]:
     """Settings of rows that contradict one another, one line each."""
-    if settings.per == "conversation" and settings.history_window is not None:
+    if settings.whole_conversations and settings.history_window is not None:
         return ["history_window is for rows of turns; a conversation is shown whole"]
     if not settings.as_asked:
         return []
+    fields = type(settings).model_fields
     fixed = ("per", "history_window", "strategy", "definitions", "template", "case_dialogues")
     return [
-        f"as_asked takes prompts as they were logged, so {name} cannot be changed"
+        f"as_asked uses prompts as they were logged, so {name} cannot be changed"
         for name in fixed
-        if getattr(settings, name) != RowSettings.model_fields[name].default
+        if name in fields and getattr(settings, name) != fields[name].default
     ]

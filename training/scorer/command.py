@@ -29,7 +29,7 @@ def run(settings: ScorerSettings, console: Console) -> None:
     quiet_libraries()
     from .train import train_scorer
 
-    for checkpoint in train_scorer(settings, console=console):
+    for checkpoint in train_scorer(settings, console=console).checkpoints:
         title = f"{settings.out}, seed {checkpoint.seed}: held-out pairs"
         console.print(dimensions_table(title, checkpoint.heads, checkpoint.metrics))
     console.print(

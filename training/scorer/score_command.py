@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from ...core.console import make_console
+from ...core.outside.console import make_console
 from ...policies.safety import DISCLAIMER
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ...core.console import make_console
 from ...core.errors import ConfigError, did_you_mean
 from ...core.files import write_whole
+from ...core.outside.console import make_console
 from ...environments.episodes.episode import Episode
 from ...policies.base import Message
 from ...policies.heads.scorer import ANSWERS, FAILS, HOLDS
@@ -26,6 +26,7 @@ from ..heads.data import HeadRow, split_sides
 from ..heads.metrics import Quality, measure
 from ..heads.train import HeadData, keep, train_heads
 from ..loop.checkpoint import Checkpoint
+from ..loop.results import TrainingResult, result_of
 from ..loop.resume import finished, folder_of
 from ..rows.build import BadRow, refuse_bad
 from ..rows.encode import IGNORED
@@ -54,7 +55,7 @@ class ScorerData:
         return tuple(self.pairs)
 
 
-def train_scorer(settings: ScorerSettings, *, console: Console | None = None) -> list[Checkpoint]:
+def train_scorer(settings: ScorerSettings, *, console: Console | None = None) -> TrainingResult:
     """Train, resume or find finished; a checkpoint for each run, or each run and dimension.
 
     Raises:
@@ -64,15 +65,15 @@ def train_scorer(settings: ScorerSettings, *, console: Console | None = None) ->
     """
     console = console or make_console(quiet=True)
     data = read_data(settings)
-    checkpoints = []
+    made = []
     for seed in range(settings.seed, settings.seed + settings.runs):
         top = folder_of(settings, "scorer", seed)
         for folder, dimensions in folders(top, data.dimensions, settings):
             done = finished(folder, settings, seed, data.sources, console)
-            checkpoints.append(
-                done or _train_one(settings, data, dimensions, folder, seed, console)
+            made.append(
+                (folder, done or _train_one(settings, data, dimensions, folder, seed, console))
             )
-    return checkpoints
+    return result_of(Path(settings.out or "."), made)
 
 
 def folders(

@@ -20,7 +20,7 @@ def run(settings: SftSettings, console: Console) -> None:
     """Train and tell how good it became."""
     need_libraries()
     quiet_libraries()
-    from ..loop.results import tell_supporter
+    from ..loop.results import show_supporter
     from .train import train_sft
 
-    tell_supporter(settings, train_sft(settings, console=console), console)
+    show_supporter(train_sft(settings, console=console), console)

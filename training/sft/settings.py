@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from ...core.record import Record
-from ..loop.settings import AdapterLoopSettings, Share
+from ..loop.settings import (
+    AdapterLoopSettings,
+    MergeSettings,
+    RepeatedSettings,
+    Share,
+    ValidationSettings,
+)
 from ..rows.settings import Positive, RowSettings, refuse
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -27,16 +33,18 @@ PRESETS: dict[str, dict[str, Any]] = {
         "replay_rows": 500,
     },
 }
-"""Settings by the name of what they train: SweetieChat §5.2 (the defaults) and M⁰ of Self-Evolution §2.1."""
+"""Settings by name: SweetieChat §5.2 (the defaults), and M⁰ of Self-Evolution §2.1."""
 
 
 class ReplaySettings(Record):
     """Instruction rows mixed in, so that general ability is kept (Self-Evolution §2.1)."""
 
+    panel: ClassVar[str] = "Instruction rows"
+
     replay: str | None = Field(
         None, description="file of instruction rows (instruction, input, output)"
     )
-    replay_rows: Positive | None = Field(None, description="how many of them")
+    replay_rows: Positive | None = Field(None, description="number of instruction rows mixed in")
     replay_share: Share | None = Field(None, description="or their share of all training rows")
 
     @model_validator(mode="after")
@@ -49,8 +57,17 @@ class ReplaySettings(Record):
         return refuse(self, problems)
 
 
-class SftSettings(RowSettings, AdapterLoopSettings, ReplaySettings):
-    """Supervised fine-tuning of the supporter (SweetieChat §5.2); `preset` m0 is Self-Evolution §2.1."""
+class SftSettings(
+    RowSettings,
+    AdapterLoopSettings,
+    RepeatedSettings,
+    ValidationSettings,
+    MergeSettings,
+    ReplaySettings,
+):
+    """Supervised fine-tuning of the supporter (SweetieChat §5.2; preset m0: Self-Evolution §2.1)."""
+
+    panel: ClassVar[str] = "Data and model"
 
     preset: Literal["support", "m0"] = Field(
         "support", description="settings of a paper: support (SweetieChat) or m0 (Self-Evolution)"
@@ -58,12 +75,12 @@ class SftSettings(RowSettings, AdapterLoopSettings, ReplaySettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _lay_over_preset(cls, data: Any) -> Any:
-        return over_preset(data)
+    def _add_preset(cls, data: Any) -> Any:
+        return with_preset(data)
 
 
-def over_preset(data: Any) -> Any:
-    """Given settings, laid over those of the preset that they name."""
+def with_preset(data: Any) -> Any:
+    """The settings of the named preset, overridden by those that are given."""
     if not isinstance(data, Mapping):
         return data
     return PRESETS.get(str(data.get("preset", "support")), {}) | dict(data)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ...core.console import make_console
 from ...core.errors import ConfigError
+from ...core.outside.console import make_console
 from ...environments.episodes.episode import Episode
 from ..loop.base_model import load_base
 from ..loop.checkpoint import Checkpoint
@@ -26,6 +26,7 @@ from ..loop.loop import (
     run_training,
     steps_per_epoch,
 )
+from ..loop.results import TrainingResult
 from ..loop.resume import for_each_seed
 from ..loop.row_trainer import RowTrainer, make_row_trainer
 from ..rows.build import BadRow, Row, build_rows, refuse_bad
@@ -42,7 +43,7 @@ from ..rows.sources import (
 from .settings import SftSettings
 
 
-def train_sft(settings: SftSettings, *, console: Console | None = None) -> list[Checkpoint]:
+def train_sft(settings: SftSettings, *, console: Console | None = None) -> TrainingResult:
     """Train, resume or find finished; one checkpoint for each of `settings.runs`.
 
     Raises:

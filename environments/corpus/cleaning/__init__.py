@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ....core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .filters.base import Filter, RecordFilter
@@ -12,15 +13,12 @@ if TYPE_CHECKING:
     from .run import clean_run, examine
     from .settings import CleanSettings
 
-_LATE = {
-    "CleanSettings": "settings",
-    "CleaningReport": "report",
-    "Filter": "filters.base",
-    "RecordFilter": "filters.base",
-    "clean_run": "run",
-    "examine": "run",
-    "known_filters": "filters.registry",
-    "make_filter": "filters.registry",
+_HOMES = {
+    ".filters.base": ("Filter", "RecordFilter"),
+    ".filters.registry": ("known_filters", "make_filter"),
+    ".report": ("CleaningReport",),
+    ".run": ("clean_run", "examine"),
+    ".settings": ("CleanSettings",),
 }
 
 __all__ = [
@@ -34,8 +32,4 @@ __all__ = [
     "make_filter",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if (module := _LATE.get(name)) is None:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(import_module(f".{module}", __name__), name)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ....core.console import echo_json, make_console
 from ....core.options import nested, options_of
+from ....core.outside.console import echo_json, make_console
 from ....core.settings import read_settings
 from .settings import CleanSettings
 

@@ -20,18 +20,18 @@ from .filters.base import said_by
 from .filters.closings import closing_kind
 from .filters.persona import PersonaContradiction, known_of
 from .filters.roles import RoleConsistency
-from .filters.words import content_words, word_count
+from .filters.text import content_words, word_count
 
 EARLY = 6
 """A farewell of the seeker before this many utterances is early."""
-TOLD_AT_ONCE = 0.5
-"""Share of the situation's content words that, told in the first turn, is over-disclosure."""
+OVER_DISCLOSURE = 0.5
+"""Share of the situation's content words in the first turn from which it is over-disclosure."""
 THANKS = 3
 """Closing utterances (thanks and farewells alone) of the seeker from which it loops."""
-LEAST_WORDS = 8
+MIN_WORDS = 8
 """Content words that a situation, or a third of the seeker's turns, must have to be compared."""
-LEAST_TURNS = 6
-"""Seeker turns, thanks and farewells aside, that are needed to compare the first third with the last."""
+MIN_TURNS = 6
+"""Seeker turns (without thanks and farewells) needed to compare the first and the last third."""
 Z = 1.959964
 
 ALL = "all"
@@ -76,10 +76,10 @@ class SeekerFidelity(Record):
         contradicted: the seeker states another age, name, gender or occupation than the profile's.
         drifted: the last third of the seeker's turns shares no content word with the situation
             although the first third did.
-        situation_in_first_turn: share of the situation's content words told in the first turn.
+        situation_in_first_turn: share of the situation's content words in the first turn.
         first_turn_length: words of the first turn, as a share of all the seeker's words.
-        overlap_early, overlap_late: share of the seeker's content words that the situation holds, in
-            the first and in the last third of its turns, thanks and farewells aside.
+        overlap_early, overlap_late: share of the seeker's content words that the situation holds,
+            in the first and in the last third of its turns, thanks and farewells aside.
         decay: `overlap_early - overlap_late`, paired by episode.
     """
 
@@ -124,8 +124,8 @@ class SeekerMeasures:
 
     @property
     def told_at_once(self) -> bool | None:
-        told = self.situation_in_first_turn
-        return None if told is None else told >= TOLD_AT_ONCE
+        share = self.situation_in_first_turn
+        return None if share is None else share >= OVER_DISCLOSURE
 
     @property
     def drifted(self) -> bool | None:
@@ -153,9 +153,9 @@ def measure_seeker(episode: Episode) -> SeekerMeasures | None:
     words = [word_count(text) for text in texts]
     length = sum(words)
     situation = set(content_words(episode.scenario.situation))
-    comparable = len(situation) >= LEAST_WORDS
-    told = [text for text, (_, kind) in zip(texts, kinds, strict=True) if kind is None]
-    third = len(told) // 3 if len(told) >= LEAST_TURNS else 0
+    comparable = len(situation) >= MIN_WORDS
+    kept = [text for text, (_, kind) in zip(texts, kinds, strict=True) if kind is None]
+    third = len(kept) // 3 if len(kept) >= MIN_TURNS else 0
     return SeekerMeasures(
         changed_role=_changed_role(episode),
         closed_early=any(kind == "farewell" and index < EARLY for index, kind in kinds),
@@ -165,8 +165,8 @@ def measure_seeker(episode: Episode) -> SeekerMeasures | None:
             len(situation & set(content_words(texts[0]))) / len(situation) if comparable else None
         ),
         first_turn_length=words[0] / length if len(texts) > 1 and length else None,
-        overlap_early=_overlap(told[:third], situation) if comparable and third else None,
-        overlap_late=_overlap(told[-third:], situation) if comparable and third else None,
+        overlap_early=_overlap(kept[:third], situation) if comparable and third else None,
+        overlap_late=_overlap(kept[-third:], situation) if comparable and third else None,
     )
 
 
@@ -182,7 +182,7 @@ def _changed_role(episode: Episode) -> bool:
 def _overlap(texts: Sequence[str], situation: set[str]) -> float | None:
     """Share of the content words of `texts` that the situation holds; None if they have too few."""
     words = [word for text in texts for word in content_words(text)]
-    if len(words) < LEAST_WORDS:
+    if len(words) < MIN_WORDS:
         return None
     return len([word for word in words if word in situation]) / len(words)
 

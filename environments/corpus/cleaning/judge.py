@@ -48,7 +48,7 @@ class RoleJudge:
         policy: answers with one of `ANSWERS`.
         concurrency: questions in flight.
         seed: of the run; each episode's question has its own, derived from it.
-        sampling: laid over greedy decoding.
+        sampling: overrides greedy decoding.
     """
 
     policy: Policy
@@ -104,7 +104,7 @@ class RoleJudge:
     def rating(
         self, episode: Episode, answer: str | None, notes: dict[str, Any] | None = None
     ) -> Rating:
-        """The answer as a record: 1 for consistent, 0 for a change of role, None if there is none."""
+        """The answer as a record: 1 for consistent, 0 for a change of role, None for no answer."""
         return Rating(
             episode=episode.id,
             rater=self.rater,

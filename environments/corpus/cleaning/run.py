@@ -1,8 +1,8 @@
 """Cleaning a run's folder: every episode is examined once and its findings are kept.
 
 Streams: in memory are one block of episodes, the ids of what is tagged, and the sketches of
-`near_duplicates` (about 2 kB a dialogue). A kill loses at most a block; the same command goes on, and
-over a finished folder it changes nothing, except that it asks the judge again what failed for a
+`near_duplicates` (about 2 kB a dialogue). A kill loses at most a block; the same command goes on,
+and over a finished folder it changes nothing, except that it asks the judge again what failed for a
 reason that can pass. Two processes cannot clean one folder at a time.
 """
 
@@ -39,7 +39,8 @@ def examine(episode: Episode, filters: Sequence[Filter]) -> tuple[Finding, ...]:
     """All findings about one episode, with indices into the episode as it is given.
 
     First the filters that trim, over and over until none has anything to trim; then all look at the
-    trimmed episode for what drops or is flagged. So a leak or a loop that was cut off drops nothing.
+    trimmed episode for what drops or is flagged. So a leak or a loop that was cut off drops
+    nothing.
     """
     cut: list[Finding] = []
     while more := _trims_of(episode, cut, filters):
@@ -104,17 +105,17 @@ def clean_run(
         folder: holds `episodes.jsonl`.
         settings: the default filters if not given.
         judge: also judges the roles; instead of `settings.judge`.
-        progress: told how many episodes are through, after every block.
+        progress: called after every block with the number of episodes examined.
 
     Raises:
-        DataError: no log, or a line that is no episode.
+        DataError: no log, or a line that is not an episode.
         ConfigError: filters that do not exist or cannot be set up that way.
         PolicyError: the judge failed; what it answered before is kept.
         RunError: another process is cleaning the folder, or the disk refuses.
     """
     folder, settings = Path(folder), settings or CleanSettings()
     if not folder.is_dir():
-        raise ConfigError(f"{folder} is no folder", hint="give a run's folder")
+        raise ConfigError(f"{folder} is not a folder", hint="give a run's folder")
     log_files(folder)  # before anything is written: a folder without a log stays as it is
     judge = judge or _judge_policy(settings.judge)
     digest = settings.digest(None if judge is None else describe_policy(judge))

@@ -19,7 +19,7 @@ CLEANING_VERSION = 3
 
 
 class CleanSettings(Record):
-    """Settings of one cleaning. The defaults are the papers' where they say."""
+    """Settings of one cleaning. The defaults are the papers' where they give one."""
 
     filters: tuple[str | dict[str, Any], ...] = Field(
         (),
@@ -39,7 +39,7 @@ class CleanSettings(Record):
         """Options by filter, in the order in which they run.
 
         Raises:
-            ConfigError: a name to skip that is no filter, or a spec that cannot be read.
+            ConfigError: a name to skip that is not a filter, or a spec that cannot be read.
         """
         chosen: dict[str, dict[str, Any]] = {name: {} for name in DEFAULT_FILTERS}
         for spec in self.filters:

@@ -41,7 +41,7 @@ _GENERATION = Path(__file__).parents[1] / "generation" / "templates"
 
 @dataclass(slots=True)
 class Facts:
-    """What a card says of the conversations; collected in one pass, whatever their number."""
+    """The facts about the conversations on a card; collected in one pass, whatever their number."""
 
     statistics: StatisticsCounter = field(default_factory=StatisticsCounter)
     types: Counter[str] = field(default_factory=Counter)

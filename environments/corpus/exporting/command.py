@@ -1,4 +1,4 @@
-"""`warmline export`: a corpus as a data set with its card. Options are made from `ExportSettings`."""
+"""`warmline export`: a corpus as a data set with its card."""
 
 # typer reads these annotations when the module is loaded, so they are not postponed
 import inspect
@@ -9,8 +9,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from ....core.console import echo_json, make_console
 from ....core.options import nested, options_of
+from ....core.outside.console import echo_json, make_console
 from ....core.settings import read_settings
 from ....policies.safety import DISCLAIMER
 from .settings import ExportSettings
@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
         "folder": Annotated[Path, typer.Argument(help="The corpus: a folder with episodes.jsonl.")],
         "out": Annotated[Path, typer.Option("--out", help="Folder to make.")],
         "file": Annotated[
-            Path | None, typer.Option("--settings", help="TOML file; options come on top.")
+            Path | None, typer.Option("--settings", help="TOML file; options override it.")
         ],
         "force": Annotated[bool, typer.Option("--force", help="Replace an earlier export.")],
         "as_json": Annotated[bool, typer.Option("--json", help="The report as one JSON object.")],

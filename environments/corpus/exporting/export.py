@@ -1,8 +1,8 @@
 """Export: a corpus as a data set that the Hugging Face tools load as it is, with its card.
 
 `export_corpus` writes a folder (`data/train.jsonl` or `.parquet`, …, and the card as `README.md`);
-`load_dataset(folder)` reads it. `dataset_of` gives the same rows as a `datasets.DatasetDict`. Both ask
-the licence guard first. Rows are made by `export_rows.py`, splits by `splits.py`.
+`load_dataset(folder)` reads it. `dataset_of` gives the same rows as a `datasets.DatasetDict`. Both
+ask the licence guard first. Rows are made by `rows.py`, splits by `splits.py`.
 """
 
 from __future__ import annotations
@@ -85,9 +85,9 @@ class _Plan:
             add(self.groups, episode, duplicates)
         if not self.answered:
             raise DataError(
-                "nothing is left to export" + _told(self.selection.left_out),
+                "nothing is left to export" + _reasons(self.selection.left_out),
                 file=folder,
-                hint="`warmline review status` and `warmline clean` tell why",
+                hint="`warmline review status` and `warmline clean` show why",
             )
         self.licences = self.origins.licences()
         self._check_accepted()
@@ -131,12 +131,12 @@ def export_corpus(
     """Write a corpus as a data set; equal corpora and settings give equal bytes.
 
     Args:
-        folder: of the corpus: `episodes.jsonl`, and where there are `tags.jsonl`, `review.sqlite`,
+        folder: of the corpus: `episodes.jsonl`, and, if present, `tags.jsonl`, `review.sqlite`,
             `sources.json` and the run's `config.toml`.
         out: folder to make, in one step at the end.
         settings: how; or as keywords, the fields of `ExportSettings`.
         force: replace an earlier export there.
-        **given: fields of `ExportSettings`, laid over `settings`.
+        **given: fields of `ExportSettings`, overriding `settings`.
 
     Raises:
         ConfigError: settings that do not fit together; licences that cannot be mixed, or that were
@@ -145,7 +145,7 @@ def export_corpus(
         RunError: `out` exists and is not to be replaced, or the disk refuses.
         MissingExtra: Parquet without the extra `data`.
     """
-    settings = _laid_over(settings, given)
+    settings = _with_overrides(settings, given)
     out = Path(out)
     _refuse_overwriting(out, force)
     plan = _Plan(Path(folder), settings)
@@ -163,7 +163,7 @@ def dataset_of(folder: str | Path, settings: ExportSettings | None = None, **giv
         import datasets
     except ImportError:
         raise MissingExtra("a datasets.Dataset", extra="data") from None
-    settings = _laid_over(settings, given)
+    settings = _with_overrides(settings, given)
     plan = _Plan(Path(folder), settings)
     schema = arrow_schema(settings.shape, ids=settings.ids, scenario=settings.private)
     features = datasets.Features.from_arrow_schema(schema)
@@ -176,7 +176,7 @@ def dataset_of(folder: str | Path, settings: ExportSettings | None = None, **giv
     )
 
 
-def _laid_over(settings: ExportSettings | None, given: dict[str, Any]) -> ExportSettings:
+def _with_overrides(settings: ExportSettings | None, given: dict[str, Any]) -> ExportSettings:
     under = settings.model_dump(exclude_unset=True) if settings is not None else {}
     return read_settings(ExportSettings, None, under | given)
 
@@ -191,7 +191,7 @@ def _duplicates(tags: Mapping[str, Tags]) -> dict[str, str]:
     }
 
 
-def _told(left_out: Counter[str]) -> str:
+def _reasons(left_out: Counter[str]) -> str:
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
     return f": {reasons}" if reasons else ": the log holds no episode"
 
@@ -207,7 +207,7 @@ def _refuse_overwriting(out: Path, force: bool) -> None:
     card = out / CARD_NAME
     if not card.is_file() or MARK not in card.read_text("utf-8", errors="replace"):
         raise RunError(
-            f"{out} is no earlier export, so it is not replaced",
+            f"{out} is not an earlier export, so it is not replaced",
             hint="give another folder, or remove it yourself",
         )
 

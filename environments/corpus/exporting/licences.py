@@ -1,7 +1,7 @@
 """Licences of sources: what is known of them, whether they mix, and what terms a mixture has.
 
 A guard against oversight, not legal advice: it knows the licences that corpora of this field carry,
-refuses what cannot be combined, and asks to be told where it does not know. Identifiers are SPDX's;
+refuses what cannot be combined, and asks the user where it does not know. Identifiers are SPDX's;
 `research-only` is a condition of its own that a source may add (`CC-BY-NC-4.0 AND research-only`).
 """
 

@@ -53,8 +53,8 @@ def prompt_completion_rows(
 
     Args:
         episode: the conversation.
-        history: at most this many messages in the prompt, the latest; a prompt that would start with
-            the supporter loses that message too. None is all.
+        history: at most this many messages in the prompt, the latest; a prompt that would start
+            with the supporter loses that message too. None is all.
         strategy: see `chat_messages`.
     """
     messages = chat_messages(episode.utterances, strategy=strategy)
@@ -114,7 +114,7 @@ def rows_of(
     ids: bool = False,
     scenario: bool = False,
 ) -> list[Row]:
-    """All rows of one episode in a shape; none if the supporter says nothing in answer.
+    """All rows of one episode in a shape; none if the supporter never answers.
 
     Args:
         episode: the conversation.

@@ -1,7 +1,7 @@
 """Which conversations of a corpus an export holds, in which words, and from which sources.
 
-Cleaning's tags and the reviewers' decisions are followed; what they changed is in the text, what was
-left out is counted by reason.
+Cleaning's tags and the reviewers' decisions are followed; what they changed is in the text, what
+was left out is counted by reason.
 """
 
 from __future__ import annotations
@@ -118,8 +118,8 @@ def _check_filters(folder: Path, named: Sequence[str]) -> None:
 class Origins:
     """Collects where the conversations of an export come from, for the licence guard.
 
-    Imported ones come from their source. Those simulated here come from their scenario's source, and
-    from every source of `sources.json` that nothing was imported from, since that was then what
+    Imported ones come from their source. Those simulated here come from their scenario's source,
+    and from every source of `sources.json` that nothing was imported from, since that was then what
     scenarios or case dialogues were made after.
     """
 
@@ -142,7 +142,7 @@ class Origins:
         return self.scenarios.total()
 
     def used(self) -> dict[str, Source]:
-        """Every source that the export draws on, by name; one that nobody recorded has no licence."""
+        """Every source that the export draws on, by name; unrecorded ones have no licence."""
         names = set(self.imported)
         if self.simulated:
             names |= {name for name in self.scenarios if name in self._recorded}

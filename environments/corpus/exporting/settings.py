@@ -7,11 +7,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from ....core.record import Record
+from ...dialogue.limits import HISTORY_WINDOW
 from .files import Container
 from .rows import RowShape
-
-HISTORY = 6
-"""Messages in a prompt; what a speaking role sees (SweetieChat Fig. 12)."""
 
 Format = Literal["messages", "prompt_completion", "sharegpt", "dialogues", "parquet", "hub"]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -36,7 +34,8 @@ class ExportSettings(Record):
     seed: int = Field(0, description="of the splits")
     history: Annotated[int, Field(ge=0)] | None = Field(
         None,
-        description=f"prompt-completion: most messages in a prompt, 0 for all (default {HISTORY})",
+        description="prompt-completion: maximum number of messages in a prompt, 0 for all"
+        f" (default {HISTORY_WINDOW})",
     )
     strategy: bool = Field(
         False, description="put the strategy before each supporter message, as [Question]"
@@ -99,7 +98,7 @@ class ExportSettings(Record):
 
     def row_options(self) -> dict[str, Any]:
         """Arguments for `rows_of`."""
-        window = HISTORY if self.history is None else self.history or None
+        window = HISTORY_WINDOW if self.history is None else self.history or None
         return {
             "history": window,
             "strategy": self.strategy,

@@ -1,4 +1,4 @@
-"""Building a corpus: generate scenarios and profiles, simulate, learn from the outcome, clean, report.
+"""Building a corpus: generate scenarios and profiles, simulate, extend the pools, clean, report.
 
 One folder holds it all, and the same call resumes it after a kill at any moment. A round shows only
 what earlier rounds made, and a round begins when the one before is complete; so what is shown is a
@@ -60,7 +60,7 @@ def build(
         generator: for scenarios and profiles, in place of `policy`: a policy's name, a policy
             object, or a mapping of `EngineSettings` fields.
         observe: see `run_batch`.
-        tell: told in words what begins.
+        tell: called with a line of text when a step begins.
         settings: any field of `BuildSettings`; `out` is the corpus's folder.
 
     Raises:
@@ -98,14 +98,14 @@ async def build_corpus(
     tell: Tell | None = None,
     stop: asyncio.Event | None = None,
 ) -> BuildReport:
-    """Build what the settings say.
+    """Build the corpus that the settings describe.
 
     Args:
         settings: `out` must be set.
         seats: ready agents or policies for some roles; they stay open, they are the caller's.
         generator: a ready policy for scenarios and profiles; likewise.
         observe: see `run_batch`.
-        tell: told in words what begins.
+        tell: called with a line of text when a step begins.
         stop: once set, nothing new is asked and what is open is finished.
 
     Raises:
@@ -209,7 +209,7 @@ class _Build:
             seed=settings.seed,
             concurrency=settings.concurrency,
             stop=self.stop,
-            observe=lambda decided: self._tell_decision(decided, journal),
+            observe=lambda decided: self._report_decision(decided, journal),
         ).run()
         if self.stop.is_set():
             raise Interrupted(
@@ -237,7 +237,7 @@ class _Build:
             dialogues=[case_of(episode) for episode in accepted],
         )
 
-    def _tell_decision(self, decided: Scenario | Reject, journal: PoolJournal) -> None:
+    def _report_decision(self, decided: Scenario | Reject, journal: PoolJournal) -> None:
         if isinstance(decided, Scenario):
             self.tell(
                 f"{len(journal.scenarios)}/{self.settings.dialogues} {decided.id} written;"
@@ -267,9 +267,9 @@ GENERATED = "simulated"
 def learnt_from(episode: Episode, settings: BuildSettings) -> Episode | None:
     """The episode, trimmed, if it may serve as an example later; else None.
 
-    It must have ended without an error and (unless `learn_truncated`) by itself, and with `clean` no
-    filter may ask to drop it. Only filters that look at one episode count here, so that the order
-    in which conversations finish does not.
+    It must have ended without an error and (unless `learn_truncated`) without reaching a limit, and
+    with `clean` no filter may ask to drop it. Only filters that look at one episode count here, so
+    that the order in which conversations finish does not.
     """
     if episode.error is not None or len(episode.utterances) < 2:
         return None

@@ -86,7 +86,7 @@ def situation_of(reply: str, *, complete: bool) -> str:
 
     Args:
         reply: as the policy wrote it.
-        complete: whether the policy ended by itself; if not, an unfinished last sentence goes.
+        complete: whether the policy ended its answer; if not, an unfinished last sentence is cut.
     """
     text = re.sub(r"^\*\*(.+?)\*\*", r"\1", reply.strip())
     text = _LABEL.sub("", text, count=1)
@@ -99,10 +99,11 @@ def situation_of(reply: str, *, complete: bool) -> str:
 
 
 def situation_fault(text: str, *, min_words: int = MIN_WORDS) -> str | None:
-    """Why a text is no specific situation, or None.
+    """Why a text is not a specific situation, or None.
 
     It must have more than `min_words` words; be no echo of the instruction, no advice and no loop;
-    name a person, at least by a pronoun (or somebody or something by its name); and tell an event (a verb in the past) or a time.
+    name a person, at least by a pronoun (or somebody or something by its name); and mention an
+    event (a verb in the past) or a time.
     """
     words = count_words(text)
     if words <= min_words:
@@ -182,14 +183,14 @@ def profile_fault(
     """
     if profile.age is None or not 5 <= profile.age <= 99:
         return f"unlikely age: {profile.age}"
-    for field, most in FIELD_WORDS.items():
+    for field, maximum in FIELD_WORDS.items():
         value = getattr(profile, field)
         if not any(c.isalpha() for c in value) or re.search(
             r"[\[\]{}<>]|\bunknown\b|\bn/a\b", value, re.I
         ):
             return f"field not usable: {field}"
-        if count_words(value) > most:
-            return f"field too long: {field}, more than {most} words"
+        if count_words(value) > maximum:
+            return f"field too long: {field}, more than {maximum} words"
     if _NO_NAME.fullmatch(profile.name):
         return f"field not usable: name '{profile.name}'"
     for field in ("occupation", "traits"):
@@ -205,10 +206,10 @@ def profile_fault(
 
 def _shared_run(text: str, situation: str) -> str | None:
     words = [word.casefold() for word in _WORD.findall(text)]
-    told = " ".join(word.casefold() for word in _WORD.findall(situation))
+    words = " ".join(word.casefold() for word in _WORD.findall(situation))
     for n in range(len(words) - COPIED_WORDS + 1):
         run = " ".join(words[n : n + COPIED_WORDS])
-        if f" {run} " in f" {told} ":
+        if f" {run} " in f" {words} ":
             return run
     return None
 

@@ -1,4 +1,4 @@
-"""The command `warmline build`: a corpus from settings, with a report; resumes by itself."""
+"""The command `warmline build`: a corpus from settings, with a report; resumes automatically."""
 
 # typer reads these annotations when the command is registered, so they are not postponed
 import inspect
@@ -10,11 +10,13 @@ import typer
 from rich.markdown import Markdown
 from rich.text import Text
 
-from ....core.console import echo_json, make_console
 from ....core.options import nested, options_of
+from ....core.outside.console import echo_json, make_console
 from ....core.settings import read_settings
 from ....core.tasks import run_interruptible
 from ....policies.safety import DISCLAIMER
+from ...runs.command import SMALL_MODEL_NOTE
+from ...runs.settings import UNUSED_SEAT_OPTIONS
 from .settings import NOT_OURS, BuildSettings
 
 if TYPE_CHECKING:
@@ -22,17 +24,7 @@ if TYPE_CHECKING:
 
     from .report import BuildReport
 
-SMALL_MODEL_NOTE = (
-    "The embedded engine is a model of 135 million parameters: what it writes shows the machinery,"
-    " not the quality. Seat a larger model with --policy openai --model ... --base-url ..."
-)
-
-HIDDEN = {("", name) for name in NOT_OURS} | {
-    ("seeker.", "seated"),
-    ("supporter.", "seated"),
-    ("counselor.", "openings"),
-    ("judger.", "openings"),
-}
+HIDDEN = {("", name) for name in NOT_OURS} | UNUSED_SEAT_OPTIONS
 """Fields that have no meaning for a build or for a seat."""
 
 
@@ -40,7 +32,7 @@ def register(app: typer.Typer) -> None:
     """Add the command; its options are the fields of `BuildSettings`."""
     kind = inspect.Parameter.KEYWORD_ONLY
     file = Annotated[
-        Path | None, typer.Argument(help="TOML file with settings; options come on top.")
+        Path | None, typer.Argument(help="TOML file with settings; options override it.")
     ]
     as_json = Annotated[bool, typer.Option("--json", help="The report as one JSON object.")]
     quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]

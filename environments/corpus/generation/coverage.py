@@ -30,11 +30,11 @@ _BAND = re.compile(r"(\d{1,3})\s*(?:-\s*(\d{1,3})|(\+))")
 
 
 class Coverage(Record):
-    """What the corpus shall cover.
+    """What the corpus must cover.
 
     Attributes:
-        quotas: `uniform` gives every type the same, `published` ServeForEmo's shares (FPEMF Table 1),
-            `custom` the weights of `types`.
+        quotas: `uniform` gives every type the same, `published` ServeForEmo's shares (FPEMF Table
+            1), `custom` the weights of `types`.
         types: weights of problem types; those not named get none. Only with `custom`.
         categories: weights of categories; those not named get none. Types share a category's quota.
         attributes: by profile field, the weights of its values; ages as bands (`18-29`, `65+`).
@@ -140,7 +140,7 @@ def _problems(coverage: Coverage, types: Sequence[str]) -> list[str]:
                 hint = did_you_mean(name, there) or f"there are: {', '.join(there)}"
                 problems.append(f"no {what} '{name}' to plan; {hint}")
     problems += [
-        f"'{band}' is no age band; write 18-29 or 65+"
+        f"'{band}' is not an age band; write 18-29 or 65+"
         for band in coverage.attributes.get("age", {})
         if not _BAND.fullmatch(band)
     ]
@@ -184,7 +184,7 @@ def age_limits(band: str) -> tuple[int, int]:
     """The least and greatest age of a band, both included: `18-29` or `65+` (to 99)."""
     found = _BAND.fullmatch(band)
     if found is None:
-        raise ConfigError(f"'{band}' is no age band", hint="write 18-29 or 65+")
+        raise ConfigError(f"'{band}' is not an age band", hint="write 18-29 or 65+")
     low, high, _ = found.groups()
     return int(low), int(high) if high else 99
 

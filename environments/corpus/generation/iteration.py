@@ -97,13 +97,13 @@ class GenerationRound:
         self._gate = asyncio.Semaphore(concurrency)
 
     async def run(self) -> list[Scenario]:
-        """Ask until every slot is filled or given up; returns the round's scenarios in plan order."""
+        """Ask until every slot is filled or given up; returns the scenarios in plan order."""
         known = self._known_texts()
         for attempt in range(1, self.settings.attempts + 1):
             waiting = [
                 slot
                 for slot in self.slots
-                if not self.journal.is_decided(slot.id, attempt, self._tries)
+                if not self.journal.is_decided(slot.id, attempt, self._max_profiles)
             ]
             if waiting:
                 await self._wave(waiting, attempt, known)
@@ -111,7 +111,7 @@ class GenerationRound:
         return [accepted[slot.id] for slot in self.slots if slot.id in accepted]
 
     @property
-    def _tries(self) -> int:
+    def _max_profiles(self) -> int:
         return 1 if self.settings.profile == DRAWN else self.settings.profile_attempts
 
     def _known_texts(self) -> SimilarTexts | None:
@@ -121,7 +121,7 @@ class GenerationRound:
         mine = {slot.id for slot in self.slots}
         texts = {scenario.id: scenario.situation for scenario in self.pools.scenarios}
         there = {s.id: s.situation for s in self.journal.scenarios.values()}
-        there |= self.journal.spent(self._tries)
+        there |= self.journal.spent(self._max_profiles)
         before = {name: text for name, text in there.items() if name.split("/")[0] not in mine}
         known = similar_texts(self.settings.near_duplicates, texts | dict(sorted(before.items())))
         for name, text in there.items():
@@ -237,7 +237,9 @@ class GenerationRound:
             drawn = draw_profile(key, dict(slot.attributes))
             self._accept(slot, attempt, draft, drawn, DRAWN, None)
             return
-        for tried in range(self.journal.profile_tries(slot.id, attempt) + 1, self._tries + 1):
+        for tried in range(
+            self.journal.refused_profiles(slot.id, attempt) + 1, self._max_profiles + 1
+        ):
             if self._stop.is_set():
                 return
             example = self._profile_example(slot, attempt, tried)
@@ -291,7 +293,7 @@ class GenerationRound:
     # Asking and writing down
 
     async def _ask(self, request: Request) -> tuple[Reply | None, str | None]:
-        """The reply; or why this one question got none. An engine that is gone is no reject."""
+        """The reply; or why this one question got none. A failed engine is not a reject."""
         async with self._gate:
             try:
                 return await ask_policy(self.policy, request), None

@@ -71,7 +71,7 @@ class PoolJournal:
         self.scenarios: dict[str, Scenario] = {}
         self.rejects: list[Reject] = []
         self._decided: set[tuple[str, int]] = set()
-        self._tries: defaultdict[tuple[str, int], int] = defaultdict(int)
+        self._refused_profiles: defaultdict[tuple[str, int], int] = defaultdict(int)
 
     def __enter__(self) -> Self:
         with ExitStack() as opening:
@@ -109,17 +109,17 @@ class PoolJournal:
         if reject.stage == "scenario":
             self._decided.add(key)
         else:
-            self._tries[key] += 1
+            self._refused_profiles[key] += 1
 
-    def profile_tries(self, slot: str, attempt: int) -> int:
+    def refused_profiles(self, slot: str, attempt: int) -> int:
         """How many profiles were refused for a slot's situation."""
-        return self._tries[slot, attempt]
+        return self._refused_profiles[slot, attempt]
 
     def is_decided(self, slot: str, attempt: int, profile_attempts: int) -> bool:
         """Whether an attempt needs no more asking: refused, or out of profiles, or accepted."""
         if (slot, attempt) in self._decided or slot in self.scenarios:
             return True
-        return self._tries[slot, attempt] >= profile_attempts
+        return self._refused_profiles[slot, attempt] >= profile_attempts
 
     def spent(self, profile_attempts: int) -> dict[str, str]:
         """Situations that were good but for which no profile was found, by a made-up id.

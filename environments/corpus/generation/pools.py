@@ -1,4 +1,4 @@
-"""The pools that generation draws its examples from: `S` and `C` of the papers (FPEMF eq. 1-3, SweetieChat eq. 5).
+"""Pools of examples for generation: the papers' `S` and `C` (FPEMF eq. 1-3, SweetieChat eq. 5).
 
 A `Pools` value is frozen. A round of generation sees one of them from its beginning to its end, so
 neither the order in which answers arrive nor a restart can change what was shown.
@@ -78,7 +78,7 @@ def pools_from(path: str | Path, *, min_words: int = MIN_WORDS) -> Pools:
     pools.
 
     Raises:
-        DataError: no log there, a line that is no episode, or no episode that can serve.
+        DataError: no log there, a line that is not an episode, or no episode that can serve.
     """
     scenarios: dict[str, Scenario] = {}
     dialogues = []
@@ -193,7 +193,7 @@ class GrowingCases(CasePool):
     Args:
         written: by people.
         generated: by this build, in earlier rounds.
-        share: most generated ones among the cases of one conversation.
+        share: maximum share of generated ones among the cases of one conversation.
     """
 
     def __init__(

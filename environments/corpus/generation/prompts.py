@@ -1,9 +1,10 @@
-"""Asking a policy for a situation and for the person in it: what is asked, and what the answer means.
+"""Prompts for a situation and for the person in it, and how the answers are read.
 
-Pure: values in, requests and readings out. `rounds.py` sends them and keeps the pools.
+Pure: values in, requests and readings out. `iteration.py` sends them and keeps the pools.
 
-Examples are shown as earlier exchanges of the same chat (FPEMF §3.1.1 shows three, SweetieChat one), which
-small models follow better than a list. For small models the answer's first words are given too.
+Examples are shown as earlier exchanges of the same chat (FPEMF §3.1.1 shows three, SweetieChat
+one), which small models follow better than a list. For small models the answer's first words are
+given too.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -38,7 +39,7 @@ from .coverage import Slot, age_limits
 from .similarity import Measure
 
 ROLE = "generator"
-"""Role of these requests; scripted policies can tell them by it."""
+"""Role of these requests; scripted policies can recognise them by it."""
 
 MAX_SENTENCES = 4
 """Sentences kept of a situation, as many as are asked for at most."""
@@ -62,6 +63,8 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 class GenerationSettings(Record):
     """How scenarios and profiles are generated and which are kept."""
+
+    panel: ClassVar[str] = "Generation"
 
     examples: Annotated[int, Field(ge=1)] = Field(
         3, description="seed scenarios shown as examples (FPEMF shows 3, SweetieChat shows 1)"
@@ -94,13 +97,13 @@ class GenerationSettings(Record):
         3, description="with keywords: by how many another type must lead to refuse"
     )
     generated_share: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.5, description="most generated ones among the examples shown"
+        0.5, description="maximum share of generated ones among the examples shown"
     )
     max_depth: Annotated[int, Field(ge=1)] = Field(
-        2, description="longest chain of generated examples behind a scenario"
+        2, description="maximum length of the chain of generated examples that led to a scenario"
     )
     first_words: bool | None = Field(
-        None, description="give the first words of a situation; on by itself for small models"
+        None, description="give the first words of a situation; default: on for small models"
     )
     scenario_template: str | None = Field(None, description="prompt template: path of a file")
     profile_template: str | None = Field(None, description="prompt template: path of a file")
@@ -223,13 +226,13 @@ def profile_schema(slot: Slot, *, bounded: bool) -> dict[str, Any]:
     """The JSON schema of a profile.
 
     Args:
-        slot: planned attributes become part of it where a schema can say them.
+        slot: planned attributes become part of it where a schema can express them.
         bounded: also limit lengths and ages, for small models; some servers refuse such keywords.
     """
     lengths = {"name": 40, "gender": 20, "occupation": 60, "location": 50, "traits": 100}
     fields: dict[str, dict[str, Any]] = {
-        name: {"type": "string"} | ({"minLength": 3, "maxLength": most} if bounded else {})
-        for name, most in lengths.items()
+        name: {"type": "string"} | ({"minLength": 3, "maxLength": longest} if bounded else {})
+        for name, longest in lengths.items()
     }
     wanted = dict(slot.attributes)
     if "gender" in wanted:
@@ -285,7 +288,7 @@ def profile_request(
 
 
 _OBJECT = re.compile(r"\{[^{}]*\}", re.DOTALL)
-_LINE = re.compile(r"^\W*(\w+)(?:\s*\([^)]*\))?\W*:\s*(.+?)\W*$", re.MULTILINE)
+_LINE = re.compile(r"\W*+(\w+)(?:\s*+\([^)]*+\))?[^\w:]*+:\s*+(.*\w)")
 _OTHER_WORDS = {
     "major": "occupation", "job": "occupation", "profession": "occupation", "study": "occupation",
     "hobbies": "traits", "personality": "traits", "residence": "location", "city": "location",
@@ -304,17 +307,22 @@ def read_profile(text: str) -> Profile | None:
         found = read_json(inside.group(), {"type": "object"})
         given = found[1] if found else None
     if given is None:
-        given = dict(_LINE.findall(text))
+        given = _lines(text)
     fields = _fields(given)
     return Profile(**fields) if fields.get("name") else None
 
 
+def _lines(text: str) -> dict[str, str]:
+    """The lines `Name: value`, without the marks around them."""
+    return {m[1]: m[2] for line in text.splitlines() if (m := _LINE.match(line))}
+
+
 def _fields(given: Mapping[str, Any]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
-    for key, told in given.items():
+    for key, answer in given.items():
         name = key.strip().casefold()
         name = _OTHER_WORDS.get(name, name)
-        listed = ", ".join(map(str, told)) if isinstance(told, list) else str(told)
+        listed = ", ".join(map(str, answer)) if isinstance(answer, list) else str(answer)
         value = " ".join(listed.split()).rstrip(".")
         if name == "age":
             age = re.search(r"\d{1,3}", value)

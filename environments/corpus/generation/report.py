@@ -1,4 +1,4 @@
-"""What a build made: coverage with its holes, rejects by reason, generation, cleaning, statistics."""
+"""What a build made: coverage with its holes, rejects by reason, generation, cleaning and more."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Profiles put together from small lists by seeded choice, for models too weak to invent a person.
 
-Used only where the setting `profile = "drawn"` says so, and every scenario records it. The lists
-are ours; a name is drawn together with a gender it often goes with, which says nothing about people.
+Used only with the setting `profile = "drawn"`, and every scenario records it. The lists
+are ours; a name is drawn together with a gender it often goes with, which is not a statement about
+people.
 """
 
 from __future__ import annotations

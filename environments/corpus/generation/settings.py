@@ -1,8 +1,8 @@
-"""The settings of `warmline build`: those of a run, of generation and of coverage, as one record."""
+"""The settings of `warmline build`: those of a run, generation and coverage in one."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -16,6 +16,8 @@ NOT_OURS = ("episodes", "scenarios")
 
 class BuildSettings(RunSettings, GenerationSettings):
     """Settings of one build. Policies and limits of the conversations are given as for a run."""
+
+    panel: ClassVar[str] = "Build"
 
     dialogues: Annotated[int, Field(ge=1)] = Field(60, description="conversations planned")
     rounds: Annotated[int, Field(ge=1)] = Field(
@@ -39,7 +41,7 @@ class BuildSettings(RunSettings, GenerationSettings):
     def _refuse(cls, value: Any) -> Any:
         if value is not None:
             raise ValueError(
-                "a build makes its own scenarios; say `dialogues` for how many, and `source` for"
+                "a build makes its own scenarios; give `dialogues` for how many, and `source` for"
                 " the corpus to begin from"
             )
         return value

@@ -30,7 +30,7 @@ SHINGLE = 3
 _WORD = re.compile(r"[^\W_]+")
 
 
-class Near(NamedTuple):
+class NearestText(NamedTuple):
     """The closest text that is there: its id, and how similar it is, in [0, 1]."""
 
     id: str
@@ -40,7 +40,7 @@ class Near(NamedTuple):
 class SimilarTexts(Protocol):
     """A growing set of texts that can be asked for the one closest to a new text."""
 
-    def nearest(self, text: str) -> Near | None:
+    def nearest(self, text: str) -> NearestText | None:
         """The closest text, the earliest among equals; None if there is none (or none alike)."""
         ...
 
@@ -77,12 +77,12 @@ class TfidfTexts:
     def _vectors(self, texts: list[str]) -> Any:
         return self._weigh.transform(self._count.transform(texts))
 
-    def nearest(self, text: str) -> Near | None:
+    def nearest(self, text: str) -> NearestText | None:
         if self._rows is None:
             return None
         scores = (self._rows @ self._vectors([text]).T).toarray().ravel()
         best = int(scores.argmax())
-        return Near(self._names[best], float(scores[best]))
+        return NearestText(self._names[best], float(scores[best]))
 
     def add(self, name: str, text: str) -> None:
         row = self._vectors([text])
@@ -108,13 +108,13 @@ class MinHashTexts:
         sketch.update_batch([shingle.encode() for shingle in shingles(text)])
         return sketch
 
-    def nearest(self, text: str) -> Near | None:
+    def nearest(self, text: str) -> NearestText | None:
         sketch = self._of(text)
-        best: Near | None = None
+        best: NearestText | None = None
         for name, other in self._kept.items():
             similarity = float(sketch.jaccard(other))
             if best is None or similarity > best.similarity:
-                best = Near(name, similarity)
+                best = NearestText(name, similarity)
         return best
 
     def add(self, name: str, text: str) -> None:

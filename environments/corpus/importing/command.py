@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from ....core.console import echo_json, make_console
+from ....core.outside.console import echo_json, make_console
 from ..sources import UNKNOWN_LICENCE, Source
 from ..statistics import CorpusStatistics, comparison, strategy_shares
 from .folder import import_corpus
@@ -52,7 +52,7 @@ def import_dialogues(
         bool, typer.Option("--strict", help="Stop at the first broken record or turn.")
     ] = False,
 ) -> None:
-    """Import recorded dialogues as episodes, and say what was changed and left out."""
+    """Import recorded dialogues as episodes, and report what was changed and left out."""
     importing = Import(path, format, recipe=recipe, name=name, limit=limit, strict=strict)
     done = import_corpus(importing, out, licence=licence, url=url)
     if as_json:
@@ -97,14 +97,14 @@ def _report_table(report: ImportReport) -> Table:
             "dropped": "turns merged" if step == "merge" else "turns dropped",
             "emptied": "dialogues dropped",
         }
-        told = [f"{counts[key]:,} {word}" for key, word in words.items() if counts[key]]
-        table.add_row(f"step {step}", ", ".join(told))
+        parts = [f"{counts[key]:,} {word}" for key, word in words.items() if counts[key]]
+        table.add_row(f"step {step}", ", ".join(parts))
     if report.broken:
         table.add_row("broken records left out", f"{report.broken:,}")
     for key in ("sources", "speakers", "unmapped_labels", "unmapped_types", "unspecified"):
         if data[key]:
-            told = [f"{word} {count:,}" for word, count in data[key].items()]
-            table.add_row(key.replace("_", " "), Text(", ".join(told)))
+            parts = [f"{word} {count:,}" for word, count in data[key].items()]
+            table.add_row(key.replace("_", " "), Text(", ".join(parts)))
     for key in ("episodes_with_crisis_language", "utterances_with_several_strategies"):
         if data[key]:
             table.add_row(key.replace("_", " "), f"{data[key]:,}")
@@ -117,7 +117,7 @@ def _say_written(out: Path, sources: tuple[Source, ...]) -> None:
     unknown = [source.name for source in sources if source.licence == UNKNOWN_LICENCE]
     if unknown:
         console.print(
-            f"the licence of {', '.join(unknown)} is not known: say it with --licence, or an export"
+            f"the licence of {', '.join(unknown)} is not known: give it with --licence, or an export"
             " will ask",
             style="yellow",
         )

@@ -2,7 +2,8 @@
 
 Always: who speaks, white space, empty turns, labels. What comes after is the recipe: `raw` nothing
 more, `merged` one turn for consecutive utterances of one speaker, `sweetiechat` what the papers did
-to ESConv for the row of FPEMF Table 2 and SweetieChat Table 1 (found by trial, exact to the last digit).
+to ESConv for the row of FPEMF Table 2 and SweetieChat Table 1 (found by trial, exact to the last
+digit).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from .importers.mappings import INSTRUCTORS, role_of, strategy_of
 
 MIN_TURNS = 8
 """Dialogues with fewer turns left are dropped by the step `min_turns`."""
-MOST_WORDS = 200
+MAX_COUNTED_WORDS = 200
 """Different words of a source that are counted apart, so that counts stay small on any file."""
 OTHER_WORDS = "(others)"
 
@@ -32,7 +33,7 @@ class Line:
     Attributes:
         raw: as the source has it; of merged utterances, joined by line breaks.
         labels: each strategy once, in order.
-        notes: what the source says of it, its own label included where that is worded otherwise.
+        notes: the source's other fields, its own label included where that is worded otherwise.
         repairs: what was done between raw and text, by name.
     """
 
@@ -90,8 +91,8 @@ class Tally:
 
 
 def count_word(counter: Counter[str], word: str) -> None:
-    """Count a source's word, of at most `MOST_WORDS` different ones."""
-    known = word in counter or len(counter) < MOST_WORDS
+    """Count a label of a source, of at most `MAX_COUNTED_WORDS` different ones."""
+    known = word in counter or len(counter) < MAX_COUNTED_WORDS
     counter[word if known else OTHER_WORDS] += 1
 
 
@@ -123,7 +124,7 @@ def leading_supporter(lines: list[Line]) -> list[Line]:
 
 
 def trailing_seeker(lines: list[Line]) -> list[Line]:
-    """The dialogue ends with the supporter: what the seeker says after that is dropped."""
+    """The dialogue ends with the supporter: later utterances of the seeker are dropped."""
     kept = len(lines)
     while kept and lines[kept - 1].role is Role.SEEKER:
         kept -= 1
@@ -251,7 +252,7 @@ def _strategies(
 
 
 def notes_of(lines: list[Line]) -> dict[str, dict[str, Any]]:
-    """The sources' notes by the index of the line, as plain data; lines without any are left out."""
+    """The sources' notes by the index of the line, as plain data, where there are any."""
     notes: dict[str, dict[str, Any]] = {}
     for index, line in enumerate(lines):
         for name, value in line.notes:

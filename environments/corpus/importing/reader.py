@@ -1,11 +1,11 @@
-"""Import: recorded dialogues of any format become episodes, one at a time, with all changes counted.
+"""Import: recorded dialogues become episodes, one at a time, with all changes counted.
 
     importing = Import("ESConv.json", recipe="sweetiechat")
     for episode in importing: ...
     importing.report
 
 An imported dialogue is an `Episode` without calls: `stop` is `recorded`, `source` the corpus. What
-the source does not say (a situation, a problem type) is `unspecified`, and counted.
+the source does not give (a situation, a problem type) is `unspecified`, and counted.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from ...scenarios.scenario import Scenario
 from ..sources import KNOWN_CORPORA, UNKNOWN_LICENCE, Source
 from .importers.base import BrokenRecord, Recorded
 from .importers.mappings import problem_type_of
+from .importers.records import FoundRecord, iter_records
 from .importers.registry import AUTO, find_importer, sniff
 from .normalise import Line, Tally, count_word, find_recipe, normalise, notes_of
-from .records import Found, iter_records
 
 UNSPECIFIED = "unspecified"
-"""Stands where a source says nothing and a scenario must hold something."""
+"""Placeholder where a source gives nothing and a scenario needs a value."""
 EXAMPLES = 20
 """Faults that a report names; further ones are only counted."""
 
@@ -156,7 +156,7 @@ class Import:
         Raises:
             DataError: the file cannot be read further; no record of it can be read; or under
                 `strict`, anything is broken.
-            ConfigError: what the importer gives is no dialogue.
+            ConfigError: what the importer gives is not a dialogue.
         """
         report = self.report = self._new_report()
         for found in iter_records(self.path):
@@ -175,7 +175,7 @@ class Import:
                 hint=f"`{AUTO}` as the format tries all of them",
             )
 
-    def _episode(self, found: Found, report: ImportReport) -> Episode | None:
+    def _episode(self, found: FoundRecord, report: ImportReport) -> Episode | None:
         try:
             if found.problem is not None:
                 raise BrokenRecord(found.problem)
@@ -203,7 +203,9 @@ class Import:
             )
         return recorded
 
-    def _fault(self, found: Found, report: ImportReport, place: str | None, message: str) -> None:
+    def _fault(
+        self, found: FoundRecord, report: ImportReport, place: str | None, message: str
+    ) -> None:
         error = found.error(
             message,
             field=place,
@@ -245,7 +247,7 @@ class Import:
 def _episode_of(
     recorded: Recorded,
     lines: list[Line],
-    found: Found,
+    found: FoundRecord,
     source: tuple[str, str],
     report: ImportReport,
 ) -> Episode:

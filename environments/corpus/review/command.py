@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ....core.console import echo, echo_json, make_console
 from ....core.errors import ConfigError
 from ....core.files import write_whole
+from ....core.outside.console import echo, echo_json, make_console
 from ....policies.safety import DISCLAIMER
 from ...episodes.log import log_files
 from ...episodes.rating import RATINGS_NAME, append_ratings, iter_ratings
@@ -51,7 +51,7 @@ def start(
     ] = REQUIRED_REVIEWERS,
     seed: Annotated[int, typer.Option(help="Of the reviewers' reading orders.")] = 0,
 ) -> None:
-    """Enrol the corpus, or what was added to it; cleaning's tags are followed where there are any."""
+    """Enrol the corpus, or what was added to it; cleaning's tags are followed if present."""
     log_files(folder)  # before a store is made: a wrong path leaves nothing behind
     with ReviewStore(folder, create=True) as store:
         store.start(required=required, seed=seed)
@@ -172,7 +172,7 @@ def agreement_(folder: Folder, as_json: AsJson = False) -> None:
 
 @review.command()
 def apply(folder: Folder) -> None:
-    """Write the decisions into ratings.jsonl, for training and evaluation; again adds what is new."""
+    """Write the decisions into ratings.jsonl, for training and evaluation; a repeat adds new ones."""
     path = folder / RATINGS_NAME
     with ReviewStore(folder) as store:
         wanted = ratings_of(store.decisions())

@@ -55,7 +55,7 @@ class ReviewDatabase:
         clock: gives the time of a decision, UTC in ISO 8601.
 
     Raises:
-        DataError: there is no store and none is to be made; or the file is no store of ours.
+        DataError: there is no store and none is to be made; or the file is not a review store.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
-"""Review by experts: what a reviewer sees and says, and the rule that follows from it.
+"""Review by experts: what a reviewer sees and decides, and the rule that follows from it.
 
 Pure values and functions; who said what is kept by `review_store.py`. Experts see problem type,
-scenario, profile and dialogue, and a dialogue is kept only if all of them approve (FPEMF §3.1.5, three
-experts). Edits make a new version of a dialogue; what was said about an older version stays on
-record and no longer counts.
+scenario, profile and dialogue, and a dialogue is kept only if all of them approve (FPEMF §3.1.5,
+three experts). Edits make a new version of a dialogue; what was said about an older version stays
+on record and no longer counts.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ REVIEWER_GUIDANCE = (
 
 
 class Verdict(StrEnum):
-    """What a reviewer says of one version of a dialogue."""
+    """A reviewer's decision about one version of a dialogue."""
 
     APPROVE = "approve"
     REJECT = "reject"

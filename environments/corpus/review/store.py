@@ -2,7 +2,7 @@
 
 Rows are only added: a decision or an edit is never changed or removed, so nothing said is lost and
 the state of every dialogue follows from the rows. Each change is one transaction that is on disk
-when the call returns. Who decides or edits says which version was seen; if somebody edited the
+when the call returns. A decision or an edit names the version that was seen; if somebody edited the
 dialogue meanwhile the call is refused, so nobody approves a text that was not read.
 """
 
@@ -57,7 +57,7 @@ class ReviewStore(ReviewDatabase):
         clock: gives the time of a decision, UTC in ISO 8601.
 
     Raises:
-        DataError: there is no store and none is to be made; or the file is no store of ours.
+        DataError: there is no store and none is to be made; or the file is not a review store.
     """
 
     # Starting
@@ -83,7 +83,7 @@ class ReviewStore(ReviewDatabase):
                 )
 
     def enrol(self, episodes: Iterable[Episode]) -> int:
-        """Take episodes into the review; the number of new ones. Enrolled ones are left as they are.
+        """Take episodes into the review; returns the number of new ones.
 
         Raises:
             DataError: an enrolled episode has another text now; reviewers judged the one enrolled.
@@ -137,10 +137,10 @@ class ReviewStore(ReviewDatabase):
         return edited(ReviewItem.model_validate_json(row["item"]), self.edits(episode))
 
     def next_item(self, reviewer: str) -> ReviewItem | None:
-        """The next dialogue for this reviewer, or None if there is nothing left to say.
+        """The next dialogue for this reviewer, or None if nothing is left to review.
 
-        That is the first in the reviewer's own order whose current version neither this reviewer nor
-        enough others have judged; skipped ones come last, the longest skipped first.
+        That is the first in the reviewer's own order whose current version neither this reviewer
+        nor enough others have judged; skipped ones come last, the earliest skipped first.
         """
         seen: dict[str, set[str]] = defaultdict(set)
         for row in self._db.execute(

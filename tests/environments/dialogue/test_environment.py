@@ -327,7 +327,7 @@ def test_openings_need_a_policy_that_can_prefill() -> None:
         environment(supporter=warmline.Supporter(Plain(), openings=True))
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(ConfigError) as raised:
         environment(max_turns=0, max_sentences=0, nonsense=1)
     assert len(raised.value.problems) == 3

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from warmline import Strategy
 from warmline.cli import app
 from warmline.core.errors import ConfigError
+from warmline.evaluation import analyse_files
 
 from ..corpora import episode, write_log
 from ..real_data import real_file
@@ -58,6 +59,10 @@ def test_two_corpora_side_by_side(tmp_path: Path) -> None:
     assert "do not separate" in page
     record = json.loads((out / "analysis.json").read_text())
     assert [each["name"] for each in record["corpora"]] == ["one", "Other|"]
+    found = analyse_files([one, ("Other|", two)])
+    assert found.page == page
+    assert json.loads(found.record) == record
+    assert found.figures == ()
     assert [each["dialogues"] for each in record["corpora"]] == [12, 9]
     assert len(record["comparisons"]) == 1
     drawn = {path.name for path in (out / "figures").iterdir()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from warmline import Scenario
 from warmline.cli import app
 from warmline.core.errors import ConfigError
 from warmline.environments.episodes.rating import Rating, iter_ratings
+from warmline.evaluation import JudgeSettings, calibration_report, judge_run
 
 from ..corpora import LINES, episode, write_log
 
@@ -104,6 +106,25 @@ def test_what_cannot_be_judged_is_refused(tmp_path: Path, more: list[str], messa
     assert message in str(done.exception)
 
 
+def test_the_function_does_all_but_printing(tmp_path: Path, judges: str) -> None:
+    """`judge_run` gives what `warmline judge --json` prints, from the same settings."""
+    one = write_log(tmp_path / "one", [episode(f"e{n}") for n in range(3)])
+    two = write_log(tmp_path / "two", [episode(f"e{n}", [*LINES[:3], "Ok."]) for n in range(3)])
+    settings = JudgeSettings(policy=f"{judges}:judge", dimensions=("empathy",), samples=2)
+    result = asyncio.run(judge_run(one, settings))
+    assert result.out == one / "ratings.jsonl"
+    assert ([s.dimension for s in result.scores], result.scores[0].n) == (["empathy"], 12)
+    command = ["judge", str(one), "--policy", f"{judges}:judge", "--dimensions", "empathy"]
+    printed = RUN.invoke(app, [*command, "--samples", "2", "--json"])
+    assert json.loads(printed.stdout) == {**result.as_dict(), "asked": 0, "resumed": 12}
+    settings = JudgeSettings(policy=f"{judges}:judge", against=str(two), dimensions=("safety",))
+    compared = asyncio.run(judge_run(one, settings))
+    assert (compared.scores, compared.out) == ([], one / "comparisons.jsonl")
+    assert (compared.wins[0].wins, compared.tally.asked) == (3, 6)
+    with pytest.raises(ConfigError, match="no judge is named"):
+        asyncio.run(judge_run(one, JudgeSettings()))
+
+
 def test_calibration_from_files(tmp_path: Path) -> None:
     run = write_log(tmp_path / "run", [episode(f"e{n}") for n in range(6)])
     judged = [
@@ -183,6 +204,7 @@ def test_calibration_tells_how_often_people_chose_alike(tmp_path: Path) -> None:
     command = ["calibrate", str(judged), str(people)]
     [votes] = json.loads(RUN.invoke(app, [*command, "--json"]).stdout)["votes"]
     assert (votes["n"], votes["agreement"]["value"], votes["people_b"]) == (4, 0.75, 1)
+    assert calibration_report(judged, people).as_dict()["votes"] == [votes]
     assert "0.75" in RUN.invoke(app, command).stdout
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from warmline.core.errors import ConfigError, DataError
 from warmline.environments.episodes.rating import Rating
-from warmline.evaluation.judging.human_preferences import compare_votes
+from warmline.evaluation.judging.human_preferences import compare_preferences
 from warmline.evaluation.judging.human_ratings import read_ratings
 
 
@@ -31,7 +31,7 @@ def test_agreement_over_a_tie_and_b() -> None:
         for first, value in zip("AB", values, strict=True)
     ]
     votes = [choice(f"e{place}", value, "human") for place, value in enumerate([1, -1, 0, -1, 1])]
-    [found] = compare_votes(asked, votes)
+    [found] = compare_preferences(asked, votes)
     assert (found.n, found.judge_missing) == (4, 1)
     assert found.agreement.value == 0.75
     assert found.agreement.interval is not None
@@ -42,21 +42,21 @@ def test_agreement_over_a_tie_and_b() -> None:
 def test_of_several_people_the_majority_counts() -> None:
     asked = [choice("e1", 1, first=first) for first in "AB"]
     votes = [choice("e1", value, "human", rater=f"p{n}") for n, value in enumerate((-1, 1, 1))]
-    [found] = compare_votes(asked, votes)
+    [found] = compare_preferences(asked, votes)
     assert (found.n, found.agreement.value) == (1, 1.0)
 
 
 def test_scores_and_other_dimensions_are_left_aside() -> None:
     asked = [choice("e1", 1)]
-    assert compare_votes(asked, [choice("e1", 1, "human", dimension="safety")]) == []
-    assert compare_votes(asked, [choice("e1", 4, "human", notes=None)]) == []
+    assert compare_preferences(asked, [choice("e1", 1, "human", dimension="safety")]) == []
+    assert compare_preferences(asked, [choice("e1", 4, "human", notes=None)]) == []
 
 
 def test_choices_about_something_else_are_refused() -> None:
     asked = [choice("e1", 1, candidate="a against b")]
-    assert len(compare_votes(asked, [choice("e1", 1, "human")])) == 1
+    assert len(compare_preferences(asked, [choice("e1", 1, "human")])) == 1
     with pytest.raises(ConfigError, match="compared different things"):
-        compare_votes(asked, [choice("e1", 1, "human", candidate="a against c")])
+        compare_preferences(asked, [choice("e1", 1, "human", candidate="a against c")])
 
 
 def test_choices_from_a_table(tmp_path: Path) -> None:

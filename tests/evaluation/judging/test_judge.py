@@ -22,7 +22,7 @@ from warmline.core.errors import (
 from warmline.environments.episodes.rating import iter_ratings
 from warmline.evaluation import judge, load_rubric
 from warmline.evaluation.judging.judge import draw_subjects
-from warmline.evaluation.judging.questions import Questions, read_verdict, subjects
+from warmline.evaluation.judging.questions import JudgePrompts, read_verdict, subjects
 from warmline.policies.base import BasePolicy, Capabilities
 
 from ..corpora import LINES, episode
@@ -92,13 +92,13 @@ def test_each_reply_is_shown_with_what_came_before_it_and_no_more() -> None:
 
 def test_an_engine_that_has_schemas_is_bound_and_another_is_told() -> None:
     [subject, _] = subjects(episode(), RESPONSE)
-    bound = Questions(ScriptedPolicy(), RESPONSE).single(subject, COHERENCE, 1)
+    bound = JudgePrompts(ScriptedPolicy(), RESPONSE).single(subject, COHERENCE, 1)
     assert bound.schema["properties"]["score"]["enum"] == [1, 2, 3, 4, 5]
 
     class Plain(BasePolicy):
         capabilities = Capabilities(sampling=frozenset({"temperature"}))
 
-    told = Questions(Plain(), RESPONSE).single(subject, COHERENCE, 1)
+    told = JudgePrompts(Plain(), RESPONSE).single(subject, COHERENCE, 1)
     assert told.schema is None
     assert "JSON schema" in told.messages[-1].content
     assert told.sampling.as_dict() == {"temperature": 0.8}
@@ -109,7 +109,7 @@ def test_an_engine_that_has_schemas_is_bound_and_another_is_told() -> None:
 
 def test_the_prompt_names_levels_faults_and_the_reply() -> None:
     [subject, _] = subjects(episode(), RESPONSE)
-    system, user = Questions(ScriptedPolicy(), RESPONSE).single(subject, COHERENCE, 1).messages
+    system, user = JudgePrompts(ScriptedPolicy(), RESPONSE).single(subject, COHERENCE, 1).messages
     for level in COHERENCE.levels:
         assert level in system.content
     assert "contradiction (at most 2)" in system.content

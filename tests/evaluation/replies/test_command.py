@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from typer.testing import CliRunner
 from warmline import ScriptedPolicy
 from warmline.cli import app
 from warmline.core.errors import ConfigError, DataError, EngineTimeout, RunError
-from warmline.evaluation import evaluate
+from warmline.evaluation import EvaluationSettings, evaluate, evaluate_pairs
 
 from ..recorded import recorded
 
@@ -214,3 +216,38 @@ def test_perplexity_stands_in_the_reference_table_only() -> None:
     )
     assert "perplexity" in {score.metric for score in reference.scores}
     assert "perplexity" not in {score.metric for score in generated.scores}
+
+
+def test_the_function_takes_a_settings_record(corpus: Path, tmp_path: Path) -> None:
+    """It gives and writes what the command does."""
+    settings = EvaluationSettings(policy="scripted", limit=2, out=str(tmp_path / "mine"))
+    seen: list[str] = []
+    [result] = evaluate(corpus, settings, observe=lambda reply: seen.append(reply.episode))
+    assert (result.replies, len(seen)) == (4, 4)
+    command = run(corpus, "--policy", "scripted", "--limit", 2, "--out", tmp_path / "theirs")
+    assert command.exit_code == 0, command.output
+    for name in ("scores.json", "tables.md"):
+        assert (tmp_path / "mine" / name).read_text() == (tmp_path / "theirs" / name).read_text()
+    with pytest.raises(ConfigError, match="not both: preset"):
+        evaluate(corpus, settings, preset="sacrebleu")
+
+
+def test_pairs_are_scored_and_written_by_the_function(tmp_path: Path) -> None:
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text('{"hypothesis": "I hear you.", "reference": "I hear you."}\n')
+    result = evaluate_pairs(pairs, out=tmp_path / "out")
+    assert {s.metric: s.value for s in result.scores}["bleu-1"] == pytest.approx(100)
+    assert (tmp_path / "out" / "tables.md").is_file()
+
+
+@pytest.mark.parametrize("command", ["evaluate", "judge"])
+def test_help_has_panels_of_at_most_twenty_options(command: str) -> None:
+    [found] = [c for c in app.registered_commands if c.name == command]
+    assert found.callback is not None
+    panels = Counter(
+        parameter.annotation.__metadata__[0].rich_help_panel
+        for parameter in inspect.signature(found.callback).parameters.values()
+        if getattr(parameter.annotation.__metadata__[0], "rich_help_panel", None)
+    )
+    assert len(panels) >= 2
+    assert max(panels.values()) <= 20

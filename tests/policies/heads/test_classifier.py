@@ -26,7 +26,7 @@ from warmline.core.errors import (
 )
 from warmline.policies.base import Message, Request, Sampling
 from warmline.policies.heads.batching import Batcher
-from warmline.policies.heads.classifier import ClassifierPolicy, drawn, split
+from warmline.policies.heads.classifier import ClassifierPolicy, draw_option, split
 from warmline.policies.heads.scorer import ScorerPolicy
 from warmline.policies.scripted import ScriptedPolicy
 from warmline.policies.wrappers.best_of import BestOf
@@ -80,10 +80,10 @@ def test_logits_by_hand() -> None:
 
 def test_temperature_draws_and_zero_does_not() -> None:
     logs = {"a": math.log(0.6), "b": math.log(0.4)}
-    assert {drawn(logs, 0, seed) for seed in range(20)} == {"a"}
-    share = sum(drawn(logs, None, seed) == "a" for seed in range(1000)) / 1000
+    assert {draw_option(logs, 0, seed) for seed in range(20)} == {"a"}
+    share = sum(draw_option(logs, None, seed) == "a" for seed in range(1000)) / 1000
     assert share == pytest.approx(0.6, abs=0.05)
-    cold = sum(drawn(logs, 0.1, seed) == "a" for seed in range(200)) / 200
+    cold = sum(draw_option(logs, 0.1, seed) == "a" for seed in range(200)) / 200
     assert cold > 0.95
 
 
@@ -104,8 +104,8 @@ async def test_a_subset_is_normalised_and_order_does_not_matter(counselor: Path)
 async def test_alone_and_together_the_numbers_are_the_same(counselor: Path) -> None:
     prompts = [(Message("user", "word " * n),) for n in range(1, 20)]
     async with make(counselor, max_batch=4) as policy:
-        alone = [await policy.decide(prompt) for prompt in prompts]
-        together = await asyncio.gather(*(policy.decide(prompt) for prompt in prompts))
+        alone = [await policy.predict(prompt) for prompt in prompts]
+        together = await asyncio.gather(*(policy.predict(prompt) for prompt in prompts))
     for one, other in zip(alone, together, strict=True):
         assert one.tokens == other.tokens
         assert list(one.logprobs["strategy"].values()) == pytest.approx(
@@ -116,11 +116,11 @@ async def test_alone_and_together_the_numbers_are_the_same(counselor: Path) -> N
 async def test_long_dialogues_lose_their_oldest_messages(counselor: Path) -> None:
     talk = [Message("user" if n % 2 == 0 else "assistant", f"{n} " * 40) for n in range(9)]
     async with make(counselor) as policy:
-        whole = await policy.decide(talk)
+        whole = await policy.predict(talk)
         assert whole.tokens <= 512
-        assert whole == await policy.decide([Message("user", "x " * 400), talk[1], *talk[2:]])
+        assert whole == await policy.predict([Message("user", "x " * 400), talk[1], *talk[2:]])
         with pytest.raises(ContextTooLong):
-            await policy.decide([Message("user", "x " * 600)])
+            await policy.predict([Message("user", "x " * 600)])
 
 
 def test_what_is_no_classifier_is_refused(

@@ -36,7 +36,7 @@ def float32_on_any_cpu() -> Iterator[None]:
 def nothing_stays_loaded() -> Iterator[None]:
     yield
     gc.collect()
-    assert not engine._engines
+    assert not engine.ENGINES
     assert not [t for t in threading.enumerate() if t.name == "warmline-hf" and t.is_alive()]
 
 

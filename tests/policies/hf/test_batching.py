@@ -35,7 +35,7 @@ async def test_greedy_text_is_generates(folders: Path, kind: str, max_batch: int
 async def test_eager_attention_sees_the_same(folders: Path, kind: str) -> None:
     model = AutoModelForCausalLM.from_pretrained(folders / kind).eval()
     async with TransformersPolicy(folders / kind) as policy:
-        policy._seat.engine._model.model.set_attn_implementation("eager")
+        policy._opened.engine._model.model.set_attn_implementation("eager")
         texts = await together(policy, [ask(talk) for talk in TALKS])
     assert texts == [plain_greedy(model, folders / kind, talk) for talk in TALKS]
 
@@ -44,7 +44,7 @@ async def test_eager_attention_sees_the_same(folders: Path, kind: str) -> None:
 async def test_prompts_computed_together_as_on_a_gpu(folders: Path, kind: str) -> None:
     model = AutoModelForCausalLM.from_pretrained(folders / kind).eval()
     async with TransformersPolicy(folders / kind) as policy:
-        loop = policy._seat.engine._loop
+        loop = policy._opened.engine._loop
         loop._prompts_together, loop._block = 4, 16
         loop._prefixes.block = 16
         for _ in range(2):  # the second time some prefixes are known, of different lengths
@@ -61,7 +61,7 @@ async def test_joining_a_running_batch_changes_no_text(llama: Path) -> None:
     long = ask(TALKS[1], sampling=Sampling(temperature=0, max_tokens=200))
     async with TransformersPolicy(llama, max_batch=4) as policy:
         running = asyncio.create_task(policy.respond(long))
-        while not policy._seat.engine._loop._rows:
+        while not policy._opened.engine._loop._rows:
             await asyncio.sleep(0)
         joined = []
         for talk in TALKS:

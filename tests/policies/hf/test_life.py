@@ -24,11 +24,11 @@ from .asking import TALKS, ask
 
 async def test_policies_of_equal_settings_share_one_model(llama: Path) -> None:
     async with TransformersPolicy(llama) as one:
-        loaded = one._seat.engine
+        loaded = one._opened.engine
         two, other = TransformersPolicy(llama), TransformersPolicy(llama, max_batch=2)
         await asyncio.gather(two.open(), two.open(), other.open())
-        assert two._seat.engine is loaded
-        assert other._seat.engine is not loaded
+        assert two._opened.engine is loaded
+        assert other._opened.engine is not loaded
         await one.aclose()
         assert (await two.respond(ask("Hi"))).text
         await other.aclose()
@@ -45,7 +45,7 @@ async def test_policies_of_equal_settings_share_one_model(llama: Path) -> None:
 async def test_closing_frees_the_weights(folders: Path, kind: str) -> None:
     policy = TransformersPolicy(folders / kind)
     await policy.respond(ask("Hi"))
-    weights = weakref.ref(policy._seat.engine._model.model)
+    weights = weakref.ref(policy._opened.engine._model.model)
     await policy.aclose()
     gc.collect()
     assert weights() is None
@@ -54,7 +54,7 @@ async def test_closing_frees_the_weights(folders: Path, kind: str) -> None:
 async def test_a_forgotten_policy_frees_the_weights(llama: Path) -> None:
     policy = TransformersPolicy(llama)
     await policy.open()
-    weights = weakref.ref(policy._seat.engine._model.model)
+    weights = weakref.ref(policy._opened.engine._model.model)
     del policy
     gc.collect()
     assert weights() is None
@@ -63,7 +63,7 @@ async def test_a_forgotten_policy_frees_the_weights(llama: Path) -> None:
 async def test_cancelling_frees_the_row(llama: Path) -> None:
     endless = ask("Hi", sampling=Sampling(temperature=0, max_tokens=400))
     async with TransformersPolicy(llama, max_batch=1) as policy:
-        loop = policy._seat.engine._loop
+        loop = policy._opened.engine._loop
         first = asyncio.create_task(policy.respond(endless))
         second = asyncio.create_task(policy.respond(ask(TALKS[0])))
         third = asyncio.create_task(policy.respond(ask(TALKS[1])))
@@ -86,7 +86,7 @@ async def test_an_error_in_the_computation_reaches_everybody_once(
     folders: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with TransformersPolicy(folders / kind, max_batch=3) as policy:
-        model = policy._seat.engine._model
+        model = policy._opened.engine._model
         real, calls = type(model).forward, []
 
         def failing(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -105,7 +105,7 @@ async def test_an_error_in_the_computation_reaches_everybody_once(
             assert isinstance(error, EngineUnavailable)
             assert "out of memory" in error.message
             assert "max_batch" in error.hint
-        assert not policy._seat.engine._loop.busy
+        assert not policy._opened.engine._loop.busy
         assert (await policy.respond(ask("Hi"))).text
 
 
@@ -114,7 +114,7 @@ async def test_closing_ends_what_is_under_way(llama: Path) -> None:
     await policy.open()
     endless = ask("Hi", sampling=Sampling(temperature=0, max_tokens=400))
     tasks = [asyncio.create_task(policy.respond(endless)) for _ in range(4)]
-    while not policy._seat.engine._loop._rows:
+    while not policy._opened.engine._loop._rows:
         await asyncio.sleep(0)
     await policy.aclose()
     for ended in await asyncio.gather(*tasks, return_exceptions=True):

@@ -39,12 +39,12 @@ async def test_adapters_share_one_base_and_one_batch(folders: Path, llama: Path)
         TransformersPolicy(folders / "warm") as warm,
         TransformersPolicy(llama, adapter=folders / "cold") as cold,
     ):
-        assert base._seat.engine is warm._seat.engine is cold._seat.engine
+        assert base._opened.engine is warm._opened.engine is cold._opened.engine
         texts = await asyncio.gather(
             *[together(policy, [ask(talk) for talk in TALKS]) for policy in (base, warm, cold)]
         )
         scores = [await policy.score(ask("Hi"), "Tell me more.") for policy in (base, warm, cold)]
-        model = base._seat.engine._model
+        model = base._opened.engine._model
         async with TransformersPolicy(llama, adapter=folders / "cold") as also_cold:
             assert await together(also_cold, [ask("Hi")]) == [texts[2][TALKS.index("Hi")]]
         await warm.aclose()
@@ -75,7 +75,7 @@ async def test_adapters_chain_and_merge(folders: Path, llama: Path, tmp_path: Pa
     for options in ({}, {"merge_adapter": True}, {"deterministic": True}):
         async with TransformersPolicy(upper, **options) as policy:
             assert await together(policy, [ask(talk) for talk in TALKS]) == expected
-            assert (policy._seat.engine._model.peft is None) == ("merge_adapter" in options)
+            assert (policy._opened.engine._model.peft is None) == ("merge_adapter" in options)
     names = [adapter["name"] for adapter in TransformersPolicy(upper).describe()["adapters"]]
     assert names == ["m0", "m1"]
 
@@ -83,7 +83,7 @@ async def test_adapters_chain_and_merge(folders: Path, llama: Path, tmp_path: Pa
 async def test_adapters_of_other_kinds_are_merged(llama: Path, tmp_path: Path) -> None:
     dora = tiny_models.save_lora(tmp_path / "dora", llama, use_dora=True)
     async with TransformersPolicy(dora) as policy:
-        assert policy._seat.engine._model.peft is None
+        assert policy._opened.engine._model.peft is None
         texts = await together(policy, [ask(talk) for talk in TALKS])
     assert texts == await merged_texts(llama, dora, TALKS)
 
@@ -115,7 +115,7 @@ async def test_unusable_adapters_are_named(folders: Path, llama: Path, tmp_path:
     async with TransformersPolicy(llama) as policy:  # one that fits not leaves the shared model be
         with pytest.raises(ConfigError, match="cannot be laid over"):
             await TransformersPolicy(llama, adapter=tmp_path / "lora3").open()
-        assert policy._seat.engine._model.peft is None
+        assert policy._opened.engine._model.peft is None
         assert (await policy.respond(ask("Hi"))).text
 
 
@@ -209,7 +209,7 @@ async def test_devices_and_dtypes(llama: Path) -> None:
         with pytest.raises(ConfigError, match="torch sees 0"):
             await TransformersPolicy(llama, device="cuda").open()
     async with TransformersPolicy(llama, dtype="bfloat16") as policy:
-        assert policy._seat.engine._model.model.dtype == torch.bfloat16
+        assert policy._opened.engine._model.model.dtype == torch.bfloat16
         assert (await policy.respond(ask("Hi"))).text
         assert policy.describe()["dtype"] == "bfloat16"
 

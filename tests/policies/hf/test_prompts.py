@@ -65,7 +65,7 @@ async def test_a_request_beyond_the_cache_is_refused_and_others_wait(llama: Path
         with pytest.raises(ContextTooLong, match="256 tokens"):
             await policy.respond(ask("word " * 60, sampling=Sampling(max_tokens=300)))
         texts = await together(policy, [ask(talk) for talk in TALKS])
-        assert policy._seat.engine._loop._passes.cache.n_bytes <= 4 * 256 * one_token
+        assert policy._opened.engine._loop._passes.cache.n_bytes <= 4 * 256 * one_token
     model = AutoModelForCausalLM.from_pretrained(llama).eval()
     assert texts == [plain_greedy(model, llama, talk) for talk in TALKS]
 

@@ -148,7 +148,7 @@ def test_a_row_is_drawn_alike_whatever_stands_beside_it() -> None:
 
 async def test_a_model_that_computes_nonsense_is_reported(llama: Path) -> None:
     async with TransformersPolicy(llama) as policy:
-        model = policy._seat.engine._model.model
+        model = policy._opened.engine._model.model
         good = model.lm_head.weight.data.clone()
         model.lm_head.weight.data[:] = float("nan")
         tasks = [asyncio.create_task(policy.respond(ask(talk))) for talk in TALKS]

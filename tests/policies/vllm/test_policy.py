@@ -25,9 +25,9 @@ from warmline.policies import Message, Request, Sampling
 from warmline.policies.answers import misfit
 from warmline.policies.base import FinishReason, Reply, ScoringPolicy, Usage
 from warmline.policies.sentences import limit_reached
-from warmline.policies.vllm.engine import _engines
+from warmline.policies.vllm.engine import ENGINES
 from warmline.policies.vllm.policy import VLLMPolicy
-from warmline.policies.vllm.requests import Seat
+from warmline.policies.vllm.requests import OpenModel
 
 from . import vllm_models
 
@@ -78,12 +78,12 @@ def policy(base: Path) -> Iterator[VLLMPolicy]:
     asyncio.run(policy.open())
     yield policy
     asyncio.run(policy.aclose())
-    assert not _engines
+    assert not ENGINES
 
 
-def seat_of(policy: VLLMPolicy) -> Seat:
-    assert policy._seat is not None
-    return policy._seat
+def opened_by(policy: VLLMPolicy) -> OpenModel:
+    assert policy._opened is not None
+    return policy._opened
 
 
 def used(reply: Reply) -> Usage:
@@ -102,7 +102,7 @@ async def test_the_contract(policy: VLLMPolicy, base: Path, check: str) -> None:
 
 
 def prompt_of(policy: VLLMPolicy, request: Request) -> list[int]:
-    return list(seat_of(policy).writer.write(request).tokens)
+    return list(opened_by(policy).writer.write(request).tokens)
 
 
 async def test_generated_tokens_have_the_models_own_logprobs(
@@ -114,7 +114,7 @@ async def test_generated_tokens_have_the_models_own_logprobs(
         request = ask(logprobs=True, sampling=sampling, seed=3)
         reply = await policy.respond(request)
         assert reply.logprobs
-        encode = seat_of(policy).engine.llm.get_tokenizer().encode
+        encode = opened_by(policy).engine.llm.get_tokenizer().encode
         tokens = [t for part in reply.logprobs for t in encode(part.token)]
         if len(tokens) != len(reply.logprobs):
             pytest.skip("a token that does not stand for itself was drawn")
@@ -132,7 +132,7 @@ async def test_a_given_text_is_scored_as_a_forward_pass_scores_it(
     assert isinstance(policy, ScoringPolicy)
     request = ask(sampling=Sampling(temperature=0.3, repetition_penalty=2.0), choices=("a", "b"))
     scored = await policy.score(request, text)
-    encode = seat_of(policy).engine.llm.get_tokenizer().encode
+    encode = opened_by(policy).engine.llm.get_tokenizer().encode
     given = encode(text)
     expected = vllm_models.logprobs(vllm_models.load(base), prompt_of(policy, request), given)
     assert [token.logprob for token in scored] == pytest.approx(expected, abs=1e-3)
@@ -151,14 +151,14 @@ async def test_adapters_share_the_engine_and_answer_side_by_side(
     warm, calm = (VLLMPolicy(base, adapter=folder, **SETTINGS) for folder in adapters)
     again = VLLMPolicy(adapters[0], **SETTINGS)  # the base is found through the adapter
     async with warm, calm, again:
-        assert len(_engines) == 1
-        assert seat_of(warm).adapter.lora_int_id == seat_of(again).adapter.lora_int_id
+        assert len(ENGINES) == 1
+        assert opened_by(warm).adapter.lora_int_id == opened_by(again).adapter.lora_int_id
         text = "I am so sorry that it rains."
         seats: list[tuple[VLLMPolicy, Path | None]] = [
             (policy, None), (warm, adapters[0]), (calm, adapters[1])
         ]  # fmt: skip
         scores = await asyncio.gather(*(seat.score(ask(), text) for seat, _ in seats))
-        given = seat_of(policy).engine.llm.get_tokenizer().encode(text)
+        given = opened_by(policy).engine.llm.get_tokenizer().encode(text)
         for scored, (_, adapter) in zip(scores, seats, strict=True):
             model = vllm_models.load(base, adapter)
             expected = vllm_models.logprobs(model, prompt_of(policy, ask()), given)
@@ -171,7 +171,7 @@ async def test_adapters_share_the_engine_and_answer_side_by_side(
         assert [reply.policy for reply in replies] == [
             "vllm:SmolLM2-135M-Instruct", "vllm:warm", "vllm:calm"
         ]  # fmt: skip
-    loaded = await seat_of(policy).engine.run(seat_of(policy).engine.llm.list_loras)
+    loaded = await opened_by(policy).engine.run(opened_by(policy).engine.llm.list_loras)
     assert not loaded
 
 
@@ -362,7 +362,7 @@ async def test_a_cancelled_request_leaves_the_engine(policy: VLLMPolicy) -> None
     story = ask("Tell me a very long story.", sampling=Sampling(max_tokens=900, temperature=1.0))
     tasks = [asyncio.create_task(policy.respond(story)) for _ in range(8)]
     await asyncio.sleep(1)
-    open_requests = seat_of(policy).engine.llm.output_processor.get_num_unfinished_requests
+    open_requests = opened_by(policy).engine.llm.output_processor.get_num_unfinished_requests
     assert open_requests() >= 4
     for task in tasks:
         task.cancel()

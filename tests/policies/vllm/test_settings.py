@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from warmline.core.errors import ConfigError, ModelNotFound
-from warmline.policies.vllm.engine import _engines
+from warmline.policies.vllm.engine import ENGINES
 from warmline.policies.vllm.policy import VLLMPolicy
 
 from . import vllm_models
@@ -54,13 +54,13 @@ async def test_unknown_engine_arguments_are_refused_with_a_suggestion(base: Path
     with pytest.raises(ConfigError, match=r"max_num_seq; did you mean 'max_num_seqs'") as told:
         await VLLMPolicy(base, engine_args={"max_num_seq": 4, "shoe_size": 43}).open()
     assert len(told.value.problems) == 2
-    assert not any("shoe_size" in settings.arguments for settings in _engines)
+    assert not any("shoe_size" in settings.arguments for settings in ENGINES)
 
 
 async def test_a_value_that_vllm_refuses_is_a_config_error(base: Path) -> None:
     with pytest.raises(ConfigError, match="vLLM"):
         await VLLMPolicy(base, dtype="float12").open()
-    assert not any("float12" in settings.arguments for settings in _engines)
+    assert not any("float12" in settings.arguments for settings in ENGINES)
 
 
 def test_the_description_names_no_place(base: Path, adapter: Path) -> None:

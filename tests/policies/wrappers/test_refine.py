@@ -11,7 +11,8 @@ import pytest
 
 import warmline
 from warmline.core.errors import ConfigError, EngineTimeout, UnreadableReply, Unsupported
-from warmline.policies.base import Capabilities, Reply, Request, Sampling, Usage
+from warmline.policies.base import Capabilities, Reply, Request, Sampling, Usage, describe_policy
+from warmline.policies.registry import wrap_policy
 from warmline.policies.wrappers import Refine
 from warmline.policies.wrappers.refine import SCHEMA, read_analysis
 
@@ -102,14 +103,14 @@ async def test_unreadable_reviews_are_asked_for_again_with_other_seeds() -> None
     assert len({request.seed for request in inner.asked}) == 4
 
 
-async def test_after_three_tries_the_first_reply_stands() -> None:
+async def test_after_three_attempts_the_first_reply_is_kept() -> None:
     inner = engine("one", "two", "three", analysis())
     reply = await Refine(inner).respond(ASK)
     assert reply.text == FIRST
     assert len(inner.asked) == 4
     assert reply.notes == {"refine": {"first": FIRST, "outcome": "unreadable", "analysis": None}}
     short = engine("one", analysis())
-    assert (await Refine(short, tries=1).respond(ASK)).text == FIRST
+    assert (await Refine(short, max_attempts=1).respond(ASK)).text == FIRST
 
 
 async def test_more_than_twice_as_long_is_refused() -> None:
@@ -120,8 +121,8 @@ async def test_more_than_twice_as_long_is_refused() -> None:
     assert reply.notes is not None
     assert reply.notes["refine"]["outcome"] == "too_long"
     assert reply.notes["refine"]["analysis"]["reply"] == over
-    assert (await Refine(engine(analysis(over)), longest=None).respond(ASK)).text == over
-    assert (await Refine(engine(analysis(just)), longest=1.5).respond(ASK)).text == FIRST
+    assert (await Refine(engine(analysis(over)), max_length=None).respond(ASK)).text == over
+    assert (await Refine(engine(analysis(just)), max_length=1.5).respond(ASK)).text == FIRST
 
 
 async def test_the_opening_asked_for_is_kept() -> None:
@@ -196,8 +197,10 @@ async def test_the_notes_of_an_inner_wrapper_stay() -> None:
 
 
 def test_impossible_settings() -> None:
-    with pytest.raises(ConfigError, match=r"(?s)tries must be.*longest must be.*max_tokens must"):
-        Refine(Engine(), tries=0, longest=0.5, max_tokens=0)
+    with pytest.raises(
+        ConfigError, match=r"(?s)max_attempts must be.*max_length must be.*max_tokens must"
+    ):
+        Refine(Engine(), max_attempts=0, max_length=0.5, max_tokens=0)
 
 
 async def test_in_a_conversation_only_the_supporter_is_rewritten() -> None:
@@ -213,3 +216,25 @@ async def test_in_a_conversation_only_the_supporter_is_rewritten() -> None:
         "I think of seeker things.", "Tell me about Monday.",
     ] * 2  # fmt: skip
     assert [call.policy for call in episode.calls] == ["scripted", "refine(scripted)"] * 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("refine", "refine:max_attempts=3,max_length=2.0"),
+        ("refine:tries=2", "refine:max_attempts=2"),
+        ("refine:longest=1.5", "refine:max_length=1.5"),
+        ({"name": "refine", "longest": None}, {"name": "refine", "max_length": None}),
+    ],
+)
+def test_old_option_names_mean_the_same_and_identities_stay(old: Any, new: Any) -> None:
+    before, after = wrap_policy(Engine(), old), wrap_policy(Engine(), new)
+    assert describe_policy(before) == describe_policy(after)
+    assert list(describe_policy(after)) == [
+        "policy", "roles", "tries", "longest", "max_tokens", "inner"
+    ]  # fmt: skip
+
+
+def test_an_option_under_both_names_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"(?s)old name of max_attempts.*old name of max_length"):
+        Refine(Engine(), max_attempts=2, tries=1, max_length=None, longest=1.0)

@@ -92,12 +92,15 @@ def test_identity_holds_what_changes_answers_and_nothing_else(kind: str) -> None
 @pytest.mark.parametrize(
     ("spec", "settings"),
     [
-        ("refine", {"tries": 3}),
-        ("refine:tries=2", {"tries": 2}),
+        ("refine", {"max_attempts": 3}),
+        ("refine:max_attempts=2", {"max_attempts": 2}),
         (" refine : ", None),
-        ("refine:tries=2,longest=1.5", {"tries": 2, "longest": 1.5}),
+        (
+            "refine:max_attempts=2,max_length=1.5",
+            {"max_attempts": 2, "max_length": 1.5},
+        ),
         ("refine:roles=seeker", {"roles": ("seeker",)}),
-        ('refine:roles=["seeker", "supporter"],tries=1', {"roles": ("seeker", "supporter")}),
+        ('refine:roles=["seeker", "supporter"],max_attempts=1', {"roles": ("seeker", "supporter")}),
         ({"name": "refine", "roles": ["judger"]}, {"roles": ("judger",)}),
     ],
 )

@@ -280,7 +280,7 @@ def test_reloaded_it_gives_the_same_logits(trained: Path, causal: Path, tmp_path
 
     async def ask() -> list[dict[str, float]]:
         async with ClassifierPolicy(trained, device="cpu", dtype="float32") as policy:
-            found = await asyncio.gather(*(policy.decide(turn.messages) for turn in turns))
+            found = await asyncio.gather(*(policy.predict(turn.messages) for turn in turns))
         return [each.logprobs["strategy"] for each in found]
 
     seated = torch.tensor([list(each.values()) for each in asyncio.run(ask())])
@@ -289,7 +289,7 @@ def test_reloaded_it_gives_the_same_logits(trained: Path, causal: Path, tmp_path
 
 def test_the_same_folder_is_not_trained_twice(causal: Path, data: Path, trained: Path) -> None:
     before = (trained / "adapter_model.safetensors").read_bytes()
-    (again,) = train_counselor(settings(causal, data, trained, test_share=0.25))
+    again = train_counselor(settings(causal, data, trained, test_share=0.25)).checkpoint
     assert again == read_checkpoint(trained)
     assert (trained / "adapter_model.safetensors").read_bytes() == before
     with pytest.raises(RunError, match="history_window: None -> 4"):
@@ -325,7 +325,7 @@ def test_labels_as_completions(causal: Path, data: Path, tmp_path: Path) -> None
     big = save_causal(tmp_path / "m", chat_template=CHATML)
     file = big / "config.json"
     file.write_text(file.read_text().replace('_embeddings": 512', '_embeddings": 4096'))
-    (checkpoint,) = train_counselor(settings(big, data, out, form="labels", **short))
+    checkpoint = train_counselor(settings(big, data, out, form="labels", **short)).checkpoint
     assert checkpoint.heads == {}
     assert checkpoint.metrics["test_accuracy"] is not None
     assert checkpoint.metrics["test_ece"] is None
@@ -366,7 +366,7 @@ def test_any_label_is_a_hit_where_that_is_asked_for(causal: Path, tmp_path: Path
     ]
     run = write_log(tmp_path / "run", talks)
     chosen = settings(causal, run, tmp_path / "o", label="any", max_steps=8, test_share=0.25)
-    (checkpoint,) = train_counselor(chosen)
+    checkpoint = train_counselor(chosen).checkpoint
     report = json.loads((tmp_path / "o" / "report.json").read_text("utf-8"))
     assert "each of a turn's strategies" in report["accuracy"]
     assert checkpoint.metrics["test_accuracy"] == checkpoint.metrics["test_accuracy_any"]

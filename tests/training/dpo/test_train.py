@@ -88,7 +88,7 @@ def pairs(
 
 
 def trained(settings: DpoSettings) -> Checkpoint:
-    return train_dpo(settings)[0]
+    return train_dpo(settings).checkpoint
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -267,7 +267,7 @@ def test_what_is_known_of_the_reference_is_not_computed_again(
 def test_the_whole_way(kind: str, causal: Path, template: Path, data: Path, tmp_path: Path) -> None:
     model = causal if kind == "causal" else save_seq2seq(tmp_path / "model", kind=kind)
     settings = given(model, template, tmp_path / "out", data=(str(data),))
-    (made,) = train_dpo(settings, supporter=ScriptedPolicy(talking))
+    made = train_dpo(settings, supporter=ScriptedPolicy(talking)).checkpoint
     assert made.kind == "dpo"
     assert (made.rows["train"], made.rows["validation"]) == (10, 2)
     assert made.rows["chosen_refined"] == 12
@@ -373,7 +373,7 @@ def test_a_killed_training_goes_on_to_the_same(
     usual = {"data": (str(data),), "max_steps": 6, "save_minutes": 1e-9}
     whole = train_dpo(
         given(causal, template, tmp_path / "whole", **usual), supporter=ScriptedPolicy(talking)
-    )[0]
+    ).checkpoint
     settings = given(causal, template, tmp_path / "part", **usual)
 
     def leaving(request: Request) -> str:
@@ -396,13 +396,13 @@ def test_a_killed_training_goes_on_to_the_same(
             train_dpo(settings, supporter=rest)
     assert 0 < len(rest.requests) < 24
     unasked = ScriptedPolicy(talking)
-    resumed = train_dpo(settings, supporter=unasked)[0]
+    resumed = train_dpo(settings, supporter=unasked).checkpoint
     assert not unasked.requests
     assert resumed.metrics["steps"] == whole.metrics["steps"] == 6
     expected, own_weights = weights(tmp_path / "whole"), weights(tmp_path / "part")
     assert all(torch.allclose(own_weights[n], expected[n], atol=1e-6) for n in expected)
     quicker = settings.model_copy(update={"concurrency": 2, "reference_batch": 3})
-    assert train_dpo(quicker, supporter=unasked)[0] == resumed
+    assert train_dpo(quicker, supporter=unasked).checkpoint == resumed
     with pytest.raises(RunError, match=r"beta: 0.1 -> 0.2"):
         train_dpo(settings.model_copy(update={"beta": 0.2}), supporter=unasked)
 

@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
+from warmline.core.claim import claim
 from warmline.core.errors import ConfigError, DataError, RunError
 from warmline.core.published import systems
 from warmline.policies.base import Request
 from warmline.policies.scripted import ScriptedPolicy
+from warmline.training.evolution.evaluation import round_evaluation
 from warmline.training.evolution.evolve import STATE_NAME, checkpoint_of, decide, evolve, read_state
 from warmline.training.evolution.settings import EvolveSettings
 from warmline.training.evolution.tables import page, published_names, tables
@@ -131,21 +133,28 @@ def test_each_round_has_its_own_seeds(whole: Path) -> None:
 def test_the_same_call_again_does_nothing(whole: Path, place: Path) -> None:
     before = content(whole)
     asked = policy()
-    evolve(given(place, whole), supporter=asked)
+    result = evolve(given(place, whole), supporter=asked)
     assert not asked.requests
+    assert result.kept == result.folders[1] == whole / "round-2" / "checkpoint"
+    assert [made.kind for made in result.checkpoints] == ["dpo", "dpo"]
+    assert result.metrics["reward_accuracy"] == result.rounds[2].measures["reward_accuracy"]
     assert content(whole) == before
     with pytest.raises(RunError, match=r"evolve.beta: 0.1 -> 0.5"):
         evolve(given(place, whole, beta=0.5), supporter=asked)
+    with pytest.raises(RunError, match=r"evolve.data: "):
+        evolve(given(place, whole, data=(str(place / "log"), str(place / "log"))), supporter=asked)
 
 
 def test_a_round_that_fails_the_gate_is_rolled_back(place: Path, tmp_path: Path) -> None:
     settings = given(place, tmp_path, gate=True, gate_accuracy=1.0, gate_nll=0.0, rounds=2)
     settings = settings.model_copy(update={"learning_rate": 1.0, "gamma": 0.0})
-    states = evolve(settings, supporter=policy())
+    result = evolve(settings, supporter=policy())
+    states = result.rounds
     assert [s.promoted for s in states] == [True, False, False]
     assert states[2].parent == states[1].parent == str(place / "model")
     assert "held-out NLL" in states[1].why
-    assert checkpoint_of(tmp_path) is None
+    assert checkpoint_of(tmp_path) is result.kept is None
+    assert len(result.checkpoints) == 2
     assert "rolled back" in (tmp_path / "table.md").read_text()
 
 
@@ -189,7 +198,11 @@ def test_no_pair_is_an_error_with_the_rule_that_dropped_them(place: Path, tmp_pa
         ({"pairs": ("a",), "data": ()}, "a round makes its own"),
         ({"runs": 2}, "evolve once for each seed"),
         ({"held_out_share": 0.0}, "nothing is held out"),
-        ({"evaluation": "'"}, "no command line"),
+        ({"evaluation": "'"}, "not a command line"),
+        ({"evaluation": "--limt 3"}, "(?i)no such option.*--limt"),
+        ({"evaluation": {"limt": 3}}, "unknown field 'limt'; did you mean 'limit'"),
+        ({"evaluation": {"out": "x"}}, "a round has its own folder"),
+        ({"per": "conversation"}, "a pair answers one turn"),
     ],
 )
 def test_settings_that_do_not_fit_are_named(
@@ -197,6 +210,31 @@ def test_settings_that_do_not_fit_are_named(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         given(place, tmp_path, **changed)
+
+
+def test_the_evaluation_is_a_table_or_the_options_of_the_command() -> None:
+    """What earlier versions took as one text is read by the same parser as the command line."""
+    own = {"model": "m", "options": {"device": "cpu"}, "published": ["a"], "seed": 3}
+    text = round_evaluation(
+        own, "--limit 6 --max-tokens 48 --metrics meteor --options slots=2 --published b --json"
+    )
+    table = {"limit": 6, "max_tokens": 48, "metrics": ["meteor"], "options": {"slots": 2}}
+    assert round_evaluation(own, table | {"published": ["b"]}) == text
+    assert (text.limit, text.max_tokens, text.metrics, text.seed) == (6, 48, ("meteor",), 3)
+    assert text.options == {"device": "cpu", "slots": 2}
+    assert text.published == ("a", "b")
+    assert round_evaluation(own, "").limit is None
+
+
+def test_fixed_fields_of_earlier_settings_are_accepted(place: Path, tmp_path: Path) -> None:
+    """Earlier versions had `runs`, `pairs`, `per` and `validation` here, at one value each."""
+    earlier = {"runs": 1, "pairs": [], "per": "turn", "validation": []}
+    settings = given(place, tmp_path, **earlier)
+    assert settings == given(place, tmp_path)
+    later = {"rounds", "out", "concurrency", "save_minutes", "tensorboard", "device"}
+    stored = settings.model_dump(mode="json") | earlier
+    claim(tmp_path, {"evolve": {k: v for k, v in stored.items() if k not in later}})
+    evolve(given(place, tmp_path, rounds=1), supporter=policy())
 
 
 def test_a_folder_without_an_evolution(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def given(model: Path, data: Path, out: Path, **changed: Any) -> FpemfSettings:
 
 
 def trained(settings: FpemfSettings) -> Checkpoint:
-    return train_fpemf(settings, labeller=Scorer())[0]
+    return train_fpemf(settings, labeller=Scorer()).checkpoint
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -209,13 +209,13 @@ def test_the_stages_resume(
         with pytest.raises(KeyboardInterrupt):
             train_fpemf(settings, labeller=Scorer())
     scorer = Scorer()
-    resumed = train_fpemf(settings, labeller=scorer)[0]
+    resumed = train_fpemf(settings, labeller=scorer).checkpoint
     assert scorer.asked == 0
     assert (tmp_path / "part" / "candidates" / "candidates.jsonl").read_bytes() == made
     assert resumed.metrics["steps"] == whole.metrics["steps"] == 6
     expected, own = weights(tmp_path / "whole"), weights(tmp_path / "part")
     assert all(torch.allclose(own[name], expected[name], atol=1e-6) for name in expected)
-    assert train_fpemf(settings, labeller=scorer)[0] == resumed
+    assert train_fpemf(settings, labeller=scorer).checkpoint == resumed
 
 
 def test_all_weights_can_be_trained(causal: Path, data: Path, tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_a_killed_run_goes_on_to_the_same_losses(
     changed: dict[str, Any] = {
         "evaluate_every": 3, "lora_dropout": 0.2, "patience": 0, "epochs": 3.0, "batch_size": 2,
     }  # fmt: skip
-    (reference,) = train_counselor(settings(causal, data, tmp_path / "whole", **changed))
+    reference = train_counselor(settings(causal, data, tmp_path / "whole", **changed)).checkpoint
     made = classifier.make_callbacks
 
     def killing(*given: Any, **named: Any) -> Any:
@@ -95,7 +95,7 @@ def test_a_killed_run_goes_on_to_the_same_losses(
     save = last_save(tmp_path / "torn")
     assert save is not None
     assert save.name == "checkpoint-9"
-    (resumed,) = train_counselor(torn)
+    resumed = train_counselor(torn).checkpoint
     logs = [
         [
             entry.get("loss", entry.get("eval_loss"))

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 from warmline.agents.roles import Role, Strategy
 from warmline.core.errors import BadRequest, ConfigError, EngineUnavailable, RunError
@@ -38,7 +37,7 @@ from warmline.training.preferences.hygiene import (
     too_long,
     without_greetings,
 )
-from warmline.training.preferences.pairs import pairs_of_data
+from warmline.training.preferences.pairs import preference_pairs
 from warmline.training.preferences.reflection import CALLS_NAME, CallLog, iter_calls
 from warmline.training.preferences.relevance import relevance
 from warmline.training.preferences.settings import (
@@ -435,22 +434,22 @@ def test_parts_ask_for_disjoint_contexts_and_make_the_same_pairs(
     settings: PreferenceSettings, tmp_path: Path
 ) -> None:
     data = write_log(tmp_path / "data", [episode(name, TALK) for name in "abc"])
-    policy, quiet = ScriptedPolicy(seeded), Console(quiet=True)
-    whole, _ = pairs_of_data(
-        shared(data, tmp_path / "whole", settings.template), policy, None, quiet
+    policy = ScriptedPolicy(seeded)
+    whole, _ = preference_pairs(
+        shared(data, tmp_path / "whole", settings.template), supporter=policy
     )
     assert len(whole) == 6
     asked = []
     for part in ("1/4", "2/4", "4/4"):  # the third job never ran
         policy = ScriptedPolicy(seeded)
         cut = shared(data, tmp_path / "parts", settings.template, part)
-        assert pairs_of_data(cut, policy, None, quiet)[0] == []
+        assert preference_pairs(cut, supporter=policy)[0] == []
         asked.append([request.seed for request in policy.requests])  # a reply and its reflection
     assert [len(some) for some in asked] == [4, 4, 2]
     assert len(set().union(*asked)) == 10
     last = ScriptedPolicy(seeded)
-    joined, _ = pairs_of_data(
-        shared(data, tmp_path / "parts", settings.template), last, None, quiet
+    joined, _ = preference_pairs(
+        shared(data, tmp_path / "parts", settings.template), supporter=last
     )
     assert joined == whole
     assert len(last.requests) == 2
@@ -462,13 +461,13 @@ def test_pairs_are_not_made_while_a_part_is_being_asked_for(
     settings: PreferenceSettings, tmp_path: Path
 ) -> None:
     data = write_log(tmp_path / "data", [episode("a", TALK)])
-    policy, quiet = ScriptedPolicy(seeded), Console(quiet=True)
+    policy = ScriptedPolicy(seeded)
     first = shared(data, tmp_path / "out", settings.template, "1/2")
-    pairs_of_data(first, policy, None, quiet)
+    preference_pairs(first, supporter=policy)
     with CallLog(tmp_path / "out" / "replies", "1-of-2"):
         with pytest.raises(RunError, match=r"calls-1-of-2\.jsonl"):
-            pairs_of_data(shared(data, tmp_path / "out", settings.template), policy, None, quiet)
-        pairs_of_data(shared(data, tmp_path / "out", settings.template, "2/2"), policy, None, quiet)
+            preference_pairs(shared(data, tmp_path / "out", settings.template), supporter=policy)
+        preference_pairs(shared(data, tmp_path / "out", settings.template, "2/2"), supporter=policy)
 
 
 @pytest.mark.parametrize("part", ["0/2", "3/2", "1", "a/b", "1/0"])

@@ -24,20 +24,15 @@ from warmline.training.counselor.settings import CounselorSettings
 from warmline.training.evolution.settings import EvolveSettings
 from warmline.training.fpemf.settings import FpemfSettings
 from warmline.training.loop.checkpoint import is_checkpoint
+from warmline.training.reproduction.presets import known_presets, read_preset
 from warmline.training.reproduction.report import (
     counselor_table,
     helpful_table,
     overview,
     stage_page,
 )
-from warmline.training.reproduction.reproduce import (
-    DONE_NAME,
-    first_stages,
-    known_presets,
-    plan,
-    read_preset,
-    reproduce,
-)
+from warmline.training.reproduction.reproduce import DONE_NAME, first_stages, plan, reproduce
+from warmline.training.reproduction.stages import KINDS, AnalyzeSettings, read_command
 from warmline.training.scorer.settings import ScorerSettings
 from warmline.training.sft.settings import SftSettings
 
@@ -45,6 +40,31 @@ from ...policies.tiny_models import save_causal
 from ..building import CHATML
 
 PLAIN = """
+about = "Two runs."
+honest = "It shows nothing."
+model = "none"
+corpus = "first"
+
+[[stages]]
+name = "first"
+about = "The first run"
+run = "simulate"
+settings = { policy = "scripted", episodes = 4, max_turns = 4 }
+
+[[stages]]
+name = "second"
+about = "The same scenarios again"
+run = "simulate"
+settings = { policy = "scripted", episodes = 3, max_turns = 4, seed = 1 }
+
+[[stages]]
+name = "third"
+about = "The analysis of both"
+run = "analyze"
+settings = { corpora = ["A={first}", "B={second}"] }
+"""
+
+COMMANDS = """
 about = "Two runs."
 honest = "It shows nothing."
 model = "none"
@@ -65,6 +85,7 @@ name = "third"
 about = "The analysis of both"
 command = "analyze A={first} B={second} --out {out}"
 """
+"""The same as earlier versions wrote it."""
 
 
 @pytest.fixture
@@ -98,10 +119,10 @@ def parsed(words: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("name", ["cpu", "gpu", "tiny"])
-def test_the_commands_of_every_preset_exist(name: str, tmp_path: Path) -> None:
+def test_every_stage_of_the_presets_is_also_a_command(name: str, tmp_path: Path) -> None:
     assert name in known_presets()
     for step in plan(read_preset(name), tmp_path, "some-model"):
-        parsed(step.command)
+        parsed(tuple(shlex.split(step.shown)[1:]))
 
 
 @pytest.mark.parametrize("name", ["cpu", "gpu"])
@@ -120,16 +141,17 @@ def test_what_is_learned_from_is_not_measured_on() -> None:
     """No training stage of the real presets reads the test conversations but as test data."""
     for name in ("cpu", "gpu"):
         for stage in read_preset(name).stages:
-            words = shlex.split(stage.command)
-            if "{test}" in words:
-                before = words[words.index("{test}") - 1]
-                assert before in ("--test", "--held-out", "evaluate"), stage.name
+            fields = {key for key, value in stage.settings.items() if "{test}" in str(value)}
+            assert fields <= {"test", "held_out", "corpus", "corpora"}, stage.name
+            assert not fields or stage.run != "train_sft"
 
 
 def test_names_become_folders(plain: Path, tmp_path: Path) -> None:
     steps = plan(read_preset(str(plain)), tmp_path / "out")
     assert [step.folder.name for step in steps] == ["01-first", "02-second", "03-third"]
-    assert steps[2].command[1] == f"A={tmp_path / 'out' / '01-first'}"
+    assert isinstance(steps[2].settings, AnalyzeSettings)
+    assert steps[2].settings.corpora[0] == f"A={tmp_path / 'out' / '01-first'}"
+    assert steps[2].settings.out == str(steps[2].folder)
     assert steps[2].shown.startswith("warmline analyze A=")
     assert [step.stage.name for step in first_stages(steps, "second")] == ["first", "second"]
     with pytest.raises(ConfigError, match=r"(?s)no stage 'secnd'.*did you mean 'second'"):
@@ -143,6 +165,12 @@ def test_names_become_folders(plain: Path, tmp_path: Path) -> None:
         (('name = "second"', 'name = "first"'), "stage 'first' occurs twice"),
         (('corpus = "first"', 'corpus = "x"'), "no stage is called 'x'"),
         (('about = "Two runs."', 'abuot = "x"'), "abuot"),
+        (
+            ('run = "analyze"', 'run = "analyse"'),
+            "nothing is called 'analyse'; did you mean 'analyze'",
+        ),
+        (("episodes = 4", "epsodes = 4"), "stage 'first'.*(?s:.*)did you mean 'episodes'"),
+        (("episodes = 4", 'episodes = "many"'), "stage 'first'(?s:.*)episodes"),
     ],
 )
 def test_presets_that_do_not_fit_are_refused(
@@ -160,13 +188,70 @@ def test_a_preset_that_is_not_there() -> None:
         plan(read_preset("tiny"), Path("out"))
 
 
+# Stages as command lines
+
+
+def test_presets_of_earlier_versions_load(plain: Path, tmp_path: Path) -> None:
+    """A command line is read by the command's own parser into the same stage."""
+    now = plan(read_preset(str(plain)), tmp_path)
+    plain.write_text(COMMANDS, "utf-8")
+    before = plan(read_preset(str(plain)), tmp_path)
+    assert [(s.stage.run, s.settings, s.asked) for s in before] == [
+        (s.stage.run, s.settings, s.asked) for s in now
+    ]
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (
+            "judge {first} --policy scripted",
+            "no stage runs the command 'judge .*(?s:.*)write run = ",
+        ),
+        ("simulate --epsodes 3", "(?i)no such option"),
+        ("simulate 'x", "is not a command line"),
+    ],
+)
+def test_a_command_that_no_stage_runs_is_refused_with_what_to_write(
+    command: str, message: str, plain: Path
+) -> None:
+    plain.write_text(COMMANDS.replace("analyze A={first} B={second} --out {out}", command), "utf-8")
+    with pytest.raises(ConfigError, match=message):
+        read_preset(str(plain))
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu", "tiny"])
+def test_a_stage_is_read_back_from_its_command_line(name: str, tmp_path: Path) -> None:
+    for step in plan(read_preset(name), tmp_path, "m"):
+        run, settings = read_command(step.asked)
+        assert run == step.stage.run
+        assert KINDS[run].settings(**settings).model_dump(mode="json") == step.identity
+
+
+def test_a_stage_that_an_earlier_version_finished_is_not_run_again(
+    plain: Path, tmp_path: Path
+) -> None:
+    """Marks of earlier versions hold the command line as the preset wrote it, and no settings."""
+    step = plan(read_preset(str(plain)), tmp_path)[1]
+    command = "simulate --seed 1 --policy scripted --episodes 3 --max-turns 4 --quiet --out {out}"
+    step.folder.mkdir(parents=True)
+    mark = step.folder / DONE_NAME
+    mark.write_text(json.dumps({"command": command, "seconds": 1.0, "starts": 2}), "utf-8")
+    done = step.done()
+    assert done is not None
+    assert done.starts == 2
+    mark.write_text(mark.read_text("utf-8").replace("--episodes 3", "--episodes 2"), "utf-8")
+    with pytest.raises(RunError, match="was made with other settings"):
+        step.done()
+
+
 # Running
 
 
 def test_stages_are_done_once(plain: Path, tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     out, lines = tmp_path / "out", []
-    page = reproduce(str(plain), out, told=lines.append)
+    page = reproduce(str(plain), out, say=lines.append)
     assert page == out / "report.html"
     assert "It shows nothing." in page.read_text("utf-8")
     text = (out / "report.md").read_text("utf-8")
@@ -175,16 +260,16 @@ def test_stages_are_done_once(plain: Path, tmp_path: Path) -> None:
     marks = {f.parent.name: f.read_bytes() for f in out.rglob(DONE_NAME)}
     assert sorted(marks) == ["01-first", "02-second", "03-third"]
     again: list[str] = []
-    reproduce(str(plain), out, told=again.append)
+    reproduce(str(plain), out, say=again.append)
     assert sum("done before" in line for line in again) == 3
     assert {f.parent.name: f.read_bytes() for f in out.rglob(DONE_NAME)} == marks
-    plain.write_text(PLAIN.replace("--episodes 3", "--episodes 2"), "utf-8")
-    with pytest.raises(RunError, match="02-second was made by another command"):
+    plain.write_text(PLAIN.replace("episodes = 3", "episodes = 2"), "utf-8")
+    with pytest.raises(RunError, match="02-second was made with other settings"):
         reproduce(str(plain), out)
 
 
 def test_a_stage_that_fails_says_why(plain: Path, tmp_path: Path) -> None:
-    plain.write_text(PLAIN.replace("--seed 1", "--problem-types Nothing"), "utf-8")
+    plain.write_text(PLAIN.replace("seed = 1", 'problem_types = ["Nothing"]'), "utf-8")
     with pytest.raises(RunError, match=r"(?s)ended with 2.*unknown problem types"):
         reproduce(str(plain), tmp_path / "out")
     assert (tmp_path / "out" / "01-first" / DONE_NAME).is_file()
@@ -214,7 +299,7 @@ def children_of(process: int) -> list[int]:
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at Linux's process table")
 def test_a_kill_leaves_no_stage_running(plain: Path, tmp_path: Path) -> None:
-    plain.write_text(PLAIN.replace("--episodes 4", "--episodes 20000"), "utf-8")
+    plain.write_text(PLAIN.replace("episodes = 4", "episodes = 20000"), "utf-8")
     process = start(str(plain), tmp_path / "out", "none")
     log = tmp_path / "out" / "01-first" / "episodes.jsonl"
     end = time.monotonic() + 60
@@ -231,7 +316,7 @@ def test_a_kill_leaves_no_stage_running(plain: Path, tmp_path: Path) -> None:
 
 
 def test_ctrl_c_stops_the_stage_too_and_says_how_to_go_on(plain: Path, tmp_path: Path) -> None:
-    plain.write_text(PLAIN.replace("--episodes 4", "--episodes 20000"), "utf-8")
+    plain.write_text(PLAIN.replace("episodes = 4", "episodes = 20000"), "utf-8")
     out = tmp_path / "out"
     words = [sys.executable, "-m", "warmline.cli", "reproduce", "--preset", str(plain)]
     process = subprocess.Popen([*words, "--out", str(out)], stdout=subprocess.PIPE, text=True)
@@ -241,7 +326,7 @@ def test_ctrl_c_stops_the_stage_too_and_says_how_to_go_on(plain: Path, tmp_path:
     process.send_signal(signal.SIGINT)
     told, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "the same command again goes on" in told
+    assert "the same command resumes" in told
     assert not (out / "01-first" / DONE_NAME).exists()
 
 

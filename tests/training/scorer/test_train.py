@@ -358,7 +358,8 @@ def test_adapters_of_their_own(causal: Path, tmp_path: Path) -> None:
         "adapters": "each", "max_steps": 2, "evaluate_every": 2,
     }  # fmt: skip
     found = train_scorer(settings(causal, tmp_path / "out", **given))
-    assert [list(c.heads) for c in found] == [["empathy"], ["strategy"]]
+    assert [list(c.heads) for c in found.checkpoints] == [["empathy"], ["strategy"]]
+    assert {"empathy_accuracy", "strategy_accuracy", "empathy_steps"} <= found.metrics.keys()
     policy = ScorerPolicy(tmp_path / "out", device="cpu", dtype="float32")
     assert policy.dimensions == ("empathy", "strategy")
 

@@ -18,7 +18,7 @@ from warmline.policies.models.sources import find_source
 from warmline.training.loop.base_model import load_base, with_lora
 from warmline.training.loop.checkpoint import read_checkpoint
 from warmline.training.loop.loop import SAVES, Stopped, last_save
-from warmline.training.loop.results import over_runs
+from warmline.training.loop.results import result_of
 from warmline.training.loop.row_trainer import (
     make_row_trainer,
     token_loss,
@@ -190,7 +190,7 @@ def test_a_killed_run_goes_on_to_the_same_losses(
     """With dropout, in the first and in the second epoch: order and chance are the same."""
     changed = {"evaluate_every": 3, "lora_dropout": 0.2, "patience": 0, "runs": 1}
     whole = settings(causal, data, tmp_path / "whole", **changed)
-    (reference,) = train_sft(whole)
+    reference = train_sft(whole).checkpoint
 
     torn = settings(causal, data, tmp_path / "torn", **changed)
     from warmline.training.loop import row_trainer
@@ -208,7 +208,7 @@ def test_a_killed_run_goes_on_to_the_same_losses(
     assert save is not None
     assert save.name == f"checkpoint-{killed_at // 3 * 3}"
     (save.parent / "checkpoint-99").mkdir()  # a save that the kill tore
-    (resumed,) = train_sft(torn)
+    resumed = train_sft(torn).checkpoint
     assert not (tmp_path / "torn" / SAVES).exists()
     logs = [
         {
@@ -243,7 +243,7 @@ def test_ctrl_c_saves_and_the_same_call_goes_on(
         train_sft(given)
     assert last_save(tmp_path / "out").name == "checkpoint-5"
     monkeypatch.undo()
-    (whole,) = train_sft(given)
+    whole = train_sft(given).checkpoint
     assert whole.metrics["steps"] == 8
 
 
@@ -253,16 +253,19 @@ def test_the_same_command_again_trains_nothing(causal: Path, data: Path, tmp_pat
     assert train_sft(given) == first
     with pytest.raises(RunError, match=r"learning_rate: 0.01 -> 0.5"):
         train_sft(given.model_copy(update={"learning_rate": 0.5}))
+    other = write_log(tmp_path / "other", varied(5))
+    with pytest.raises(RunError, match=r"(?s)holds a training with other settings.*  data: "):
+        train_sft(given.model_copy(update={"data": (str(other),)}))
 
 
 def test_early_stopping_keeps_the_best(causal: Path, data: Path, tmp_path: Path) -> None:
     """A rate far too high: validation gets worse, and after two evaluations the run stops."""
-    (made,) = train_sft(
+    made = train_sft(
         settings(
             causal, data, tmp_path / "out", learning_rate=1.0, schedule="constant", epochs=20.0,
             evaluate_every=2, patience=2,
         )
-    )  # fmt: skip
+    ).checkpoint  # fmt: skip
     log = [json.loads(x) for x in (tmp_path / "out/training_log.jsonl").read_text().splitlines()]
     evaluated = {e["step"]: e["eval_loss"] for e in log if "eval_loss" in e}
     assert made.metrics["steps"] < 100
@@ -287,22 +290,30 @@ def test_early_stopping_keeps_the_best(causal: Path, data: Path, tmp_path: Path)
 def test_several_runs(causal: Path, data: Path, tmp_path: Path) -> None:
     """Mean and sample deviation over the seeds, e.g. of 1, 2, 3: 2 ± 1."""
     made = train_sft(settings(causal, data, tmp_path / "out", max_steps=2, runs=3, seed=5))
-    assert [c.seed for c in made] == [5, 6, 7]
+    assert [c.seed for c in made.checkpoints] == [5, 6, 7]
+    assert made.folders == tuple(tmp_path / f"out/seed{n}" for n in (5, 6, 7))
     assert [(tmp_path / f"out/seed{n}/checkpoint.json").is_file() for n in (5, 6, 7)] == [True] * 3
-    found = [c.metrics["validation_loss"] for c in made]
-    mean, deviation = over_runs(made)["validation_loss"]
-    assert mean == pytest.approx(sum(found) / 3)
-    assert deviation > 0
-    values = [c.model_copy(update={"metrics": {"x": float(n)}}) for n, c in enumerate(made, 1)]
-    assert over_runs(values) == {"x": (2.0, 1.0)}
+    found = [c.metrics["validation_loss"] for c in made.checkpoints]
+    assert made.metrics["validation_loss"] == pytest.approx(sum(found) / 3)
+    assert made.deviations["validation_loss"] > 0
+    with pytest.raises(RunError, match="has 3 checkpoints"):
+        _ = made.checkpoint
+    values = [
+        (tmp_path, c.model_copy(update={"metrics": {"x": float(n), "y": None}}))
+        for n, c in enumerate(made.checkpoints, 1)
+    ]
+    result = result_of(tmp_path, values)
+    assert (result.metrics, result.deviations) == ({"x": 2.0}, {"x": 1.0})
+    stored = json.loads((tmp_path / "runs.json").read_text())
+    assert stored == {"seeds": [5, 6, 7], "metrics": {"x": {"mean": 2.0, "deviation": 1.0}}}
 
 
 def test_replay_joins_the_training_rows(causal: Path, data: Path, tmp_path: Path) -> None:
     file = tmp_path / "rows.json"
     file.write_text(json.dumps([{"instruction": f"Say {n}.", "output": f"{n}"} for n in range(40)]))
-    (made,) = train_sft(
+    made = train_sft(
         settings(causal, data, tmp_path / "out", max_steps=1, replay=str(file), replay_share=0.25)
-    )
+    ).checkpoint
     rows = 12 * 3 - made.rows["validation"]
     assert made.rows["train"] == rows + round(rows / 3)
     assert [source.name for source in made.data] == ["run", "rows.json"]
@@ -311,7 +322,7 @@ def test_replay_joins_the_training_rows(causal: Path, data: Path, tmp_path: Path
 def test_rows_that_are_too_long_are_counted_or_refused(
     causal: Path, data: Path, tmp_path: Path
 ) -> None:
-    (made,) = train_sft(settings(causal, data, tmp_path / "a", max_steps=1, max_tokens=150))
+    made = train_sft(settings(causal, data, tmp_path / "a", max_steps=1, max_tokens=150)).checkpoint
     assert made.rows["too_long"] > 0
     with pytest.raises(ConfigError, match=r"rows cannot be used\n  - talk\d+#\d: too long"):
         train_sft(settings(causal, data, tmp_path / "b", max_tokens=150, on_bad_row="refuse"))
@@ -324,7 +335,9 @@ def test_rows_that_are_too_long_are_counted_or_refused(
 
 async def test_a_checkpoint_sits_in_simulate(causal: Path, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "m0"
-    (made,) = train_sft(settings(causal, data, out, max_steps=3, merge=True, tensorboard=True))
+    made = train_sft(
+        settings(causal, data, out, max_steps=3, merge=True, tensorboard=True)
+    ).checkpoint
     assert made == read_checkpoint(out)
     assert {p.name for p in out.iterdir()} >= {
         "adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "checkpoint.json",
@@ -389,7 +402,9 @@ def test_the_reloaded_adapter_gives_the_trained_logits(causal: Path, tmp_path: P
 def test_training_on_a_checkpoint_chains(causal: Path, data: Path, tmp_path: Path) -> None:
     """M¹ on M⁰: the parent is named relatively, so that the folder of both can be moved."""
     train_sft(settings(causal, data, tmp_path / "runs/m0", max_steps=2))
-    (made,) = train_sft(settings(tmp_path / "runs/m0", data, tmp_path / "runs/m1", max_steps=2))
+    made = train_sft(
+        settings(tmp_path / "runs/m0", data, tmp_path / "runs/m1", max_steps=2)
+    ).checkpoint
     assert made.parent == "../m0"
     (tmp_path / "runs").rename(tmp_path / "moved")
     source = find_source(tmp_path / "moved/m1")

@@ -1,4 +1,4 @@
-"""What a filter is: a pure function of one episode that says what it found.
+"""What a filter is: a pure function from one episode to its findings.
 
 ```python
 class NoShouting:

@@ -1,4 +1,4 @@
-"""Ends of conversations: redundant closings trimmed, premature ones found (SweetieChat App. C.1)."""
+"""Redundant closings are trimmed, premature ones are found (SweetieChat App. C.1)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .....policies.sentences import split_sentences
 from ....episodes.episode import Episode, StopReason, Utterance
 from ...tags import Finding
 from .base import RecordFilter, excerpt
-from .words import plain, word_count
+from .text import plain, word_count
 
-LONGEST_CLOSING = 30
-"""Words; what is longer says more than goodbye."""
+MAX_CLOSING_WORDS = 30
+"""Maximum words of a closing; a longer utterance says more than goodbye."""
 
 _MANY = r"(?: (?:so|very) much| a lot| again| once again| once more| a million| kindly)*"
 _PLEASANTRY = re.compile(
@@ -36,7 +36,7 @@ _PLEASANTRY = re.compile(
 
 def closing_kind(text: str) -> str | None:
     """`farewell`, `thanks` (thanks, welcome and good wishes alone), or None for anything else."""
-    if "?" in text or "？" in text or word_count(text) > LONGEST_CLOSING:
+    if "?" in text or "？" in text or word_count(text) > MAX_CLOSING_WORDS:
         return None
     if is_farewell(text):
         return "farewell"

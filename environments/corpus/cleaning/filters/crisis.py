@@ -1,4 +1,4 @@
-"""Crisis language: marked for whoever reviews or exports, never a reason to drop by itself."""
+"""Crisis language: marked for reviewers and exports, never a reason to drop an episode."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Near-duplicate dialogues across a corpus: MinHash sketches in bands, the first one stays.
 
 Dialogues are sets of 5-word shingles (Lee et al. 2022, "Deduplicating Training Data Makes Language
-Models Better"). Bands find candidates, whole sketches confirm them, so a false drop needs an estimate
-that is off, not a chance meeting in one band. The sketches are datasketch's; its own index
+Models Better"). Bands find candidates, whole sketches confirm them, so a false drop needs an
+estimate that is off, not a chance meeting in one band. The sketches are datasketch's; its own index
 takes 5.4 kB a dialogue without them, ours 2.0 kB with them.
 """
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 from .....core.errors import ConfigError, MissingExtra
 from ....episodes.episode import Episode
 from ...tags import Finding, Severity
-from .words import shingles, tokens
+from .text import shingles, tokens
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,14 +25,14 @@ SHINGLE = 5
 PERMUTATIONS = 128
 """Standard error of the estimated similarity: 1/sqrt(128), 0.09 at most."""
 ROWS = 8
-"""Values a band: 16 bands of 8 find a pair of similarity 0.8 with probability 0.95, of 0.5 with 0.06."""
+"""Values a band: 16 bands find a pair of similarity 0.8 with probability 0.95, of 0.5 with 0.06."""
 
 
 class NearDuplicates:
     """Drops dialogues that are nearly one that came before; remembers every one it examines.
 
     The order of the stream decides which stays. An id that comes again (an episode that was played
-    again after an error) is no duplicate of itself.
+    again after an error) is not a duplicate of itself.
 
     Args:
         threshold: Jaccard similarity of shingles from which two dialogues are near-duplicates.
@@ -94,12 +94,12 @@ class NearDuplicates:
             held = self._bands.get(key)
             if held is not None:
                 candidates.update((held,) if isinstance(held, int) else held)
-        best, most = None, 0.0
+        best, highest = None, 0.0
         for place in sorted(candidates):
             similarity = float((self._sketches[place] == sketch).mean())
-            if self._ids[place] != own and similarity > most:
-                best, most = place, similarity
-        return best, most
+            if self._ids[place] != own and similarity > highest:
+                best, highest = place, similarity
+        return best, highest
 
     def _remember(self, sketch: np.ndarray, keys: list[bytes], own: str) -> None:
         place = len(self._ids)

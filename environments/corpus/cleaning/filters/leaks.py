@@ -16,8 +16,8 @@ from .base import RecordFilter, excerpt
 
 _STRATEGIES = "|".join(re.escape(label) for label in STRATEGY_LABELS if " " in label)
 _LABEL = re.compile(
-    rf"\s*(?:[\[(*{{]+\s*(?:(?:support )?strategy\s*:\s*)?(?:{_STRATEGIES}|self-disclosure)\s*[\])*}}]+"
-    r"|\[\s*(?:question|information|others?)\s*\])\s*:?",
+    rf"(?<![\[(*{{])[\[(*{{]++\s*+(?:(?:support )?strategy\s*+:\s*+)?(?:{_STRATEGIES}|self-disclosure)"
+    r"\s*+[\])*}]++(?:\s*+:)?|\[\s*+(?:question|information|others?)\s*+\](?:\s*+:)?",
     re.IGNORECASE,
 )
 _INSIDE: dict[str, re.Pattern[str]] = {
@@ -33,12 +33,12 @@ _INSIDE: dict[str, re.Pattern[str]] = {
         r"<\|?/?(?:im_start|im_end|endoftext|eot_id|start_header_id|end_header_id|assistant|user|system"
         r"|begin_of_text|end_of_turn|start_of_turn)\|?>|\[/?INST\]|<</?SYS>>|</?s>|<(?:pad|unk|bos|eos)>"
     ),
-    "template code": re.compile(r"\{\{.*?\}\}|\{%.*?%\}"),
+    "template code": re.compile(r"\{\{.{0,400}?\}\}|\{%.{0,400}?%\}"),
     "JSON in place of words": re.compile(
-        r"^\s*[\[{]\s*\{?\s*[\"'][\w ]+[\"']\s*:|[\"'](?:role|content|text|response|utterance)[\"']\s*:\s*[\"']"
+        r"^\s*+[\[{]\s*+(?:\{\s*+)?[\"'][\w ]+[\"']\s*+:|[\"'](?:role|content|text|response|utterance)[\"']\s*:\s*[\"']"
     ),
     "Markdown in place of words": re.compile(
-        r"```|^#{1,6} \w|^\s*\|.+\|\s*$|^(?:---|\*\*\*)\s*$", re.M
+        r"```|^#{1,6} \w|^[^\S\n]*+\|.+\|[^\S\n]*$|^(?:---|\*\*\*)[^\S\n]*$", re.M
     ),
     "a placeholder": re.compile(
         r"\[(?:your |my |the |insert |seeker'?s? |user'?s? |supporter'?s? |friend'?s? )*(?:name|age|date|"
@@ -110,8 +110,11 @@ _TRIMMED = {
 }
 
 
-def without_labels(text: str, role: Role) -> tuple[str, str | None]:
-    """The text without labels before and inside it, and the reason in words; None if it had none."""
+def without_labels(text: str, role: Role, most: int = 20) -> tuple[str, str | None]:
+    """The text without labels before and inside it, and the reason in words; None if it had none.
+
+    Of labels in front of labels at most `most` are taken off.
+    """
     said = read_speech(text, role)
     repairs = [r for r in said.repairs if r in _TRIMMED]
     if said.closes and said.text:
@@ -122,5 +125,5 @@ def without_labels(text: str, role: Role) -> tuple[str, str | None]:
         rest, repairs = " ".join(bare.split()), [*repairs, "strategy_label"]
     if not repairs:
         return text, None
-    again, more = without_labels(rest, role) if rest else (rest, None)
+    again, more = without_labels(rest, role, most - 1) if rest and most else (rest, None)
     return (again, _TRIMMED[repairs[0]]) if more else (rest, _TRIMMED[repairs[0]])

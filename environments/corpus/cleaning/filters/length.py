@@ -10,11 +10,11 @@ from .....policies.sentences import cap_sentences
 from ....episodes.episode import Episode, StopReason
 from ...tags import Finding
 from .base import RecordFilter
-from .words import word_count
+from .text import word_count
 
 
 class Length(RecordFilter):
-    """Drops dialogues that are too short or too long (SweetieChat App. C.1); flags very long utterances.
+    """Drops dialogues that are too short or too long (SweetieChat App. C.1); flags long utterances.
 
     The papers give no number. Eight utterances is the least in the published form of ESConv; the
     upper ends are wide, since human conversations are long.
@@ -50,8 +50,8 @@ class Length(RecordFilter):
 class SentenceCap(RecordFilter):
     """Trims utterances to at most three sentences (FPEMF §3.2, SweetieChat §4.1).
 
-    The papers cap what they simulate. What people said is evidence, and most of their dialogues hold
-    a longer utterance, so in imported conversations it is only flagged.
+    The papers cap what they simulate. What people said is evidence, and most of their dialogues
+    hold a longer utterance, so in imported conversations it is only flagged.
     """
 
     name: ClassVar[str] = "sentence_cap"

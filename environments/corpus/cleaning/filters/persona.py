@@ -1,7 +1,7 @@
-"""Persona contradiction: what the seeker says of themself against the profile, or against itself.
+"""Persona contradiction: the seeker's statements against the profile and earlier statements.
 
 Precise rather than broad: only plain first-person statements of age, name, gender and occupation
-count, in English and (age, name, gender) Chinese; what cannot be compared is no contradiction.
+count, in English and (age, name, gender) Chinese; what cannot be compared is not a contradiction.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ....episodes.episode import Episode
 from ....scenarios.scenario import Profile, Scenario
 from ...tags import Finding
 from .base import RecordFilter, excerpt, said_by
-from .words import content_words, tokens
+from .text import content_words, tokens
 
 _AGE = re.compile(
     r"\bi(?:'m| am)(?: only| just| already| currently| now| a| an)*[ -]"
@@ -48,7 +48,7 @@ _NOT_PLAIN = re.compile(
     r"\b(?:when|until|till|by the time|before|if|once|since|wish|imagine|imagined|thought|think|thinks"
     r"|feel|feels|like|pretend|pretended|says?|said|told|dreamed)\b[^.!?;]{0,25}$"
 )
-"""Before a statement, these make it one about the past, a wish, a comparison or somebody's words."""
+"""Words before a statement that make it about the past, a wish, a comparison or a quotation."""
 _GENDERS = {
     **dict.fromkeys(["male", "man", "boy", "m", "男", "男性"], "male"),
     **dict.fromkeys(["female", "woman", "girl", "f", "女", "女性"], "female"),
@@ -60,7 +60,7 @@ Fact = Literal["age", "name", "gender", "occupation"]
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What a speaker plainly says of themself."""
+    """A plain statement of a speaker about themself."""
 
     fact: Fact
     value: str
@@ -68,7 +68,7 @@ class Statement:
 
 
 def statements(text: str) -> list[Statement]:
-    """Plain first-person statements in an utterance; what was, would be or is compared is left out."""
+    """Plain first-person statements in an utterance, about the present only."""
     straight = " ".join(text.replace("’", "'").split())
     low = straight.lower()
     found: list[Statement] = []
@@ -92,7 +92,7 @@ def statements(text: str) -> list[Statement]:
 
 
 def known_of(scenario: Scenario) -> dict[Fact, str]:
-    """What a profile says plainly; of one written as a sentence only a single age is taken."""
+    """The facts that a profile states; of one written as a sentence, only a single age."""
     profile = scenario.profile
     known: dict[Fact, str] = {}
     if isinstance(profile, Profile):

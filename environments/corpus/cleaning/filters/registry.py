@@ -1,4 +1,4 @@
-"""Filters by name or import string; see `core/plugins.py`. The entry-point group is `warmline.filters`."""
+"""Filters by name or import string (`core/plugins.py`); entry-point group `warmline.filters`."""
 
 from __future__ import annotations
 

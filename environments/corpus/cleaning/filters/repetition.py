@@ -1,4 +1,4 @@
-"""Repetition: a speaker who says the same again, and words that go round in one utterance."""
+"""Repetition: a speaker who repeats an utterance, and words that loop within one utterance."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .....agents.roles import Role
 from ....episodes.episode import Episode
 from ...tags import Finding
 from .base import RecordFilter, excerpt, said_by
-from .words import tokens
+from .text import tokens
 
-LONGEST_RUN = 24
-"""Words of the longest run that is looked for."""
-LEAST_AGAIN = 5
-"""Words that every loop says again, at least: six times one word, or three times three."""
+MAX_LOOP_WORDS = 24
+"""Maximum length, in words, of the repeated run that is searched for."""
+MIN_REPEATED_WORDS = 5
+"""Minimum number of repeated words in a loop: six times one word, or three times three."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,10 @@ def loop_of(words: list[str]) -> Loop | None:
 
     `a b c a b c a b c` is a loop of size 3 and 9 words; "no no no" is speech.
     """
-    if len(words) - len(set(words)) < LEAST_AGAIN:
+    if len(words) - len(set(words)) < MIN_REPEATED_WORDS:
         return None
-    longest: Loop | None = None
-    for size in range(1, min(LONGEST_RUN, len(words) // 3) + 1):
+    found: Loop | None = None
+    for size in range(1, min(MAX_LOOP_WORDS, len(words) // 3) + 1):
         least = 3 if size >= 3 else 6
         run = 0
         for place in range(size, len(words) + 1):
@@ -49,10 +49,10 @@ def loop_of(words: list[str]) -> Loop | None:
                 run += 1
                 continue
             length = run + size
-            if length >= size * least and (longest is None or length > longest.words):
-                longest = Loop(size, length)
+            if length >= size * least and (found is None or length > found.words):
+                found = Loop(size, length)
             run = 0
-    return longest
+    return found
 
 
 class Repetition(RecordFilter):
@@ -85,8 +85,8 @@ class Repetition(RecordFilter):
         ]
         for index, words in enumerate(spoken):
             if loop := loop_of(words):
-                most = 2 * loop.words >= len(words)
-                make = self.drop if most and (loop.size >= 3 or loop.words >= 10) else self.flag
+                mostly = 2 * loop.words >= len(words)
+                make = self.drop if mostly and (loop.size >= 3 or loop.words >= 10) else self.flag
                 found.append(make("words that go round", index, loop.words))
         for role in (Role.SEEKER, Role.SUPPORTER):
             found += self._repeated(episode, spoken, role)

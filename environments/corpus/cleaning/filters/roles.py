@@ -17,7 +17,7 @@ from .....agents.speech import is_farewell
 from ....episodes.episode import Episode
 from ...tags import Finding
 from .base import RecordFilter, excerpt
-from .words import plain
+from .text import plain
 
 Cues = dict[str, re.Pattern[str]]
 

@@ -1,1 +1,1 @@
-"""Importers: what a record of each published format means. Reading files and normalising is not here."""
+"""Importers: reading records from files, and what a record of each published format means."""

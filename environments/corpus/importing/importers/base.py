@@ -1,4 +1,4 @@
-"""What an importer gives: a dialogue in its source's own words; and what it says when it cannot.
+"""What an importer gives: a dialogue in its source's own words; and its error when it cannot.
 
 An importer is a function from one record (parsed JSON) to one `Recorded`. Whose word for a speaker
 means the seeker, which label is which strategy and all cleaning up are the same for every format,
@@ -36,7 +36,7 @@ class Turn:
         speaker: the source's word for who spoke.
         text: None where the source has none.
         labels: strategies in the source's words, in order.
-        notes: what else the source says of this utterance.
+        notes: other fields of this utterance in the source.
     """
 
     speaker: str
@@ -47,10 +47,10 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """One dialogue as the source has it; empty text where the source says nothing.
+    """One dialogue as the source has it; empty text where the source gives nothing.
 
     Attributes:
-        annotations: what the source says beyond these fields, under its own names.
+        annotations: other fields of the source, under its own names.
         source: the corpus, where the record itself shows which of several it is from.
     """
 
@@ -126,13 +126,13 @@ def objects(found: Any, name: str) -> list[Mapping[str, Any]]:
 
 
 def text_of(record: Mapping[str, Any], name: str) -> str:
-    """The text under `name`; empty where there is none or it is no text."""
+    """The text under `name`; empty if it is missing or not text."""
     found = record.get(name)
     return found if isinstance(found, str) else ""
 
 
 def rest_of(record: Mapping[str, Any], *used: str) -> dict[str, Any]:
-    """What the record says under other names than `used`; empty values are left out."""
+    """The fields of the record other than `used`; empty values are left out."""
     return {
         str(name): value
         for name, value in record.items()

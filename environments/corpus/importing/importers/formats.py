@@ -60,7 +60,7 @@ def empathetic_dialogues(record: Any) -> Recorded:
     """EmpatheticDialogues (Rashkin et al. 2019): the authors' rows, or one object a dialogue.
 
     Who speaks first in the rows is the speaker and has the feeling (`context`); `prompt` is the
-    situation. The feeling is no problem type, so the type stays open.
+    situation. The feeling is not a problem type, so the type stays open.
     """
     record = as_object(record)
     if "rows" in record:
@@ -98,7 +98,7 @@ def _empathetic_rows(rows: list[Mapping[str, Any]]) -> Recorded:
 
 
 def smilechat(record: Any) -> Recorded:
-    """SMILECHAT (Qiu et al. 2024): a list of `{"role": "client", "content": …}`, bare or as `dialog`."""
+    """SMILECHAT (Qiu et al. 2024): `{"role": "client", "content": …}`, a list or as `dialog`."""
     record = unpacked(record)
     bare = isinstance(record, list)
     dialog = objects(record, "dialog") if bare else items(as_object(record), "dialog")

@@ -12,13 +12,13 @@ from typing import Any
 
 from .....core.errors import ConfigError, DataError
 from .....core.plugins import Plugins
-from ..records import iter_records
 from .base import BrokenRecord, Importer, Recorded
+from .records import iter_records
 
 AUTO = "auto"
 """The format of a file is found by trying."""
-TRIED = 3
-"""Records looked at to find a file's format."""
+PROBED_RECORDS = 3
+"""First records that are read to find a file's format."""
 
 OURS = (
     "esconv",
@@ -64,9 +64,9 @@ def sniff(path: str | Path) -> str:
     """The name of the one importer that reads most of the first records of a file.
 
     Raises:
-        DataError: none does, or several do equally; what each missed is told.
+        DataError: none does, or several do equally; the message lists what each missed.
     """
-    tried = list(islice(iter_records(path), TRIED))
+    tried = list(islice(iter_records(path), PROBED_RECORDS))
     first = [found for found in tried if found.problem is None]
     if tried and not first:
         raise tried[0].error(tried[0].problem or "", hint="JSON lines or a JSON array is expected")
@@ -76,8 +76,8 @@ def sniff(path: str | Path) -> str:
         problems = [p for p in (_problem(name, found.value) for found in first) if p is not None]
         readable[name] = len(first) - len(problems)
         missed += [f"{name}: {problem}" for problem in problems[:1]]
-    most = max(readable.values())
-    fitting = [name for name, count in readable.items() if count == most > 0]
+    highest = max(readable.values())
+    fitting = [name for name, count in readable.items() if count == highest > 0]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:

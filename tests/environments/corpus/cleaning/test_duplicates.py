@@ -8,7 +8,7 @@ import pytest
 
 from warmline.core.errors import ConfigError
 from warmline.environments.corpus.cleaning.filters.duplicates import SHINGLE, NearDuplicates
-from warmline.environments.corpus.cleaning.filters.words import shingles, tokens
+from warmline.environments.corpus.cleaning.filters.text import shingles, tokens
 from warmline.environments.corpus.tags import Severity
 
 from .talks import CALM, episode

@@ -13,7 +13,7 @@ from warmline.environments.corpus.cleaning.fidelity import (
     seeker_policy,
     wilson,
 )
-from warmline.environments.corpus.cleaning.filters.words import content_words
+from warmline.environments.corpus.cleaning.filters.text import content_words
 
 from .talks import CALM, PROFILE, SITUATION, call, episode, said
 

@@ -12,7 +12,7 @@ from warmline.environments.corpus.cleaning.filters.crisis import CrisisContent
 from warmline.environments.corpus.cleaning.filters.leaks import LeakedInstructions
 from warmline.environments.corpus.cleaning.filters.length import Length, SentenceCap
 from warmline.environments.corpus.cleaning.filters.repetition import Loop, Repetition, loop_of
-from warmline.environments.corpus.cleaning.filters.words import tokens, word_count
+from warmline.environments.corpus.cleaning.filters.text import tokens, word_count
 from warmline.environments.corpus.tags import Finding, Severity
 from warmline.policies.base import FinishReason
 

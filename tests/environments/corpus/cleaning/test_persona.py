@@ -1,4 +1,4 @@
-"""Persona contradictions: plain statements against the profile, and all that is no statement."""
+"""Persona contradictions: plain statements against the profile, and all that is not a statement."""
 
 from __future__ import annotations
 

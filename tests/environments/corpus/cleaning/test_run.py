@@ -416,5 +416,5 @@ def test_the_command_takes_settings_from_file_and_options(tmp_path: Path) -> Non
 def test_the_command_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no episode log there"):
         run(str(tmp_path))
-    with pytest.raises(ConfigError, match="is no folder"):
+    with pytest.raises(ConfigError, match="is not a folder"):
         run(str(tmp_path / "nothing"))

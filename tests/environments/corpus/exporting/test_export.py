@@ -357,7 +357,7 @@ def test_nothing_is_overwritten_unless_it_is_an_export_and_force_is_given(
     mine.mkdir()
     (mine / "thesis.txt").write_text("years of work")
     (mine / "README.md").write_text("# My own folder")
-    with pytest.raises(RunError, match="is no earlier export, so it is not replaced"):
+    with pytest.raises(RunError, match="is not an earlier export, so it is not replaced"):
         export_corpus(corpus, mine, force=True)
     assert (mine / "thesis.txt").read_text() == "years of work"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "mine", "out"]

@@ -83,7 +83,7 @@ def test_custom_weights_and_categories() -> None:
     }
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(ConfigError) as raised:
         type_quotas(
             5,
@@ -93,7 +93,7 @@ def test_all_problems_are_told_at_once() -> None:
     text = str(raised.value)
     assert "did you mean 'Burnout'?" in text
     assert "no profile field 'ages'" in text
-    assert "'young' is no age band" in text
+    assert "'young' is not an age band" in text
     assert "has no effect with quotas 'uniform'" in text
 
 

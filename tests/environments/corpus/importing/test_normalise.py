@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from warmline.agents.roles import Role, Strategy
 from warmline.core.errors import ConfigError, DataError
 from warmline.environments.corpus.importing import reader as importing
-from warmline.environments.corpus.importing import records
+from warmline.environments.corpus.importing.importers import records
 from warmline.environments.corpus.importing.importers.base import Recorded, Turn
 from warmline.environments.corpus.importing.normalise import (
-    MOST_WORDS,
+    MAX_COUNTED_WORDS,
     OTHER_WORDS,
     RECIPES,
     Line,
@@ -233,12 +233,12 @@ def test_crisis_language_is_marked(tmp_path: Path) -> None:
 
 
 def test_unknown_types_stay_and_are_counted_up_to_a_bound(tmp_path: Path) -> None:
-    records = [esconv_hub(problem_type=f"kind {n}") for n in range(MOST_WORDS + 5)]
+    records = [esconv_hub(problem_type=f"kind {n}") for n in range(MAX_COUNTED_WORDS + 5)]
     importer = Import(write(tmp_path / "x.jsonl", records))
     episodes = list(importer)
     assert episodes[3].scenario.problem_type == "kind 3"
     counted = importer.report.unmapped_types
-    assert (counted["kind 3"], counted[OTHER_WORDS], len(counted)) == (1, 5, MOST_WORDS + 1)
+    assert (counted["kind 3"], counted[OTHER_WORDS], len(counted)) == (1, 5, MAX_COUNTED_WORDS + 1)
 
 
 # memory

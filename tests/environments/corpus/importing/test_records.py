@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from warmline.core.errors import DataError
-from warmline.environments.corpus.importing import records
-from warmline.environments.corpus.importing.records import iter_records
+from warmline.environments.corpus.importing.importers import records
+from warmline.environments.corpus.importing.importers.records import iter_records
 
 from ..samples import EMPATHETIC_ROWS, write
 
@@ -111,7 +111,7 @@ def test_a_record_beyond_the_largest_is_refused_instead_of_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(records, "CHUNK", 64)
-    monkeypatch.setattr(records, "LARGEST", 1000)
+    monkeypatch.setattr(records, "MAX_RECORD_CHARACTERS", 1000)
     fits = write(tmp_path / "fits.json", [{"a": "x" * 900}] * 3)
     assert len(values(fits)) == 3
     with pytest.raises(DataError, match="record 2: not JSON: Unterminated"):

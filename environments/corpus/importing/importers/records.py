@@ -1,7 +1,7 @@
 """Records of a file one after the other, however the file holds them, in bounded memory.
 
 JSON lines, one JSON array, a folder with one JSON file a dialogue, or EmpatheticDialogues' comma
-separated rows; plain or compressed with gzip. What a record means is the importers' matter.
+separated rows; plain or compressed with gzip. The importers interpret the records.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
-from ....core.errors import DataError
-from ....core.jsonl import parse_json
-from ....core.text import clean_data
+from .....core.errors import DataError
+from .....core.jsonl import parse_json
+from .....core.outside.text import clean_data
 
 CHUNK = 1 << 18
 """Characters read at a time."""
-LARGEST = 1 << 26
-"""Characters of the longest record that an array may hold; more is taken for broken JSON."""
+MAX_RECORD_CHARACTERS = 1 << 26
+"""Maximum characters of a record in an array; more is taken for broken JSON."""
 _MARGIN = 16
 """A fault this near to the end of what was read may be a record cut in two."""
 _GZIP = b"\x1f\x8b"
@@ -30,7 +30,7 @@ _FAULTS = (UnicodeDecodeError, EOFError, OSError, zlib.error)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundRecord:
     """One record, and where it stands.
 
     Attributes:
@@ -57,10 +57,10 @@ class Found:
         return DataError(message, file=self.file, line=self.line, field=field, hint=hint)
 
 
-def iter_records(path: str | Path) -> Iterator[Found]:
+def iter_records(path: str | Path) -> Iterator[FoundRecord]:
     """Stream the records of a file or folder.
 
-    A line that is no JSON is given with its problem; the next line is read all the same. After a
+    A line that is not JSON is given with its problem; the next line is read all the same. After a
     fault inside an array nothing more can be found.
 
     Raises:
@@ -93,7 +93,7 @@ def _open(path: Path) -> IO[str]:
     return path.open(encoding="utf-8-sig", newline="\n")
 
 
-def _of_file(file: IO[str], path: Path) -> Iterator[Found]:
+def _of_file(file: IO[str], path: Path) -> Iterator[FoundRecord]:
     start = file.read(CHUNK)
     while not start.lstrip() and (more := file.read(CHUNK)):
         start += more
@@ -118,14 +118,14 @@ def _lines(start: str, file: IO[str]) -> Iterator[str]:
     yield from file
 
 
-def _of_lines(lines: Iterator[str], path: Path) -> Iterator[Found]:
+def _of_lines(lines: Iterator[str], path: Path) -> Iterator[FoundRecord]:
     number = 0
     for line_number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         number += 1
         try:
-            yield Found(path, number, parse_json(line), line_number)
+            yield FoundRecord(path, number, parse_json(line), line_number)
         except ValueError as error:
             if number == 1 and line.strip() == "{":
                 raise DataError(
@@ -135,10 +135,10 @@ def _of_lines(lines: Iterator[str], path: Path) -> Iterator[Found]:
                     " one line, `jq -c '.data[]' FILE` its list `data` on a line each",
                 ) from None
             problem = f"not JSON: {error}"
-            yield Found(path, number, line=line_number, problem=problem)
+            yield FoundRecord(path, number, line=line_number, problem=problem)
 
 
-def _of_array(buffer: str, file: IO[str], path: Path) -> Iterator[Found]:
+def _of_array(buffer: str, file: IO[str], path: Path) -> Iterator[FoundRecord]:
     """Items of one JSON array, decoded one by one."""
     decode = json.JSONDecoder().raw_decode
     position, number, ended = buffer.index("[") + 1, 0, False
@@ -158,11 +158,11 @@ def _of_array(buffer: str, file: IO[str], path: Path) -> Iterator[Found]:
             else:
                 if end < len(buffer) or ended:
                     number += 1
-                    yield Found(path, number, value)
+                    yield FoundRecord(path, number, value)
                     position = end
                     continue
-        if ended or len(buffer) - position > LARGEST:
-            raise Found(path, number + 1).error(
+        if ended or len(buffer) - position > MAX_RECORD_CHARACTERS:
+            raise FoundRecord(path, number + 1).error(
                 problem or "no end found", hint="the records before it were read"
             )
         more = file.read(max(CHUNK, len(buffer) - position))  # twice as much each time
@@ -181,7 +181,7 @@ def _surely_broken(error: json.JSONDecodeError, buffer: str) -> bool:
     return not error.msg.startswith("Unterminated") and error.pos < len(buffer) - _MARGIN
 
 
-def _of_folder(folder: Path) -> Iterator[Found]:
+def _of_folder(folder: Path) -> Iterator[FoundRecord]:
     files = sorted(chain(folder.glob("*.json"), folder.glob("*.json.gz")))
     if not files:
         raise DataError(
@@ -192,12 +192,12 @@ def _of_folder(folder: Path) -> Iterator[Found]:
     for number, file in enumerate(files, 1):
         try:
             with _open(file) as text:
-                yield Found(file, number, parse_json(text.read()), own_file=True)
+                yield FoundRecord(file, number, parse_json(text.read()), own_file=True)
         except (ValueError, *_FAULTS) as error:
-            yield Found(file, number, problem=f"not JSON: {error}", own_file=True)
+            yield FoundRecord(file, number, problem=f"not JSON: {error}", own_file=True)
 
 
-def _conversations(lines: Iterator[str], path: Path) -> Iterator[Found]:
+def _conversations(lines: Iterator[str], path: Path) -> Iterator[FoundRecord]:
     """EmpatheticDialogues' rows, those of one conversation as one record.
 
     Commas inside a text are written `_comma_` there and quotation marks mean nothing, so a row is
@@ -212,10 +212,10 @@ def _conversations(lines: Iterator[str], path: Path) -> Iterator[Found]:
         row = dict(zip(names, line.rstrip("\r\n").split(","), strict=False))
         if rows and row["conv_id"] != rows[0]["conv_id"]:
             number += 1
-            yield Found(path, number, {"rows": rows}, first)
+            yield FoundRecord(path, number, {"rows": rows}, first)
             rows = []
         if not rows:
             first = line_number
         rows.append(row)
     if rows:
-        yield Found(path, number + 1, {"rows": rows}, first)
+        yield FoundRecord(path, number + 1, {"rows": rows}, first)

@@ -1,7 +1,7 @@
 """What is printed: consoles and lines that no model's text can command.
 
 Everything that a command prints goes through `make_console`, `echo` or `echo_json`. Square brackets and
-colons in a text mean nothing there, and control characters are shown as symbols (`core.text`).
+colons in a text mean nothing there, and control characters are shown as symbols (`text.py`).
 """
 
 from __future__ import annotations

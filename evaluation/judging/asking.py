@@ -1,0 +1,234 @@
+"""Asks a judge many questions at once; every answer is a rating in a file.
+
+What the file already holds (same subject, dimension, sample, rater, rubric and order of showing) is
+not asked again, so the same command resumes where it was stopped. `judge.py` asks about one text at a
+time, `pairwise.py` about two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from ...core.errors import ConfigError, PolicyError, UnreadableReply
+from ...core.jsonl import LineLog
+from ...core.tasks import for_each
+from ...environments.episodes.rating import Rating, iter_ratings
+from ...policies.asking import ask_policy
+from ...policies.base import Policy, Reply, Request, Sampling, open_policy, policy_name
+from .questions import JudgePrompts, Subject, question_seed
+from .rubric import Dimension, Rubric
+
+OnRating = Callable[[Rating], None]
+Item = TypeVar("Item")
+
+
+@dataclass(slots=True)
+class JudgeTally:
+    """What one command did.
+
+    Attributes:
+        rater: the judge's name in the ratings.
+        asked: answers that became ratings now.
+        resumed: ratings that were there already.
+        unreadable: of those asked now, by dimension, how many have no value.
+        failed: questions without an answer (the engine went away, say); the same command asks them
+            again. The messages are counted in `errors`.
+    """
+
+    rater: str
+    asked: int = 0
+    resumed: int = 0
+    unreadable: Counter[str] = field(default_factory=Counter)
+    failed: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+
+    def add(self, rating: Rating) -> None:
+        """Count one new rating."""
+        self.asked += 1
+        self.unreadable[rating.dimension] += rating.value is None
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "rater": self.rater,
+            "asked": self.asked,
+            "resumed": self.resumed,
+            "unreadable": {name: count for name, count in self.unreadable.items() if count},
+            "failed": self.failed,
+            "errors": dict(self.errors),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A judge's answer as it is stored: the value (None if it could not be read), why, and notes."""
+
+    value: float | None
+    explanation: str
+    notes: dict[str, Any]
+
+
+class Question(Protocol):
+    """One question to the judge; `first` says which of two texts is shown first, if there are two."""
+
+    @property
+    def subject(self) -> Subject: ...
+    @property
+    def dimension(self) -> Dimension: ...
+    @property
+    def sample(self) -> int: ...
+    @property
+    def first(self) -> str | None: ...
+
+    def request(self, prompts: JudgePrompts, seed: int) -> Request: ...
+    def read(self, text: str) -> Answer: ...
+
+
+async def ask_all(
+    items: Iterable[Item],
+    questions_of: Callable[[Item, Dimension, int], Iterable[Question]],
+    policy: Policy,
+    rubric: Rubric,
+    *,
+    out: str | Path,
+    dimensions: tuple[str, ...],
+    samples: int,
+    concurrency: int,
+    seed: int,
+    rater: str | None,
+    sampling: Sampling | None,
+    template: str | Path | None,
+    observe: OnRating | None,
+    stop: asyncio.Event | None,
+) -> JudgeTally:
+    """Ask the questions of every item on each dimension, `samples` times; see `judge`.
+
+    Args:
+        items: a stream will do.
+        questions_of: an item's questions on one dimension with one number of the sample.
+    """
+    chosen = rubric.only(dimensions)
+    check_counts(samples, concurrency)
+    tally = JudgeTally(rater or policy_name(policy))
+    prompts = JudgePrompts(policy, rubric, sampling=sampling, template=template)
+    done: set[tuple[Hashable, ...]] = set()
+
+    def missing() -> Iterator[Question]:
+        for item in items:
+            for dimension in chosen:
+                for sample in range(samples):
+                    for question in questions_of(item, dimension, sample):
+                        if _key(question, tally.rater, rubric) in done:
+                            tally.resumed += 1
+                        else:
+                            yield question
+
+    async def work(question: Question) -> None:
+        salt, subject = question.dimension.name, question.subject
+        request = question.request(prompts, question_seed(seed, subject, salt, question.sample))
+        answered = await ask(policy, request, tally)
+        if answered is None:
+            return
+        reply, error = answered
+        rating = _rating(question, reply.text if reply else "", error, tally.rater, rubric)
+        log.write_line(rating.to_json(), f"a rating of episode '{rating.episode}'")
+        tally.add(rating)
+        if observe is not None:
+            observe(rating)
+
+    with LineLog(out) as log:
+        done.update(already_rated(out))
+        await open_policy(policy)
+        await for_each(missing(), work, concurrency, stop)
+    return tally
+
+
+def _key(question: Question, rater: str, rubric: Rubric) -> tuple[Hashable, ...]:
+    """As in `already_rated`."""
+    place = question.subject
+    return (
+        *(place.episode, place.utterance, place.candidate, question.dimension.name),
+        *(question.sample, rater, rubric.id, question.first),
+    )
+
+
+def _rating(question: Question, text: str, error: str, rater: str, rubric: Rubric) -> Rating:
+    """The rating that an answer gives; an answer without a value is kept in the notes."""
+    answer = question.read(text)
+    notes = dict(answer.notes)
+    if answer.value is None:
+        notes |= {"error": error} if error else {"answer": text}
+    return Rating(
+        episode=question.subject.episode,
+        utterance=question.subject.utterance,
+        candidate=question.subject.candidate,
+        rater=rater,
+        kind="judge",
+        dimension=question.dimension.name,
+        value=answer.value,
+        explanation=answer.explanation,
+        rubric=rubric.id,
+        sample=question.sample,
+        notes=notes or None,
+    )
+
+
+async def ask(
+    policy: Policy, request: Request, tally: JudgeTally
+) -> tuple[Reply | None, str] | None:
+    """The reply, or why there can be none; None for a question that is to be asked another time.
+
+    An answer in no readable form, and a question that the engine will always refuse, are missing
+    values. If the engine cannot be reached, nothing is written.
+
+    Raises:
+        PolicyError: a fatal one.
+    """
+    try:
+        return await ask_policy(policy, request), ""
+    except UnreadableReply as error:
+        return None, str(error)
+    except PolicyError as error:
+        if error.fatal:
+            raise
+        if not error.retryable:
+            return None, str(error)
+        tally.failed += 1
+        tally.errors[f"{type(error).__name__}: {error.message}"] += 1
+        return None
+
+
+def already_rated(path: str | Path) -> set[tuple[Hashable, ...]]:
+    """What a file of ratings holds already: subject, dimension, sample, rater, rubric, and for a
+    comparison which text was shown first. Empty where there is no file."""
+    if not Path(path).is_file():
+        return set()
+    return {
+        (
+            *(r.episode, r.utterance, r.candidate, r.dimension),
+            *(r.sample, r.rater, r.rubric, shown_first(r)),
+        )
+        for r in iter_ratings(path)
+    }
+
+
+def shown_first(rating: Rating) -> str | None:
+    """Which text a comparison showed first, `A` or `B`; None for a rating that compares nothing."""
+    first = (rating.notes or {}).get("first")
+    return str(first) if first is not None else None
+
+
+def check_counts(samples: int, concurrency: int) -> None:
+    """Raises ConfigError unless both are at least 1."""
+    problems = [
+        f"{name} must be at least 1, not {value}"
+        for name, value in (("samples", samples), ("concurrency", concurrency))
+        if value < 1
+    ]
+    if problems:
+        raise ConfigError("the judge cannot be asked like this", problems=problems)

@@ -1,0 +1,42 @@
+"""The settings of `warmline judge` and `judge_run`. Light to import: the command makes its options
+from them."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from ...environments.episodes.rating import RATINGS_NAME
+from ...environments.runs.settings import EngineSettings
+
+COMPARISONS_NAME = "comparisons.jsonl"
+
+
+class JudgeSettings(EngineSettings):
+    """What a judge is asked about a run. The engine is the judge's."""
+
+    panel: ClassVar[str] = "Judge"
+
+    rubric: str | None = Field(
+        None, description="rubric by name (response, dialogue) or path; default response, or"
+        " dialogue with --against"
+    )  # fmt: skip
+    dimensions: tuple[str, ...] = Field((), description="only these dimensions of the rubric")
+    samples: Annotated[int, Field(ge=1)] = Field(1, description="answers to each question")
+    contexts: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="judge a seeded sample of this many replies (or conversations)"
+    )
+    concurrency: Annotated[int, Field(ge=1)] = Field(
+        8, description="questions asked at the same time"
+    )
+    seed: int = Field(0, description="seed of the sample and of the calls")
+    rater: str | None = Field(None, description="the judge's name in the ratings")
+    against: str | None = Field(
+        None, description="another run: ask which of two conversations is better, in both orders"
+    )
+    out: str | None = Field(
+        None,
+        description=f"file of ratings; default {RATINGS_NAME} (with --against:"
+        f" {COMPARISONS_NAME}) beside the log",
+    )
