@@ -30,6 +30,10 @@ class SafeConsole(Console):
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"markup": False, "emoji": False, **options})
 
+    def render_str(self, text: str, **options: Any) -> Text:
+        """A text for a cell or a title, printable before its width is measured."""
+        return super().render_str(printable(text), **options)
+
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:

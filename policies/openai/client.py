@@ -28,7 +28,6 @@ from ...core.errors import (
     PolicyError,
     RateLimited,
     RedirectRefused,
-    did_you_mean,
 )
 from ...core.outside.secrets import register_secret
 from ..base import Usage, refuse_too_long
@@ -43,6 +42,7 @@ from ..server_errors import (
 )
 from .redirects import refuse_other_server
 from .replies import BoundedBody, Completion, StreamedCompletion, read_completion
+from .served import ServedModel, not_served
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -109,14 +109,6 @@ class _Dialect:
             if self.include_usage:
                 return replace(self, include_usage=False)
         return None
-
-
-@dataclass(frozen=True, slots=True)
-class ServedModel:
-    """One entry of `GET /models`. `owner` distinguishes servers: `vllm`, `llamacpp`, `library`."""
-
-    name: str
-    owner: str
 
 
 class ChatClient:
@@ -223,7 +215,7 @@ class ChatClient:
             response.stream = BoundedBody(
                 response.stream,
                 self._max_reply_chars,
-                logprobs=b'"logprobs"' in response.request.content,
+                logprobs=b'"logprobs"' in await response.request.aread(),
             )
 
     async def aclose(self) -> None:
@@ -379,16 +371,6 @@ class ChatClient:
         with suppress(PolicyError):  # the first error is the one to report
             served = await self.models()
         return not_served(self.base_url, self.model, served) if served else failure
-
-
-def not_served(base_url: str, model: str, served: list[ServedModel]) -> ModelNotFound:
-    """The error for a model that is not among those served."""
-    names = sorted(entry.name for entry in served)
-    shown = ", ".join(f"'{name}'" for name in names[:20]) + (" …" if len(names) > 20 else "")
-    return ModelNotFound(
-        f"{base_url} serves no model '{model}'; it serves {shown}",
-        hint=did_you_mean(model, names) or "set model to one of these names",
-    )
 
 
 def _requested_wait(error: Exception) -> float | None:

@@ -38,9 +38,10 @@ from ..base import (
 )
 from ..reasking import ask_until_read
 from ..sentences import SentenceLimit
-from .client import OPENAI_URL, Call, ChatClient, ServedModel, not_served
+from .client import OPENAI_URL, Call, ChatClient
 from .options import ChoicesMode, PrefillMode, refuse_bad_options
 from .replies import Completion
+from .served import ServedModel, not_served
 
 _STANDARD = frozenset({"temperature", "top_p", "max_tokens"})
 _EVERY = frozenset(f.name for f in dataclasses.fields(Sampling))
