@@ -38,7 +38,7 @@ _LANGUAGE_FIELDS = {
     "letters", "only", "denied", "conceded", "past", "others", "idioms", "spellings", "parts",
     "rules",
 }  # fmt: skip
-_RULE_FIELDS = {"form", "severity", "words", "match", "unless", "denial"}
+_RULE_FIELDS = {"all", "form", "severity", "words", "match", "unless", "denial"}
 
 
 class Severity(IntEnum):
@@ -71,13 +71,17 @@ class CrisisFinding:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Patterns of one form and severity; `words` are a first quick look."""
+    """Patterns of one form and severity; `words` are a first quick look.
+
+    `also` must all be found in the sentence of the match, in any order and place.
+    """
 
     name: str
     form: str
     severity: Severity
     words: tuple[str, ...]
     match: re.Pattern[str]
+    also: tuple[re.Pattern[str], ...]
     unless: re.Pattern[str] | None
     denial: bool
 
@@ -174,6 +178,8 @@ def _stands_in(plain: str, rule: Rule, language: Language) -> str | None:
         after = _SENTENCE_END.split(plain[found.end() : found.end() + WINDOW], maxsplit=1)[0]
         sentence = before + found[0] + after
         if rule.unless is not None and rule.unless.search(sentence):
+            continue
+        if not all(pattern.search(sentence) for pattern in rule.also):
             continue
         if rule.denial and language.denied is not None and language.denied.search(before):
             conceded = language.conceded
@@ -272,15 +278,24 @@ def _rule(code: str, number: int, entry: dict[str, Any], parts: dict[str, str]) 
         raise _unknown(code, name, "form", form, tuple(FORMS))
     if severity not in Severity.__members__:
         raise _unknown(code, name, "severity", severity, tuple(Severity.__members__))
-    match = _compiled(entry.get("match"), parts, code, name)
+    patterns = entry.get("all", [])
+    match = _compiled(entry.get("match") or patterns[:1], parts, code, name)
     words = tuple(fold_characters(word) for word in entry.get("words", "").split())
-    if match is None or not words:
-        raise DataError(f"rule {number} needs 'words' and 'match'", file=f"{code}.toml")
+    if match is None or not words or ("match" in entry) == ("all" in entry):
+        raise DataError(
+            f"rule {number} needs 'words', and either 'match' or 'all'", file=f"{code}.toml"
+        )
+    also = [_compiled([pattern], parts, code, name) for pattern in patterns[1:]]
     return Rule(
-        name, form, Severity[severity], words, match,
+        name,
+        form,
+        Severity[severity],
+        words,
+        match,
+        also=tuple(pattern for pattern in also if pattern is not None),
         unless=_compiled(entry.get("unless"), parts, code, name),
         denial=entry.get("denial", True),
-    )  # fmt: skip
+    )
 
 
 def _unknown(code: str, rule: str, what: str, asked: str, known: tuple[str, ...]) -> DataError:
