@@ -33,7 +33,7 @@ WINDOW = 160
 _SENTENCE_END = re.compile("[.!?;\u2026\u3002\u061f\u0964]")
 _MARKS = str.maketrans(dict.fromkeys(".,!?;:*", " "))
 _PART = re.compile(r"\{([a-z_]+)\}")
-LETTERS = ("latin", "own", "both")
+LETTERS = ("latin", "own")
 _LANGUAGE_FIELDS = {
     "letters", "only", "denied", "conceded", "past", "others", "idioms", "spellings", "parts",
     "rules",
@@ -71,9 +71,9 @@ class CrisisFinding:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Patterns of one form and severity; `words` are a first quick look.
+    """Patterns of one form and severity; `words` are a first quick look, where there are any.
 
-    `also` must all be found in the sentence of the match, in any order and place.
+    `also` must all be found within `WINDOW` characters of the match, in any order.
     """
 
     name: str
@@ -91,9 +91,9 @@ class Language:
     """One language's rules, and what takes a match back.
 
     Attributes:
-        by_start: the words by their first two letters.
-        letters: `latin`, where words are looked for at the start of a word (and `word=` is the
-            whole word), `own`, which a text in ASCII cannot hold, or `both`.
+        by_start: the words of the rules by their first two letters. One is seen where a word of the
+            text begins with it; `word=` must be the whole word.
+        letters: `latin`, or `own`, which a text in ASCII cannot hold.
         only: a text that does not match is not in this language.
         idioms: harmless phrases; a match must stand without them too.
         denied: matches a denial that ends where a finding begins.
@@ -144,12 +144,16 @@ def _findings(plain: str, tokens: set[str], language: Language) -> Iterator[Cris
         for wrong in language.spellings.keys() & tokens:
             pattern, right = language.spellings[wrong]
             plain, tokens = pattern.sub(right, plain), tokens | {right}
-    seen = _words_seen(plain, tokens, language)
-    if not seen or (language.only is not None and not language.only.search(plain)):
+    seen = _words_seen(tokens, language)
+    if language.words and not seen:
+        return
+    if language.only is not None and not language.only.search(plain):
         return
     masked: str | None = None
     for rule in language.rules:
-        if seen.isdisjoint(rule.words) or not _stands_in(plain, rule, language):
+        if rule.words and seen.isdisjoint(rule.words):
+            continue
+        if _stands_in(plain, rule, language) is None:
             continue
         if language.idioms is not None and masked is None:
             masked = language.idioms.sub(" _ ", plain)
@@ -159,10 +163,8 @@ def _findings(plain: str, tokens: set[str], language: Language) -> Iterator[Cris
             yield CrisisFinding(FORMS[rule.form], rule.form, severity, rule.name)
 
 
-def _words_seen(plain: str, tokens: set[str], language: Language) -> set[str]:
+def _words_seen(tokens: set[str], language: Language) -> set[str]:
     """Words of the rules that are in the text; for nearly every utterance there is none."""
-    if language.letters != "latin":
-        return {word for word in language.words if word in plain}
     seen = set()
     for token in tokens:
         for word in language.by_start.get(token[:2], ()):
@@ -179,7 +181,8 @@ def _stands_in(plain: str, rule: Rule, language: Language) -> str | None:
         sentence = before + found[0] + after
         if rule.unless is not None and rule.unless.search(sentence):
             continue
-        if not all(pattern.search(sentence) for pattern in rule.also):
+        around = plain[max(0, found.start() - WINDOW) : found.end() + WINDOW]
+        if not all(pattern.search(around) for pattern in rule.also):
             continue
         if rule.denial and language.denied is not None and language.denied.search(before):
             conceded = language.conceded
@@ -234,7 +237,7 @@ def read_language(code: str, text: str) -> Language:
     parts: dict[str, str] = {}
     for name, pattern in data.get("parts", {}).items():
         parts[name] = _fill(pattern, parts, code, name)
-    letters = data.get("letters", "both")
+    letters = data.get("letters", "")
     if letters not in LETTERS:
         raise _unknown(code, "the file", "letters", letters, LETTERS)
     rules = tuple(_rule(code, n, rule, parts) for n, rule in enumerate(data["rules"], 1))
@@ -281,10 +284,8 @@ def _rule(code: str, number: int, entry: dict[str, Any], parts: dict[str, str]) 
     patterns = entry.get("all", [])
     match = _compiled(entry.get("match") or patterns[:1], parts, code, name)
     words = tuple(fold_characters(word) for word in entry.get("words", "").split())
-    if match is None or not words or ("match" in entry) == ("all" in entry):
-        raise DataError(
-            f"rule {number} needs 'words', and either 'match' or 'all'", file=f"{code}.toml"
-        )
+    if match is None or ("match" in entry) == ("all" in entry):
+        raise DataError(f"rule {number} needs either 'match' or 'all'", file=f"{code}.toml")
     also = [_compiled([pattern], parts, code, name) for pattern in patterns[1:]]
     return Rule(
         name,

@@ -14,7 +14,7 @@ from warmline.policies.crisis.rules import FORMS, Severity, find_crisis
 
 from .sentences import HARMLESS, Sentence, sentences
 
-HALVES = ("dev", "held")
+HALVES = ("dev", "held", "fresh")
 
 
 class Counts:
