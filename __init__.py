@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         ScriptedPolicy,
         Usage,
         WarmlineError,
+        crisis_kinds,
         make_policy,
     )
 
@@ -82,6 +83,7 @@ _HOMES = {
         "ScriptedPolicy",
         "Usage",
         "WarmlineError",
+        "crisis_kinds",
         "make_policy",
     ),
 }
@@ -112,6 +114,7 @@ __all__ = [
     "Usage",
     "WarmlineError",
     "agents",
+    "crisis_kinds",
     "draw_scenarios",
     "environments",
     "iter_episodes",

@@ -24,8 +24,10 @@ from ..agents.observations import (
 )
 from ..agents.roles import Role, Strategy
 from ..agents.speech import is_farewell, strip_greeting
-from ..policies.base import Reply, Request, policy_name
-from ..policies.errors import PolicyError, UnreadableReply, Unsupported
+from ..policies.base import Reply, Request, Usage, capabilities_of, policy_name
+from ..policies.errors import ParticipantLeft, PolicyError, UnreadableReply, Unsupported
+from ..policies.human import in_crisis, is_person
+from ..policies.safety import CRISIS_GUIDANCE
 from ..policies.sentences import cap_sentences
 from .dialogue import Dialogue
 from .episode import Speaker, StopReason, Utterance, Verdict
@@ -35,6 +37,13 @@ if TYPE_CHECKING:
 
 EMPTY_REASKS = 2
 """How often an empty utterance is asked for again, each time with the next call's seed."""
+
+PERSON_MIN_TURNS = 8
+"""Utterances before the judger is asked, where a person speaks and `min_turns` is 0: else the talk
+could be over after its first exchange."""
+
+GUIDANCE = "crisis_guidance"
+"""Names the policy of a supporter's turn that is the help-line guidance, in a model's place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +90,13 @@ class Conversation:
         )
         self._supporter_brief = SupporterBrief(scenario.problem_type, cases)
         self._ahead: asyncio.Task[Reply] | None = None
+        self._seeker_is_person = is_person(environment.seeker.policy)
+        self._min_turns = self.limits.min_turns
+        if not self._min_turns and (
+            self._seeker_is_person or is_person(environment.supporter.policy)
+        ):
+            self._min_turns = PERSON_MIN_TURNS
+        self._person_in_crisis = False
 
     async def play(self) -> StopReason:
         """Play to the end.
@@ -94,6 +110,11 @@ class Conversation:
                 await self._speak(self.seats.seeker, self._seeker_sees(), asked=asked)
                 if stop := self._limit():
                     return stop
+                if self._person_in_crisis and _is_small(self.seats.supporter):
+                    self._say_guidance()
+                    if stop := self._limit():
+                        return stop
+                    continue
                 strategy = await self._advise()
                 if stop := self._limit():
                     return stop
@@ -147,6 +168,8 @@ class Conversation:
                     speaker, text, reply.text, call=call, strategy=strategy, repairs=repairs
                 )
                 self.observe(Spoken(self.dialogue.scenario.id, utterance))
+                if speaker is Role.SEEKER and self._seeker_is_person:
+                    self._person_in_crisis = bool(utterance.crisis) or in_crisis(reply)
                 return closes
             if closes:
                 return True
@@ -167,6 +190,18 @@ class Conversation:
             repairs.append("sentence_cap")
         return text, tuple(repairs)
 
+    def _say_guidance(self) -> None:
+        """Give a person in crisis the help-line guidance: a small model must not answer them.
+
+        The turn stands in the record as a call that the model was not asked. It is never cut.
+        """
+        request = self._request(self.seats.supporter, self._supporter_sees(None))
+        held = {"held_back": policy_name(self.seats.supporter.policy)}
+        reply = Reply(CRISIS_GUIDANCE, policy=GUIDANCE, usage=Usage(), notes={GUIDANCE: held})
+        call = self.dialogue.record(request, self.seats.supporter.policy, reply)
+        said = self.dialogue.say(Role.SUPPORTER, reply.text, reply.text, call=call)
+        self.observe(Spoken(self.dialogue.scenario.id, said))
+
     async def _advise(self) -> Strategy | None:
         if self.seats.counselor is None:
             return None
@@ -177,7 +212,7 @@ class Conversation:
     async def _judge(self) -> tuple[StopReason | None, Asked | None]:
         """The judger's verdict, and the seeker's next reply if it was asked for meanwhile."""
         turns = self.dialogue.turns
-        if self.seats.judger is None or len(turns) < self.limits.min_turns:
+        if self.seats.judger is None or len(turns) < self._min_turns:
             return None, None
         asked: Asked | None = None
         if self.seats.speculative and len(turns) < self.limits.max_turns:
@@ -231,6 +266,8 @@ class Conversation:
         request = asked.request if asked else self._request(agent, observation)
         try:
             reply = await (asked.reply if asked else _respond(agent, request))
+        except ParticipantLeft:  # an end, not a failed call
+            raise
         except PolicyError as error:
             self.dialogue.record(request, agent.policy, error)
             raise
@@ -251,6 +288,11 @@ async def _respond(agent: Agent[O, A], request: Request) -> Reply:
         return reply
     clean = reply.text.encode("utf-8", "replace").decode("utf-8")
     return reply if clean == reply.text else replace(reply, text=clean)
+
+
+def _is_small(agent: Agent[O, A]) -> bool:
+    able = capabilities_of(agent.policy)
+    return able is not None and able.small_model
 
 
 def _retrieve(task: asyncio.Task[Reply]) -> None:

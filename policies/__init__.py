@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .human import HumanPolicy
     from .openai import OpenAIPolicy
     from .replay import ReplayPolicy
+    from .safety import crisis_kinds
     from .scripted import ScriptedPolicy
 
 _LATE = {
@@ -33,6 +34,7 @@ _LATE = {
     "OpenAIPolicy": "openai",
     "ReplayPolicy": "replay",
     "ScriptedPolicy": "scripted",
+    "crisis_kinds": "safety",
 }
 
 __all__ = [
@@ -56,6 +58,7 @@ __all__ = [
     "TokenLogprob",
     "Usage",
     "WarmlineError",
+    "crisis_kinds",
     "find_policy",
     "known_policies",
     "make_policy",
