@@ -31,7 +31,7 @@ WINDOW = 160
 """Characters either side of a match that can speak against it; it bounds the work a match costs."""
 
 _SENTENCE_END = re.compile("[.!?;\u2026\u3002\u061f\u0964]")
-_MARKS = str.maketrans(dict.fromkeys(".,!?;:*", " "))
+_MARKS = str.maketrans(dict.fromkeys(".,!?;:", " "))
 _PART = re.compile(r"\{([a-z_]+)\}")
 LETTERS = ("latin", "own")
 _LANGUAGE_FIELDS = {
@@ -132,7 +132,7 @@ def crisis_kinds(text: str) -> tuple[str, ...]:
 
 
 def _all_findings(plain: str) -> Iterator[CrisisFinding]:
-    tokens = set(plain.translate(_MARKS).split())
+    tokens = {token.strip("*") for token in plain.translate(_MARKS).split()}
     ascii_only = plain.isascii()
     for language in languages():
         if not (ascii_only and language.letters == "own"):
