@@ -179,4 +179,5 @@ def _cleaned(reply: Any) -> Reply:
         changes["logprobs"] = tuple(
             dataclasses.replace(entry, token=clean_text(entry.token)) for entry in reply.logprobs
         )
-    return dataclasses.replace(reply, **changes) if changes else reply
+    cleaned: Reply = dataclasses.replace(reply, **changes) if changes else reply
+    return cleaned
