@@ -62,6 +62,7 @@ PLAIN = episode(
         strategy=Strategy.QUESTION,
         repairs=("sentence_cap",),
     ),
+    calls=(Call("judger", "scripted", (), text="YES"),),
     verdicts=(Verdict(2, 0, True), Verdict(1, 0, None)),
 )
 NASTY = episode(
