@@ -180,12 +180,10 @@ async def test_a_body_that_no_reader_can_take_is_an_unreadable_reply(body: bytes
 
 async def test_long_numbers_in_a_refusal_do_no_harm() -> None:
     said = f"context length {'9' * 5000}, your prompt contains {'8' * 5000} tokens"
-    async with (
-        ChaosServer(refuse=lambda body: Refusal(400, said)) as server,
-        asking(server) as policy,
-    ):
-        with pytest.raises(PolicyError, match="does not fit into a context"):
-            await policy.respond(ASK)
+    async with ChaosServer(refuse=lambda body: Refusal(400, said)) as server:  # noqa: SIM117
+        async with asking(server) as policy:
+            with pytest.raises(PolicyError, match="does not fit into a context"):
+                await policy.respond(ASK)
 
 
 @pytest.mark.parametrize("url", ["http://[::1/v1", "http://a:99999/v1", "http://a:b/v1"])
