@@ -126,10 +126,10 @@ def page(data: Mapping[str, Any]) -> str:
     ]
     if data["conventions"]:
         shown = {*TABLE2, *ALIASES.values()}
-        shown = [(name, text) for name, text in data["conventions"].items() if name in shown]
+        rows = [(name, text) for name, text in data["conventions"].items() if name in shown]
         parts += [
             "## Conventions",
-            markdown_table(("metric", "how it is counted"), shown, numbers=False),
+            markdown_table(("metric", "how it is counted"), rows, numbers=False),
         ]
     return "\n\n".join([*parts, f"> {DISCLAIMER}"]) + "\n"
 
