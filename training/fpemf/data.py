@@ -17,6 +17,7 @@ from ...core.claim import claim
 from ...core.errors import ConfigError
 from ...core.files import write_whole
 from ...core.tasks import run_sync
+from ...environments.corpus.splits import scenario_groups
 from ...environments.episodes.rating import RATINGS_NAME, iter_ratings
 from ...environments.runs.settings import EngineSettings
 from ...policies.base import Policy, close_policy, open_policy
@@ -41,7 +42,7 @@ from ..loop.base_model import Base
 from ..loop.loop import on_gpu
 from ..rows.build import Row, build_rows, refuse_bad
 from ..rows.encode import RowEncoder, encode_rows
-from ..rows.sources import DataSource, draw, load_episodes, scenario_groups, source_of
+from ..rows.sources import DataSource, draw, load_episodes, source_of
 from .settings import FpemfSettings
 
 HELPFUL_NAME = "helpful.json"

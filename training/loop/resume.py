@@ -94,6 +94,6 @@ def for_each_seed(
 def merge_if_asked(folder: Path, settings: LoopSettings) -> None:
     """Write the merged model into `merged/` if the settings ask for it and it is not there yet."""
     merged = folder / "merged"
-    wanted: bool = getattr(settings, "merge", False)  # heads cannot be merged: no such field
-    if wanted and is_first() and not merged.exists():
+    asked = getattr(settings, "merge", False)  # trainers of heads have nothing to merge
+    if asked and is_first() and not merged.exists():
         merge_checkpoint(folder, merged)

@@ -27,12 +27,13 @@ from ...core.errors import ConfigError, DataError
 from ...core.files import write_whole
 from ...core.jsonl import complete_lines
 from ...core.record import Record, Text, problems_of
+from ...environments.corpus.splits import scenario_groups
 from ...environments.episodes.episode import Episode
 from ...policies.base import Message, Policy
-from ...policies.sentences import cap_sentences
+from ...policies.text.sentences import cap_sentences
 from ..candidates.rows import PromptMessage
 from ..rows.build import Row, build_rows, history_of, refuse_bad
-from ..rows.sources import draw, scenario_groups
+from ..rows.sources import draw
 from .hygiene import Origin, Replaced, choose, identical, strict_turns, without_greetings
 from .reflection import (
     CallLog,
