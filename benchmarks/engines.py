@@ -393,13 +393,8 @@ def main() -> None:
     load = Load(given.episodes, given.turns, given.tokens)
     for name in given.engines:
         result = asyncio.run(measure(name, load, not given.no_baselines))
-        print(json.dumps({name: _rounded(result)}), flush=True)
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _rounded(part) for key, part in value.items()}
-    return round(value, 3) if isinstance(value, float) else value
+        rounded = json.loads(json.dumps(result), parse_float=lambda digits: round(float(digits), 3))
+        print(json.dumps({name: rounded}), flush=True)
 
 
 if __name__ == "__main__":

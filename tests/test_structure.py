@@ -18,6 +18,7 @@ ROOMS = ("core", "policies", "agents", "environments", "evaluation", "training")
 
 FOLDERS: dict[str, tuple[tuple[str, ...], ...]] = {
     "policies": (
+        ("text", "crisis"),
         ("",),
         ("models",),
         ("openai", "llama", "hf", "vllm"),

@@ -23,7 +23,7 @@ from ...agents.roles import Role, Strategy
 from ...agents.speech import is_farewell, strip_greeting
 from ...core.errors import PolicyError, UnreadableReply, Unsupported
 from ...policies.base import Reply, Request, policy_name, refuse_too_long
-from ...policies.sentences import cap_sentences
+from ...policies.text.sentences import cap_sentences
 from ..episodes.episode import Speaker, StopReason, Utterance, Verdict
 from .limits import Limits
 from .seating import Seats

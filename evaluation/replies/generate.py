@@ -30,7 +30,7 @@ from ...environments.dialogue.limits import HISTORY_WINDOW
 from ...environments.dialogue.view import counselor_view, supporter_view, turns_of
 from ...environments.episodes.episode import Episode
 from ...policies.base import open_policy, policy_name
-from ...policies.sentences import cap_sentences
+from ...policies.text.sentences import cap_sentences
 from .reply import (
     REPLIES_NAME,
     REPLY_VERSION,

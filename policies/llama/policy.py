@@ -23,7 +23,7 @@ from ..base import BasePolicy, Capabilities, FinishReason, Message, Reply, Reque
 from ..choosing import CalibratedChoice, choice_grammar
 from ..models.weights import WEIGHTS_VARIABLE, find_weights, weights_identity
 from ..reasking import ask_until_read
-from ..sentences import SentenceLimit
+from ..text.sentences import SentenceLimit
 from .engine import ENGINES, EngineSettings, Generation, LlamaEngine, Watch, spare_cores
 
 DEFAULT_SAMPLING = Sampling(

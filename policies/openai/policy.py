@@ -19,7 +19,6 @@ from ...core.secrets import without_secrets
 from ..answers import (
     choice_instruction,
     choice_schema,
-    is_strict,
     match_choice,
     read_choice,
     read_json,
@@ -37,8 +36,9 @@ from ..base import (
     Sampling,
 )
 from ..reasking import ask_until_read
-from ..sentences import SentenceLimit
+from ..text.sentences import SentenceLimit
 from .client import OPENAI_URL, Call, ChatClient, ServedModel, not_served
+from .forms import response_format
 from .options import ChoicesMode, PrefillMode, refuse_bad_options
 from .replies import Completion
 
@@ -268,7 +268,7 @@ class OpenAIPolicy(BasePolicy):
             request,
             call,
             messages=request.messages,
-            extra=_response_format("choice", choice_schema(options))
+            extra=response_format("choice", choice_schema(options))
             if by_schema
             else {"structured_outputs": {"choice": list(options)}},
             read=(lambda answer: read_choice(answer.text, options))
@@ -285,7 +285,7 @@ class OpenAIPolicy(BasePolicy):
         """Try `response_format` once; keep to it where it works, and to asking where it does
         not."""
         body = self._body(request, request.messages, room=max(map(_json_room, options)))
-        extra = _response_format("choice", choice_schema(options))
+        extra = response_format("choice", choice_schema(options))
         cut_short = False
         try:
             completion = await self._client.chat({**body, **extra}, call)
@@ -329,7 +329,7 @@ class OpenAIPolicy(BasePolicy):
             request,
             call,
             messages=request.messages,
-            extra=_response_format("reply", schema),
+            extra=response_format("reply", schema),
             read=read,
             correct=lambda text: [Message("assistant", text), instruction],
             wanted="JSON that fits the schema",
@@ -394,13 +394,3 @@ class OpenAIPolicy(BasePolicy):
         if request.logprobs:
             body["logprobs"] = True
         return body
-
-
-def _response_format(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
-    form = {"name": name, "schema": dict(schema), "strict": is_strict(schema)}
-    return {"response_format": {"type": "json_schema", "json_schema": form}}
-
-
-def _json_room(option: str) -> int:
-    """Tokens for `{"choice": "<option>"}`: a byte is at most one, and small models write blanks."""
-    return len(option.encode()) + 96

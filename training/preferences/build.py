@@ -26,7 +26,7 @@ from ...core.jsonl import complete_lines
 from ...core.record import Record, Text, problems_of
 from ...environments.episodes.episode import Episode
 from ...policies.base import Message, Policy
-from ...policies.sentences import cap_sentences
+from ...policies.text.sentences import cap_sentences
 from ..candidates.rows import Said
 from ..rows.build import Row, build_rows, history_of, refuse_bad
 from ..rows.sources import draw, scenario_groups

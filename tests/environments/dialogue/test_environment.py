@@ -14,7 +14,7 @@ from warmline.core.errors import AuthenticationFailed, ConfigError, EngineUnavai
 from warmline.core.seeds import call_seed
 from warmline.environments import Spoken, StopReason
 from warmline.policies.base import Capabilities
-from warmline.policies.sentences import count_sentences
+from warmline.policies.text.sentences import count_sentences
 
 from ..helpers import scenario, scenarios, talk
 
