@@ -393,8 +393,7 @@ def main() -> None:
     load = Load(given.episodes, given.turns, given.tokens)
     for name in given.engines:
         result = asyncio.run(measure(name, load, not given.no_baselines))
-        rounded = json.loads(json.dumps(result), parse_float=lambda digits: round(float(digits), 3))
-        print(json.dumps({name: rounded}), flush=True)
+        print(json.dumps({name: result}), flush=True)
 
 
 if __name__ == "__main__":

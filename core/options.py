@@ -172,8 +172,13 @@ def _fixed_option(name: str, value: Any) -> inspect.Parameter:
 def _option(prefix: str, name: str, field: FieldInfo, kind: Any, panel: str) -> tuple[Any, Any]:
     flag = f"{prefix}{name}".replace("_", "-")
     help_text = field.description or ""
-    if field.default not in (None, (), PydanticUndefined) and kind is not bool:
-        help_text += f" (default {field.default})"
+    if field.default not in (None, (), "", PydanticUndefined) and kind is not bool:
+        shown = (
+            ", ".join(map(str, field.default))
+            if isinstance(field.default, tuple)
+            else field.default
+        )
+        help_text += f" (default {shown})"
     many = name == "options" or tuple in (get_origin(field.annotation), get_origin(kind))
     types = {int: int | None, float: float | None, bool: bool | None}
     names = [f"--{flag}/--no-{flag}"] if kind is bool else [f"--{flag}"]

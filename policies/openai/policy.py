@@ -38,7 +38,7 @@ from ..base import (
 from ..reasking import ask_until_read
 from ..text.sentences import SentenceLimit
 from .client import OPENAI_URL, Call, ChatClient, ServedModel, not_served
-from .forms import response_format
+from .forms import json_room, response_format
 from .options import ChoicesMode, PrefillMode, refuse_bad_options
 from .replies import Completion
 
@@ -276,7 +276,7 @@ class OpenAIPolicy(BasePolicy):
             else (lambda answer: answer.text.strip() if answer.text.strip() in options else None),
             correct=lambda _: [],
             wanted=f"one of the options (choices_mode '{self._choice_way}')",
-            room=max(map(_json_room, options)),
+            room=max(map(json_room, options)),
         )
 
     async def _choose_and_learn(
@@ -284,7 +284,7 @@ class OpenAIPolicy(BasePolicy):
     ) -> tuple[str, Completion]:
         """Try `response_format` once; keep to it where it works, and to asking where it does
         not."""
-        body = self._body(request, request.messages, room=max(map(_json_room, options)))
+        body = self._body(request, request.messages, room=max(map(json_room, options)))
         extra = response_format("choice", choice_schema(options))
         cut_short = False
         try:

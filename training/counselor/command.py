@@ -20,12 +20,12 @@ def register(train: typer.Typer) -> None:
         "counselor",
         CounselorSettings,
         run,
-        "Train a strategy counselor on labelled conversations; resumes by itself.",
+        "Train a strategy counselor on labelled conversations; resumes automatically.",
     )
 
 
 def run(settings: CounselorSettings, console: Console) -> None:
-    """Train and tell how good it became, beside the baselines."""
+    """Train and show the figures beside the baselines."""
     need_libraries()
     quiet_libraries()
     from ..loop.results import show_result

@@ -1,8 +1,9 @@
-"""Self-evolution, M⁰ to M¹ to M² (Self-Evolution §2.2): rounds of stages, each done once, killable anywhere.
+"""Self-evolution, M⁰ to M¹ to M² (Self-Evolution §2.2): rounds of stages, each done once.
 
-A round asks its parent for replies, has them refined, makes pairs of them, trains on those, measures
-the result, and promotes it or rolls back. `state.json` says what is done; it is replaced in one step
-after each stage, and a stage that was cut short goes on where it was, by its own journal.
+A round asks its parent for replies, has them refined, makes pairs of them, trains on those,
+measures the result, and promotes it or rolls back. `state.json` says what is done; it is replaced
+in one step after each stage, and a stage that was cut short resumes where it was, by its own
+journal.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ...core.errors import ConfigError, DataError, RunError
 from ...core.files import write_whole
 from ...core.fixed import fixed_fields
 from ...core.record import Record, problems_of
+from ...environments.corpus.splits import scenario_groups
 from ...environments.episodes.episode import Episode
 from ...environments.episodes.log import LOG_NAME
 from ...evaluation.replies.evaluate import SCORES_NAME
@@ -28,7 +30,7 @@ from ...policies.base import Policy
 from ..loop.base_model import free_memory
 from ..loop.checkpoint import is_checkpoint, read_checkpoint
 from ..loop.results import TrainingResult
-from ..rows.sources import load_episodes, scenario_groups, split_episodes
+from ..rows.sources import load_episodes, split_episodes
 from .settings import EvolveSettings
 from .stages import CHECKPOINT, MEASURING, STAGES, RoundWork, shown_model
 from .tables import write_tables
@@ -183,8 +185,8 @@ def _run_round(work: RoundWork, parent: str) -> RoundState:
         promoted, why = decide(work.number, state.measures, work.before, work.settings)
         state = state.model_copy(update={"promoted": promoted, "why": why})
         write_whole(file, _as_json(state))
-        told = "promoted" if promoted else "rolled back"
-        work.console.print(f"round {work.number}: {told}: {why}", markup=False)
+        shown = "promoted" if promoted else "rolled back"
+        work.console.print(f"round {work.number}: {shown}: {why}", markup=False)
     return state
 
 
@@ -220,17 +222,17 @@ def decide(
         return True, "where it begins"
     if not settings.gate:
         return True, "no gate"
-    told, fine = [], True
+    shown, fine = [], True
     nll, old = measures.get("held_out_nll"), before.get("held_out_nll")
     if nll is not None and old is not None:
         limit = old * (1 + settings.gate_nll)
         fine &= nll <= limit
-        told.append(f"held-out NLL {nll:.4f}, at most {limit:.4f}")
+        shown.append(f"held-out NLL {nll:.4f}, at most {limit:.4f}")
     accuracy = measures.get("reward_accuracy")
     if accuracy is not None:
         fine &= accuracy >= settings.gate_accuracy
-        told.append(f"reward accuracy {accuracy:.3f}, at least {settings.gate_accuracy:g}")
-    return fine, "; ".join(told) or "nothing was measured"
+        shown.append(f"reward accuracy {accuracy:.3f}, at least {settings.gate_accuracy:g}")
+    return fine, "; ".join(shown) or "nothing was measured"
 
 
 def _scores(out: Path, states: Sequence[RoundState]) -> list[list[dict[str, Any]]]:

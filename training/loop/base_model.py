@@ -24,8 +24,8 @@ from .settings import LoraSettings
 EMBEDDED = "embedded"
 
 ATTENTION = frozenset(
-    ["q_proj", "k_proj", "v_proj", "o_proj", "out_proj", "q", "k", "v", "o", "query", "key", "value",
-     "qkv_proj", "query_key_value", "c_attn", "Wqkv",
+    ["q_proj", "k_proj", "v_proj", "o_proj", "out_proj", "q", "k", "v", "o", "query", "key",
+     "value", "qkv_proj", "query_key_value", "c_attn", "Wqkv",
      "q_lin", "k_lin", "v_lin", "out_lin"]
 )  # fmt: skip
 """Names that models give the four layers of attention."""

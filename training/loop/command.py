@@ -1,4 +1,4 @@
-"""What the sub-commands of `warmline train` share: options from settings, quiet libraries, a table."""
+"""What the commands of trainers share: options from settings, quiet libraries, a table."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def add_trainer(
     Args:
         app: the sub-application.
         model: the settings.
-        run: what to do; the disclaimer is printed behind it.
+        run: what to do; the disclaimer is printed after it.
         about: for the help.
     """
     file = Annotated[
@@ -72,7 +72,7 @@ def quiet_libraries() -> None:
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-    # it still sets by itself what it deprecates
+    # it still sets automatically what it deprecates
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\..*")
 
 

@@ -18,7 +18,7 @@ from .stages import KINDS, read_command
 
 PRESET_SUFFIX = ".toml"
 OUT, MODEL = "out", "model"
-"""In settings: the stage's own folder, and the base. Folders of earlier stages go by their names."""
+"""In settings: the stage's own folder and the base; folders of earlier stages by their names."""
 
 
 class Stage(Record):
@@ -28,12 +28,12 @@ class Stage(Record):
         name: of its folder, and how later stages refer to it.
         about: what it is for, in a few words.
         run: what it does, a name of `stages.KINDS`.
-        settings: of that; in texts `{name}` is the folder of an earlier stage, `{out}` this one's and
-            `{model}` the base model. `out` is `{out}` unless it is given.
+        settings: of that; in texts `{name}` is the folder of an earlier stage, `{out}` this one's
+            and `{model}` the base model. `out` is `{out}` unless it is given.
         minutes: expected on the hardware that the preset is for.
 
-    A stage may also have `command`, as earlier versions wrote it: the command line behind `warmline`,
-    in place of `run` and `settings`.
+    A stage may also have `command`, as earlier versions wrote it: the command line after
+    `warmline`, in place of `run` and `settings`.
     """
 
     name: Text

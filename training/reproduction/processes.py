@@ -2,7 +2,8 @@
 
 Why not in this one: engines keep memory after they are closed (GPU contexts, libraries' pools), a
 preset's environment variables are read when the libraries are loaded, and a crash of native code
-must cost one stage and not the whole run. The child ends when its parent ends, however that happens.
+must cost one stage and not the whole run. The child ends when its parent ends, however that
+happens.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The whole loop as stages: corpus, counselor, SFT, scorer, FPEMF, evolution, evaluation, report.
 
 A preset names the stages; each calls one function with a settings record, in a folder and a process
-of its own (`processes.py` says why), and is marked when it is done. Whatever kills it, the same call
-resumes: marked stages are left alone, and the one that was cut short resumes by its own journal.
+of its own (`processes.py` says why), and is marked when it is done. Whatever kills it, the same
+call resumes: marked stages are left alone, and the one that was cut short resumes by its own
+journal.
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ def read_command(text: str) -> tuple[str, dict[str, Any]]:
     """The kind and the settings of a command line, read by the command's own parser.
 
     Args:
-        text: what stands behind `warmline`.
+        text: what follows `warmline`.
 
     Raises:
         ConfigError: no stage does what the command does, or options that cannot be used.

@@ -1,4 +1,4 @@
-"""What training reads: episodes and instruction rows from files, what they hash to, and how they split.
+"""What training reads: episodes and instruction rows from files, their hashes, and their split.
 
 Splits are by scenario, never by row; `environments/corpus/splits.py` says which conversations are
 about the same scenario.
@@ -17,7 +17,6 @@ from ...core.errors import ConfigError, DataError
 from ...core.files import sha256_of
 from ...core.record import Record
 from ...environments.corpus.splits import held_out
-from ...environments.corpus.splits import scenario_groups as scenario_groups
 from ...environments.episodes.episode import Episode
 from ...environments.episodes.log import log_files, read_episodes
 from ...policies.base import Message
@@ -45,7 +44,7 @@ def load_episodes(paths: Sequence[str | Path]) -> tuple[list[Episode], tuple[Dat
 
     Raises:
         ConfigError: no path is given.
-        DataError: a path holds no log, or a line that is no episode.
+        DataError: a path holds no log, or a line that is not an episode.
     """
     if not paths:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning of the supporter with LoRA (SweetieChat §5.2, Self-Evolution §2.1), read top to bottom.
+"""Supervised fine-tuning of the supporter with LoRA (SweetieChat §5.2, Self-Evolution §2.1).
 
 Episodes are split by scenario, become rows, then tokens with masks; `transformers.Trainer` runs the
 loop. The loss is the mean over all learned tokens of a step, so accumulation equals a larger batch.
@@ -48,7 +48,7 @@ def train_sft(settings: SftSettings, *, console: Console | None = None) -> Train
     Raises:
         ConfigError, DataError, RunError: nothing to train on, bad rows that are refused, another
             training in the folder.
-        Stopped: Ctrl-C; the same call goes on.
+        Stopped: Ctrl-C; the same call resumes.
     """
     console = console or Console(quiet=True)
     data = read_data(settings)
@@ -122,8 +122,8 @@ def _train_one(
     choose_attention(base, settings, dtype, max(row.tokens for row in (*train, *validation)))
     bad = Counter(b.fault for b in (*data.bad, *long, *too_long))
     rows: dict[str, int] = {"train": len(train), "validation": len(validation)} | dict(bad)
-    told = ", ".join(f"{n} {k.replace('_', ' ')}" for k, n in rows.items())
-    console.print(f"{folder}: {told}", soft_wrap=True, markup=False)
+    shown = ", ".join(f"{n} {k.replace('_', ' ')}" for k, n in rows.items())
+    console.print(f"{folder}: {shown}", soft_wrap=True, markup=False)
 
     def make(resumed: bool) -> RowTrainer:
         return make_row_trainer(
