@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Annotated, Any, get_args, get_origin
 
@@ -20,6 +19,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from .errors import ConfigError
+from .files import parse_toml
 from .fixed import fixed_fields
 
 _UsageError: Any = typer.BadParameter.__mro__[1]
@@ -48,8 +48,8 @@ def _key_values(pairs: list[str], name: str) -> dict[str, Any]:
                 f"--{name.replace('__', '.')}: '{pair}' is not key=value", hint="e.g. slots=8"
             )
         try:
-            options[key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+            options[key] = parse_toml(f"value = {value}")["value"]
+        except ValueError:
             options[key] = value
     return options
 

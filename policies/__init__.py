@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .llama.policy import EmbeddedPolicy
     from .openai.policy import OpenAIPolicy
     from .replay import ReplayPolicy
+    from .safety import crisis_kinds
     from .scripted import ScriptedPolicy
 
 _HOMES = {
@@ -33,6 +34,7 @@ _HOMES = {
     ".openai.policy": ("OpenAIPolicy",),
     ".replay": ("ReplayPolicy",),
     ".scripted": ("ScriptedPolicy",),
+    ".safety": ("crisis_kinds",),
 }
 
 __all__ = [
@@ -56,6 +58,7 @@ __all__ = [
     "TokenLogprob",
     "Usage",
     "WarmlineError",
+    "crisis_kinds",
     "find_policy",
     "known_policies",
     "make_policy",

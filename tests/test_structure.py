@@ -17,6 +17,7 @@ ROOMS = ("core", "policies", "agents", "environments", "evaluation", "training")
 """A room may import the rooms before it."""
 
 FOLDERS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "core": (("outside",), ("",)),
     "policies": (
         ("text", "crisis"),
         ("",),

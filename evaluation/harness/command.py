@@ -30,9 +30,9 @@ def register(app: typer.Typer) -> None:
         out: Annotated[Path | None, typer.Option(help="Folder for harness.json.")] = None,
     ) -> None:
         """Score general ability with the lm-evaluation-harness, which fetches its own data."""
-        from rich.console import Console
         from rich.table import Table
 
+        from ...core.outside.console import make_console
         from ...core.published import published_rows
         from .run import PUBLISHED, TASKS, general_ability
 
@@ -63,4 +63,4 @@ def register(app: typer.Typer) -> None:
                     for row in published.values()
                 ),
             )
-        Console().print(table)
+        make_console().print(table)

@@ -102,7 +102,12 @@ def general_ability(
     _refuse_unknown(tasks, manager.all_tasks)
     where = find_device(device)
     loaded = load(find_source(model, merge=True), device=where, dtype=find_dtype("auto", where))
-    wrapped = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=batch_size)
+    wrapped = HFLM(
+        pretrained=loaded.model,
+        tokenizer=loaded.tokenizer,
+        batch_size=batch_size,
+        trust_remote_code=False,
+    )
     results = simple_evaluate(
         model=wrapped,
         tasks=list(tasks),

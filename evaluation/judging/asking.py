@@ -18,6 +18,7 @@ from ...core.errors import ConfigError, PolicyError, UnreadableReply
 from ...core.jsonl import LineLog
 from ...core.tasks import for_each
 from ...environments.episodes.rating import Rating, iter_ratings
+from ...policies.asking import ask_policy
 from ...policies.base import Policy, Reply, Request, Sampling, open_policy, policy_name
 from .questions import JudgePrompts, Subject, question_seed
 from .rubric import Dimension, Rubric
@@ -189,7 +190,7 @@ async def ask(
         PolicyError: a fatal one.
     """
     try:
-        return await policy.respond(request), ""
+        return await ask_policy(policy, request), ""
     except UnreadableReply as error:
         return None, str(error)
     except PolicyError as error:

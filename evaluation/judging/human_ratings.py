@@ -9,12 +9,14 @@ its value is 1 for A, -1 for B, 0 for a tie.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from ...core.errors import DataError, did_you_mean
+from ...core.files import read_text
 from ...core.record import problems_of
 from ...environments.episodes.rating import Rating, iter_ratings
 
@@ -38,8 +40,8 @@ def read_ratings(path: str | Path) -> list[Rating]:
 def _rows(path: Path) -> Iterator[Rating]:
     if not path.is_file():
         raise DataError("no ratings there", file=path, hint="give a CSV or JSONL file")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
+    reader = csv.DictReader(io.StringIO(read_text(path).removeprefix("\ufeff"), newline=""))
+    try:
         columns = list(reader.fieldnames or ())
         _check(path, columns)
         for row in reader:
@@ -64,6 +66,8 @@ def _rows(path: Path) -> Iterator[Rating]:
                 raise DataError(
                     "; ".join(problems_of(error, Rating)[:3]), file=path, line=line
                 ) from None
+    except csv.Error as error:
+        raise DataError(f"not CSV: {error}", file=path, line=reader.line_num) from None
 
 
 def _check(path: Path, columns: list[str]) -> None:

@@ -105,7 +105,7 @@ def _load_tokenizer(path: str) -> Any:
     except ImportError as error:
         raise MissingExtra("a model's tokenizer", extra="transformers") from error
     try:
-        return AutoTokenizer.from_pretrained(path, local_files_only=True)
+        return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         why = (
             str(error).splitlines()[0]

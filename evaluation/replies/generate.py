@@ -29,6 +29,7 @@ from ...core.tasks import for_each
 from ...environments.dialogue.limits import HISTORY_WINDOW
 from ...environments.dialogue.view import counselor_view, supporter_view, turns_of
 from ...environments.episodes.episode import Episode
+from ...policies.asking import ask_policy
 from ...policies.base import open_policy, policy_name
 from ...policies.text.sentences import cap_sentences
 from .reply import (
@@ -112,7 +113,7 @@ class ReplyMaker:
             seed=call_seed(self.seed, episode.id, 2 * turn),
             session=f"{episode.id}/{Role.COUNSELOR.value}",
         )
-        return counselor.read(await counselor.policy.respond(request)).strategy
+        return counselor.read(await ask_policy(counselor.policy, request)).strategy
 
     async def _answer(
         self,
@@ -128,7 +129,7 @@ class ReplyMaker:
             session=f"{episode.id}/{Role.SUPPORTER.value}",
             max_sentences=self.max_sentences,
         )
-        reply = await self.supporter.policy.respond(request)
+        reply = await ask_policy(self.supporter.policy, request)
         said = self.supporter.read(reply)
         text, _ = cap_sentences(said.text, self.max_sentences)
         return record.model_copy(

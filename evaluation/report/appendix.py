@@ -14,6 +14,7 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 
 from ...core.errors import DataError
+from ...core.files import read_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def read_appendix(folder: str | Path) -> Appendix:
         )
     renderer = MarkdownIt("commonmark", {"html": False}).enable("table")
     renderer.disable(["link", "image", "autolink"])
-    text = "\n\n".join(_below_the_page(page.read_text("utf-8")) for page in pages)
+    text = "\n\n".join(_below_the_page(read_text(page)) for page in pages)
     return Appendix(folder.name, renderer.render(text), tuple(map(_image, images)))
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
 from ...core.options import nested, options_of
+from ...core.outside.console import echo_json, make_console
 from ...core.settings import read_settings
 from ...core.tables import plain_table
 from ...core.tasks import run_interruptible
@@ -61,7 +61,7 @@ def _self_play(file: Path | None, as_json: bool, **given: Any) -> None:
     from .play import self_play
 
     settings = read_settings(SelfPlaySettings, file, nested(given))
-    errors = Console(stderr=True)
+    errors = make_console(stderr=True)
     results: list[SelfPlayResult] = []
     with Progress(
         TextColumn("{task.description}"), MofNCompleteColumn(), console=errors, transient=True
@@ -84,11 +84,11 @@ def _self_play(file: Path | None, as_json: bool, **given: Any) -> None:
         raise typer.Exit(130)
     [result] = results
     if as_json:
-        typer.echo(json.dumps(result.as_dict(), ensure_ascii=False))
+        echo_json(json.dumps(result.as_dict(), ensure_ascii=False))
         return
     from .page import summary
 
-    console = Console()
+    console = make_console()
     console.print(outcome_table(result), Text(summary(result)), sep="\n")
     if result.wins:
         from ..judging.tables import WIN_NOTE, win_table

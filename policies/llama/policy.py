@@ -7,7 +7,6 @@ machinery, not quality: the model is fluent and forgetful. Any GGUF file can tak
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ...core.errors import ConfigError, EngineUnavailable, UnreadableReply, Unsupported
+from ...core.jsonl import parse_json
 from ..answers import misfit
 from ..base import BasePolicy, Capabilities, FinishReason, Message, Reply, Request, Sampling, Usage
 from ..choosing import CalibratedChoice, choice_grammar
@@ -347,7 +347,7 @@ def _fault(request: Request, text: str) -> str | None:
         return None if text in request.choices else "is not one of the choices"
     if request.schema is not None:
         try:
-            value = json.loads(text)
+            value = parse_json(text)
         except ValueError:
             return "is not complete JSON"
         return misfit(value, request.schema)

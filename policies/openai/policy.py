@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ...core.errors import BadRequest, ConfigError, UnreadableReply, Unsupported
-from ...core.secrets import without_secrets
+from ...core.outside.secrets import hide_secrets, without_secrets
 from ..answers import (
     choice_instruction,
     choice_schema,
@@ -37,10 +37,11 @@ from ..base import (
 )
 from ..reasking import ask_until_read
 from ..text.sentences import SentenceLimit
-from .client import OPENAI_URL, Call, ChatClient, ServedModel, not_served
+from .client import OPENAI_URL, Call, ChatClient
 from .forms import json_room, response_format
 from .options import ChoicesMode, PrefillMode, refuse_bad_options
 from .replies import Completion
+from .served import ServedModel, not_served
 
 _STANDARD = frozenset({"temperature", "top_p", "max_tokens"})
 _EVERY = frozenset(f.name for f in dataclasses.fields(Sampling))
@@ -119,6 +120,7 @@ class OpenAIPolicy(BasePolicy):
             base_url=base_url, api_key_env=api_key_env, timeout=timeout, max_retries=max_retries,
             max_concurrency=max_concurrency, choices_mode=choices_mode, reasks=reasks,
             prefill=prefill, backoff=backoff, max_reply_chars=max_reply_chars,
+            extra_body=extra_body,
         )  # fmt: skip
         self.model = model
         self.base_url = (base_url or OPENAI_URL).rstrip("/")
@@ -374,7 +376,7 @@ class OpenAIPolicy(BasePolicy):
             return text, answers[-1]
         raise UnreadableReply(
             f"{self.base_url} was asked {self._reasks + 1} times for {wanted};"
-            f" its last answer was {answers[-1].text.strip()[:200]!r}",
+            f" its last answer was {hide_secrets(answers[-1].text.strip())[:200]!r}",
             hint="another choices_mode, a larger max_tokens or a larger model may help",
         )
 

@@ -20,6 +20,7 @@ from ...core.errors import ConfigError, UnreadableReply, did_you_mean
 from ...core.jsonl import LineLog
 from ...core.tasks import for_each
 from ...environments.episodes.rating import Rating, iter_ratings
+from ...policies.asking import ask_policy
 from ...policies.base import Message, Policy, Request, Sampling
 from .rows import GOLD, CandidateSet, candidate_name
 
@@ -217,7 +218,7 @@ class PolicyLabeller:
             choices=ANSWERS,
         )
         try:
-            answer = (await self.policy.respond(request)).text.strip().lower()
+            answer = (await ask_policy(self.policy, request)).text.strip().lower()
         except UnreadableReply:
             return None
         return {"yes": 1.0, "no": 0.0}.get(answer)

@@ -13,6 +13,7 @@ from typing import Any
 from ...core.errors import RunError
 from ...core.seeds import sample_seed
 from ...core.tasks import for_each
+from ...policies.asking import ask_policy
 from ...policies.base import Policy, Request, Sampling
 from ..beam_search.search import diverse_beam_search
 from ..loop.base_model import Base
@@ -127,7 +128,7 @@ async def _said(policy: Policy, row: Row, sampling: Sampling, seed: int) -> str:
     request = Request(
         messages=row.prompt, role="supporter", sampling=sampling, seed=seed, session=row.id
     )
-    return (await policy.respond(request)).text.strip()
+    return (await ask_policy(policy, request)).text.strip()
 
 
 def reply_tokens(encoder: RowEncoder, context: CandidateSet, text: str) -> list[int]:

@@ -14,6 +14,7 @@ from itertools import pairwise
 from ...agents.roles import STRATEGY_LABELS, Role, Strategy, parse_strategy
 from ...core.errors import MissingExtra, UnreadableReply
 from ...core.tasks import for_each
+from ...policies.asking import ask_policy
 from ...policies.base import Policy, Request, Sampling, close_policy, open_policy
 from ...policies.wrappers.base import honoured
 from .data import CounselorTurn
@@ -161,7 +162,7 @@ async def _asked(
             session=turn.episode,
         )
         try:
-            strategy = parse_strategy((await policy.respond(request)).text)
+            strategy = parse_strategy((await ask_policy(policy, request)).text)
         except UnreadableReply:
             return
         chosen[n] = None if strategy is None else list(Strategy).index(strategy)

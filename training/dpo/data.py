@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ...core.jsonl import LineLog, complete_lines
+from ...core.errors import DataError
+from ...core.jsonl import LineLog, complete_objects
 from ..candidates.batch import CandidateBatch, candidate_log_probs
 from ..loop.base_model import Base
 from ..loop.loop import on_gpu
@@ -142,8 +143,13 @@ def reference_log_probs(
 
 
 def _known(file: Path) -> dict[str, tuple[float, float]]:
-    lines = (json.loads(line) for _, line in complete_lines(file))
-    return {line["pair"]: (line["chosen"], line["rejected"]) for line in lines}
+    known = {}
+    for number, line in complete_objects(file):
+        try:
+            known[line["pair"]] = (float(line["chosen"]), float(line["rejected"]))
+        except (KeyError, TypeError) as error:
+            raise DataError(f"not a reference: {error!r}", file=file, line=number) from None
+    return known
 
 
 def reference_sums(

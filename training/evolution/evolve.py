@@ -19,8 +19,9 @@ from rich.console import Console
 
 from ...core.claim import claim, identity_of, may_change
 from ...core.errors import ConfigError, DataError, RunError
-from ...core.files import write_whole
+from ...core.files import read_json, read_text, write_whole
 from ...core.fixed import fixed_fields
+from ...core.outside.console import make_console
 from ...core.record import Record, problems_of
 from ...environments.corpus.splits import scenario_groups
 from ...environments.episodes.episode import Episode
@@ -90,7 +91,7 @@ def evolve(
         ConfigError, DataError, RunError: nothing to learn from, another evolution in the folder, or
             an evaluation that failed.
     """
-    console = console or Console(quiet=True)
+    console = console or make_console(quiet=True)
     if settings.out is None:
         raise ConfigError("no folder for the evolution", hint="--out runs/evolve")
     out = Path(settings.out)
@@ -174,7 +175,7 @@ def _run_round(work: RoundWork, parent: str) -> RoundState:
     for name, stage in STAGES.items():
         if name in state.done or (work.number == 0 and name not in MEASURING):
             continue
-        work.console.print(f"round {work.number}: {name}", markup=False)
+        work.console.print(f"round {work.number}: {name}")
         measures = stage(work)
         free_memory()
         state = state.model_copy(
@@ -186,7 +187,7 @@ def _run_round(work: RoundWork, parent: str) -> RoundState:
         state = state.model_copy(update={"promoted": promoted, "why": why})
         write_whole(file, _as_json(state))
         shown = "promoted" if promoted else "rolled back"
-        work.console.print(f"round {work.number}: {shown}: {why}", markup=False)
+        work.console.print(f"round {work.number}: {shown}: {why}")
     return state
 
 
@@ -199,7 +200,7 @@ def read_state(file: Path) -> RoundState | None:
     if not file.is_file():
         return None
     try:
-        return RoundState.model_validate_json(file.read_text("utf-8"))
+        return RoundState.model_validate_json(read_text(file))
     except ValidationError as error:
         raise DataError("; ".join(problems_of(error, RoundState)[:3]), file=file) from None
 
@@ -240,7 +241,7 @@ def _scores(out: Path, states: Sequence[RoundState]) -> list[list[dict[str, Any]
     found = []
     for state in states:
         file = out / f"round-{state.round}" / "evaluation" / SCORES_NAME
-        found.append(json.loads(file.read_text("utf-8")) if file.is_file() else [])
+        found.append(read_json(file) if file.is_file() else [])
     return found
 
 

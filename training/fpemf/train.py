@@ -18,6 +18,7 @@ from rich.console import Console
 from torch import Tensor
 
 from ...core.errors import ConfigError
+from ...core.outside.console import make_console
 from ..candidates.batch import CandidateLogProbs
 from ..candidates.feedback import Key, Labeller, Marks
 from ..candidates.losses import contrastive_loss, fpemf_loss, nll_loss, sequence_scores
@@ -63,7 +64,7 @@ def train_fpemf(
         ConfigError, DataError, RunError: nothing to train on, or another training in the folder.
         Stopped: Ctrl-C; the same call resumes.
     """
-    console = console or Console(quiet=True)
+    console = console or make_console(quiet=True)
     dtype = _dtype(settings)
     base = load_base(settings.model, dtype=dtype)
     cpu = not on_gpu(settings)

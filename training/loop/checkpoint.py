@@ -21,7 +21,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from ...core.errors import DataError
-from ...core.files import write_whole
+from ...core.files import read_json, read_text, write_whole
 from ...core.record import Record, problems_of
 from ...core.tables import markdown_table
 from ...policies.safety import DISCLAIMER
@@ -112,7 +112,7 @@ def read_checkpoint(folder: str | Path) -> Checkpoint:
             hint="`warmline checkpoints` lists those below runs/",
         )
     try:
-        return Checkpoint.model_validate_json(file.read_text("utf-8"))
+        return Checkpoint.model_validate_json(read_text(file))
     except ValidationError as error:
         raise DataError("; ".join(problems_of(error, Checkpoint)[:3]), file=file) from None
 
@@ -139,7 +139,7 @@ def name_base(folder: Path, base: str) -> None:
     any other folder or file by its full path.
     """
     file = folder / "adapter_config.json"
-    config = json.loads(file.read_text("utf-8"))
+    config = read_json(file)
     path = Path(base).expanduser()
     whole = str(path.resolve()) if path.exists() else base
     config["base_model_name_or_path"] = parent_of(base, folder) or whole

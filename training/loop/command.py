@@ -15,6 +15,7 @@ from rich.text import Text
 
 from ...core.errors import MissingExtra
 from ...core.options import nested, options_of
+from ...core.outside.console import make_console
 from ...core.record import Record
 from ...core.settings import read_settings
 from ...policies.safety import DISCLAIMER
@@ -39,7 +40,7 @@ def add_trainer(
     ]
 
     def command(file: Path | None, **given: Any) -> None:
-        console = Console(quiet=not is_first())
+        console = make_console(quiet=not is_first())
         run(read_settings(model, file, nested(given)), console)
         console.print(Text(DISCLAIMER, style="dim"))
 

@@ -127,7 +127,6 @@ def show_supporter(result: TrainingResult, console: Console) -> None:
         console.print(
             "seat it: warmline simulate --supporter.policy transformers"
             f" --supporter.model {result.folder}",
-            markup=False,
             soft_wrap=True,
         )
 

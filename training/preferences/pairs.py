@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from rich.console import Console
 
+from ...core.outside.console import make_console
 from ...core.tasks import run_sync
 from ...policies.base import Policy
 from ..rows.sources import DataSource, load_episodes, source_of
@@ -53,7 +54,7 @@ def preference_pairs(
         RunError: the folder holds calls for other contexts, policies or settings.
         PolicyError: a policy failed; what is answered is kept.
     """
-    console = console or Console(quiet=True)
+    console = console or make_console(quiet=True)
     episodes, sources = load_episodes(settings.data)
     out = Path(settings.out or ".")
     counts: Counter[str] = Counter()

@@ -22,6 +22,7 @@ from ...core.jsonl import LineLog, complete_lines
 from ...core.record import Record, Text, problems_of
 from ...core.seeds import named_seed
 from ...core.tasks import for_each
+from ...policies.asking import ask_policy
 from ...policies.base import Policy, Reply, Request, Sampling, policy_name
 from ...policies.wrappers.base import honoured
 from ...policies.wrappers.refine import Refine, read_analysis
@@ -247,7 +248,7 @@ async def _answered(
 ) -> CallRecord:
     """The call's record. What would fail the same way again is part of it; the rest is raised."""
     try:
-        reply = await policy.respond(request)
+        reply = await ask_policy(policy, request)
     except PolicyError as error:
         lasting = isinstance(error, UnreadableReply) or not error.retryable
         if error.fatal or not lasting:

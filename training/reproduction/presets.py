@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from ...core.errors import ConfigError, DataError, did_you_mean
+from ...core.errors import ConfigError, did_you_mean
+from ...core.files import read_toml
 from ...core.record import Record, Text, problems_of
 from ...core.settings import read_settings
 from .stages import KINDS, read_command
@@ -185,9 +185,7 @@ def read_preset(name: str) -> Preset:
             hint=did_you_mean(name, known_presets()),
         )
     try:
-        return Preset.model_validate(tomllib.loads(path.read_text("utf-8")))
-    except tomllib.TOMLDecodeError as error:
-        raise DataError(f"not TOML: {error}", file=path) from None
+        return Preset.model_validate(read_toml(path))
     except ValidationError as error:
         raise ConfigError(
             f"the preset {path} cannot be used", problems=problems_of(error, Preset)

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...core.errors import ConfigError, RunError, did_you_mean
-from ...core.files import write_whole
-from ...core.record import Record
+from pydantic import ValidationError
+
+from ...core.errors import ConfigError, DataError, RunError, did_you_mean
+from ...core.files import read_text, write_whole
+from ...core.record import Record, problems_of
 from .presets import MODEL, OUT, Preset, Stage, filled, read_preset
 from .processes import output_of
 from .report import PAGE_NAME, write_report
@@ -73,7 +75,14 @@ class Plan:
         file = self.folder / DONE_NAME
         if not file.is_file():
             return None
-        mark = Done.model_validate_json(file.read_text("utf-8"))
+        try:
+            mark = Done.model_validate_json(read_text(file))
+        except ValidationError as error:
+            raise DataError(
+                "; ".join(problems_of(error, Done)[:3]),
+                file=file,
+                hint="remove the stage's folder to run it again",
+            ) from None
         if mark.command != self.asked and _identity_of(mark) != (self.stage.run, self.identity):
             raise RunError(
                 f"{self.folder} was made with other settings (there -> here):\n"

@@ -36,7 +36,6 @@ def run(settings: ScorerSettings, console: Console) -> None:
     console.print(
         f"use it: warmline score LOG --model {settings.out}, or as the judge of train fpemf,"
         ' or wrap = [{name = "best_of", scorer = {policy = "scorer", model = …}}]',
-        markup=False,
         soft_wrap=True,
     )
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
+from ...core.outside.console import make_console
 from ...policies.safety import DISCLAIMER
 
 
@@ -37,7 +37,7 @@ def score(
     quiet_libraries()
     from .ratings import rate_episodes, rates_of
 
-    console = Console()
+    console = make_console()
     episodes = read_episodes(log)
     file = out or (log if log.is_dir() else log.parent) / RATINGS_NAME
     scorer = ScorerPolicy(model, max_batch=max_batch, threads=threads)
@@ -49,6 +49,6 @@ def score(
     run_sync(rate())
     for name, (value, counted) in rates_of(file, scorer.id).items():
         shown = "not known" if value is None else f"{value:.1%}"
-        console.print(f"{name}: {shown} of {counted} replies", markup=False)
-    console.print(f"ratings: {file}", markup=False, soft_wrap=True)
+        console.print(f"{name}: {shown} of {counted} replies")
+    console.print(f"ratings: {file}", soft_wrap=True)
     console.print(Text(DISCLAIMER, style="dim"))

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from ...core.errors import ConfigError, did_you_mean
 from ...core.files import write_whole
+from ...core.outside.console import make_console
 from ...environments.episodes.episode import Episode
 from ...policies.base import Message
 from ...policies.heads.scorer import ANSWERS, FAILS, HOLDS
@@ -62,7 +63,7 @@ def train_scorer(settings: ScorerSettings, *, console: Console | None = None) ->
             the folder.
         Stopped: Ctrl-C; the same call resumes.
     """
-    console = console or Console(quiet=True)
+    console = console or make_console(quiet=True)
     data = read_data(settings)
     made = []
     for seed in range(settings.seed, settings.seed + settings.runs):

@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ...core.errors import ConfigError
+from ...core.outside.console import make_console
 from ...environments.episodes.episode import Episode
 from ..loop.base_model import load_base
 from ..loop.checkpoint import Checkpoint
@@ -50,7 +51,7 @@ def train_sft(settings: SftSettings, *, console: Console | None = None) -> Train
             training in the folder.
         Stopped: Ctrl-C; the same call resumes.
     """
-    console = console or Console(quiet=True)
+    console = console or make_console(quiet=True)
     data = read_data(settings)
 
     def train(folder: Path, seed: int) -> Checkpoint:
@@ -123,7 +124,7 @@ def _train_one(
     bad = Counter(b.fault for b in (*data.bad, *long, *too_long))
     rows: dict[str, int] = {"train": len(train), "validation": len(validation)} | dict(bad)
     shown = ", ".join(f"{n} {k.replace('_', ' ')}" for k, n in rows.items())
-    console.print(f"{folder}: {shown}", soft_wrap=True, markup=False)
+    console.print(f"{folder}: {shown}", soft_wrap=True)
 
     def make(resumed: bool) -> RowTrainer:
         return make_row_trainer(
