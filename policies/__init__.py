@@ -21,7 +21,7 @@ from .base import (
 from .registry import find_policy, known_policies, make_policy
 
 if TYPE_CHECKING:
-    from .human import HumanPolicy
+    from .human.policy import HumanPolicy
     from .llama.policy import EmbeddedPolicy
     from .openai.policy import OpenAIPolicy
     from .replay import ReplayPolicy
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .scripted import ScriptedPolicy
 
 _HOMES = {
-    ".human": ("HumanPolicy",),
+    ".human.policy": ("HumanPolicy",),
     ".llama.policy": ("EmbeddedPolicy",),
     ".openai.policy": ("OpenAIPolicy",),
     ".replay": ("ReplayPolicy",),

@@ -18,13 +18,14 @@ from ...agents.observations import (
     SeekerBrief,
     SeekerObservation,
     SupporterBrief,
+    SupporterObservation,
 )
 from ...agents.roles import Role, Strategy
 from ...agents.speech import is_farewell, strip_greeting
 from ...core.errors import ParticipantLeft, PolicyError, UnreadableReply, Unsupported
 from ...policies.asking import ask_policy
 from ...policies.base import Reply, Request, Usage, capabilities_of, policy_name, refuse_too_long
-from ...policies.human import in_crisis, is_person
+from ...policies.human.policy import in_crisis, is_person
 from ...policies.safety import CRISIS_GUIDANCE
 from ...policies.text.sentences import cap_sentences
 from ..episodes.episode import Speaker, StopReason, Utterance, Verdict
@@ -106,9 +107,7 @@ class Conversation:
         self._ahead: asyncio.Task[Reply] | None = None
         self._seeker_is_person = is_person(seats.seeker.policy)
         self._min_turns = self.limits.min_turns
-        if not self._min_turns and (
-            self._seeker_is_person or is_person(seats.supporter.policy)
-        ):
+        if not self._min_turns and (self._seeker_is_person or is_person(seats.supporter.policy)):
             self._min_turns = PERSON_MIN_TURNS
         self._person_in_crisis = False
 
@@ -132,12 +131,7 @@ class Conversation:
                 strategy = await self._advise()
                 if stop := self._limit():
                     return stop
-                seen = supporter_view(
-                    self._supporter_brief,
-                    self.dialogue.turns,
-                    strategy=strategy,
-                    window=self.limits.history_window,
-                )
+                seen = self._supporter_sees(strategy)
                 closes = await self._speak(self.seats.supporter, seen, strategy=strategy)
                 if stop := self._closed(closes):
                     return stop
@@ -153,6 +147,14 @@ class Conversation:
     def _seeker_sees(self) -> SeekerObservation:
         return seeker_view(
             self._seeker_brief, self.dialogue.turns, window=self.limits.history_window
+        )
+
+    def _supporter_sees(self, strategy: Strategy | None) -> SupporterObservation:
+        return supporter_view(
+            self._supporter_brief,
+            self.dialogue.turns,
+            strategy=strategy,
+            window=self.limits.history_window,
         )
 
     async def _speak(

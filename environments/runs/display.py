@@ -16,7 +16,7 @@ from rich.text import Text
 
 from ...agents.roles import Role
 from ...core.outside.console import make_console
-from ...policies.terminal import TERMINAL
+from ...policies.human.terminal import TERMINAL
 from ..dialogue.conversation import Spoken
 from ..episodes.episode import Episode, Utterance
 from .runner import BatchEvent, Ended, Started

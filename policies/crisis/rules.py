@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
@@ -60,7 +60,7 @@ class CrisisFinding:
         kind: of `KINDS`; what records hold.
         form: of `FORMS`; finer than the kind.
         severity: how pressing it sounds.
-        rule: the language file and the rule's place in it, from 1, such as `en:12`.
+        rule: the file and the rule's place in it, from 1, such as `en.plans:12`.
     """
 
     kind: str
@@ -209,42 +209,44 @@ def _severity(rule: Rule, sentence: str, language: Language) -> Severity:
 
 @cache
 def languages() -> tuple[Language, ...]:
-    """All languages for which there is a file, read and compiled once."""
-    folder = resources.files(__package__)
-    names = sorted(file.name for file in folder.iterdir() if file.name.endswith(".toml"))
-    return tuple(
-        read_language(name.removesuffix(".toml"), folder.joinpath(name).read_text("utf-8"))
-        for name in names
-    )
+    """All languages for which there are files, read and compiled once."""
+    files: dict[str, dict[str, str]] = {}
+    for file in resources.files(__package__).iterdir():
+        if file.name.endswith(".toml"):
+            stem = file.name.removesuffix(".toml")
+            files.setdefault(stem.split(".")[0], {})[stem] = file.read_text("utf-8")
+    return tuple(read_language(code, files[code]) for code in sorted(files))
 
 
-def read_language(code: str, text: str) -> Language:
-    """One language from the text of its file.
+def read_language(code: str, files: Mapping[str, str]) -> Language:
+    """One language from the texts of its files, by name without `.toml`.
+
+    The file `<code>` holds what concerns the whole language; it and every `<code>.<subject>` hold
+    rules.
 
     Raises:
-        DataError: the file is not TOML, names an unknown form, severity, field or part, or holds a
-            pattern that does not compile.
+        DataError: a file is missing or not TOML, names an unknown form, severity, field or part, or
+            holds a pattern that does not compile.
     """
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise DataError(f"not TOML: {error}", file=f"{code}.toml") from None
-    for field in data.keys() - _LANGUAGE_FIELDS:
-        raise DataError(
-            f"no field '{field}'; there are {', '.join(sorted(_LANGUAGE_FIELDS))}",
-            file=f"{code}.toml", hint=did_you_mean(field, _LANGUAGE_FIELDS),
-        )  # fmt: skip
+    if code not in files:
+        raise DataError("no such file", file=f"{code}.toml", hint="it holds 'letters' and 'parts'")
+    read = {name: _read(name, files[name], whole=name == code) for name in sorted(files)}
+    data = read[code]
     parts: dict[str, str] = {}
-    for name, pattern in data.get("parts", {}).items():
-        parts[name] = _fill(pattern, parts, code, name)
+    for name, text in data.get("parts", {}).items():
+        parts[name] = _fill(text, parts, f"{code}:parts.{name}")
     letters = data.get("letters", "")
     if letters not in LETTERS:
-        raise _unknown(code, "the file", "letters", letters, LETTERS)
-    rules = tuple(_rule(code, n, rule, parts) for n, rule in enumerate(data["rules"], 1))
+        raise _unknown(code, "letters", letters, LETTERS)
+    rules = tuple(
+        _rule(f"{name}:{number}", entry, parts)
+        for name, entries in read.items()
+        for number, entry in enumerate(entries.get("rules", ()), 1)
+    )
     words = tuple(dict.fromkeys(word for rule in rules for word in rule.words))
 
-    def pattern(name: str, end: str = "") -> re.Pattern[str] | None:
-        return _compiled(data.get(name), parts, code, name, end)
+    def of_all(name: str, end: str = "") -> re.Pattern[str] | None:
+        return _compiled(data.get(name), parts, f"{code}:{name}", end)
 
     return Language(
         code=code,
@@ -255,12 +257,12 @@ def read_language(code: str, text: str) -> Language:
             for start in {word[:2] for word in words}
         },
         letters=letters,
-        only=pattern("only"),
-        idioms=pattern("idioms"),
-        denied=pattern("denied", r" ?\Z"),
-        conceded=pattern("conceded"),
-        past=pattern("past"),
-        others=pattern("others"),
+        only=of_all("only"),
+        idioms=of_all("idioms"),
+        denied=of_all("denied", r" ?\Z"),
+        conceded=of_all("conceded"),
+        past=of_all("past"),
+        others=of_all("others"),
         spellings={
             wrong: (re.compile(rf"\b{re.escape(wrong)}\b"), right)
             for right, many in data.get("spellings", {}).items()
@@ -269,67 +271,87 @@ def read_language(code: str, text: str) -> Language:
     )
 
 
-def _rule(code: str, number: int, entry: dict[str, Any], parts: dict[str, str]) -> Rule:
-    name = f"{code}:{number}"
+def _read(name: str, text: str, *, whole: bool) -> dict[str, Any]:
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(f"not TOML: {error}", file=f"{name}.toml") from None
+    known = _LANGUAGE_FIELDS if whole else {"rules"}
+    for field in data.keys() - known:
+        raise DataError(
+            f"no field '{field}'; there are {', '.join(sorted(known))}",
+            file=f"{name}.toml",
+            hint=did_you_mean(field, known),
+        )
+    return data
+
+
+def _rule(name: str, entry: dict[str, Any], parts: dict[str, str]) -> Rule:
+    file = _file_of(name)
     for field in entry.keys() - _RULE_FIELDS:
         raise DataError(
-            f"rule {number} has no field '{field}'; there are {', '.join(sorted(_RULE_FIELDS))}",
-            file=f"{code}.toml", hint=did_you_mean(field, _RULE_FIELDS),
-        )  # fmt: skip
+            f"rule {name} has no field '{field}'; there are {', '.join(sorted(_RULE_FIELDS))}",
+            file=file,
+            hint=did_you_mean(field, _RULE_FIELDS),
+        )
     form, severity = entry.get("form", ""), str(entry.get("severity", "")).upper()
     if form not in FORMS:
-        raise _unknown(code, name, "form", form, tuple(FORMS))
+        raise _unknown(name, "form", form, tuple(FORMS))
     if severity not in Severity.__members__:
-        raise _unknown(code, name, "severity", severity, tuple(Severity.__members__))
+        raise _unknown(name, "severity", severity, tuple(Severity.__members__))
     patterns = entry.get("all", [])
-    match = _compiled(entry.get("match") or patterns[:1], parts, code, name)
-    words = tuple(fold_characters(word) for word in entry.get("words", "").split())
+    match = _compiled(entry.get("match") or patterns[:1], parts, name)
     if match is None or ("match" in entry) == ("all" in entry):
-        raise DataError(f"rule {number} needs either 'match' or 'all'", file=f"{code}.toml")
-    also = [_compiled([pattern], parts, code, name) for pattern in patterns[1:]]
+        raise DataError(f"rule {name} needs either 'match' or 'all'", file=file)
+    also = [_compiled([pattern], parts, name) for pattern in patterns[1:]]
     return Rule(
         name,
         form,
         Severity[severity],
-        words,
+        tuple(fold_characters(word) for word in entry.get("words", "").split()),
         match,
         also=tuple(pattern for pattern in also if pattern is not None),
-        unless=_compiled(entry.get("unless"), parts, code, name),
+        unless=_compiled(entry.get("unless"), parts, name),
         denial=entry.get("denial", True),
     )
 
 
-def _unknown(code: str, rule: str, what: str, asked: str, known: tuple[str, ...]) -> DataError:
+def _file_of(name: str) -> str:
+    return f"{name.split(':')[0]}.toml"
+
+
+def _unknown(where: str, what: str, asked: str, known: tuple[str, ...]) -> DataError:
     return DataError(
-        f"rule {rule}: no {what} '{asked}'; there are {', '.join(known)}",
-        file=f"{code}.toml",
+        f"{where}: no {what} '{asked}'; there are {', '.join(known)}",
+        file=_file_of(where),
         hint=did_you_mean(asked, known),
     )
 
 
 def _compiled(
-    patterns: list[str] | None, parts: dict[str, str], code: str, where: str, end: str = ""
+    patterns: list[str] | None, parts: dict[str, str], where: str, end: str = ""
 ) -> re.Pattern[str] | None:
     if not patterns:
         return None
-    joined = "|".join(_fill(pattern, parts, code, where) for pattern in patterns)
+    joined = "|".join(_fill(pattern, parts, where) for pattern in patterns)
     try:
         return re.compile(f"(?:{joined}){end}")
     except re.error as error:
         raise DataError(
-            f"{where}: pattern does not compile: {error}", file=f"{code}.toml"
+            f"{where}: pattern does not compile: {error}", file=_file_of(where)
         ) from None
 
 
-def _fill(pattern: str, parts: dict[str, str], code: str, where: str) -> str:
+def _fill(pattern: str, parts: dict[str, str], where: str) -> str:
     """The pattern with its `{parts}` filled in and its characters folded."""
 
     def part(found: re.Match[str]) -> str:
         if found[1] not in parts:
             raise DataError(
                 f"{where}: no part '{found[1]}'; there are {', '.join(parts) or 'none'}",
-                file=f"{code}.toml", hint=did_you_mean(found[1], parts),
-            )  # fmt: skip
+                file=_file_of(where),
+                hint=did_you_mean(found[1], parts),
+            )
         return parts[found[1]]
 
     return _PART.sub(part, fold_characters(pattern))

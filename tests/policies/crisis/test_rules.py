@@ -103,7 +103,7 @@ def test_the_most_severe_finding_comes_first_and_names_its_rule() -> None:
     found = find_crisis("I want to die. I just swallowed a whole bottle of pills.")
     assert [f.severity for f in found] == sorted((f.severity for f in found), reverse=True)
     assert (found[0].form, found[0].kind) == ("overdose", "suicide")
-    assert found[0].rule.startswith("en:")
+    assert found[0].rule.startswith("en.plans:")
 
 
 def test_the_first_words_hide_no_finding() -> None:
@@ -137,10 +137,10 @@ FILE = LATIN + RULE
         ("letters = ", "xx.toml: not TOML"),
         (
             FILE.replace("latin", "latn"),
-            "no letters 'LATN'|no letters 'latn'; there are latin, own",
+            "xx: no letters 'latn'; there are latin, own",
         ),
         (f"{LATIN}idiom = []\n{RULE}", "no field 'idiom'.*\n.*did you mean 'idioms'"),
-        (f"{FILE}unles = []", "rule 1 has no field 'unles'"),
+        (f"{FILE}unles = []", "rule xx:1 has no field 'unles'"),
         (FILE.replace("plan", "plann"), "no form 'plann'; there are"),
         (FILE.replace("high", "huge"), "no severity 'HUGE'; there are"),
         (f'{FILE}all = ["a"]', "either 'match' or 'all'"),
@@ -150,11 +150,23 @@ FILE = LATIN + RULE
 )
 def test_a_file_that_is_wrong_is_refused_and_says_how(text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        read_language("xx", text)
+        read_language("xx", {"xx": text})
+
+
+def test_a_language_may_have_several_files() -> None:
+    both = {
+        "xx": FILE + '[parts]\nknot = "loop"\n',
+        "xx.more": RULE.replace('"rope"]', '"{knot}"]'),
+    }
+    assert [rule.name for rule in read_language("xx", both).rules] == ["xx:1", "xx.more:1"]
+    with pytest.raises(DataError, match=r"xx.more.toml: no field 'letters'; there are rules"):
+        read_language("xx", {"xx": FILE, "xx.more": FILE})
+    with pytest.raises(DataError, match=r"xx.toml: no such file"):
+        read_language("xx", {"xx.more": RULE})
 
 
 def test_a_file_becomes_rules() -> None:
-    language = read_language("xx", FILE)
+    language = read_language("xx", {"xx": FILE})
     (rule,) = language.rules
     assert (rule.name, rule.form, rule.severity) == ("xx:1", "plan", Severity.HIGH)
 

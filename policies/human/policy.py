@@ -10,9 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from ..core.errors import ParticipantLeft
-from ..core.outside.console import SafeConsole
-from .base import (
+from ...core.errors import ParticipantLeft
+from ...core.outside.console import SafeConsole
+from ..base import (
     BasePolicy,
     Capabilities,
     FinishReason,
@@ -22,8 +22,8 @@ from .base import (
     close_policy,
     open_policy,
 )
-from .crisis.check import CrisisCheck
-from .safety import CRISIS_GUIDANCE, DISCLAIMER, SUPPORTER_GUIDANCE, crisis_kinds
+from ..safety import CRISIS_GUIDANCE, DISCLAIMER, SUPPORTER_GUIDANCE, crisis_kinds
+from .crisis_check import CrisisCheck
 from .terminal import TERMINAL
 
 LEAVE = "/end"
@@ -65,7 +65,7 @@ class HumanPolicy(BasePolicy):
         read: Callable[[str], str] | None = None,
     ) -> None:
         self.show_brief = show_brief
-        self.check = CrisisCheck.made(crisis) if crisis is not None else None
+        self.crisis_check = CrisisCheck.made(crisis) if crisis is not None else None
         self._console = console or SafeConsole(markup=True)
         self._read = read
         self._met: set[str] = set()
@@ -74,17 +74,17 @@ class HumanPolicy(BasePolicy):
 
     async def open(self) -> None:
         """Open the policy of the crisis check, so that its faults show before the talk."""
-        if self.check is not None:
-            await open_policy(self.check.policy)
+        if self.crisis_check is not None:
+            await open_policy(self.crisis_check.policy)
 
     async def aclose(self) -> None:
         """Close the policy of the crisis check."""
-        if self.check is not None:
-            await close_policy(self.check.policy)
+        if self.crisis_check is not None:
+            await close_policy(self.crisis_check.policy)
 
     def describe(self) -> dict[str, Any]:
         """The name, and the crisis check where there is one."""
-        checked = {"crisis": self.check.describe()} if self.check is not None else {}
+        checked = {"crisis": self.crisis_check.describe()} if self.crisis_check is not None else {}
         return super().describe() | checked
 
     async def respond(self, request: Request) -> Reply:
@@ -148,8 +148,8 @@ class HumanPolicy(BasePolicy):
         kinds = crisis_kinds(text)
         found: dict[str, Any] = {"kinds": list(kinds)} if kinds else {}
         alarm = bool(kinds)
-        if not alarm and self.check is not None:
-            answer = await self.check.ask(text, session=request.session)
+        if not alarm and self.crisis_check is not None:
+            answer = await self.crisis_check.ask(text, session=request.session)
             found["check"] = answer.notes()
             alarm = answer.crisis is True
             if answer.crisis is None:

@@ -20,10 +20,10 @@ from rich.console import Console
 import warmline
 from warmline.environments.dialogue.conversation import GUIDANCE, PERSON_MIN_TURNS
 from warmline.policies.base import Capabilities
-from warmline.policies.human import GO_ON, HumanPolicy
+from warmline.policies.human.policy import GO_ON, HumanPolicy
 from warmline.policies.safety import CRISIS_GUIDANCE
 
-from .helpers import scenario, talk
+from ..helpers import scenario, talk
 
 HANG = 60.0
 """Seconds after which a terminal that shows nothing counts as hung."""

@@ -19,7 +19,7 @@ from warmline.policies.base import (
     Reply,
     Request,
 )
-from warmline.policies.human import GO_ON, HumanPolicy, in_crisis, is_person
+from warmline.policies.human.policy import GO_ON, HumanPolicy, in_crisis, is_person
 from warmline.policies.safety import CRISIS_GUIDANCE, DISCLAIMER, SUPPORTER_GUIDANCE
 from warmline.policies.wrappers.fallback import Fallback
 
@@ -184,7 +184,7 @@ async def test_a_failing_policy_hides_nothing_and_ends_nothing() -> None:
     failed = reply.notes["human"]["crisis"]["check"]["failed"]
     assert failed == "EngineUnavailable: the server is away"
     assert "The crisis check failed: EngineUnavailable" in sitting.shown
-    assert sitting.policy.check.failed == 1
+    assert sitting.policy.crisis_check.failed == 1
 
 
 async def test_a_check_that_does_not_answer_is_not_waited_for() -> None:
@@ -196,7 +196,7 @@ async def test_a_check_that_does_not_answer_is_not_waited_for() -> None:
 
 async def test_the_check_is_named_in_settings_and_in_the_identity() -> None:
     by_name = HumanPolicy(crisis={"policy": "scripted", "script": {"crisis_check": ["YES"]}})
-    assert (await by_name.check.ask("anything")).crisis is True
+    assert (await by_name.crisis_check.ask("anything")).crisis is True
     assert by_name.describe()["crisis"]["policy"] == "scripted"
     assert HumanPolicy().describe() == {"policy": "human"}
 
