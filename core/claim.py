@@ -17,7 +17,6 @@ moving a module refuses nothing.
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +25,9 @@ import tomli_w
 from pydantic import BaseModel
 
 from .errors import DataError, RunError
-from .files import write_whole
+from .files import read_json, read_toml, write_whole
+from .outside.secrets import hide_secrets_in, without_secrets
+from .outside.text import clean_data
 
 CONFIG_NAME = "config.toml"
 NOT_SET = "(not set)"
@@ -70,6 +71,8 @@ def claim(
 ) -> None:
     """Start or resume in `folder` any work whose content `identity` decides.
 
+    Secrets are written and compared as `***`, see `core.outside.secrets`.
+
     Args:
         folder: made if it is not there.
         identity: written under `[identity]` of `config.toml`.
@@ -82,26 +85,23 @@ def claim(
         RunError: the folder holds work of another identity; the differences are shown.
         DataError: its `config.toml` cannot be read.
     """
-    identity = _plain(identity)
+    identity = _storable(identity)
     path = folder / CONFIG_NAME
     if path.is_file():
-        try:
-            stored = tomllib.loads(path.read_text("utf-8")).get("identity", {})
-        except tomllib.TOMLDecodeError as error:
-            raise DataError(f"not TOML: {error}", file=path) from error
+        stored = read_toml(path).get("identity", {})
         refuse_change(folder, stored, identity, free=free, what=what)
-    write_whole(path, tomli_w.dumps({**_plain(dict(settings or {})), "identity": identity}))
+    write_whole(path, tomli_w.dumps({**_storable(settings or {}), "identity": identity}))
 
 
 def claim_json(
     file: Path, identity: Mapping[str, Any], *, free: Collection[str] = (), what: str = "run"
 ) -> None:
     """The same with the identity alone, in a JSON file of its own."""
+    identity = hide_secrets_in(without_secrets(identity))
     if file.is_file():
-        try:
-            stored = json.loads(file.read_text("utf-8"))
-        except ValueError as error:
-            raise DataError(f"not JSON: {error}", file=file) from error
+        stored = read_json(file)
+        if not isinstance(stored, dict):
+            raise DataError("not a JSON object", file=file, hint=f"it says what the {what} is")
         refuse_change(file.parent, stored, identity, free=free, what=what)
     write_whole(file, json.dumps(identity, indent=2, ensure_ascii=False) + "\n")
 
@@ -154,6 +154,12 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def _storable(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What is written and compared: plain data without secrets."""
+    plain: dict[str, Any] = hide_secrets_in(clean_data(_plain(without_secrets(values))))
+    return plain
 
 
 def _plain(value: Any) -> Any:

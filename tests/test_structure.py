@@ -17,10 +17,12 @@ ROOMS = ("core", "policies", "agents", "environments", "evaluation", "training")
 """A room may import the rooms before it."""
 
 FOLDERS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "core": (("outside",), ("",)),
     "policies": (
+        ("text", "crisis"),
         ("",),
         ("models",),
-        ("openai", "llama", "hf", "vllm"),
+        ("openai", "llama", "hf", "vllm", "human"),
         ("autogen", "wrappers"),
         ("heads",),
     ),

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from ...agents.roles import Role
+from ...core.outside.console import make_console
+from ...policies.human.terminal import TERMINAL
 from ..dialogue.conversation import Spoken
 from ..episodes.episode import Episode, Utterance
 from .runner import BatchEvent, Ended, Started
@@ -28,6 +30,9 @@ RATE_WINDOW = 30.0
 class LiveView:
     """Observes a batch and shows it. Use as a context manager, and pass it as `observe`.
 
+    A live display would erase what a person types. When one is asked, it ends for good and plain
+    lines take its place.
+
     Args:
         total: episodes asked for.
         console: where to show it; a terminal gets the live display, anything else plain lines.
@@ -37,7 +42,7 @@ class LiveView:
     def __init__(
         self, total: int, *, console: Console | None = None, conversations: bool = False
     ) -> None:
-        self.console = console or Console()
+        self.console = console or make_console()
         self.total = total
         self.conversations = conversations
         self.stops: Counter[str] = Counter()
@@ -56,14 +61,23 @@ class LiveView:
         )
         self._task = self._progress.add_task("episodes", total=total)
         self._live: Live | None = None
+        self._entered = ExitStack()
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
             self._live = Live(
                 get_renderable=self._render, console=self.console, refresh_per_second=4
             )
-            self._live.__enter__()
+            self._live.start(refresh=True)
+            self._entered.enter_context(TERMINAL.display(self._end_live))
         return self
+
+    def _end_live(self) -> None:
+        """Erase the live display; plain lines follow."""
+        if self._live is not None:
+            self._live.transient = True
+            self._live.stop()
+            self._live = None
 
     def __exit__(
         self,
@@ -71,8 +85,9 @@ class LiveView:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._entered.close()
         if self._live is not None:
-            self._live.__exit__(kind, error, trace)
+            self._live.stop()
 
     def __call__(self, event: BatchEvent) -> None:
         match event:
@@ -116,7 +131,7 @@ class LiveView:
         exchanges.add_column(style="dim", no_wrap=True, max_width=28)
         exchanges.add_column(overflow="fold")
         for episode, utterance in self._recent:
-            exchanges.add_row(escape(self._types.get(episode, episode)), spoken(utterance))
+            exchanges.add_row(self._types.get(episode, episode), spoken(utterance))
         stops = ", ".join(f"{stop} {count}" for stop, count in self.stops.most_common())
         state = f"open {self._open} · {self._rate():.0f} tokens/s"
         state += f" · resumed {self._resumed}" if self._resumed else ""

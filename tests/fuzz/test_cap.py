@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from warmline.policies.sentence_scanner import SentenceScanner
-from warmline.policies.sentences import (
+from warmline.policies.text.scanner import SentenceScanner
+from warmline.policies.text.sentences import (
     SentenceLimit,
     cap_sentences,
     count_sentences,

@@ -1,4 +1,4 @@
-"""Where a training goes, whether its folder holds another or a finished one, and one run per seed."""
+"""Where a training goes, whether its folder is taken or finished, and one run per seed."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def for_each_seed(
     train: Callable[[Path, int], Checkpoint],
     console: Console,
 ) -> TrainingResult:
-    """Train once for each seed of `settings.runs`, each in its folder; what is finished is only read.
+    """Train once for each seed, each in its folder; what is finished is only read.
 
     Args:
         train: trains into a folder, with a seed.

@@ -13,7 +13,7 @@ from collections import Counter
 from functools import cache
 from importlib.resources import files
 
-from ....policies.sentences import split_sentences
+from ....policies.text.sentences import split_sentences
 from ...scenarios.problem_types import problem_types
 from ...scenarios.scenario import Profile
 from .coverage import has_attribute

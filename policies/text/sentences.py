@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from .sentence_scanner import SentenceScanner
+from .scanner import SentenceScanner
 
 _ASCII_ENDS = ".!?)\n\r:;=<"
 """Each end of a sentence in ASCII has one of these: marks, list items, lines, faces."""
