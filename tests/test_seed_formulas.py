@@ -42,7 +42,7 @@ from warmline.policies.wrappers.cache import request_key
 from warmline.training.candidates.rows import CandidateLog, Lineage, iter_candidates
 from warmline.training.candidates.sources import sampled_candidates
 from warmline.training.dpo.data import PairTokens
-from warmline.training.preferences.reflection import Asking
+from warmline.training.preferences.reflection import CallOptions
 from warmline.training.rows.build import Row
 from warmline.training.rows.collate import StepSampler
 from warmline.training.rows.sources import draw, split_episodes
@@ -100,7 +100,7 @@ def test_a_question_about_roles() -> None:
 
 def test_a_reply_and_a_reflection_for_a_preference_pair() -> None:
     """= blake2b-4 of `seed\\0row/purpose/0`, halved."""
-    asked = [Asking(seed=7).request(ROW, purpose, ScriptedPolicy()).seed
+    asked = [CallOptions(seed=7).request(ROW, purpose, ScriptedPolicy()).seed
              for purpose in ("rejected", "reflection", "stronger")]  # fmt: skip
     assert asked == [633858389, 659783009, 518460423]
 
