@@ -32,7 +32,7 @@ help: ## List the targets
 .venv-vllm/ready: pyproject.toml
 	$(PYTHON) -m venv .venv-vllm
 	$(VLLM_PIP) install --quiet $(TORCH)
-	$(VLLM_PIP) install --quiet $(VLLM) -e . accelerate pytest pytest-asyncio pytest-timeout
+	$(VLLM_PIP) install --quiet $(VLLM) -e . accelerate hypothesis pytest pytest-asyncio pytest-timeout
 	$(VLLM_PIP) uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
 
