@@ -51,6 +51,10 @@ demo: .venv/core ## Simulate four conversations on the embedded model into runs/
 test: .venv/dev ## Install what the tests need and run them
 	$(BIN)/python -m pytest
 
+.PHONY: quick
+quick: .venv/dev ## The tests that need neither torch nor weights, in under 90 seconds
+	$(BIN)/python -m pytest -q --quick -n 2 --dist loadfile
+
 # New examples in each round, until the time is over or a test fails.
 FUZZ_SECONDS ?= 600
 .PHONY: fuzz
