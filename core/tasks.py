@@ -84,7 +84,7 @@ def run_interruptible(
 
     Args:
         work: given the event that a first Ctrl-C sets.
-        say: told what an interrupt does.
+        say: prints what an interrupt does.
 
     Returns:
         How it was interrupted; None if it was not.

@@ -45,7 +45,7 @@ class CrisisCheck:
         seconds: longest wait.
 
     Raises:
-        ConfigError: it is no policy, or cannot choose.
+        ConfigError: it is not a policy, or cannot choose.
     """
 
     def __init__(self, policy: Policy, *, seconds: float = CHECK_SECONDS) -> None:

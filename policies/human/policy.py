@@ -49,7 +49,7 @@ class HumanPolicy(BasePolicy):
         read: reads one line given a prompt, in a thread; the terminal itself by default.
 
     Raises:
-        ConfigError: `crisis` is no policy, or one that cannot choose.
+        ConfigError: `crisis` is not a policy, or one that cannot choose.
     """
 
     name = "human"
