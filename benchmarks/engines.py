@@ -169,7 +169,7 @@ async def embedded(load: Load) -> AsyncIterator[tuple[Policy, Raw]]:
 
     async def raw(calls: Calls) -> float:
         engine = policy._opened()
-        bodies = [await policy._body(request, request.seed) for request, _ in calls]
+        bodies = [await policy._body(request) for request, _ in calls]
 
         def one(call: tuple[dict[str, Any], tuple[Request, Reply]]) -> int:
             body, (request, reply) = call

@@ -69,8 +69,7 @@ async def test_an_engine_is_opened_once_and_closed_by_its_last_user() -> None:
     assert not first.closed
     await shop.engines.release(third)
     await shop.engines.release(other)
-    assert first.closed
-    assert other.closed
+    assert [engine.closed for engine in shop.opened] == [True, True]
     assert len(shop.engines) == 0
 
 
