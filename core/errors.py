@@ -92,7 +92,13 @@ class RunError(WarmlineError):
 
 
 class Interrupted(RunError):
-    """The run was asked to stop; what is finished is in the log."""
+    """The run was asked to stop; what is finished is in the log.
+
+    Attributes:
+        exit_code: of the command: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
+    """
+
+    exit_code = 130
 
 
 class PolicyError(WarmlineError):

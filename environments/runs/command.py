@@ -75,13 +75,15 @@ def _simulate(file: Path | None, **given: Any) -> None:
     console.print(Text(DISCLAIMER, style="dim"))
     if interrupted is not None:
         console.print(Text(f"{interrupted}", style="yellow"))
-        raise typer.Exit(130)
+        raise typer.Exit(interrupted.exit_code)
 
 
 def _run_interruptible(settings: RunSettings, view: LiveView) -> Interrupted | None:
     """Run; the first Ctrl-C finishes open conversations, the second drops them."""
     return run_interruptible(
-        lambda stop: simulate_settings(settings, observe=view, stop=stop), view.console.print
+        lambda stop: simulate_settings(settings, observe=view, stop=stop),
+        view.console.print,
+        grace=settings.grace,
     )
 
 

@@ -71,10 +71,10 @@ def _work(run: Path, settings: JudgeSettings) -> "JudgeResult":
                 await judge_run(run, settings, observe=lambda _: progress.advance(bar), stop=stop)
             )
 
-        interrupted = run_interruptible(work, errors.print)
+        interrupted = run_interruptible(work, errors.print, grace=settings.grace)
     if interrupted is not None:
         errors.print(Text(str(interrupted), style="yellow"))
-        raise typer.Exit(130)
+        raise typer.Exit(interrupted.exit_code)
     return results[0]
 
 

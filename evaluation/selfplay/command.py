@@ -77,10 +77,10 @@ def _self_play(file: Path | None, as_json: bool, **given: Any) -> None:
             )
             results.append(result)
 
-        interrupted = run_interruptible(work, errors.print)
+        interrupted = run_interruptible(work, errors.print, grace=settings.grace)
     if interrupted is not None:
         errors.print(Text(str(interrupted), style="yellow"))
-        raise typer.Exit(130)
+        raise typer.Exit(interrupted.exit_code)
     [result] = results
     if as_json:
         typer.echo(json.dumps(result.as_dict(), ensure_ascii=False))

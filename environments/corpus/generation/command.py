@@ -72,10 +72,10 @@ def _build(settings: BuildSettings, quiet: bool, as_json: bool) -> None:
         with LiveView(settings.dialogues, console=progress) as view:
             reports.append(await build_corpus(settings, observe=view, tell=say, stop=stop))
 
-    interrupted = run_interruptible(work, say)
+    interrupted = run_interruptible(work, say, grace=settings.grace)
     if interrupted is not None:
         progress.print(Text(f"{interrupted}", style="yellow"))
-        raise typer.Exit(130)
+        raise typer.Exit(interrupted.exit_code)
     if as_json:
         typer.echo(json.dumps(as_data(reports[0]), ensure_ascii=False))
         return
