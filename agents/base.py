@@ -21,6 +21,7 @@ from autogen_core import CancellationToken
 
 from ..core.errors import ConfigError, did_you_mean
 from ..policies.base import ChatRole, Message, Policy, Reply, Request, Sampling, describe_policy
+from ..policies.identity import AGENT_SOURCE_KEY, own_source
 from .observations import Action, Advise, Judge, Observation, Say, Turn
 from .roles import Role, Strategy, parse_strategy
 from .templates import PromptTemplate
@@ -114,8 +115,10 @@ class Agent(BaseChatAgent, Generic[O, A]):
 
     def describe(self) -> dict[str, Any]:
         """What decides this role's behaviour, as plain data; part of a run's identity."""
+        source = own_source(self)
         return {
             "agent": f"{type(self).__module__}:{type(self).__qualname__}",
+            **({} if source is None else {AGENT_SOURCE_KEY: source}),
             "template": self.template.sha256,
             "sampling": self.sampling.as_dict(),
             **describe_policy(self.policy),

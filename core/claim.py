@@ -34,6 +34,10 @@ CLASS_KEYS = frozenset({"agent", "agent_class", "client", "function", "policy"})
 """Keys of an identity whose values may name a class by its import string."""
 
 
+LATER_KEYS = frozenset({"source_hash", "agent_source_hash"})
+"""Keys that earlier versions did not store: not compared with a record that lacks them."""
+
+
 class MayChange:
     """Marks a settings field that may differ between two starts of the same work."""
 
@@ -82,15 +86,31 @@ def claim(
         RunError: the folder holds work of another identity; the differences are shown.
         DataError: its `config.toml` cannot be read.
     """
-    identity = _plain(identity)
+    compare(folder, identity, free=free, what=what)
+    written = {**_plain(dict(settings or {})), "identity": _plain(identity)}
+    write_whole(folder / CONFIG_NAME, tomli_w.dumps(written))
+
+
+def compare(
+    folder: Path, identity: Mapping[str, Any], *, free: Collection[str] = (), what: str = "run"
+) -> bool:
+    """The check of `claim` alone; nothing is written.
+
+    Where two processes may start in one folder, compare, take the lock of the file that is written
+    there, and then claim.
+
+    Returns:
+        Whether the folder was claimed before.
+    """
     path = folder / CONFIG_NAME
-    if path.is_file():
-        try:
-            stored = tomllib.loads(path.read_text("utf-8")).get("identity", {})
-        except tomllib.TOMLDecodeError as error:
-            raise DataError(f"not TOML: {error}", file=path) from error
-        refuse_change(folder, stored, identity, free=free, what=what)
-    write_whole(path, tomli_w.dumps({**_plain(dict(settings or {})), "identity": identity}))
+    if not path.is_file():
+        return False
+    try:
+        stored = tomllib.loads(path.read_text("utf-8")).get("identity", {})
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(f"not TOML: {error}", file=path) from error
+    refuse_change(folder, stored, _plain(identity), free=free, what=what)
+    return True
 
 
 def claim_json(
@@ -124,7 +144,7 @@ def refuse_change(
         f"  {key}: {before.get(key, NOT_SET)} -> {after.get(key, NOT_SET)}"
         for key in sorted(before.keys() | after.keys())
         if _counted(key, before.get(key)) != _counted(key, after.get(key))
-        and not _ignored(key, after, free)
+        and not _ignored(key, before, after, free)
     ]
     if changed:
         raise RunError(
@@ -133,10 +153,12 @@ def refuse_change(
         )
 
 
-def _ignored(key: str, now: Mapping[str, Any], free: Collection[str]) -> bool:
-    """Whether a stored key is free to differ: it, or a table that it stands in."""
+def _ignored(
+    key: str, before: Mapping[str, Any], now: Mapping[str, Any], free: Collection[str]
+) -> bool:
+    """Whether a key is free to differ: it (or a table that it stands in), or it came later."""
     if key in now:
-        return False
+        return key not in before and key.rpartition(".")[2] in LATER_KEYS
     parts = key.split(".")
     return any(".".join(parts[:n]) in free for n in range(1, len(parts) + 1))
 

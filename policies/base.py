@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 from ..core.errors import ConfigError, ReplyTooLong, Unsupported
+from .identity import SOURCE_KEY, own_source
 
 MAX_REPLY_CHARS = 1_000_000
 """Longest text of a reply, in characters, where nothing else is set: far more than any role says."""
@@ -345,11 +346,14 @@ def capabilities_of(policy: Policy) -> Capabilities | None:
 
 
 def describe_policy(policy: Policy) -> dict[str, Any]:
-    """The identity of a policy as plain data: its own description, else its class."""
+    """The identity of a policy as plain data: its own description, else its class and its source."""
     describe = getattr(policy, "describe", None)
     if describe is not None:
-        return dict(describe())
-    return {"policy": f"{type(policy).__module__}:{type(policy).__qualname__}"}
+        described = dict(describe())
+    else:
+        described = {"policy": f"{type(policy).__module__}:{type(policy).__qualname__}"}
+    source = own_source(policy)
+    return described if source is None else {**described, SOURCE_KEY: source}
 
 
 async def open_policy(policy: Policy) -> None:

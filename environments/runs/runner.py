@@ -17,10 +17,10 @@ from ...core.tasks import for_each
 from ..dialogue.conversation import Spoken
 from ..dialogue.environment import SupportEnvironment
 from ..episodes.episode import Episode
-from ..episodes.log import LOG_NAME, EpisodeLog, read_episodes
+from ..episodes.log import EpisodeLog, read_episodes
 from ..episodes.usage import Price
 from ..scenarios.scenario import Scenario
-from .folder import claim_folder, write_summary
+from .folder import claimed_log, write_summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ async def run_batch(
         stop: once set, no new episode begins and those in flight are finished.
         prices: money for tokens, for the costs in `summary.json`; see `account`.
         settings: saved in the run's `config.toml` beside the environment's identity.
-        identity: in place of the environment's own; see `claim_folder`.
+        identity: in place of the environment's own; see `run_identity`.
 
     Returns:
         The episodes in the order of the scenarios, those read back from the log included.
@@ -93,8 +93,7 @@ async def run_batch(
     with ExitStack() as stack:
         log: EpisodeLog | None = None
         if out is not None:
-            claim_folder(Path(out), environment, seed, settings, identity)
-            log = stack.enter_context(EpisodeLog(Path(out) / LOG_NAME))
+            log = stack.enter_context(claimed_log(Path(out), environment, seed, settings, identity))
             done = _finished(log, {scenario.id for scenario in scenarios}, retry_failed)
             for episode in done.values():
                 report(Ended(episode, resumed=True))

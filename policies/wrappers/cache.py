@@ -13,6 +13,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from ..base import Policy, Reply, Request, describe_policy, policy_name
+from ..identity import without_sources
 from .base import Wrapper
 from .store import ReplyStore, default_path
 
@@ -151,5 +152,5 @@ def request_key(request: Request, policy: Policy) -> bytes:
         request.prefill,
         request.logprobs,
     ]
-    engine = json.dumps(describe_policy(policy), sort_keys=True, default=str)
+    engine = json.dumps(without_sources(describe_policy(policy)), sort_keys=True, default=str)
     return hashlib.sha256(f"1\n{engine}\n{json.dumps(asked, default=dict)}".encode()).digest()

@@ -19,6 +19,7 @@ from ....core.files import write_whole
 from ....core.jsonl import LineLog
 from ....core.tasks import run_sync
 from ....policies.base import Policy, close_policy, describe_policy, open_policy
+from ....policies.identity import without_sources
 from ....policies.registry import make_policy
 from ...episodes.episode import Episode
 from ...episodes.log import iter_episodes, log_files
@@ -118,7 +119,7 @@ def clean_run(
         raise ConfigError(f"{folder} is not a folder", hint="give a run's folder")
     log_files(folder)  # before anything is written: a folder without a log stays as it is
     judge = judge or _judge_policy(settings.judge)
-    digest = settings.digest(None if judge is None else describe_policy(judge))
+    digest = settings.digest(None if judge is None else without_sources(describe_policy(judge)))
     asker = None
     if judge is not None:
         sampling = settings.judge.sampling()
