@@ -12,9 +12,9 @@ from importlib.metadata import version as installed_version
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from .core.errors import WarmlineError
+from .core.errors import RunError, WarmlineError
+from .core.outside.console import echo, make_console, never_fail_to_print
 from .policies.safety import DISCLAIMER
 
 app = typer.Typer(
@@ -29,16 +29,29 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point of the `warmline` command."""
+    never_fail_to_print()
     try:
         app()
-    except WarmlineError as error:
-        Console(stderr=True, soft_wrap=True).print(f"error: {error}", style="red", markup=False)
+    except (WarmlineError, OSError) as error:
+        if isinstance(error, OSError):
+            error = _file_error(error)
+        make_console(stderr=True, soft_wrap=True).print(f"error: {error}", style="red")
         sys.exit(2)
+
+
+def _file_error(error: OSError) -> RunError:
+    """The error for a file or folder that the system refuses; any other fault stays as it is."""
+    if error.filename is None:
+        raise error
+    return RunError(
+        f"{error.filename}: {error.strerror}",
+        hint="check the path, whether it may be written, and the space left on the disk",
+    )
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"warmline {installed_version('warmline')}")
+        echo(f"warmline {installed_version('warmline')}")
         raise typer.Exit
 
 

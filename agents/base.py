@@ -20,6 +20,7 @@ from autogen_agentchat.messages import BaseChatMessage, TextMessage
 from autogen_core import CancellationToken
 
 from ..core.errors import ConfigError, did_you_mean
+from ..policies.asking import ask_policy
 from ..policies.base import ChatRole, Message, Policy, Reply, Request, Sampling, describe_policy
 from ..policies.identity import AGENT_SOURCE_KEY, own_source
 from .observations import Action, Advise, Judge, Observation, Say, Turn
@@ -161,7 +162,7 @@ class Agent(BaseChatAgent, Generic[O, A]):
         for message in messages:
             self._hear(message)
         request = self.request(self.observe(tuple(self._thread), self._advice))
-        reply = await self.policy.respond(request)
+        reply = await ask_policy(self.policy, request)
         action = self.read(reply)
         content = self._speak(action)
         return Response(

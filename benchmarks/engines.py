@@ -393,13 +393,7 @@ def main() -> None:
     load = Load(given.episodes, given.turns, given.tokens)
     for name in given.engines:
         result = asyncio.run(measure(name, load, not given.no_baselines))
-        print(json.dumps({name: _rounded(result)}), flush=True)
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _rounded(part) for key, part in value.items()}
-    return round(value, 3) if isinstance(value, float) else value
+        print(json.dumps({name: result}), flush=True)
 
 
 if __name__ == "__main__":

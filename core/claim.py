@@ -17,7 +17,6 @@ moving a module refuses nothing.
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +25,9 @@ import tomli_w
 from pydantic import BaseModel
 
 from .errors import DataError, RunError
-from .files import write_whole
+from .files import read_json, read_toml, write_whole
+from .outside.secrets import hide_secrets_in, without_secrets
+from .outside.text import clean_data
 
 CONFIG_NAME = "config.toml"
 NOT_SET = "(not set)"
@@ -74,6 +75,8 @@ def claim(
 ) -> None:
     """Start or resume in `folder` any work whose content `identity` decides.
 
+    Secrets are written and compared as `***`, see `core.outside.secrets`.
+
     Args:
         folder: made if it is not there.
         identity: written under `[identity]` of `config.toml`.
@@ -87,7 +90,7 @@ def claim(
         DataError: its `config.toml` cannot be read.
     """
     compare(folder, identity, free=free, what=what)
-    written = {**_plain(dict(settings or {})), "identity": _plain(identity)}
+    written = {**_storable(settings or {}), "identity": _storable(identity)}
     write_whole(folder / CONFIG_NAME, tomli_w.dumps(written))
 
 
@@ -105,11 +108,8 @@ def compare(
     path = folder / CONFIG_NAME
     if not path.is_file():
         return False
-    try:
-        stored = tomllib.loads(path.read_text("utf-8")).get("identity", {})
-    except tomllib.TOMLDecodeError as error:
-        raise DataError(f"not TOML: {error}", file=path) from error
-    refuse_change(folder, stored, _plain(identity), free=free, what=what)
+    stored = read_toml(path).get("identity", {})
+    refuse_change(folder, stored, _storable(identity), free=free, what=what)
     return True
 
 
@@ -117,11 +117,11 @@ def claim_json(
     file: Path, identity: Mapping[str, Any], *, free: Collection[str] = (), what: str = "run"
 ) -> None:
     """The same with the identity alone, in a JSON file of its own."""
+    identity = hide_secrets_in(without_secrets(identity))
     if file.is_file():
-        try:
-            stored = json.loads(file.read_text("utf-8"))
-        except ValueError as error:
-            raise DataError(f"not JSON: {error}", file=file) from error
+        stored = read_json(file)
+        if not isinstance(stored, dict):
+            raise DataError("not a JSON object", file=file, hint=f"it says what the {what} is")
         refuse_change(file.parent, stored, identity, free=free, what=what)
     write_whole(file, json.dumps(identity, indent=2, ensure_ascii=False) + "\n")
 
@@ -176,6 +176,12 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def _storable(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What is written and compared: plain data without secrets."""
+    plain: dict[str, Any] = hide_secrets_in(clean_data(_plain(without_secrets(values))))
+    return plain
 
 
 def _plain(value: Any) -> Any:

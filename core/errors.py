@@ -17,9 +17,15 @@ import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from .outside.secrets import hide_secrets
+from .outside.text import clean_text
+
 
 class WarmlineError(Exception):
     """Base of all deliberate errors.
+
+    Messages may quote what a server or a file said, so known secrets are hidden in them, and what no
+    text can hold is replaced.
 
     Args:
         message: what was asked and what is wrong with it.
@@ -27,9 +33,10 @@ class WarmlineError(Exception):
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
+        message = hide_secrets(clean_text(message))
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = hint and hide_secrets(clean_text(hint))
 
     def __str__(self) -> str:
         return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
@@ -171,6 +178,22 @@ class ContextTooLong(PolicyError):
             " context",
         )
         self.prompt_tokens, self.context_tokens = prompt_tokens, context_tokens
+
+
+class InvalidReply(PolicyError):
+    """A policy's reply has a field that a record cannot hold."""
+
+
+class NotAReply(InvalidReply):
+    """A policy's `respond` is not asynchronous, or gives something that is not a `Reply`."""
+
+    fatal = True
+
+
+class RedirectRefused(PolicyError):
+    """A server redirects to another server, which would be sent the whole prompt."""
+
+    fatal = True
 
 
 class ReplyTooLong(PolicyError):

@@ -1,27 +1,40 @@
-"""Small files written in one step, and what identifies a file."""
+"""Small files read and written whole, what identifies a file, and which files are episode logs.
+
+Every fault of a file from outside (not UTF-8, not JSON or TOML, nested too deeply) is a `DataError`.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
+import tomllib
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from .errors import RunError
+from .errors import DataError, RunError
+from .jsonl import is_log_name, parse_json, refuse_log
+from .outside.secrets import hide_secrets
+from .outside.text import clean_text
 
 
 def write_whole(path: Path, text: str) -> None:
     """Replace a small file in one step, so that a kill leaves the old one or the new one.
 
+    Known secrets are hidden in it. An episode log is never replaced.
+
     Raises:
-        RunError: the disk refuses.
+        RunError: the disk refuses, or an episode log lies there.
     """
+    refuse_log(path)
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, "utf-8")
+        partial.write_text(hide_secrets(clean_text(text)), "utf-8")
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # nothing to remove where the folder itself is the fault
+            partial.unlink(missing_ok=True)
         raise RunError(
             f"cannot write {path}: {error.strerror}",
             hint="check the path and the space left on the disk",
@@ -38,3 +51,66 @@ def sha256_of(path: str | Path) -> str:
         return hashlib.sha256(listed.encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_text(path: str | Path) -> str:
+    """The text of a file.
+
+    Raises:
+        DataError: it cannot be opened, or is not UTF-8; names the line.
+    """
+    try:
+        raw = Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", file=path) from error
+    try:
+        return raw.decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise DataError(f"not UTF-8: byte 0x{raw[error.start]:02x}", file=path, line=line) from None
+
+
+def read_json(path: str | Path) -> Any:
+    """The value of a JSON file.
+
+    Raises:
+        DataError: not UTF-8, or not JSON that can be read.
+    """
+    try:
+        return parse_json(read_text(path))
+    except ValueError as error:
+        raise DataError(f"not JSON: {error}", file=path) from None
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The tables of a TOML text.
+
+    Raises:
+        ValueError: it is not TOML, nested too deeply, or holds a number with thousands of digits.
+    """
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        DataError: not UTF-8, or not TOML that can be read.
+    """
+    try:
+        return parse_toml(read_text(path))
+    except ValueError as error:
+        raise DataError(f"not TOML: {error}", file=path) from None
+
+
+def episode_logs(folder: Path) -> list[Path]:
+    """The logs of a folder: `episodes.jsonl`, and `episodes-<number>.jsonl` of a run in parts."""
+    return [file for file in sorted(folder.glob("episodes*.jsonl")) if is_log_name(file.name)]
+
+
+def unread_logs(folder: Path) -> list[Path]:
+    """Files that look like logs but are not read, such as `episodes-backup.jsonl`."""
+    return [file for file in sorted(folder.glob("episodes*.jsonl")) if not is_log_name(file.name)]

@@ -1,25 +1,65 @@
 """Append-only files of lines, safe against being killed at any moment.
 
-A line is written with one `write` call and counts only if it ends in a line break; a torn last line
-is cut off when the file is opened again. A full disk leaves the file as it was. Two processes cannot
-write the same file.
+A line is written with one `write` call; a torn last line is cut off when the file is opened again.
+A full disk leaves the file as it was. Two processes cannot write the same file. Known secrets are
+hidden in every line.
 """
 
 from __future__ import annotations
 
 import errno
+import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
-from .errors import RunError
+from .errors import DataError, RunError
+from .outside.secrets import hide_secrets
+from .outside.text import clean_text
 
+_ESCAPED_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+_ESCAPE = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    r"|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+"""Escapes of a JSON text, one after the other: both halves of a character, a lone half, any other."""
 SYNC_EVERY = 1.0
 """Seconds between flushes to the disk itself; a killed process loses nothing, a power cut this much."""
+
+
+LOG_NAME = "episodes.jsonl"
+
+_LOG = re.compile(r"episodes(?:-\d+)?\.jsonl")
+
+
+def is_log_name(name: str) -> bool:
+    """Whether a file of this name is read as an episode log."""
+    return _LOG.fullmatch(name) is not None
+
+
+def refuse_log(path: Path) -> None:
+    """Refuse to write anything else onto an episode log.
+
+    Raises:
+        RunError: `path` has a log's name, or holds episodes.
+    """
+    if is_log_name(path.name) or (path.is_file() and _holds_episodes(path)):
+        raise RunError(
+            f"{path} is an episode log, or has the name of one",
+            hint="choose another file for what is to be written",
+        )
+
+
+def _holds_episodes(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.readline(1 << 16)
+    return start.startswith(b'{"version":') and b'"scenario":{' in start and b'"stop":' in start
 
 
 class LineLog:
@@ -29,8 +69,11 @@ class LineLog:
         path: the file; made if it is not there.
 
     Raises:
-        RunError: another process is writing it, or the disk refuses.
+        RunError: another process is writing it, the disk refuses, or it is an episode log and this
+            is not an `EpisodeLog`.
     """
+
+    holds_episodes = False
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -38,6 +81,8 @@ class LineLog:
         self._synced = 0.0
 
     def __enter__(self) -> Self:
+        if not self.holds_episodes:
+            refuse_log(self.path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a+b", buffering=0)
@@ -70,7 +115,7 @@ class LineLog:
         """
         if self._file is None:
             raise RunError(f"{self.path} is not open")
-        line = (text + "\n").encode()
+        line = (hide_secrets(clean_text(text)) + "\n").encode()
         before = self._file.seek(0, os.SEEK_END)
         try:
             written = self._file.write(line)
@@ -102,7 +147,7 @@ class LineLog:
             ) from error
 
     def _repair(self, file: IO[bytes]) -> None:
-        """Cut off what a killed process left of its last line."""
+        """Cut off what a killed process left of its last line; end it if it is whole."""
         end = file.seek(0, os.SEEK_END)
         position, tail = end, b""
         while position > 0 and b"\n" not in tail:
@@ -110,14 +155,104 @@ class LineLog:
             file.seek(start)
             tail = file.read(position - start) + tail
             position = start
-        keep = position + tail.rfind(b"\n") + 1
-        if keep < end:
-            file.truncate(keep)
+        kept = tail.rfind(b"\n") + 1
+        if not tail[kept:]:
+            return
+        if _is_json(tail[kept:]):  # an editor left out the last line break
+            file.write(b"\n")
+        else:
+            file.truncate(position + kept)
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text from outside; a lone half of a character in it is read as U+FFFD.
+
+    Raises:
+        ValueError: it is not JSON, not UTF-8, nested too deeply to be read, or holds a number with
+            thousands of digits.
+    """
+    try:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8-sig")
+        return json.loads(storable_json(text))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def storable_json(text: str) -> str:
+    """A JSON text in which an escaped lone half of a character, such as `\\ud800`, is `\\ufffd`."""
+    if _ESCAPED_HALF.search(text) is None:
+        return text
+    return _ESCAPE.sub(lambda found: r"\ufffd" if found["lone"] else found[0], text)
 
 
 def complete_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Line number and text of each complete line; a torn last line is left out."""
-    with path.open(encoding="utf-8", newline="\n") as lines:
+    """Line number and text of each line of a file of JSON lines; see `placed_lines`."""
+    return ((number, line) for number, _, line in placed_lines(path))
+
+
+def placed_lines(path: Path) -> Iterator[tuple[int, int, str]]:
+    """Number, place in bytes, and text of each line of a file of JSON lines.
+
+    Blank lines are left out. An escaped lone half of a character is replaced, see `storable_json`.
+
+    A last line without a line break counts if it is whole JSON, and is otherwise taken for what a
+    killed process left.
+
+    Raises:
+        DataError: a line is not UTF-8.
+    """
+    return _placed(path, torn=False)
+
+
+def every_line(path: Path) -> Iterator[tuple[int, str]]:
+    """The same for a file that somebody else wrote: its last line counts in any case."""
+    return ((number, line) for number, _, line in _placed(path, torn=True))
+
+
+def complete_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line number and value of each line of a file of JSON objects that this program wrote.
+
+    Raises:
+        DataError: a line is not a JSON object.
+    """
+    for number, line in complete_lines(path):
+        try:
+            value = parse_json(line)
+            if not isinstance(value, dict):
+                raise ValueError("not an object")
+        except ValueError as error:
+            raise DataError(
+                f"not a JSON object: {error}",
+                file=path,
+                line=number,
+                hint="the file was changed by something else; delete it to make it again",
+            ) from None
+        yield number, value
+
+
+def _placed(path: Path, *, torn: bool) -> Iterator[tuple[int, int, str]]:
+    place = 0
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
-            if line.endswith("\n"):
-                yield number, line
+            start, place = place, place + len(line)
+            if line.isspace() or not (torn or line.endswith(b"\n") or _is_json(line)):
+                continue
+            try:
+                yield number, start, storable_json(line.decode("utf-8"))
+            except UnicodeDecodeError as error:
+                raise DataError(
+                    f"not UTF-8: byte 0x{line[error.start]:02x} at position {error.start + 1}",
+                    file=path,
+                    line=number,
+                    hint="the file was damaged or changed by something else; correct the line or"
+                    " take it out",
+                ) from None
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        parse_json(line)
+    except ValueError:
+        return False
+    return True

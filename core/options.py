@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Annotated, Any, get_args, get_origin
 
@@ -20,6 +19,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from .errors import ConfigError
+from .files import parse_toml
 from .fixed import fixed_fields
 
 _UsageError: Any = typer.BadParameter.__mro__[1]
@@ -48,8 +48,8 @@ def _key_values(pairs: list[str], name: str) -> dict[str, Any]:
                 f"--{name.replace('__', '.')}: '{pair}' is not key=value", hint="e.g. slots=8"
             )
         try:
-            options[key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+            options[key] = parse_toml(f"value = {value}")["value"]
+        except ValueError:
             options[key] = value
     return options
 
@@ -172,8 +172,13 @@ def _fixed_option(name: str, value: Any) -> inspect.Parameter:
 def _option(prefix: str, name: str, field: FieldInfo, kind: Any, panel: str) -> tuple[Any, Any]:
     flag = f"{prefix}{name}".replace("_", "-")
     help_text = field.description or ""
-    if field.default not in (None, (), PydanticUndefined) and kind is not bool:
-        help_text += f" (default {field.default})"
+    if field.default not in (None, (), "", PydanticUndefined) and kind is not bool:
+        shown = (
+            ", ".join(map(str, field.default))
+            if isinstance(field.default, tuple)
+            else field.default
+        )
+        help_text += f" (default {shown})"
     many = name == "options" or tuple in (get_origin(field.annotation), get_origin(kind))
     types = {int: int | None, float: float | None, bool: bool | None}
     names = [f"--{flag}/--no-{flag}"] if kind is bool else [f"--{flag}"]

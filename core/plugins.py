@@ -19,13 +19,13 @@ import importlib
 import inspect
 import re
 import sys
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from .errors import ConfigError, MissingExtra, did_you_mean
+from .files import parse_toml
 
 T = TypeVar("T")
 
@@ -273,7 +273,7 @@ def _read_value(value: str, following: list[str]) -> tuple[Any, int]:
     for used in range(len(following) + 1 if opens else 1):
         whole = ",".join([value, *following[:used]])
         try:
-            return tomllib.loads(f"value = {whole}")["value"], used
-        except tomllib.TOMLDecodeError:
+            return parse_toml(f"value = {whole}")["value"], used
+        except ValueError:
             continue
     return value, 0

@@ -1,11 +1,11 @@
 """The papers' figures, for the column beside ours.
 
-All of them are in `published.toml`, table by table, and this is its one reader. They are kept on the
-ground floor because every room prints some: strategy shares (`agents`), sizes of corpora
+All of them are in `published.toml`, table by table, and this is its one reader. They are kept on
+the ground floor because every room prints some: strategy shares (`agents`), sizes of corpora
 (`environments`), scores (`evaluation`), accuracies (`training`).
 
-A figure is printed beside ours only under the metric's own name. The table's `convention` says how it
-was counted, as far as it is known.
+A figure is printed beside ours only under the metric's own name. The table's `convention` says how
+it was counted, as far as it is known.
 """
 
 from __future__ import annotations
@@ -128,7 +128,8 @@ def refuse_unknown(chosen: Iterable[str], settings: Sequence[str]) -> None:
 def beside(
     preset: str, setting: str, *, chosen: tuple[str, ...] = ()
 ) -> dict[str, dict[str, float]]:
-    """The systems to print beside ours: those chosen that have this setting, else the preset's own."""
+    """The systems to print beside ours: those chosen that have this setting, else the preset's
+    own."""
     known = systems(setting)
     names = chosen or BESIDE.get((preset, setting), ())
     return {name: known[name] for name in names if name in known}

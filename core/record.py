@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from .errors import ConfigError, did_you_mean
+from .outside.secrets import HIDDEN, hide_secrets, is_secret_name, without_secrets
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
 if TYPE_CHECKING:
     from pydantic._internal._model_construction import ModelMetaclass as _ModelMetaclass
+    from pydantic_core import ErrorDetails
 else:
     _ModelMetaclass = type(BaseModel)
 
@@ -50,14 +52,17 @@ def problems_of(error: ValidationError, model: type[BaseModel]) -> list[str]:
             lines.append(f"unknown field '{place}'" + (f"; {hint}" if hint else ""))
         else:
             own = problem["type"] == "value_error"  # of our own check; it says what it is about
-            given = "" if own or problem["type"] == "missing" else _given(problem["input"])
+            given = "" if own or problem["type"] == "missing" else _given(problem)
             words = str(problem["ctx"]["error"]) if own else problem["msg"].lower()
             lines.append(words if own and not problem["loc"] else f"{place}: {words}{given}")
     return lines
 
 
-def _given(value: object) -> str:
-    return f" (given: {value!r:.60})"
+def _given(problem: ErrorDetails) -> str:
+    """What was given, hidden where it stands under the name of a secret."""
+    if any(is_secret_name(str(part)) for part in problem["loc"]):
+        return f" (given: {HIDDEN})"
+    return f" (given: {hide_secrets(repr(without_secrets(problem['input']))):.60})"
 
 
 def _fields_at(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from .errors import ConfigError, DataError
+from .files import read_toml
 from .record import Record, problems_of
 
 R = TypeVar("R", bound=Record)
@@ -36,10 +36,7 @@ def read_settings(
         path = Path(file)
         if not path.is_file():
             raise DataError("no such file", file=path, hint="give the path of a TOML file")
-        try:
-            data = tomllib.loads(path.read_text("utf-8"))
-        except tomllib.TOMLDecodeError as error:
-            raise DataError(f"not TOML: {error}", file=path) from None
+        data = read_toml(path)
         data.pop("identity", None)
     merged = _merge(data, given or {})
     try:

@@ -46,7 +46,8 @@ def _cell(value: object) -> str:
 
 
 def number(value: float | None, digits: int = 2, *, scale: float = 1) -> str:
-    """`scale * value` with this many decimals and thousands separated; a dash where it is missing."""
+    """`scale * value` with this many decimals and thousands separated; a dash where it is
+    missing."""
     return DASH if value is None else f"{scale * value:,.{digits}f}"
 
 

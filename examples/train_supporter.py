@@ -14,8 +14,7 @@ import tempfile
 from pathlib import Path
 
 import warmline
-from warmline.training.sft.settings import SftSettings
-from warmline.training.sft.train import train_sft
+from warmline.training import SftSettings, train_sft
 
 
 def main(model: str) -> None:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..core.jsonl import parse_json
 from .base import Message
 
 _NUMBERING = re.compile(
@@ -132,8 +133,8 @@ def read_json(text: str, schema: Mapping[str, Any]) -> tuple[str, Any] | None:
     ):
         stripped = stripped[fence.end() : -3].strip()
     try:
-        value = json.loads(stripped)
-    except (ValueError, RecursionError):  # brackets nested too deep for the reader
+        value = parse_json(stripped)
+    except ValueError:
         return None
     return None if misfit(value, schema) else (stripped, value)
 

@@ -7,6 +7,7 @@ import platform
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from http.client import HTTPException
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -129,5 +130,7 @@ def _server(base_url: str) -> Finding:
         return Finding(
             what, error.code != 401, reached, "export its key" if error.code == 401 else ""
         )
+    except (ValueError, HTTPException) as error:
+        return Finding(what, False, f"not an address: {error}", "give http://host:port/v1")
     except OSError as error:
         return Finding(what, False, f"not reachable: {error}", "start it, or check the address")

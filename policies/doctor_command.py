@@ -4,10 +4,10 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..core.outside.console import make_console
 from .doctor import Finding, examine
 
 
@@ -22,7 +22,7 @@ def doctor(
     ] = None,
 ) -> None:
     """Report what is installed, which engines work here, and what to install for the others."""
-    console = Console()
+    console = make_console()
     findings = examine(base_url)
     marks = {True: ("yes", "green"), False: ("no", "yellow"), None: ("-", "dim")}
     table = Table("what", "works", "detail")

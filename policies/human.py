@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..core.errors import ParticipantLeft
+from ..core.outside.console import SafeConsole
 from .base import BasePolicy, Capabilities, FinishReason, Reply, Request
 from .safety import CRISIS_GUIDANCE, DISCLAIMER, crisis_kinds
 
@@ -39,7 +40,7 @@ class HumanPolicy(BasePolicy):
         read: Callable[[str], str] = input,
     ) -> None:
         self.show_brief = show_brief
-        self._console = console or Console()
+        self._console = console or SafeConsole(markup=True)
         self._read = read
         self._met: set[str] = set()
         self._one_at_a_time = asyncio.Lock()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
-from ..core.errors import ConfigError, DataError, PolicyError
+from ..core.errors import ConfigError, DataError, InvalidReply, PolicyError
+from ..core.files import episode_logs
+from ..core.jsonl import complete_lines, parse_json
+from .asking import checked
 from .base import BasePolicy, Capabilities, FinishReason, Message, Reply, Request, Usage
 
 
@@ -39,20 +41,18 @@ class ReplayPolicy(BasePolicy):
         self.match = match
         self._answers: dict[Any, Reply] = {}
         for log in self._logs():
-            with log.open(encoding="utf-8") as lines:
-                for number, line in enumerate(lines, 1):
-                    if line.endswith("\n"):
-                        self._learn(line, log, number)
+            for number, line in complete_lines(log):
+                self._learn(line, log, number)
 
     def _logs(self) -> list[Path]:
-        logs = sorted(self.path.glob("episodes*.jsonl")) if self.path.is_dir() else [self.path]
+        logs = episode_logs(self.path) if self.path.is_dir() else [self.path]
         if not logs or not all(log.is_file() for log in logs):
             raise DataError("no episode log there", file=self.path, hint="give a run's folder")
         return logs
 
     def _learn(self, line: str, log: Path, number: int) -> None:
         try:
-            episode = json.loads(line)
+            episode = parse_json(line)
             messages = [Message(m["role"], m["content"]) for m in episode["messages"]]
             turn, before = -1, ""
             for call, latency in zip(episode["calls"], episode["timing"]["latencies"], strict=True):
@@ -62,18 +62,21 @@ class ReplayPolicy(BasePolicy):
                     continue
                 prompt = tuple(messages[index] for index in call["messages"])
                 usage = call.get("usage")
-                reply = Reply(
-                    text=call["text"],
-                    finish_reason=FinishReason(call["finish_reason"]),
-                    usage=Usage(**usage) if usage else None,
-                    latency=latency,
-                    policy=f"replay:{call['policy']}",
+                reply = checked(
+                    Reply(
+                        text=call["text"],
+                        finish_reason=FinishReason(call["finish_reason"]),
+                        usage=Usage(**usage) if usage else None,
+                        latency=latency,
+                        policy=f"replay:{call['policy']}",
+                    ),
+                    self,
                 )
                 if self.match == "exact":
                     self._answers[call["role"], call.get("seed"), prompt] = reply
                 else:
                     self._answers[f"{episode['id']}/{call['role']}", turn] = reply
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, InvalidReply) as error:
             raise DataError(f"not an episode record: {error!r}", file=log, line=number) from error
 
     async def respond(self, request: Request) -> Reply:

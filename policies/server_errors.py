@@ -19,10 +19,17 @@ from ..core.errors import (
     RateLimited,
     UnreadableReply,
 )
+from ..core.outside.secrets import HIDDEN, hide_secrets
 
 TRANSIENT_STATUS = frozenset({408, 409, 425})
 """Client errors after which the same request may succeed. So may all 5xx but 501."""
 
+ANSWER_FAULTS = (ValueError, RecursionError, TimeoutError)
+"""What reading an answer raises: not JSON, not UTF-8, nested too deeply, a number too long; too late."""
+
+_STATUS = re.compile(r"[1-5]\d\d", re.ASCII)
+_DIGITS = 15
+"""Digits of a number in a server's message that are read."""
 _CONTEXT = re.compile(
     r"context[ _](?:length|size|window)|maximum context|exceed_context|prompt is too long|"
     r"longer than the (?:model|maximum)",
@@ -64,7 +71,7 @@ class Endpoint:
     def hide(self, text: str) -> str:
         """`text` without the key, in case the server repeats it, and not longer than a
         paragraph."""
-        shown = text.replace(self.key, "***") if self.key else text
+        shown = hide_secrets(text.replace(self.key, HIDDEN) if self.key else text)
         return shown if len(shown) <= 600 else f"{shown[:600]} …"
 
 
@@ -81,9 +88,9 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
             return float(value) * unit
     try:
         until = parsedate_to_datetime(headers.get("retry-after", ""))
-    except ValueError:
+        return max(0.0, until.timestamp() - now)
+    except (ValueError, OverflowError):
         return None
-    return max(0.0, until.timestamp() - now)
 
 
 def server_message(error: Any) -> str:
@@ -112,7 +119,7 @@ def _number(patterns: tuple[str, ...], message: str) -> int | None:
     plain = re.sub(r"(?<=\d),(?=\d{3})", "", message)
     for pattern in patterns:
         if found := re.search(pattern, plain, re.IGNORECASE):
-            return int(found.group(1))
+            return int(found.group(1)[:_DIGITS])
     return None
 
 
@@ -168,6 +175,8 @@ def policy_error(error: Exception, endpoint: Endpoint) -> PolicyError:
 
     if isinstance(error, PolicyError):
         return error
+    if isinstance(error.__cause__, PolicyError):  # raised while a response was looked at
+        return error.__cause__
     if isinstance(error, (openai.APITimeoutError, TimeoutError)):
         return EngineTimeout(
             f"{endpoint.base_url} did not answer within {endpoint.timeout:g} s",
@@ -185,10 +194,10 @@ def policy_error(error: Exception, endpoint: Endpoint) -> PolicyError:
         return status_error(error.status_code, error, endpoint)
     if isinstance(error, openai.APIError):  # an error inside a stream that began well
         code = str(error.code or "")
-        return status_error(int(code) if code.isdigit() else 500, error, endpoint)
-    if isinstance(error, ValueError):  # half a JSON body, bytes that are not UTF-8
+        return status_error(int(code) if _STATUS.fullmatch(code) else 500, error, endpoint)
+    if isinstance(error, ANSWER_FAULTS):  # half a JSON body, bytes that are not UTF-8
         return UnreadableReply(
-            f"{endpoint.base_url} answered something that is not JSON: {error}",
+            f"{endpoint.base_url} answered something that is not JSON: {endpoint.hide(str(error))}",
             hint="a base_url usually ends in /v1",
         )
     raise error

@@ -37,7 +37,7 @@ from warmline.evaluation.judging.rubric import load_rubric
 from warmline.evaluation.statistics.uncertainty import bootstrap, mean_tally
 from warmline.policies.base import Message, Sampling
 from warmline.policies.choosing import draw as draw_option
-from warmline.policies.heads.classifier import drawn as drawn_option
+from warmline.policies.heads.classifier import draw_option as draw_by_heads
 from warmline.policies.wrappers.cache import request_key
 from warmline.training.candidates.rows import CandidateLog, Lineage, iter_candidates
 from warmline.training.candidates.sources import sampled_candidates
@@ -127,7 +127,7 @@ def test_draws_of_an_option() -> None:
     """= `Random(seed).choices` with the softmax of the scores as weights."""
     scores = dict(zip(OPTIONS, (0.0, 1.0, 0.5, -1.0), strict=True))
     by_policy = [draw_option(OPTIONS, list(scores.values()), 1.0, seed) for seed in range(8)]
-    by_heads = [drawn_option(scores, 1.0, seed) for seed in range(8)]
+    by_heads = [draw_by_heads(scores, 1.0, seed) for seed in range(8)]
     assert by_policy == by_heads == list("cadbbbcb")
 
 

@@ -11,7 +11,7 @@ import pytest
 import warmline
 from warmline.agents import Strategy
 from warmline.environments import StopReason
-from warmline.policies.sentences import count_sentences
+from warmline.policies.text.sentences import count_sentences
 
 from .policies.chaos_server import ChaosServer, Fault, storm
 

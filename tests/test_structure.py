@@ -17,7 +17,9 @@ ROOMS = ("core", "policies", "agents", "environments", "evaluation", "training")
 """A room may import the rooms before it."""
 
 FOLDERS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "core": (("outside",), ("",)),
     "policies": (
+        ("text", "crisis"),
         ("",),
         ("models",),
         ("openai", "llama", "hf", "vllm"),

@@ -23,6 +23,7 @@ from jinja2 import meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ...core.errors import ConfigError, did_you_mean
+from ...core.files import read_text
 
 MAX_CACHED_BLOCKS = 4096
 """Rendered blocks that one template keeps."""
@@ -127,7 +128,7 @@ class PromptTemplate:
                     f"no template '{text}'; shipped: {', '.join(known_templates())}",
                     hint=did_you_mean(text, known_templates()) or "or give the path of a file",
                 )
-            text = path.read_text("utf-8")
+            text = read_text(path)
         try:
             return _ENVIRONMENT.from_string(text), text
         except jinja2.TemplateSyntaxError as error:

@@ -7,7 +7,6 @@ Streams, so that a corpus of any size fits; why an episode was left out is count
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections import Counter
@@ -16,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ...core.errors import RunError
-from ...core.jsonl import complete_lines
+from ...core.jsonl import complete_lines, parse_json
 from ..episodes.episode import Episode
 from ..episodes.log import iter_episodes, log_files
 from .tags import FOLLOW_THE_FILTERS, TAGS_NAME, Choice, TagFile, Tags, cleaned, read_tags
@@ -46,7 +45,7 @@ def _ids(path: str | Path) -> Iterator[object]:
     for file in log_files(path):
         for _, line in complete_lines(file):
             try:
-                yield json.loads(line)["id"]
+                yield parse_json(line)["id"]
             except (ValueError, KeyError, TypeError):
                 yield None  # reading the record reports what is wrong with this line
 

@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from ...core.errors import DataError
-from ...core.files import write_whole
+from ...core.files import read_json, write_whole
 from ...core.record import Record, Text, problems_of
 
 SOURCE_VERSION: Literal[1] = 1
@@ -105,10 +105,7 @@ def read_sources(folder: str | Path) -> tuple[Source, ...]:
         path /= SOURCES_NAME
     if not path.is_file():
         return ()
-    try:
-        data = json.loads(path.read_text("utf-8"))
-    except json.JSONDecodeError as error:
-        raise DataError(f"not JSON: {error.msg}", file=path, line=error.lineno) from None
+    data = read_json(path)
     entries = data.get("sources") if isinstance(data, dict) else None
     if not isinstance(entries, list):
         raise DataError(

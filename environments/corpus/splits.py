@@ -124,6 +124,15 @@ def scenario_groups(episodes: Sequence[Episode]) -> list[str]:
     return [least[key] for key in keys]
 
 
+def held_out_groups(groups: Iterable[str], share: float, seed: int) -> set[str]:
+    """The names of the groups that are held out; see `held_out`."""
+    names = hashed_order(set(groups), seed)
+    count = round(share * len(names))
+    if share > 0 and len(names) > 1:
+        count = max(1, count)
+    return set(names[:count])
+
+
 def held_out(
     episodes: Sequence[Episode], share: float, seed: int
 ) -> tuple[list[Episode], list[Episode]]:
@@ -137,10 +146,6 @@ def held_out(
         share: of the groups, in [0, 1).
     """
     groups = scenario_groups(episodes)
-    names = hashed_order(set(groups), seed)
-    count = round(share * len(names))
-    if share > 0 and len(names) > 1:
-        count = max(1, count)
-    held = set(names[:count])
+    held = held_out_groups(groups, share, seed)
     train = [e for e, name in zip(episodes, groups, strict=True) if name not in held]
     return train, [e for e, name in zip(episodes, groups, strict=True) if name in held]

@@ -142,7 +142,7 @@ def comparison(statistics: CorpusStatistics, name: str) -> list[tuple[str, ...]]
         _two(s.supporter_per_dialogue),
         _two(s.supporter_avg_len),
     )
-    columns = {name: own}
+    columns: dict[str, tuple[str, ...]] = {name: own}
     for corpus, sizes in published_sizes().items():
         columns[f"{corpus} (published)"] = tuple(_as_printed(sizes[row]) for row in ROWS)
     return [("", *columns), *zip(ROWS.values(), *columns.values(), strict=True)]

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ...core.errors import DataError
-from ...core.jsonl import complete_lines
+from ...core.jsonl import placed_lines, storable_json
 from ...core.record import Record
 from ..episodes.episode import CLOSED, Episode
 
@@ -138,8 +138,7 @@ def _tags_file(path: str | Path) -> Path:
 
 def _placed(path: Path) -> Iterator[tuple[int, Tags]]:
     """Each line's place in the file, in bytes, and its tags."""
-    place = 0
-    for number, line in complete_lines(path):
+    for number, place, line in placed_lines(path):
         try:
             yield place, _READER.validate_json(line)
         except ValidationError as error:
@@ -149,7 +148,6 @@ def _placed(path: Path) -> Iterator[tuple[int, Tags]]:
                 line=number,
                 hint="delete the file and clean again; it is made from the log alone",
             ) from None
-        place += len(line.encode())
 
 
 class TagFile(Mapping[str, Tags]):
@@ -170,7 +168,7 @@ class TagFile(Mapping[str, Tags]):
         place = self._places[name]
         with self.path.open("rb") as file:
             file.seek(place)
-            return _READER.validate_json(file.readline())
+            return _READER.validate_json(storable_json(file.readline().decode("utf-8")))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 from ...agents.base import A, Agent, O
@@ -22,8 +22,9 @@ from ...agents.observations import (
 from ...agents.roles import Role, Strategy
 from ...agents.speech import is_farewell, strip_greeting
 from ...core.errors import PolicyError, UnreadableReply, Unsupported
+from ...policies.asking import ask_policy
 from ...policies.base import Reply, Request, policy_name, refuse_too_long
-from ...policies.sentences import cap_sentences
+from ...policies.text.sentences import cap_sentences
 from ..episodes.episode import Speaker, StopReason, Utterance, Verdict
 from .limits import Limits
 from .seating import Seats
@@ -194,7 +195,7 @@ class Conversation:
     def _ask_ahead(self) -> PendingCall:
         """Ask the seeker as if the judger, whose call comes first, had let the talk go on."""
         request = self._request(self.seats.seeker, self._seeker_sees(), calls_before=1)
-        self._ahead = asyncio.create_task(_respond(self.seats.seeker, request))
+        self._ahead = asyncio.create_task(ask_policy(self.seats.seeker.policy, request))
         self._ahead.add_done_callback(_retrieve)
         return PendingCall(request, self._ahead)
 
@@ -234,7 +235,7 @@ class Conversation:
         """Ask (or take what was asked ahead), record, read."""
         request = pending.request if pending else self._request(agent, observation)
         try:
-            reply = await (pending.reply if pending else _respond(agent, request))
+            reply = await (pending.reply if pending else ask_policy(agent.policy, request))
             refuse_too_long(reply.text, self.limits.max_reply_chars)
         except PolicyError as error:
             self.dialogue.record(request, agent.policy, error)
@@ -247,15 +248,6 @@ class Conversation:
                 hint="leave token_budget out, or use an engine that reports usage",
             )
         return await _aside(reply.text, agent.read, reply), reply, call
-
-
-async def _respond(agent: Agent[O, A], request: Request) -> Reply:
-    """The policy's reply; text that UTF-8 cannot hold (half of a character) is replaced."""
-    reply = await agent.policy.respond(request)
-    if reply.text.isascii():
-        return reply
-    clean = reply.text.encode("utf-8", "replace").decode("utf-8")
-    return reply if clean == reply.text else replace(reply, text=clean)
 
 
 async def _aside(text: str, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

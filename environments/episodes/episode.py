@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from ...agents.roles import Role, Strategy
 from ...core.record import Record
@@ -184,6 +184,28 @@ class Episode(Record):
     timing: Timing | None = Field(None, repr=False)
     source: str = ""
     annotations: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _refers_to_what_is_there(self) -> Self:
+        """Refuse references to calls and messages that the record does not hold."""
+        calls, messages = range(len(self.calls)), range(len(self.messages))
+        for number, said in enumerate(self.utterances):
+            if said.call is not None and said.call not in calls:
+                raise ValueError(
+                    f"utterance {number} names call {said.call}; there are {len(calls)} calls"
+                )
+        for number, verdict in enumerate(self.verdicts):
+            if verdict.call not in calls:
+                raise ValueError(
+                    f"verdict {number} names call {verdict.call}; there are {len(calls)} calls"
+                )
+        for number, call in enumerate(self.calls):
+            if not all(index in messages for index in call.messages):
+                raise ValueError(
+                    f"call {number} names messages {call.messages!r:.60};"
+                    f" there are {len(messages)} messages"
+                )
+        return self
 
     @property
     def truncated(self) -> bool:

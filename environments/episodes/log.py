@@ -1,13 +1,12 @@
 """The episode log: one line an episode, append-only, safe against being killed at any moment.
 
-A line is written with one `write` call and counts only if it ends in a line break; a torn last line
-is cut off when the log is opened again. A full disk leaves the log as it was. Two processes cannot
-write the same log.
+A line is written with one `write` call; a torn last line is cut off when the log is opened again. A
+full disk leaves the log as it was. Two processes cannot write the same log.
 """
 
 from __future__ import annotations
 
-import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -15,11 +14,12 @@ from typing import NamedTuple, Self
 from pydantic import ValidationError
 
 from ...core.errors import DataError
-from ...core.jsonl import LineLog, complete_lines
+from ...core.files import episode_logs, unread_logs
+from ...core.jsonl import LOG_NAME, LineLog, complete_lines, parse_json
 from ...core.record import problems_of
 from .episode import EPISODE_VERSION, Episode
 
-LOG_NAME = "episodes.jsonl"
+__all__ = ["LOG_NAME", "EpisodeLog", "iter_episodes", "log_files", "read_episodes"]
 
 
 class Origin(NamedTuple):
@@ -41,6 +41,8 @@ class EpisodeLog(LineLog):
         RunError: another process is writing it, or the disk refuses.
         DataError: a line (other than a torn last one) is not an episode.
     """
+
+    holds_episodes = True
 
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
@@ -72,9 +74,13 @@ class EpisodeLog(LineLog):
 def _head(line: str, path: Path) -> tuple[str, bool, Origin]:
     """An episode's id, whether it ended in an error, and what it comes from."""
     try:
-        data = json.loads(line)
+        data = parse_json(line)
+        name, stop = data["id"], data["stop"]
+        if not isinstance(name, str) or not isinstance(stop, str):
+            raise TypeError(f"id and stop must be text, not {name!r:.50} and {stop!r:.50}")
         origin = Origin(data.get("seed", 0), data.get("config_hash", ""), data.get("source", ""))
-        return data["id"], data["stop"] == "error", origin
+        hash(origin)  # raises where one is a list
+        return name, stop == "error", origin
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"not an episode record: {error!r}",
@@ -91,7 +97,8 @@ def log_files(path: str | Path) -> list[Path]:
     """
     path = Path(path)
     if path.is_dir():
-        found = sorted(path.glob("episodes*.jsonl"))
+        found = episode_logs(path)
+        _name_unread(path, bool(found))
     else:
         found = [path] if path.is_file() else []
     if not found:
@@ -101,6 +108,18 @@ def log_files(path: str | Path) -> list[Path]:
             hint=f"give a run's folder (it holds {LOG_NAME}) or a log file",
         )
     return found
+
+
+def _name_unread(folder: Path, others: bool) -> None:
+    """Say which files are not read though their names begin as a log's."""
+    if not (unread := ", ".join(file.name for file in unread_logs(folder))):
+        return
+    names = f"logs are named {LOG_NAME} and episodes-<number>.jsonl"
+    if not others:
+        raise DataError(
+            f"no episode log there: {unread} is not read", file=folder, hint=f"{names}; rename it"
+        )
+    warnings.warn(f"{folder}: {unread} is not read; {names}", stacklevel=3)
 
 
 def iter_episodes(path: str | Path) -> Iterator[Episode]:
@@ -128,9 +147,9 @@ def read_episodes(path: str | Path) -> list[Episode]:
 
 def _episode(line: str, file: Path, number: int) -> Episode:
     try:
-        data = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"not JSON: {error.msg}", file=file, line=number) from None
+        data = parse_json(line)
+    except ValueError as error:
+        raise DataError(f"not JSON: {error}", file=file, line=number) from None
     version = data.get("version") if isinstance(data, dict) else None
     if version is None:
         raise DataError(

@@ -13,7 +13,9 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from ...core.errors import DataError
-from ...core.jsonl import complete_lines
+from ...core.jsonl import complete_lines, refuse_log
+from ...core.outside.secrets import hide_secrets
+from ...core.outside.text import clean_text
 from ...core.record import Record, Text, problems_of
 
 RATING_VERSION: Literal[1] = 1
@@ -61,11 +63,17 @@ class Rating(Record):
 
 
 def append_ratings(path: str | Path, ratings: Iterable[Rating]) -> None:
-    """Append to a file of ratings, in one write; makes the file if it is not there."""
+    """Append to a file of ratings, in one write; makes the file if it is not there.
+
+    Raises:
+        RunError: it is an episode log.
+    """
     path = Path(path)
+    refuse_log(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    lines = "".join(rating.to_json() + "\n" for rating in ratings)
     with path.open("ab") as file:
-        file.write("".join(rating.to_json() + "\n" for rating in ratings).encode())
+        file.write(hide_secrets(clean_text(lines)).encode())
 
 
 def iter_ratings(path: str | Path) -> Iterator[Rating]:

@@ -18,6 +18,7 @@ from rich.text import Text
 from ...agents.roles import Role
 from ...core.errors import Interrupted
 from ...core.options import nested, options_of
+from ...core.outside.console import make_console
 from ...core.tasks import run_interruptible
 from ...policies.safety import DISCLAIMER
 from .display import LiveView
@@ -62,7 +63,7 @@ def _simulate(file: Path | None, **given: Any) -> None:
     if settings.out is None:
         folder = f"runs/{settings.policy.replace(':', '-').replace('/', '-')}-seed{settings.seed}"
         settings = settings.model_copy(update={"out": folder})
-    console = Console()
+    console = make_console()
     if dry_run:
         console.print(_estimate_table(settings))
         return

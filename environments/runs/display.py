@@ -9,12 +9,12 @@ from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from ...agents.roles import Role
+from ...core.outside.console import make_console
 from ..dialogue.conversation import Spoken
 from ..episodes.episode import Episode, Utterance
 from .runner import BatchEvent, Ended, Started
@@ -37,7 +37,7 @@ class LiveView:
     def __init__(
         self, total: int, *, console: Console | None = None, conversations: bool = False
     ) -> None:
-        self.console = console or Console()
+        self.console = console or make_console()
         self.total = total
         self.conversations = conversations
         self.stops: Counter[str] = Counter()
@@ -116,7 +116,7 @@ class LiveView:
         exchanges.add_column(style="dim", no_wrap=True, max_width=28)
         exchanges.add_column(overflow="fold")
         for episode, utterance in self._recent:
-            exchanges.add_row(escape(self._types.get(episode, episode)), spoken(utterance))
+            exchanges.add_row(self._types.get(episode, episode), spoken(utterance))
         stops = ", ".join(f"{stop} {count}" for stop, count in self.stops.most_common())
         state = f"open {self._open} · {self._rate():.0f} tokens/s"
         state += f" · resumed {self._resumed}" if self._resumed else ""

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ...core.errors import DataError
+from ...core.outside.console import echo_json, make_console
 from ...policies.safety import DISCLAIMER
 from ..episodes.episode import Episode
 from ..episodes.log import iter_episodes
@@ -29,14 +30,14 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Records as JSON lines.")] = False,
 ) -> None:
     """Print the conversations of a run."""
-    console = Console()
+    console = make_console()
     wanted = set(episode or ())
     chosen = (e for e in iter_episodes(path) if not wanted or e.id in wanted)
     shown = 0
     for record in islice(chosen, limit):
         shown += 1
         if as_json:
-            typer.echo(record.to_json())
+            echo_json(record.to_json())
             continue
         console.print(conversation(record))
         if prompts:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from ...core.outside.console import make_console
 from .problem_types import problem_types
 
 
@@ -19,4 +19,4 @@ def types() -> None:
     table = Table("problem type", "category", "dialogues in ServeForEmo")
     for kind in problem_types().values():
         table.add_row(kind.name, kind.category, str(kind.count))
-    Console().print(table)
+    make_console().print(table)

@@ -13,6 +13,7 @@ from pydantic import model_validator as validator
 from ...agents.observations import Case, CaseTurn
 from ...agents.roles import Role, Stage, Strategy
 from ...core.errors import DataError
+from ...core.jsonl import every_line, parse_json
 from ...core.record import Record, Text, problems_of
 from .problem_types import category_of
 
@@ -160,16 +161,18 @@ def read_scenarios(path: str | Path) -> list[Scenario]:
 def _json_lines(path: Path) -> Iterator[tuple[int, Any]]:
     if not path.is_file():
         raise DataError("no such file", file=path, hint="check the path of the scenario file")
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                yield number, json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(
-                    f"not JSON: {error.msg} at column {error.colno}",
-                    file=path,
-                    line=number,
-                    hint="each line must be one complete JSON object",
-                ) from None
+    for number, line in every_line(path):
+        try:
+            yield number, parse_json(line)
+        except ValueError as error:
+            why = (
+                f"{error.msg} at column {error.colno}"
+                if isinstance(error, json.JSONDecodeError)
+                else error
+            )
+            raise DataError(
+                f"not JSON: {why}",
+                file=path,
+                line=number,
+                hint="each line must be one complete JSON object",
+            ) from None

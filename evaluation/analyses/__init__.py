@@ -1,1 +1,2 @@
-"""Analyses of corpora: similarity, strategies, diversity, lengths, and what tells two corpora apart."""
+"""Analyses of corpora: similarity, strategies, diversity, lengths, and what distinguishes two
+corpora."""

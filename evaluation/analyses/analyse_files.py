@@ -1,4 +1,4 @@
-"""An analysis from files to files: what `warmline analyze` does but for printing."""
+"""An analysis from files to files: what `warmline analyze` does except printing."""
 
 from __future__ import annotations
 

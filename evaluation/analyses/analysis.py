@@ -18,22 +18,22 @@ from .separation import Separation, separation, verdict
 from .similarity import Adherence, Matrix, Similarity, adherence, mean_between, similarity, tfidf
 from .text import Diversity, Openings, Tokenize, diversity, openings, words
 
-MOST_CORPORA = 5
+MAX_CORPORA = 5
 STRATEGIES_SHOWN = 4
 """Replies are compared under the most frequent strategies (SweetieChat section 4.2: four)."""
-REPLIES = 20_000
-"""Most supporter replies of a corpus whose similarity is looked at."""
-LEAST_OF_A_TYPE = 2
+MAX_REPLIES = 20_000
+"""Supporter replies of a corpus whose similarity is measured, at most."""
+MIN_OF_A_TYPE = 2
 
 WORDS_NAME = "Warmline's words, lower-case"
 
 
 @dataclass(frozen=True, slots=True)
 class CorpusAnalysis:
-    """What is found in one corpus.
+    """What was found in one corpus.
 
     Attributes:
-        sampled: dialogues behind similarity, adherence, openings and separation.
+        sampled: dialogues that similarity, adherence, openings and separation are computed on.
         repairs: repairs (caps hit, say) per 100 utterances.
         strategy_shares: of all labels; an utterance with two labels counts for both.
         progress: for each sixth of a dialogue, the share of each strategy.
@@ -121,10 +121,8 @@ def analyse(
         MissingExtra: scikit-learn or scipy is not installed.
     """
     names = [corpus.name for corpus in corpora]
-    if not 1 <= len(corpora) <= MOST_CORPORA:
-        raise ConfigError(
-            f"one to {MOST_CORPORA} corpora can be laid side by side, not {len(corpora)}"
-        )
+    if not 1 <= len(corpora) <= MAX_CORPORA:
+        raise ConfigError(f"one to {MAX_CORPORA} corpora can be compared, not {len(corpora)}")
     if len(set(names)) < len(names):
         raise ConfigError(
             f"two corpora have one name: {', '.join(names)}", hint="name them with NAME=PATH"
@@ -142,8 +140,8 @@ def analyse_corpus(corpus: Corpus, *, seed: int = 0, tokenize: Tokenize = words)
     counts, sample = corpus.counts, corpus.sample
     [rows] = tfidf([dialogue.text for dialogue in sample])
     types = [dialogue.problem_type or None for dialogue in sample]
-    said = counts.words
-    every = sum(said.values(), start=type(counts.utterances_each)())
+    words_by_role = counts.words
+    every = sum(words_by_role.values(), start=type(counts.utterances_each)())
     labelled = counts.distinct_strategies.total()
     return CorpusAnalysis(
         name=corpus.name,
@@ -153,7 +151,7 @@ def analyse_corpus(corpus: Corpus, *, seed: int = 0, tokenize: Tokenize = words)
         sampled=len(sample),
         utterances=counts.utterances,
         utterances_each=lengths(counts.utterances_each),
-        **{f"{role.value}_words": lengths(each) for role, each in said.items()},
+        **{f"{role.value}_words": lengths(each) for role, each in words_by_role.items()},
         words_mean=lengths(every).mean,
         stops=dict(counts.stops.most_common()),
         repairs={k: 100 * n / counts.utterances for k, n in counts.repairs.most_common()},
@@ -201,7 +199,7 @@ def _by_type(rows: Matrix, types: Sequence[str | None]) -> dict[str, float]:
             members.setdefault(name, []).append(index)
     means: dict[str, float] = {}
     for name, indices in sorted(members.items(), key=lambda entry: (-len(entry[1]), entry[0])):
-        if len(indices) >= LEAST_OF_A_TYPE:
+        if len(indices) >= MIN_OF_A_TYPE:
             mean = similarity(rows[indices], resamples=0, pairs=1).mean
             if mean is not None:
                 means[name] = mean
@@ -215,7 +213,7 @@ def _by_strategy(corpus: Corpus, seed: int) -> dict[str, Similarity]:
         for dialogue in corpus.sample
         for turn in dialogue.turns
         if turn.strategies
-    ][:REPLIES]
+    ][:MAX_REPLIES]
     if not replies:
         return {}
     [rows] = tfidf([text for _, text in replies])

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
+from ...core.outside.console import echo, echo_json, make_console
 from ...policies.safety import DISCLAIMER
 
 
@@ -48,10 +48,10 @@ def analyze(
         figures=figures,
     )
     if as_json:
-        typer.echo(found.record)
+        echo_json(found.record)
         return
-    typer.echo(found.page)
-    console = Console()
+    echo(found.page)
+    console = make_console()
     if out is not None:
         written = f"{ANALYSIS_NAME}, {TABLES_NAME}"
         written += f", {len(found.figures)} figures as SVG and PNG" if found.figures else ""

@@ -1,7 +1,7 @@
 """One pass over a corpus: everything is counted, a seeded sample of its dialogues is kept.
 
 A corpus is a run's folder or a log file. Counting needs memory for the counts alone; what compares
-dialogues with each other works on the sample, so that a million dialogues are possible. Which
+dialogues with each other works on the sample, so a million dialogues are possible. Which
 dialogues are sampled depends on their ids and the seed, not on their order.
 """
 
@@ -96,7 +96,7 @@ def read_corpus(
     """Read a run's folder or a log file once.
 
     Raises:
-        DataError: no log, a line that is no episode, or no dialogue at all.
+        DataError: no log, a line that is not an episode, or no dialogue at all.
     """
     path = Path(path)
     label = name or (path.name if path.is_dir() else path.stem)

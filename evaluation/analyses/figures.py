@@ -1,7 +1,7 @@
 """The figures of an analysis, as SVG and PNG in one style.
 
-Colours are Okabe and Ito's, which stay apart for colour-blind readers; corpora also differ by marker
-or line. A figure whose numbers are missing is not drawn.
+Colours are Okabe and Ito's, which colour-blind readers can distinguish; corpora also differ by
+marker or line. A figure whose numbers are missing is not drawn.
 """
 
 from __future__ import annotations

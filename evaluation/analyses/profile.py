@@ -1,4 +1,5 @@
-"""Counts over a whole corpus, taken in one pass: lengths, ends, caps, strategies and when they come.
+"""Counts over a whole corpus, taken in one pass: lengths, ends, caps, strategies and when they
+come.
 
 Lengths are kept as histograms of whole numbers, so medians are exact and memory does not grow with
 the corpus.
@@ -132,7 +133,7 @@ def lengths(histogram: Counter[int]) -> Lengths:
 
 
 def _quantile(ordered: dict[int, int], n: int, share: float) -> int:
-    """The least value with at least this share of all values at or below it."""
+    """The smallest value with at least this share of all values at or below it."""
     seen = 0
     for value, count in ordered.items():
         seen += count

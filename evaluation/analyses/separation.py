@@ -28,8 +28,8 @@ Size = Literal["negligible", "small", "medium", "large"]
 
 ALPHA = 0.05
 RESAMPLES = 1_000
-HELD = 2_000_000
-"""Numbers held at once while resampling."""
+NUMBERS_AT_ONCE = 2_000_000
+"""Numbers kept in memory at once while resampling."""
 SIZES: tuple[tuple[float, Size], ...] = (
     (0.147, "negligible"),
     (0.33, "small"),
@@ -194,10 +194,10 @@ def verdict(name_a: str, name_b: str, found: Sequence[Separation]) -> str:
     sizes = {"negligible": 0, "small": 0, "medium": 0, "large": 0}
     for each in apart:
         sizes[each.size or "negligible"] += 1
-    told = ", ".join(f"{count} {size}" for size, count in reversed(sizes.items()) if count)
+    counted = ", ".join(f"{count} {size}" for size, count in reversed(sizes.items()) if count)
     return (
         f"{name_a} and {name_b} separate on {len(apart)} of {len(found)} measures"
-        f" ({told}); most on {apart[0].measure} (Cliff's delta {apart[0].delta:+.2f})."
+        f" ({counted}); most on {apart[0].measure} (Cliff's delta {apart[0].delta:+.2f})."
     )
 
 
@@ -236,7 +236,7 @@ def _separation(
         return head
     counts_x, counts_y = _counted(x, y)
     delta = float(_deltas(counts_x[None], counts_y[None])[0])
-    block = max(1, HELD // len(counts_x))
+    block = max(1, NUMBERS_AT_ONCE // len(counts_x))
     draws = np.concatenate(
         [
             _deltas(

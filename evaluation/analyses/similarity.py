@@ -1,12 +1,12 @@
 """TF-IDF cosine similarity: between dialogues, replies, corpora, and of a dialogue to its scenario.
 
 The features are scikit-learn's with its own settings (lower case, terms of two or more word
-characters, smoothed idf, unit length). The idf of a number about one corpus is that corpus's own, so
-the number does not depend on what it is shown beside; across corpora the idf is a common one.
+characters, smoothed idf, unit length). The idf of a number about one corpus is that corpus's own,
+so the number does not depend on what it is shown beside; across corpora the idf is a common one.
 
-Means are over *all* pairs and exact, without forming a pair: rows have length 1, so the sum over all
-ordered pairs is |Σx|² − n. Quantiles are of all pairs where there are few, else of a seeded sample
-of pairs. Bootstrap resamples dialogues, since pairs are not independent.
+Means are over *all* pairs and exact, without forming a pair: rows have length 1, so the sum over
+all ordered pairs is |Σx|² − n. Quantiles are over all pairs if they are few, else over a seeded
+sample of pairs. Bootstrap resamples dialogues, since pairs are not independent.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ...core.errors import MissingExtra
 from .text import TERM
 
 PAIRS = 200_000
-"""Pairs drawn for quantiles where there are more."""
+"""Pairs drawn for the quantiles if there are more than these."""
 RESAMPLES = 200
 BLOCK = 4_096
 """Pairs multiplied at once."""
@@ -37,12 +37,12 @@ class Similarity:
     """Cosine similarity over pairs.
 
     Attributes:
-        documents: that have at least one pair.
+        documents: those in at least one pair.
         pairs: unordered pairs in the mean.
         mean: exact over all pairs; None without a pair.
         low, high: 95 % percentile bootstrap interval of the mean, dialogues resampled.
         p10, median, p90: over `drawn` pairs.
-        drawn: pairs looked at for the quantiles; equal to `pairs` where those are few.
+        drawn: pairs that the quantiles are computed on; equal to `pairs` if those are few.
         histogram: share of the drawn pairs in each of `BINS` equal bins of [0, 1].
     """
 
@@ -99,7 +99,7 @@ def similarity(
         groups: a label for each document; all pairs of all groups are pooled. A document whose
             label is None is in no pair.
         seed: of drawn pairs and resamples.
-        pairs: most pairs drawn for the quantiles.
+        pairs: pairs drawn for the quantiles, at most.
         resamples: bootstrap resamples of the documents; 0 for no interval.
     """
     labels = _codes(groups) if groups is not None else np.zeros(rows.shape[0], dtype=np.intp)
@@ -164,12 +164,13 @@ class Adherence:
 def adherence(
     scenarios: Sequence[str], dialogues: Sequence[str], *, seed: int = 0, resamples: int = 1_000
 ) -> Adherence:
-    """Cosine of each dialogue to its scenario (SweetieChat App. C.2), and to those of the others."""
-    told = [(s, d) for s, d in zip(scenarios, dialogues, strict=True) if s.strip()]
-    missing, n = len(scenarios) - len(told), len(told)
-    if not told:
+    """Cosine of each dialogue to its scenario (SweetieChat App. C.2), and to the scenarios of the
+    others."""
+    given = [(s, d) for s, d in zip(scenarios, dialogues, strict=True) if s.strip()]
+    missing, n = len(scenarios) - len(given), len(given)
+    if not given:
         return Adherence(0, missing, None)
-    left, right = tfidf([s for s, _ in told], [d for _, d in told])
+    left, right = tfidf([s for s, _ in given], [d for _, d in given])
     own = np.asarray(left.multiply(right).sum(axis=1)).ravel()
     generator = np.random.default_rng(seed)
     means = [own[generator.integers(0, n, n)].mean() for _ in range(resamples)]
@@ -202,7 +203,8 @@ def _total(rows: Matrix) -> Floats:
 
 
 def _means(rows: Matrix, labels: npt.NDArray[np.intp], weights: Floats) -> Floats:
-    """Mean cosine inside groups for each column of `weights` (documents, draws); NaN without a pair.
+    """Mean cosine inside groups for each column of `weights` (documents, draws); NaN without a
+    pair.
 
     A document drawn w times forms no pair with itself: the sum over ordered pairs of different
     documents is |Σwx|² − Σw²|x|², their number (Σw)² − Σw².
@@ -254,7 +256,8 @@ def _draw_pairs(
     wanted: int,
     generator: np.random.Generator,
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """All pairs inside groups if there are at most `wanted`, else that many, drawn with return."""
+    """All pairs inside groups if there are at most `wanted`, else that many, drawn with
+    replacement."""
     order = np.argsort(labels, kind="stable")
     starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))
     if total <= wanted:

@@ -209,8 +209,8 @@ def _distinct(analysis: Analysis) -> str:
 
 def _openings(analysis: Analysis) -> str:
     columns = [list(c.openings.phrases.items()) for c in analysis.corpora]
-    longest = max(map(len, columns))
-    if not longest:
+    rows_needed = max(map(len, columns))
+    if not rows_needed:
         return ""
     rows = [
         [
@@ -220,7 +220,7 @@ def _openings(analysis: Analysis) -> str:
                 for column in columns
             ),
         ]
-        for place in range(longest)
+        for place in range(rows_needed)
     ]
     head = ["", *_names(analysis)]
     return f"## How supporters begin (per cent of replies)\n\n{markdown_table(head, rows)}"

@@ -82,16 +82,18 @@ class Openings:
 
 
 def openings(
-    sample: Iterable[Dialogue], *, length: int = OPENING_WORDS, most: int = OPENINGS_SHOWN
+    sample: Iterable[Dialogue], *, length: int = OPENING_WORDS, max_phrases: int = OPENINGS_SHOWN
 ) -> Openings:
-    """Count the first `length` words of each supporter reply (Self-Evolution Fig. 6); shorter replies count
-    under all they have, replies without a word not at all."""
+    """Count the first `length` words of each supporter reply (Self-Evolution Fig. 6).
+
+    A shorter reply counts with all its words, a reply without a word is left out.
+    """
     counts: Counter[str] = Counter()
     for dialogue in sample:
         for turn in dialogue.of(Role.SUPPORTER):
-            said = [word for word in words(turn.text) if word[0].isalnum()]
-            if said:
-                counts[" ".join(said[:length])] += 1
+            spoken = [word for word in words(turn.text) if word[0].isalnum()]
+            if spoken:
+                counts[" ".join(spoken[:length])] += 1
     total = counts.total()
-    ranked = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))[:most]
+    ranked = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))[:max_phrases]
     return Openings(total, {phrase: count / total for phrase, count in ranked})

@@ -22,15 +22,17 @@ def register(app: typer.Typer) -> None:
             int | None, typer.Option(min=1, help="Samples a task, for a trial.")
         ] = None,
         batch_size: Annotated[int, typer.Option(min=1, help="Prompts computed together.")] = 8,
-        device: Annotated[str, typer.Option(help="A torch device; auto chooses.")] = "auto",
+        device: Annotated[
+            str, typer.Option(help="A torch device; auto uses a GPU if available.")
+        ] = "auto",
         chat: Annotated[bool, typer.Option(help="Ask in the model's chat template.")] = True,
-        seed: Annotated[int, typer.Option(help="Of the harness's own draws.")] = 0,
+        seed: Annotated[int, typer.Option(help="Seed of the harness's own sampling.")] = 0,
         out: Annotated[Path | None, typer.Option(help="Folder for harness.json.")] = None,
     ) -> None:
         """Score general ability with the lm-evaluation-harness, which fetches its own data."""
-        from rich.console import Console
         from rich.table import Table
 
+        from ...core.outside.console import make_console
         from ...core.published import published_rows
         from .run import PUBLISHED, TASKS, general_ability
 
@@ -61,4 +63,4 @@ def register(app: typer.Typer) -> None:
                     for row in published.values()
                 ),
             )
-        Console().print(table)
+        make_console().print(table)

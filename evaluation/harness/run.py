@@ -1,7 +1,9 @@
-"""General ability of a checkpoint, through the lm-evaluation-harness (Self-Evolution section 5.1, Table 4).
+"""General ability of a checkpoint, through the lm-evaluation-harness (Self-Evolution section 5.1,
+Table 4).
 
-The harness brings tasks, prompts and scoring, and fetches its data itself; ours is only to hand it
-the model as our policies load it, adapters merged, and to put its numbers beside the published ones.
+The harness brings tasks, prompts and scoring, and fetches its data itself. This module only gives
+it the model as our policies load it, with adapters merged, and its numbers to the command, which
+shows the published ones beside them.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ TASKS = {
     "openbookqa": ("acc_norm", "none"),
     "mmlu_pro": ("exact_match", "custom-extract"),
 }
-"""Tasks of Self-Evolution Table 4, each with the metric and filter that are shown. The paper names the
-benchmarks, not the harness's variants: which is meant is our reading."""
+"""Tasks of Self-Evolution Table 4, each with the metric and filter that are shown. The paper
+names the benchmarks and not the harness's variants: these are our choice."""
 
 PUBLISHED = "Self-Evolution Table 4"
 """The published table of these tasks."""
@@ -66,14 +68,15 @@ def general_ability(
     """Score a model or checkpoint on tasks of the harness.
 
     Args:
-        model: whatever the `transformers` policy takes: a folder, an adapter, a GGUF file, a hub id.
+        model: whatever the `transformers` policy takes: a folder, an adapter, a GGUF file or a hub
+            id.
         tasks: names of tasks or groups.
         task_folder: a folder with task files of your own; their data may be local.
-        limit: most samples a task, for a trial; scores then mean little.
+        limit: samples a task at most, for a trial; scores then mean little.
         batch_size: prompts computed together.
-        device: a torch device; `auto` chooses.
+        device: a torch device; `auto` uses a GPU if available.
         chat: ask in the model's chat template.
-        seed: of the harness's own draws of examples.
+        seed: seed of the harness's own sampling of examples.
         out: folder to write `harness.json` into: scores, task versions, settings.
 
     Raises:
@@ -99,7 +102,12 @@ def general_ability(
     _refuse_unknown(tasks, manager.all_tasks)
     where = find_device(device)
     loaded = load(find_source(model, merge=True), device=where, dtype=find_dtype("auto", where))
-    wrapped = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=batch_size)
+    wrapped = HFLM(
+        pretrained=loaded.model,
+        tokenizer=loaded.tokenizer,
+        batch_size=batch_size,
+        trust_remote_code=False,
+    )
     results = simple_evaluate(
         model=wrapped,
         tasks=list(tasks),
@@ -137,7 +145,7 @@ def _refuse_unknown(tasks: Sequence[str], known: Sequence[str]) -> None:
     ]
     if unknown or not tasks:
         raise ConfigError(
-            "tasks that the harness does not know" if unknown else "no task was named",
+            "the harness does not know some of these tasks" if unknown else "no task was named",
             problems=unknown,
             hint="its task list: lm_eval ls tasks; your own task files: --task-folder",
         )

@@ -1,8 +1,8 @@
 """Asks a judge many questions at once; every answer is a rating in a file.
 
 What the file already holds (same subject, dimension, sample, rater, rubric and order of showing) is
-not asked again, so the same command resumes where it was stopped. `judge.py` asks about one text at a
-time, `pairwise.py` about two.
+not asked again, so the same command resumes where it was stopped. `judge.py` asks about one text at
+a time, `pairwise.py` about two.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ...core.errors import ConfigError, PolicyError, UnreadableReply
 from ...core.jsonl import LineLog
 from ...core.tasks import for_each
 from ...environments.episodes.rating import Rating, iter_ratings
+from ...policies.asking import ask_policy
 from ...policies.base import Policy, Reply, Request, Sampling, open_policy, policy_name
 from .questions import JudgePrompts, Subject, question_seed
 from .rubric import Dimension, Rubric
@@ -35,8 +36,8 @@ class JudgeTally:
         asked: answers that became ratings now.
         resumed: ratings that were there already.
         unreadable: of those asked now, by dimension, how many have no value.
-        failed: questions without an answer (the engine went away, say); the same command asks them
-            again. The messages are counted in `errors`.
+        failed: questions without an answer (the engine went away, for example); the same command
+            asks them again. The messages are counted in `errors`.
     """
 
     rater: str
@@ -65,7 +66,7 @@ class JudgeTally:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A judge's answer as it is stored: the value (None if it could not be read), why, and notes."""
+    """A judge's answer as it is stored: value (None if it could not be read), reason and notes."""
 
     value: float | None
     explanation: str
@@ -73,7 +74,7 @@ class Answer:
 
 
 class Question(Protocol):
-    """One question to the judge; `first` says which of two texts is shown first, if there are two."""
+    """One question to the judge. `first`: which of two texts is shown first; None for one text."""
 
     @property
     def subject(self) -> Subject: ...
@@ -189,7 +190,7 @@ async def ask(
         PolicyError: a fatal one.
     """
     try:
-        return await policy.respond(request), ""
+        return await ask_policy(policy, request), ""
     except UnreadableReply as error:
         return None, str(error)
     except PolicyError as error:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from ...core.errors import ConfigError
+from ...core.outside.console import echo_json, make_console
 from ...environments.episodes.rating import iter_ratings
 
 
@@ -46,9 +46,9 @@ def calibrate_judge(
         judged, people, episodes=episodes, rater=rater, rubric=rubric, seed=seed
     )
     if as_json:
-        typer.echo(json.dumps(report.as_dict(), ensure_ascii=False))
+        echo_json(json.dumps(report.as_dict(), ensure_ascii=False))
         return
-    console = Console()
+    console = make_console()
     if report.dimensions:
         console.print(
             calibration_table(report.dimensions), Text(CALIBRATION_NOTE, style="dim"), sep="\n"
@@ -77,7 +77,8 @@ def helpful(
     seed: Annotated[int, typer.Option(help="Seed of the intervals.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="The rates as JSON.")] = False,
 ) -> None:
-    """Show how many replies a scorer finds helpful, by dimension and on all four (FPEMF Table 4)."""
+    """Show how many replies a scorer finds helpful, by dimension and on all four (FPEMF Table
+    4)."""
     from ...core.published import refuse_unknown
     from .helpful import DIMENSIONS, helpful_rates
     from .tables import helpful_table
@@ -92,10 +93,12 @@ def helpful(
             hint="`warmline train fpemf` writes such ratings, or a scorer of your own",
         )
     if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(each) for each in rates], ensure_ascii=False))
+        echo_json(json.dumps([dataclasses.asdict(each) for each in rates], ensure_ascii=False))
         return
     notes = [f"{place}: published, {name}" for place, name in enumerate(beside, 1)]
-    Console().print(helpful_table(rates, beside), Text("\n".join(notes), style="dim"), sep="\n")
+    make_console().print(
+        helpful_table(rates, beside), Text("\n".join(notes), style="dim"), sep="\n"
+    )
 
 
 BESIDE = ("FPEMF Table 4a: DKPE_FPEMF", "FPEMF Table 4b: DKPE_FPEMF")

@@ -1,13 +1,13 @@
-"""How far a judge agrees with people, and what it is swayed by.
+"""How far a judge agrees with people, and what biases it.
 
 For each dimension, over the subjects that both the judge and at least one person rated: Pearson and
 Spearman correlation, quadratic kappa, the mean difference, and the length bias: by how much the
-judge's score exceeds the people's for a reply that is longer by one standard deviation. The position
-bias is a matter of pairs; see `win_rates`.
+judge's score exceeds the people's for a reply that is longer by one standard deviation. The
+position bias needs pairs of texts; see `win_rates`.
 
-Samples of the judge and several people are averaged before. On averages quadratic kappa has its
-usual meaning, one minus the squared differences over those expected by chance, and equals Lin's
-concordance coefficient. Intervals resample episodes.
+Samples of the judge, and several people's ratings, are averaged first. On averages quadratic kappa
+has its usual meaning, one minus the squared differences over those expected by chance, and equals
+Lin's concordance coefficient. Intervals resample episodes.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from ...environments.episodes.rating import Rating
 from ..statistics.uncertainty import Interval, Tally, bootstrap
 from .asking import shown_first
 
-LEAST = 30
-"""Subjects below which a correlation says little: at 30, one of 0.5 has an interval of about ±0.28."""
-WIDE = 0.2
-"""Half the width of an interval above which it is said to be wide."""
+MIN_SUBJECTS = 30
+"""Fewer subjects say little: at 30, a correlation of 0.5 has an interval of about ±0.28."""
+MAX_HALF_WIDTH = 0.2
+"""An interval is called wide if half its width exceeds this."""
 
 Floats = NDArray[np.float64]
 Place = tuple[str, int | None, str]
@@ -56,7 +56,7 @@ class Calibration:
         difference: mean of judge minus people.
         length_slope: points of (judge − people) for one standard deviation of length.
         lengths_missing: subjects among `n` whose length is not known.
-        advice: what to mind, in words.
+        advice: warnings about these figures, in words.
     """
 
     dimension: str
@@ -74,7 +74,7 @@ class Calibration:
 
     @property
     def length_bias(self) -> bool | None:
-        """Whether length sways the judge more than people; None where it cannot be told."""
+        """Whether length biases the judge compared with people; None where it cannot be decided."""
         interval = self.length_slope.interval
         return None if interval is None else not interval.low <= 0 <= interval.high
 
@@ -162,7 +162,7 @@ def _calibrate(
         "difference": moments(x, y, _difference),
     }
     intervals = bootstrap(tallies, groups=groups, resamples=resamples, seed=seed)
-    told = {name: Figure(tally.value, intervals[name]) for name, tally in tallies.items()}
+    figures = {name: Figure(tally.value, intervals[name]) for name, tally in tallies.items()}
     measured = [index for index, place in enumerate(both) if place in lengths]
     slope = _length_slope(
         np.array([lengths[both[index]] for index in measured]),
@@ -177,13 +177,13 @@ def _calibrate(
         judge_missing=len(rated) - len(both),
         people_missing=sum(place not in people for place in judge),
         people=fmean(len(_known(people[place])) for place in both) if both else None,
-        pearson=told["pearson"],
-        spearman=told["spearman"],
-        kappa=told["kappa"],
-        difference=told["difference"],
+        pearson=figures["pearson"],
+        spearman=figures["spearman"],
+        kappa=figures["kappa"],
+        difference=figures["difference"],
         length_slope=slope,
         lengths_missing=len(both) - len(measured),
-        advice=_advice(len(both), told["pearson"]),
+        advice=_advice(len(both), figures["pearson"]),
     )
 
 
@@ -258,12 +258,18 @@ def _length_slope(
 
 def _advice(n: int, pearson: Figure) -> tuple[str, ...]:
     advice = []
-    if n < LEAST:
-        advice.append(f"{n} subjects are too few to calibrate on; rate at least {LEAST}")
+    if n < MIN_SUBJECTS:
+        advice.append(f"{n} subjects are too few to calibrate on; rate at least {MIN_SUBJECTS}")
     interval = pearson.interval
-    if n >= LEAST and interval is not None and (interval.high - interval.low) / 2 > WIDE:
-        more = math.ceil(n * ((interval.high - interval.low) / 2 / WIDE) ** 2)
-        advice.append(f"the correlation is known to ±{WIDE} only with about {more} subjects")
+    if (
+        n >= MIN_SUBJECTS
+        and interval is not None
+        and (interval.high - interval.low) / 2 > MAX_HALF_WIDTH
+    ):
+        more = math.ceil(n * ((interval.high - interval.low) / 2 / MAX_HALF_WIDTH) ** 2)
+        advice.append(
+            f"the correlation is known to ±{MAX_HALF_WIDTH} only with about {more} subjects"
+        )
     if n and pearson.value is None:
-        advice.append("the judge or the people gave one and the same score throughout")
+        advice.append("the judge or the people gave the same score to every subject")
     return tuple(advice)

@@ -1,4 +1,4 @@
-"""A judge against people, from files: what `warmline calibrate` does but for printing."""
+"""A judge against people, from files: what `warmline calibrate` does except printing."""
 
 from __future__ import annotations
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from ...core.options import nested, options_of
+from ...core.outside.console import echo_json, make_console
 from ...core.settings import read_settings
 from ...core.tasks import run_interruptible
 from ...policies.safety import DISCLAIMER
@@ -49,7 +49,7 @@ def _judge(run: Path, config: Path | None, as_json: bool, **given: Any) -> None:
     settings = read_settings(JudgeSettings, config, nested(given))
     result = _work(run, settings)
     if as_json:
-        typer.echo(json.dumps(result.as_dict(), ensure_ascii=False))
+        echo_json(json.dumps(result.as_dict(), ensure_ascii=False))
     else:
         _show(result, compared=settings.against is not None)
     if result.tally.failed:
@@ -59,7 +59,7 @@ def _judge(run: Path, config: Path | None, as_json: bool, **given: Any) -> None:
 def _work(run: Path, settings: JudgeSettings) -> "JudgeResult":
     from .judge_run import judge_run
 
-    errors = Console(stderr=True)
+    errors = make_console(stderr=True)
     results: list[JudgeResult] = []
     with Progress(
         TextColumn("verdicts"), MofNCompleteColumn(), console=errors, transient=True
@@ -81,7 +81,7 @@ def _work(run: Path, settings: JudgeSettings) -> "JudgeResult":
 def _show(result: "JudgeResult", *, compared: bool) -> None:
     from .tables import WIN_NOTE, published_notes, score_table, win_table
 
-    console = Console()
+    console = make_console()
     if compared:
         console.print(win_table(result.wins), Text(WIN_NOTE, style="dim"), sep="\n")
     else:

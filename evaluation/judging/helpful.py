@@ -1,4 +1,5 @@
-"""Helpful rates: of the replies that a scorer judged, the share that is helpful (FPEMF section 4.1).
+"""Helpful rates: of the replies that a scorer judged, the share that is helpful (FPEMF section
+4.1).
 
 A reply is helpful only if every dimension holds. One dimension that fails makes it unhelpful, even
 where another is missing; a missing one among those that hold leaves the answer missing.
@@ -32,8 +33,9 @@ def helpful_rates(
     """Rates by rater over replies (utterances and their candidates).
 
     Only ratings of kind `scorer` count, whose values are 0 or 1: a judge's scores from 1 to 5 on a
-    dimension of the same name are none. A value of at least 0.5 holds. Ratings of other dimensions,
-    and of whole episodes, are left aside; where a rater answered several times, each sample counts as a reply of its own.
+    dimension of the same name do not count. A value of at least 0.5 holds. Ratings of other
+    dimensions and of whole episodes are left out. If a rater answered several times, each sample
+    counts as a reply of its own.
     """
     found: dict[str, dict[tuple[str, int, str, int], dict[str, float | None]]] = {}
     for r in ratings:

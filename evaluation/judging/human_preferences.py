@@ -1,7 +1,7 @@
 """People's choices between two texts against a judge's: does the judge prefer what people prefer?
 
-A preference is a comparison by a person: 1 where A was found better, -1 where B was, 0 for a tie. Of
-several people's preferences on a pair the sign of the sum counts. The judge's verdict is that of
+A preference is a comparison by a person: 1 where A was found better, -1 where B was, 0 for a tie.
+Of several people's preferences on a pair the sign of the sum counts. The judge's verdict is that of
 `pair_verdicts`: A or B only where both orders say so.
 """
 

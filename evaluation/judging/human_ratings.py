@@ -9,12 +9,14 @@ its value is 1 for A, -1 for B, 0 for a tie.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from ...core.errors import DataError, did_you_mean
+from ...core.files import read_text
 from ...core.record import problems_of
 from ...environments.episodes.rating import Rating, iter_ratings
 
@@ -22,14 +24,14 @@ NEEDED = ("episode", "dimension", "value")
 KNOWN = (*NEEDED, "rater", "utterance", "candidate", "explanation", "rubric", "sample", "first")
 CHOICES = (-1, 0, 1)
 RATER = "person"
-"""Where a table has no column of raters."""
+"""The rater's name if a table has no column of raters."""
 
 
 def read_ratings(path: str | Path) -> list[Rating]:
     """The ratings of a `.csv` file, of a file of ratings, or of a run's folder.
 
     Raises:
-        DataError: no such file, unknown or missing columns, or a row that is no rating.
+        DataError: no such file, unknown or missing columns, or a row that is not a rating.
     """
     path = Path(path)
     return list(_rows(path) if path.suffix.lower() == ".csv" else iter_ratings(path))
@@ -38,8 +40,8 @@ def read_ratings(path: str | Path) -> list[Rating]:
 def _rows(path: Path) -> Iterator[Rating]:
     if not path.is_file():
         raise DataError("no ratings there", file=path, hint="give a CSV or JSONL file")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
+    reader = csv.DictReader(io.StringIO(read_text(path).removeprefix("\ufeff"), newline=""))
+    try:
         columns = list(reader.fieldnames or ())
         _check(path, columns)
         for row in reader:
@@ -64,16 +66,18 @@ def _rows(path: Path) -> Iterator[Rating]:
                 raise DataError(
                     "; ".join(problems_of(error, Rating)[:3]), file=path, line=line
                 ) from None
+    except csv.Error as error:
+        raise DataError(f"not CSV: {error}", file=path, line=reader.line_num) from None
 
 
 def _check(path: Path, columns: list[str]) -> None:
     unknown = [name for name in columns if name not in KNOWN]
     missing = [name for name in NEEDED if name not in columns]
     if unknown or missing:
-        told = [f"unknown column '{name}'" for name in unknown]
-        told += [f"no column '{name}'" for name in missing]
+        problems = [f"unknown column '{name}'" for name in unknown]
+        problems += [f"no column '{name}'" for name in missing]
         raise DataError(
-            "; ".join(told),
+            "; ".join(problems),
             file=path,
             line=1,
             hint=did_you_mean(unknown[0], KNOWN) if unknown else f"columns: {', '.join(KNOWN)}",
@@ -84,7 +88,7 @@ def _check_choice(path: Path, line: int, first: str, value: str | None) -> None:
     """A choice between A and B has one of three values."""
     if first not in ("A", "B") or (value is not None and value not in map(str, CHOICES)):
         raise DataError(
-            f"no choice between two texts: first '{first}', value '{value}'",
+            f"not a choice between two texts: first '{first}', value '{value}'",
             file=path,
             line=line,
             hint="first is A or B; value is 1 where A is better, -1 where B is, 0 for a tie",

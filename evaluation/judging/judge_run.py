@@ -1,4 +1,5 @@
-"""A judge over a whole run, from settings to results: what `warmline judge` does but for printing."""
+"""A judge over a whole run, from settings to results: what `warmline judge` does except
+printing."""
 
 from __future__ import annotations
 
@@ -42,8 +43,8 @@ class JudgeResult:
         out: the file of ratings.
         rubric: what was asked.
         tally: what was asked now, what was there already, and what has no answer.
-        scores: means by dimension over all ratings of this judge and rubric in the file; empty where
-            conversations were compared.
+        scores: means by dimension over all ratings of this judge and rubric in the file; empty
+            where conversations were compared.
         wins: win rates by dimension; empty where nothing was compared.
     """
 
@@ -85,7 +86,9 @@ async def judge_run(
     """
     rubric = _rubric_of(settings, ready=policy is not None)
     run, out = Path(run), _place(Path(run), settings)
-    used = policy or make_policy(settings.policy or "", **settings.policy_options())
+    used = policy
+    if used is None:
+        used = make_policy(settings.policy or "", **settings.policy_options())
     how: dict[str, Any] = {
         name: getattr(settings, name)
         for name in ("dimensions", "samples", "concurrency", "seed", "rater")

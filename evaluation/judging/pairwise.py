@@ -1,7 +1,7 @@
 """Which of two is better: each pair in both orders, win rates with ties, and what the order does.
 
-A comparison is a rating of A against B: 1 where A was found better, -1 where B was, 0 for a tie, None
-where the answer could not be read. `notes.first` says which was shown first.
+A comparison is a rating of A against B: 1 where A was found better, -1 where B was, 0 for a tie,
+None where the answer could not be read. `notes.first` says which was shown first.
 """
 
 from __future__ import annotations
@@ -72,10 +72,10 @@ class _Comparison:
 def episode_pairs(a: Iterable[Episode], b: Iterable[Episode]) -> Iterator[Pair]:
     """Conversations of two runs about the same scenario; those without a partner, and those that
     ended in an error, are left out."""
-    told = {e.id: e.transcript() for e in a if e.stop is not StopReason.ERROR and e.utterances}
+    texts = {e.id: e.transcript() for e in a if e.stop is not StopReason.ERROR and e.utterances}
     for episode in b:
-        if episode.stop is not StopReason.ERROR and episode.utterances and episode.id in told:
-            yield Pair(episode.id, None, "", told[episode.id], episode.transcript())
+        if episode.stop is not StopReason.ERROR and episode.utterances and episode.id in texts:
+            yield Pair(episode.id, None, "", texts[episode.id], episode.transcript())
 
 
 async def compare(
@@ -97,7 +97,7 @@ async def compare(
 ) -> JudgeTally:
     """Ask which of each pair is better on each dimension, in both orders; resumes as `judge` does.
 
-    Both orders have the same seed, so that nothing but the order differs.
+    Both orders have the same seed: only the order differs.
 
     Args:
         pairs: with distinct (episode, utterance).
@@ -148,7 +148,7 @@ class WinRate:
         interval: of the rate, episodes resampled.
         consistent: of the pairs judged in both orders, the share with one and the same verdict.
         first: of the decided single verdicts, the share won by the text shown first. Each pair is
-            shown both ways, so a judge that does not mind the order has 0.5.
+            shown both ways, so a judge that ignores the order has 0.5.
         first_interval: of that share, episodes resampled; a position bias where it leaves 0.5 out.
         both_orders: pairs judged in both orders.
     """
@@ -168,7 +168,7 @@ class WinRate:
 
     @property
     def position_bias(self) -> bool | None:
-        """Whether the order alone moves verdicts; None where it cannot be told."""
+        """Whether the order alone changes verdicts; None where it cannot be decided."""
         if self.first_interval is None:
             return None
         return not self.first_interval.low <= 0.5 <= self.first_interval.high
@@ -177,7 +177,7 @@ class WinRate:
 def win_rates(ratings: Iterable[Rating], *, seed: int = 0) -> list[WinRate]:
     """Win rates of A by dimension, from the comparisons among the ratings.
 
-    Ratings that are no comparison (no `notes.first`) are left aside.
+    Ratings that are not comparisons (no `notes.first`) are left out.
 
     Raises:
         ConfigError: comparisons of several candidates, raters or rubrics, which no rate can mix.
@@ -186,7 +186,7 @@ def win_rates(ratings: Iterable[Rating], *, seed: int = 0) -> list[WinRate]:
     kinds = {(r.candidate, r.rater, r.rubric) for r in comparisons}
     if len(kinds) > 1:
         raise ConfigError(
-            "these comparisons cannot be one win rate: "
+            "one win rate cannot be taken over these comparisons: "
             + "; ".join(
                 f"'{c}' by '{who}' with {what or 'no rubric'}" for c, who, what in sorted(kinds)
             ),
@@ -209,8 +209,8 @@ def _by_order(ratings: Iterable[Rating]) -> dict[Judged, dict[str, float | None]
 
 
 def pair_verdicts(ratings: Iterable[Rating]) -> dict[Judged, float | None]:
-    """One verdict a pair and sample, from comparisons of one rater on one dimension: 1 for A, -1 for
-    B, 0 where it is a tie or the orders differ, None where an order could not be read."""
+    """One verdict a pair and sample, from comparisons of one rater on one dimension: 1 for A, -1
+    for B, 0 where it is a tie or the orders differ, None where an order could not be read."""
     found: dict[Judged, float | None] = {}
     for place, orders in _by_order(ratings).items():
         values = list(orders.values())
@@ -245,7 +245,8 @@ def _win_rate(dimension: str, ratings: Sequence[Rating], seed: int) -> WinRate:
 
 
 def _first_tally(pairs: Sequence[dict[str, float | None]]) -> Tally:
-    """Of the decided verdicts of pairs shown both ways: those won by the first, and their number."""
+    """Of the decided verdicts of pairs shown both ways: those won by the first, and their
+    number."""
     rows = np.zeros((len(pairs), 2))
     for row, orders in zip(rows, pairs, strict=True):
         if len(orders) == 2 and None not in orders.values():

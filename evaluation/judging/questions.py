@@ -17,7 +17,7 @@ from ...policies.wrappers.base import honoured
 from .rubric import Dimension, Rubric
 
 SAMPLING = Sampling(temperature=0.8, top_p=0.95, top_k=50, max_tokens=300)
-"""Self-Evolution App. E.2; the room for the answer is ours."""
+"""Self-Evolution App. E.2; `max_tokens` is ours."""
 
 TEMPLATE = Path(__file__).with_name("judge.jinja")
 
@@ -87,7 +87,7 @@ def subjects(episode: Episode, rubric: Rubric) -> Iterator[Subject]:
 
 
 def question_seed(seed: int, subject: Subject, salt: str, nth: int) -> int:
-    """The seed of one call, decided by what is asked alone, so by no order of work."""
+    """The seed of one call. It depends on the question alone, not on the order of work."""
     place = f"{subject.episode}/{subject.utterance}/{subject.candidate}/{salt}"
     made = salted_seed(seed, place, nth)
     assert made is not None
@@ -100,7 +100,8 @@ class JudgePrompts:
     Args:
         policy: the judge; asked for JSON by schema where it can be bound to one, else in words.
         rubric: what it is asked.
-        sampling: laid over `SAMPLING`; what the policy cannot honour of the defaults is left out.
+        sampling: overrides single fields of `SAMPLING`; defaults that the policy cannot honour are
+            left out.
         template: of the prompts, with the blocks of `judge.jinja`.
     """
 
@@ -167,7 +168,7 @@ PAIR_SCHEMA: dict[str, Any] = {
 
 
 def verdict_schema(dimension: Dimension, rubric: Rubric) -> dict[str, Any]:
-    """The reason comes first, so that the score follows from it."""
+    """The JSON schema of a verdict. The reason comes first, so the score follows from it."""
     low, high = rubric.scale
     properties: dict[str, Any] = {"explanation": {"type": "string"}}
     if dimension.faults:
@@ -183,7 +184,7 @@ def verdict_schema(dimension: Dimension, rubric: Rubric) -> dict[str, Any]:
 
 
 def read_verdict(text: str, dimension: Dimension, rubric: Rubric) -> Verdict:
-    """The verdict in an answer: the JSON by itself, in a code fence, or with words around it.
+    """The verdict in an answer: the JSON alone, in a code fence, or with words around it.
 
     A score outside the scale, a fraction, an unknown fault or anything that is not the JSON asked
     for is unreadable: the value is None, never 0 and never the nearest score.

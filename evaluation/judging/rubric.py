@@ -7,13 +7,13 @@ with the same fields.
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from ...core.errors import DataError, did_you_mean
+from ...core.files import parse_toml
 from ...core.record import Record, Text, problems_of
 
 _FOLDER = Path(__file__).parent / "rubrics"
@@ -124,8 +124,8 @@ def load_rubric(source: str | Path) -> Rubric:
         )
     raw = path.read_bytes()
     try:
-        data: dict[str, Any] = tomllib.loads(raw.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        data: dict[str, Any] = parse_toml(raw.decode("utf-8"))
+    except ValueError as error:
         raise DataError(f"not TOML: {error}", file=path) from None
     try:
         return Rubric.model_validate({**data, "sha256": hashlib.sha256(raw).hexdigest()})

@@ -108,7 +108,7 @@ CALIBRATION_NOTE = (
 
 
 def preferences_table(found: Iterable[PreferenceAgreement]) -> Table:
-    """How far the judge's comparisons are people's."""
+    """How often the judge and people made the same choice."""
     table = plain_table(
         "dimension", "pairs", "missing", "agree", "95 % interval", "kappa", "A", "B"
     )

@@ -65,6 +65,7 @@ class BertScore:
                 hint="give layer=... (--bertscore-layer), such as 17 for roberta-large",
             )
         try:
+            _refuse_code(self.model)
             scorer = BERTScorer(
                 model_type=self.model,
                 num_layers=layer,
@@ -79,3 +80,18 @@ class BertScore:
                 hint="give the folder of an encoder model, or a layer that it has",
             ) from error
         return scorer, layer
+
+
+def _refuse_code(model: str) -> None:
+    """Refuse a model that needs code of its own, which bert-score would offer to run.
+
+    Raises:
+        ValueError: of transformers; it says that the model brings code.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+    config = AutoConfig.from_pretrained(model, trust_remote_code=False)
+    AutoTokenizer.from_pretrained(model, trust_remote_code=False)
+    with torch.device("meta"):  # the class alone, without memory for weights
+        AutoModel.from_config(config, trust_remote_code=False)

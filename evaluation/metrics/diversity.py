@@ -1,4 +1,5 @@
-"""Diversity and length of replies: Distinct-n over a corpus and reply by reply, and words a reply."""
+"""Diversity and length of replies: Distinct-n over a corpus and for each reply, and words a
+reply."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ class CorpusDistinct:
 
 
 class ReplyDistinct:
-    """Distinct-1…3 of each reply by itself, mean over the replies long enough to have an n-gram."""
+    """Distinct-1…3 of each reply on its own, mean over the replies long enough to have an
+    n-gram."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer

@@ -1,7 +1,7 @@
 """METEOR by NLTK (Lavie & Agarwal 2007; α 0.9, β 3, γ 0.5), with or without synonyms.
 
 Without WordNet only the exact and the stem stage match; the figure is then called
-`meteor-exact-stem`, so that nobody compares it with one that knows synonyms. Neither is the Java
+`meteor-exact-stem`, so it is not compared with a METEOR that knows synonyms. Neither is the Java
 METEOR of older tables, which weights content words and gives about half of it.
 """
 
@@ -18,7 +18,7 @@ from .metric import Measurement, Pairs
 from .tokens import Tokenizer, TreebankTokens
 
 WORDNET_FILES = ("lexnames", "index.sense", "data.noun", "index.noun", "noun.exc")
-"""Some of what a WordNet folder holds; enough to tell one from another folder."""
+"""Some of what a WordNet folder holds; enough to recognise one."""
 
 
 class Meteor:
@@ -49,7 +49,7 @@ class Meteor:
             from nltk.translate.meteor_score import single_meteor_score
         except ImportError as error:
             raise MissingExtra("METEOR", extra="eval") from error
-        stemmer, synonyms = _Remembered(PorterStemmer()), self._synonyms
+        stemmer, synonyms = _CachedStemmer(PorterStemmer()), self._synonyms
         values = [
             single_meteor_score(list(r), list(h), stemmer=stemmer, wordnet=synonyms)
             for h, r in zip(*pairs.tokens(self.tokenizer), strict=True)
@@ -64,7 +64,7 @@ class _NoSynonyms:
         return []
 
 
-class _Remembered:
+class _CachedStemmer:
     """A stemmer that stems each word once; the same words come again and again."""
 
     def __init__(self, stemmer: Any) -> None:

@@ -1,4 +1,5 @@
-"""What a metric takes and gives: pairs of replies in, figures out; and the record that is reported."""
+"""What a metric takes and gives: pairs of replies in, figures out; and the record that is
+reported."""
 
 from __future__ import annotations
 
@@ -46,7 +47,7 @@ def make_pairs(
     """Check and pair texts.
 
     Raises:
-        ConfigError: lengths that differ, nothing to compare, something that is no text.
+        ConfigError: lengths that differ, nothing to compare, something that is not a text.
     """
     sides = {"hypotheses": hypotheses, "references": references}
     problems = [
@@ -83,7 +84,7 @@ def _no_texts(name: str, texts: Sequence[Any], kinds: tuple[type, ...]) -> list[
     wrong = [i for i, text in enumerate(texts) if not isinstance(text, kinds)]
     if not wrong:
         return []
-    return [f"{name}[{wrong[0]}] is {texts[wrong[0]]!r:.40}, no text ({len(wrong)} such)"]
+    return [f"{name}[{wrong[0]}] is {texts[wrong[0]]!r:.40}, not a text ({len(wrong)} such)"]
 
 
 @dataclass(frozen=True, slots=True)

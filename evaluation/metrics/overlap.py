@@ -2,7 +2,7 @@
 
 Every figure but chrF is a function of sums over replies (`Tally`), so that intervals by dialogue
 cost a matrix product. Libraries define the numbers; the tests hold NLTK, sacrebleu and rouge-score
-against them. METEOR is in `meteor.py`, BERTScore in `embedding_scores.py`.
+against them. METEOR is in `meteor.py`, BERTScore in `bertscore.py`.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ def bleu_rows(hypotheses: Sequence[Tokens], references: Sequence[Tokens], *, flo
     Columns: clipped matches of the orders 1–4, n-grams of the orders 1–4, length of the hypothesis,
     length of the reference.
     """
-    least = 1 if floor else 0
+    minimum = 1 if floor else 0
     rows = []
     for hypothesis, reference in zip(hypotheses, references, strict=True):
         size = len(hypothesis)
         rows.append(
             (
                 *gram_matches(hypothesis, reference),
-                *(max(least, size - k) for k in range(BLEU_ORDER)),
+                *(max(minimum, size - k) for k in range(BLEU_ORDER)),
                 size,
                 len(reference),
             )
@@ -82,7 +82,7 @@ def gram_matches(a: Tokens, b: Tokens) -> list[int]:
 
 
 def bleu_of(sums: Floats, *, order: int) -> Floats:
-    """BLEU in per cent from summed rows `(..., 10)`; 0 where no word matches or an order is empty."""
+    """BLEU in per cent from summed rows `(..., 10)`; 0 if no word matches or an order is empty."""
     matched, total = sums[..., :order], sums[..., BLEU_ORDER : BLEU_ORDER + order]
     unmatched = matched == 0
     halvings = np.cumsum(unmatched, axis=-1)

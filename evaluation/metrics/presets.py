@@ -45,7 +45,8 @@ def sacrebleu() -> list[Metric]:
 
 
 def sweetiechat(tokenizer: str | Path) -> list[Metric]:
-    """Model tokens throughout; Distinct by reply (near 99 in SweetieChat, Table 3) and over the corpus."""
+    """Model tokens throughout; Distinct by reply (near 99 in SweetieChat Table 3) and over the
+    corpus."""
     tokens = ModelTokens(tokenizer)
     return [
         Length(tokens),
@@ -70,7 +71,7 @@ def preset_metrics(preset: str, *, tokenizer: str | Path | None = None) -> list[
     """The metrics of a preset.
 
     Raises:
-        ConfigError: no such preset, a tokenizer that it lacks or has no use for.
+        ConfigError: no such preset, a tokenizer that is missing or not used.
     """
     if preset not in PRESETS:
         raise ConfigError(
@@ -86,8 +87,8 @@ def preset_metrics(preset: str, *, tokenizer: str | Path | None = None) -> list[
         return PRESETS[preset](tokenizer)
     if tokenizer is not None:
         raise ConfigError(
-            f"the preset '{preset}' has its own tokens and takes no tokenizer",
-            hint=f"leave it out, or take the preset {' or '.join(sorted(TAKES_TOKENIZER))}",
+            f"the preset '{preset}' has its own tokens and does not take a tokenizer",
+            hint=f"leave it out, or choose the preset {' or '.join(sorted(TAKES_TOKENIZER))}",
         )
     return PRESETS[preset]()
 

@@ -1,7 +1,7 @@
 """Choice of strategy against the corpus: accuracy, macro-F1, preference bias, confusion.
 
 A supporter turn of ESConv may carry several labels; the first counts here, the common choice. A
-strategy that could not be read is missing: left out and counted, not wrong.
+strategy that could not be read is missing: it is left out and counted, and is not an error.
 """
 
 from __future__ import annotations

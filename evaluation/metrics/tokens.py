@@ -105,7 +105,7 @@ def _load_tokenizer(path: str) -> Any:
     except ImportError as error:
         raise MissingExtra("a model's tokenizer", extra="transformers") from error
     try:
-        return AutoTokenizer.from_pretrained(path, local_files_only=True)
+        return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         why = (
             str(error).splitlines()[0]
@@ -151,7 +151,7 @@ def _treebank() -> Callable[[str], Sequence[str]]:
     """NLTK's word tokenizer, word by word where no rule of it looks further than a word.
 
     Quotation marks open or close by what stands before them, and a final full stop is looked for
-    behind closing brackets: such sentences are cut whole. A test compares the two ways.
+    after closing brackets: such sentences are cut whole. A test compares the two ways.
     """
     try:
         from nltk.tokenize.destructive import NLTKWordTokenizer

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
 from ...core.errors import ConfigError
 from ...core.options import nested, options_of
+from ...core.outside.console import echo_json, make_console
 from ...core.settings import read_settings
 from ...core.tables import plain_table
 from .settings import EvaluationSettings, MetricSettings
@@ -60,18 +60,18 @@ def _evaluate(
         )
     results = _of_pairs(pairs, file, given) if pairs else _of_corpus(corpus, file, given)
     if as_json:
-        typer.echo(json.dumps([result.as_dict() for result in results], ensure_ascii=False))
+        echo_json(json.dumps([result.as_dict() for result in results], ensure_ascii=False))
         return
     from .page import heading, notes
 
-    console = Console()
+    console = make_console()
     for result in results:
         explained = "\n".join([*notes(result), ""])
         console.print(
             Text(heading(result), style="bold"), score_table(result), Text(explained, style="dim")
         )
     if out := given.get("out"):
-        errors = Console(stderr=True)
+        errors = make_console(stderr=True)
         errors.print(Text(f"written: {out}/{{{', '.join(_written(Path(out)))}}}"))
 
 
@@ -100,7 +100,7 @@ def _of_corpus(corpus: Path | None, file: Path | None, given: dict[str, Any]) ->
     from .evaluate import evaluate
 
     settings = read_settings(EvaluationSettings, file, nested(given))
-    errors = Console(stderr=True)
+    errors = make_console(stderr=True)
     progress = Progress(TextColumn("replies"), MofNCompleteColumn(), console=errors, transient=True)
     with progress:
         bar = progress.add_task("replies", total=None)

@@ -1,4 +1,5 @@
-"""What `warmline evaluate` does but for printing: a corpus and a policy, or given pairs, to scores."""
+"""What `warmline evaluate` does except printing: a corpus and a policy, or given pairs, to
+scores."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from ...agents.roles import Strategy
 from ...agents.supporter import Supporter
 from ...core.errors import ConfigError, DataError, RunError
 from ...core.files import write_whole
+from ...core.jsonl import every_line
 from ...core.published import beside, refuse_unknown, systems
 from ...core.record import Record, problems_of
 from ...core.settings import read_settings
@@ -308,20 +310,17 @@ def _read_pairs(path: Path) -> list[PairRow]:
     if not path.is_file():
         raise DataError("no such file", file=path, hint="one JSON object a line is expected")
     rows = []
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                rows.append(PairRow.model_validate_json(line))
-            except ValidationError as error:
-                raise DataError(
-                    "; ".join(problems_of(error, PairRow)[:3]),
-                    file=path,
-                    line=number,
-                    hint="a pair has the fields hypothesis (or null), reference and, if known,"
-                    " dialogue",
-                ) from None
+    for number, line in every_line(path):
+        try:
+            rows.append(PairRow.model_validate_json(line))
+        except ValidationError as error:
+            raise DataError(
+                "; ".join(problems_of(error, PairRow)[:3]),
+                file=path,
+                line=number,
+                hint="a pair has the fields hypothesis (or null), reference and, if known,"
+                " dialogue",
+            ) from None
     if not rows:
         raise DataError("holds no pair", file=path, hint="one JSON object a line is expected")
     return rows

@@ -4,8 +4,8 @@
 * *generated context*: the model's own earlier replies stay in the history, while the human seeker's
   turns are replayed as they were recorded.
 
-Every reply is a line of `replies.jsonl` as soon as it is there; the same call again asks only for
-what is missing.
+Every reply is written to `replies.jsonl` as soon as it is finished; the same call again asks only
+for what is missing.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ from ...core.tasks import for_each
 from ...environments.dialogue.limits import HISTORY_WINDOW
 from ...environments.dialogue.view import counselor_view, supporter_view, turns_of
 from ...environments.episodes.episode import Episode
+from ...policies.asking import ask_policy
 from ...policies.base import open_policy, policy_name
-from ...policies.sentences import cap_sentences
+from ...policies.text.sentences import cap_sentences
 from .reply import (
     REPLIES_NAME,
     REPLY_VERSION,
@@ -112,7 +113,7 @@ class ReplyMaker:
             seed=call_seed(self.seed, episode.id, 2 * turn),
             session=f"{episode.id}/{Role.COUNSELOR.value}",
         )
-        return counselor.read(await counselor.policy.respond(request)).strategy
+        return counselor.read(await ask_policy(counselor.policy, request)).strategy
 
     async def _answer(
         self,
@@ -128,7 +129,7 @@ class ReplyMaker:
             session=f"{episode.id}/{Role.SUPPORTER.value}",
             max_sentences=self.max_sentences,
         )
-        reply = await self.supporter.policy.respond(request)
+        reply = await ask_policy(self.supporter.policy, request)
         said = self.supporter.read(reply)
         text, _ = cap_sentences(said.text, self.max_sentences)
         return record.model_copy(
@@ -158,14 +159,14 @@ async def generate_replies(
 
     Replies under reference context are asked for independently of each other; under generated
     context one after the other within a dialogue. After a reply that failed, the rest of that
-    dialogue has no history to go on from and is missing too.
+    dialogue has no complete history and is missing too.
 
     Args:
         episodes: recorded or simulated conversations.
-        maker: opened here; closing its policies is the caller's.
+        maker: opened here; its policies are closed by the caller.
         settings: one or both contexts.
         out: folder for `config.toml` and `replies.jsonl`; the same call again resumes it.
-        concurrency: questions in flight.
+        concurrency: questions asked at the same time.
         retry_failed: ask again for the recorded replies that failed.
         observe: called with each reply as it is finished.
         config: saved in `config.toml` beside what decides the replies.
@@ -242,7 +243,7 @@ def _corpus(episodes: Iterable[Episode], concurrency: int) -> list[Dialogue]:
 def _check_same(
     corpus: Sequence[Dialogue], done: Mapping[tuple[Setting, str, int], EvaluatedReply]
 ) -> None:
-    """Refuse to go on from replies to other conversations of the same names."""
+    """Refuse to resume from replies to other conversations of the same ids."""
     said = {
         (episode.id, turn): turns[turn].text
         for episode, turns in corpus
@@ -251,7 +252,7 @@ def _check_same(
     for reply in done.values():
         if said.get((reply.episode, reply.turn), reply.reference) != reply.reference:
             raise RunError(
-                f"turn {reply.turn} of '{reply.episode}' is another one than when its reply was"
+                f"turn {reply.turn} of '{reply.episode}' has another text than when its reply was"
                 " recorded",
                 hint="give the corpus that these replies were made for, or another folder",
             )

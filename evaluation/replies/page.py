@@ -1,7 +1,7 @@
 """The scores of an evaluation as a table: rows for the terminal, and the Markdown page `tables.md`.
 
-Letters stand for conventions and numbers for published systems, so that a row stays short; `notes`
-says what they stand for.
+Letters stand for conventions and numbers for published systems, which keeps a row short; `notes`
+explains them.
 """
 
 from __future__ import annotations

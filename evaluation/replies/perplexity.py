@@ -17,8 +17,8 @@ import numpy as np
 
 from ...agents.observations import SupporterBrief
 from ...agents.roles import Role
-from ...core.errors import ConfigError, ContextTooLong
-from ...core.jsonl import LineLog, complete_lines
+from ...core.errors import ConfigError, ContextTooLong, DataError
+from ...core.jsonl import LineLog, complete_objects
 from ...core.tasks import for_each
 from ...environments.dialogue.view import supporter_view, turns_of
 from ...environments.episodes.episode import Episode
@@ -79,7 +79,7 @@ async def score_references(
         episodes: recorded conversations.
         maker: its supporter's policy is asked; opened here, closed by the caller.
         out: folder for `perplexity.jsonl`; the same call again scores only what is missing.
-        concurrency: questions in flight.
+        concurrency: questions asked at the same time.
 
     Raises:
         ConfigError: a policy that cannot score.
@@ -90,8 +90,7 @@ async def score_references(
         log: LineLog | None = None
         if out is not None:
             log = stack.enter_context(LineLog(Path(out) / PERPLEXITY_NAME))
-            rows = (json.loads(line) for _, line in complete_lines(log.path))
-            done = {(row["episode"], row["turn"]): Likelihood(**row) for row in rows}
+            done = _known(log.path)
         await maker.open()
         places = [(e, t) for e in episodes for t in evaluated_turns(recorded_turns(e))]
         missing = [place for place in places if (place[0].id, place[1]) not in done]
@@ -105,6 +104,16 @@ async def score_references(
 
         await for_each(missing, work, concurrency)
     return [done[episode.id, turn] for episode, turn in places]
+
+
+def _known(path: Path) -> dict[tuple[str, int], Likelihood]:
+    known = {}
+    for number, row in complete_objects(path):
+        try:
+            known[row["episode"], row["turn"]] = Likelihood(**row)
+        except (KeyError, TypeError) as error:
+            raise DataError(f"not a likelihood: {error!r}", file=path, line=number) from None
+    return known
 
 
 async def _likelihood(

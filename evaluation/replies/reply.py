@@ -1,8 +1,8 @@
 """What is evaluated: the turns of a recorded conversation, and the record of a reply to one.
 
 Consecutive utterances of one speaker count as one turn. A supporter turn before the seeker has
-spoken (a greeting) answers nothing: it stays in the history and is not evaluated. How replies come
-about is in `reply_maker.py`.
+spoken (a greeting) answers nothing: it stays in the history and is not evaluated. How replies are
+made is in `generate.py`.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def iter_replies(path: str | Path) -> Iterator[EvaluatedReply]:
     """The replies of a file or of an evaluation's folder; a torn last line is left out.
 
     Raises:
-        DataError: no such file, or a line that is no reply; names file, line and field.
+        DataError: no such file, or a line that is not a reply; names file, line and field.
     """
     path = Path(path)
     if path.is_dir():

@@ -1,4 +1,5 @@
-"""The result of an evaluation: the scores of one setting, with the published figures beside them."""
+"""The result of an evaluation: the scores of one setting, with the published figures beside
+them."""
 
 from __future__ import annotations
 

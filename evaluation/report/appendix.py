@@ -1,4 +1,4 @@
-"""Tables and figures that other commands wrote, taken onto the page as they are.
+"""Tables and figures that other commands wrote, shown on the page as they are.
 
 `warmline analyze`, `evaluate` and `evolve` leave Markdown tables and SVG figures in their folders.
 Markdown is rendered with all markup in it escaped; figures become images, in which no script runs.
@@ -14,6 +14,7 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 
 from ...core.errors import DataError
+from ...core.files import read_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,9 @@ def read_appendix(folder: str | Path) -> Appendix:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError("no such folder", file=folder, hint="give what --out of a command named")
+        raise DataError(
+            "no such folder", file=folder, hint="give the folder that --out of a command named"
+        )
     pages = sorted(folder.glob("*.md"))
     images = sorted([*folder.glob("*.svg"), *folder.glob("figures/*.svg")])
     if not pages and not images:
@@ -50,7 +53,7 @@ def read_appendix(folder: str | Path) -> Appendix:
         )
     renderer = MarkdownIt("commonmark", {"html": False}).enable("table")
     renderer.disable(["link", "image", "autolink"])
-    text = "\n\n".join(_below_the_page(page.read_text("utf-8")) for page in pages)
+    text = "\n\n".join(_below_the_page(read_text(page)) for page in pages)
     return Appendix(folder.name, renderer.render(text), tuple(map(_image, images)))
 
 

@@ -1,7 +1,6 @@
 """The page's figures as SVG, drawn from numbers alone; every colour is a variable of the page.
 
-Each has a title that says what is seen, for those who hear the page; the numbers stand in a table
-below each.
+Each has a title that says what it shows, for screen readers; the numbers are in a table below it.
 """
 
 from __future__ import annotations
@@ -24,9 +23,11 @@ def bars(title: str, categories: Sequence[str], series: Series, *, unit: str = "
         title: what the figure shows, in one line.
         categories: labels, top to bottom.
         series: values `(categories,)` each, not negative.
-        unit: written behind each value.
+        unit: written after each value.
     """
-    most = max((v for values in series.values() for v in values if v is not None), default=0) or 1
+    largest = (
+        max((v for values in series.values() for v in values if v is not None), default=0) or 1
+    )
     high = len(series) * (BAR + GAP) + PART
     parts = []
     for place, category in enumerate(categories):
@@ -38,7 +39,7 @@ def bars(title: str, categories: Sequence[str], series: Series, *, unit: str = "
             if value is None:
                 parts.append(_text(LABELS + 4, y + BAR - 2, "no value", small=True))
                 continue
-            width = (WIDTH - LABELS - 70) * value / most
+            width = (WIDTH - LABELS - 70) * value / largest
             parts.append(
                 f'<rect x="{LABELS}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2"'
                 f' class="series-{number % 5}"/>'
@@ -82,18 +83,18 @@ def histogram(title: str, counts: Mapping[int, int]) -> str:
     columns: dict[int, int] = dict.fromkeys(range(low, high + 1, step), 0)
     for value, count in counts.items():
         columns[low + (value - low) // step * step] += count
-    most, width, height = max(columns.values()), (WIDTH - 60) / len(columns), 150
+    largest, width, height = max(columns.values()), (WIDTH - 60) / len(columns), 150
     parts = []
     every = max(1, len(columns) // 10)
     for number, (start, count) in enumerate(columns.items()):
-        x, tall = 50 + number * width, height * count / most
+        x, tall = 50 + number * width, height * count / largest
         parts.append(
             f'<rect x="{x:.1f}" y="{10 + height - tall:.1f}" width="{max(1, width - 2):.1f}"'
             f' height="{tall:.1f}" class="series-0"/>'
         )
         if number % every == 0:
             parts.append(_text(x + width / 2, height + 26, str(start), anchor="middle", small=True))
-    parts.append(_text(44, 18, str(most), anchor="end", small=True))
+    parts.append(_text(44, 18, str(largest), anchor="end", small=True))
     return _figure(title, height + 34, parts, [])
 
 

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from ...core.outside.console import echo
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -33,4 +35,4 @@ def register(app: typer.Typer) -> None:
         path = write_report(
             runs, out, ratings=ratings or (), appendices=appendix or (), title=title
         )
-        typer.echo(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
+        echo(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")

@@ -34,7 +34,7 @@ class RunView:
         summary: as in `summary.json`, failed attempts included.
         episodes: one plain record a conversation, see `episode_view`.
         ratings: all that were found, also those of conversations that are not here.
-        strangers: ratings of conversations that are not in this run.
+        unmatched: ratings of conversations that are not in this run.
     """
 
     name: str
@@ -43,7 +43,7 @@ class RunView:
     summary: dict[str, Any]
     episodes: list[dict[str, Any]] = field(repr=False)
     ratings: list[Rating] = field(repr=False)
-    strangers: int = 0
+    unmatched: int = 0
 
 
 def read_run(path: str | Path, *, name: str | None = None, ratings: Iterable[Path] = ()) -> RunView:
@@ -55,7 +55,7 @@ def read_run(path: str | Path, *, name: str | None = None, ratings: Iterable[Pat
         ratings: further files of ratings.
 
     Raises:
-        DataError: no log, or a line that is no episode or no rating.
+        DataError: no log, or a line that is not an episode or a rating.
     """
     path = Path(path)
     counts, counter = Counts(), StatisticsCounter()
@@ -74,7 +74,7 @@ def read_run(path: str | Path, *, name: str | None = None, ratings: Iterable[Pat
         raise DataError("holds no conversation", file=path, hint="simulate into it first")
     counts.failed = sum(view["stop"] == "error" for view in views.values())
     found = list(_ratings_of(path, ratings))
-    strangers = _attach(views, found)
+    unmatched = _attach(views, found)
     return RunView(
         name=name or (path.name if path.is_dir() else path.stem),
         counts=counts,
@@ -82,7 +82,7 @@ def read_run(path: str | Path, *, name: str | None = None, ratings: Iterable[Pat
         summary=summary,
         episodes=list(views.values()),
         ratings=found,
-        strangers=strangers,
+        unmatched=unmatched,
     )
 
 
@@ -96,10 +96,10 @@ def _ratings_of(path: Path, further: Iterable[Path]) -> Iterator[Rating]:
 
 def _attach(views: dict[str, dict[str, Any]], ratings: list[Rating]) -> int:
     of: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    strangers = 0
+    unmatched = 0
     for rating in ratings:
         if rating.episode not in views:
-            strangers += 1
+            unmatched += 1
             continue
         of[rating.episode].append(
             _lean(
@@ -115,7 +115,7 @@ def _attach(views: dict[str, dict[str, Any]], ratings: list[Rating]) -> int:
         )
     for key, notes in of.items():
         views[key]["ratings"] = notes
-    return strangers
+    return unmatched
 
 
 def episode_view(episode: Episode) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from jinja2 import Environment, select_autoescape
 from markupsafe import Markup
 
 from ...agents.roles import Strategy
-from ...core.errors import ConfigError
+from ...core.errors import ConfigError, RunError
 from ...core.files import write_whole
 from ...policies.safety import CRISIS_GUIDANCE, DISCLAIMER
 from .appendix import Appendix, read_appendices
@@ -48,7 +48,7 @@ def write_report(
 
     Raises:
         DataError: a run or appendix that cannot be read.
-        RunError: the disk refuses.
+        RunError: the disk refuses, or `out` is a file that is not a page.
     """
     if not runs:
         raise ConfigError("a report needs at least one run", hint="warmline report runs/first")
@@ -58,8 +58,22 @@ def write_report(
         first = Path(runs[0])
         out = (first if first.is_dir() else first.parent) / REPORT_NAME
     path = Path(out)
+    _refuse_other_file(path)
     write_whole(path, render(views, title=title, appendices=read_appendices(appendices)))
     return path
+
+
+def _refuse_other_file(path: Path) -> None:
+    """Refuse to replace a file that is not a page."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        start = file.read(64).lstrip().lower()
+    if start and not start.startswith(b"<!doctype html"):
+        raise RunError(
+            f"{path} is there already, and is not an HTML page",
+            hint="choose another file for the page, such as report.html",
+        )
 
 
 def render(

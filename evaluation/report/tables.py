@@ -35,7 +35,7 @@ class Table:
 
 
 def tables(runs: Sequence[RunView]) -> list[Table]:
-    """Everything that the page tells in numbers."""
+    """Everything that the page shows in numbers."""
     made = [overview(runs), sizes(runs), strategies(runs), *progress(runs), ends(runs)]
     made += [ratings(runs)] if any(run.ratings for run in runs) else []
     return [*made, *dialogue_lengths(runs), usage(runs)]
@@ -53,7 +53,7 @@ def overview(runs: Sequence[RunView]) -> Table:
         ("Verdicts that could not be read", *(_count(run.summary["unreadable_verdicts"]) for run in runs)),
         ("Ratings", *(_count(len(run.ratings)) for run in runs)),
         ("of these unreadable", *(_count(sum(r.value is None for r in run.ratings)) for run in runs)),
-        ("of these for conversations not here", *(_count(run.strangers) for run in runs)),
+        ("of these for conversations not here", *(_count(run.unmatched) for run in runs)),
     ]  # fmt: skip
     return Table("Overview", ("", *(run.name for run in runs)), tuple(rows))
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
 from ...core.options import nested, options_of
+from ...core.outside.console import echo_json, make_console
 from ...core.settings import read_settings
 from ...core.tables import plain_table
 from ...core.tasks import run_interruptible
@@ -33,14 +33,14 @@ HIDDEN = {
     ("judger.", "openings"),
     *(("supporter.", name) for name in RoleSettings.model_fields),
 }
-"""What has no meaning here: the supporter's seat is a's and b's, the seed is one of seeds."""
+"""Options without a meaning here: a and b are the supporters, and the seed is one of the seeds."""
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
     keyword = inspect.Parameter.KEYWORD_ONLY
     file = Annotated[
-        Path | None, typer.Argument(help="TOML file with settings; options come on top.")
+        Path | None, typer.Argument(help="TOML file of settings; options override it.")
     ]
     as_json = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
     _self_play.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
@@ -52,7 +52,8 @@ def register(app: typer.Typer) -> None:
     )
     app.command(
         "selfplay",
-        help="Play two supporters on the same scenarios and seeds, judge and compare; resumes.",
+        help="Play two supporters on the same scenarios and seeds, judge and compare them; resumes"
+        " automatically.",
     )(_self_play)
 
 
@@ -60,7 +61,7 @@ def _self_play(file: Path | None, as_json: bool, **given: Any) -> None:
     from .play import self_play
 
     settings = read_settings(SelfPlaySettings, file, nested(given))
-    errors = Console(stderr=True)
+    errors = make_console(stderr=True)
     results: list[SelfPlayResult] = []
     with Progress(
         TextColumn("{task.description}"), MofNCompleteColumn(), console=errors, transient=True
@@ -83,11 +84,11 @@ def _self_play(file: Path | None, as_json: bool, **given: Any) -> None:
         raise typer.Exit(interrupted.exit_code)
     [result] = results
     if as_json:
-        typer.echo(json.dumps(result.as_dict(), ensure_ascii=False))
+        echo_json(json.dumps(result.as_dict(), ensure_ascii=False))
         return
     from .page import summary
 
-    console = Console()
+    console = make_console()
     console.print(outcome_table(result), Text(summary(result)), sep="\n")
     if result.wins:
         from ..judging.tables import WIN_NOTE, win_table

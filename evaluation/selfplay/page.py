@@ -11,7 +11,7 @@ SHORT = {
     "words a supporter utterance": "words, supporter",
     "words a seeker utterance": "words, seeker",
 }
-"""So that a table has room on 80 columns."""
+"""Short names, with which a table fits 80 columns."""
 
 
 def outcome_rows(result: SelfPlayResult) -> list[list[str]]:
@@ -35,17 +35,17 @@ def outcome_rows(result: SelfPlayResult) -> list[list[str]]:
 def summary(result: SelfPlayResult) -> str:
     """What was played, and what differs beyond chance, or that nothing does."""
     apart = [o.measure for o in result.outcomes if o.p_holm is not None and o.p_holm < 0.05]
-    told = f"A and B differ on {', '.join(apart)}" if apart else "A and B differ on no measure"
+    verdict = f"A and B differ on {', '.join(apart)}" if apart else "A and B differ on no measure"
     return (
         f"{result.scenarios} scenarios, {len(result.seeds)} seed(s); failed: A"
         f" {result.failed['a']}, B {result.failed['b']}; unreadable verdicts:"
-        f" {result.unreadable}. * needs no judge.\n{told} beyond chance (permutation test by"
+        f" {result.unreadable}. * needs no judge.\n{verdict} beyond chance (permutation test by"
         " scenario, Holm, 5 %)."
     )
 
 
 def page(result: SelfPlayResult) -> str:
-    """The whole result in Markdown, which `warmline report --appendix` takes over."""
+    """The whole result in Markdown, which `warmline report --appendix` shows."""
     parts = ["# Paired self-play", markdown_table(COLUMNS, outcome_rows(result)), summary(result)]
     if result.wins:
         rows = [

@@ -6,7 +6,8 @@ supporters, and differences are taken scenario by scenario. Seeds of one scenari
 independent; intervals and tests take the scenario as the unit.
 
 On disk: `OUT/a/seed-0/` and `OUT/b/seed-0/` are runs with their ratings beside the log,
-`OUT/comparisons-seed-0.jsonl` holds comparisons, `OUT/selfplay.json` and `OUT/tables.md` the result.
+`OUT/comparisons-seed-0.jsonl` holds comparisons, `OUT/selfplay.json` and `OUT/tables.md` the
+result.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ async def self_play(
         scenarios: in place of those that the settings name.
         observe: events of the runs.
         on_rating: called with each new rating.
-        stop: once set, what is open is finished and the rest left for the next call.
+        stop: once set, what is in progress is finished and the rest is left for the next call.
 
     Raises:
         ConfigError: the two sides are the same, no judge is named, or seats has a supporter.
@@ -92,14 +93,14 @@ async def self_play(
                 observe=observe,
                 stop=stop,
             )
-    made = None
-    if judge_policy is None:
-        made = make_policy(settings.judge.policy or "", **settings.judge.policy_options())
+    asked = judge_policy
+    if asked is None:
+        asked = make_policy(settings.judge.policy or "", **settings.judge.policy_options())
     try:
-        await _judge_all(settings, made or judge_policy, rubric, chosen, on_rating, stop)  # type: ignore[arg-type]
+        await _judge_all(settings, asked, rubric, chosen, on_rating, stop)
     finally:
-        if made is not None:
-            await close_policy(made)
+        if judge_policy is None:
+            await close_policy(asked)
     result = result_of(settings, rubric, {scenario.id for scenario in chosen})
     folder = Path(settings.out or "")
     data = json.dumps(result.as_dict(), indent=2, ensure_ascii=False) + "\n"
@@ -147,7 +148,7 @@ def _refuse_unfinished(tally: JudgeTally) -> None:
         errors = "; ".join(f"{text} ({count} times)" for text, count in tally.errors.most_common(3))
         raise ConfigError(
             f"the judge did not answer {tally.failed} questions: {errors}",
-            hint="see to its engine; the same command again asks only those",
+            hint="check its engine; the same command asks only those again",
         )
 
 

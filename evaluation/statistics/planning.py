@@ -72,7 +72,7 @@ def dialogues_needed(
     Example: a difference of 0.5 with sd 1, paired: (1.960 + 0.842)² · 1 / 0.25 = 31.4, so 32.
 
     Raises:
-        ConfigError: numbers out of range, all told at once.
+        ConfigError: numbers out of range, all reported at once.
     """
     checks = (
         ("difference must not be 0", difference != 0),

@@ -2,8 +2,8 @@
 
 Replies of one dialogue resemble each other, so wherever `groups` can be given (one label a value,
 usually the dialogue's id) whole groups are drawn, never single values. A missing value is None (or
-NaN): it is left out and counted, never taken as 0. Agreement between raters is in `agreement.py`, several seeds
-and sample sizes are in `planning.py`.
+NaN): it is left out and counted, never taken as 0. Agreement between raters is in
+`environments/episodes/agreement.py`, several seeds and sample sizes are in `planning.py`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PairedTest = Literal["bootstrap", "permutation", "wilcoxon"]
 RESAMPLES = 1000
 LEVEL = 0.95
 BLOCK = 4_000_000
-"""Numbers held at once while resampling, so that memory stays flat."""
+"""Numbers kept in memory at once while resampling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +251,7 @@ class PairedResult:
     Attributes:
         difference: mean of A − B over the items that both have; None if there is none.
         interval: of the difference; None with fewer than two groups.
-        p: two-sided p-value; None where the test says nothing (too few items, say).
+        p: two-sided p-value; None where the test is undefined (too few items, for example).
         test: which test gave `p`.
         n: items that both have.
         missing: items that lack a value of A, of B or of both.
@@ -338,10 +338,10 @@ def _p_value(sums: Floats, test: PairedTest, resamples: int, seed: int) -> float
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     """Holm's step-down correction. Of 0.01, 0.04, 0.03: 0.03, 0.06, 0.06."""
     corrected: dict[str, float] = {}
-    least = 0.0
+    largest = 0.0
     for place, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
-        least = max(least, min(1.0, p * (len(p_values) - place)))
-        corrected[name] = least
+        largest = max(largest, min(1.0, p * (len(p_values) - place)))
+        corrected[name] = largest
     return corrected
 
 

@@ -20,6 +20,7 @@ from ...core.errors import (
     UnreadableReply,
     Unsupported,
 )
+from ...core.outside.secrets import hide_secrets
 from ..server_errors import TRANSIENT_STATUS, context_error, server_message
 
 _MAX_MESSAGE = 600  # characters of a provider's message
@@ -33,15 +34,15 @@ def client_error(error: Exception, client: str) -> PolicyError:
     if isinstance(status, int):
         return _status_error(status, error, client)
     names = {kind.__name__ for kind in type(error).__mro__}
-    said = f"{client} failed: {type(error).__name__}: {error}"[:_MAX_MESSAGE]
+    said = _quoted(f"{client} failed: {type(error).__name__}: {error}")
     if names & {"TimeoutError", "APITimeoutError", "TimeoutException"}:
         return EngineTimeout(said, hint="raise the client's timeout, or lower the concurrency")
     if isinstance(error, json.JSONDecodeError) or "ValidationError" in names:
-        return UnreadableReply(f"{client} got an answer it could not read: {error}"[:_MAX_MESSAGE])
+        return UnreadableReply(_quoted(f"{client} got an answer it could not read: {error}"))
     if isinstance(error, ValueError | NotImplementedError):
         # AutoGen's clients raise it for arguments they do not take; the next request has the same.
         return Unsupported(
-            f"{client} refused the request: {error}"[:_MAX_MESSAGE],
+            _quoted(f"{client} refused the request: {error}"),
             hint="name with sampling and seed the arguments that this client takes",
         )
     return EngineUnavailable(said, hint="look at the cause; AutoGen's clients retry automatically")
@@ -50,7 +51,7 @@ def client_error(error: Exception, client: str) -> PolicyError:
 def _status_error(status: int, error: Exception, client: str) -> PolicyError:
     message, body = server_message(error), getattr(error, "body", None)
     code = str(body.get("code") or body.get("type")) if isinstance(body, Mapping) else ""
-    said = f"{client} was answered {status}: {message}"[:_MAX_MESSAGE]
+    said = _quoted(f"{client} was answered {status}: {message}")
     if status in (401, 403):
         # The server's words are left out: some servers repeat the key in them.
         return AuthenticationFailed(
@@ -69,3 +70,8 @@ def _status_error(status: int, error: Exception, client: str) -> PolicyError:
     if status in TRANSIENT_STATUS or (status >= 500 and status != 501):
         return EngineUnavailable(said)
     return BadRequest(said)
+
+
+def _quoted(said: str) -> str:
+    """The beginning of a message; secrets are hidden first, since half of one cannot be found."""
+    return hide_secrets(said)[:_MAX_MESSAGE]

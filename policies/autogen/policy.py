@@ -24,7 +24,7 @@ from ...core.errors import (
     Unsupported,
     did_you_mean,
 )
-from ...core.secrets import without_secrets
+from ...core.outside.secrets import hide_secrets, register_secrets_in, without_secrets
 from ..answers import (
     choice_instruction,
     match_choice,
@@ -153,7 +153,7 @@ class AutogenClientPolicy(BasePolicy):
             return self._reply(request, text, results, time.perf_counter() - started)
         raise UnreadableReply(
             f"{self._title} was asked {self._reasks + 1} times; its last answer was"
-            f" {_text(results[-1], self._title)[:200]!r}",
+            f" {hide_secrets(_text(results[-1], self._title))[:200]!r}",
             hint="a larger max_tokens or a larger model may help",
         )
 
@@ -209,6 +209,7 @@ def load_client(given: Any) -> ChatCompletionClient:
     from pydantic import ValidationError
 
     found: Any = given
+    register_secrets_in(given)
     try:
         if isinstance(given, str):
             found = _imported(given)

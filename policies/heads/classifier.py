@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import math
 import random
 import time
@@ -27,10 +26,11 @@ from ...core.errors import (
     PolicyError,
     Unsupported,
 )
+from ...core.files import read_json
 from ..base import BasePolicy, Capabilities, FinishReason, Message, Reply, Request, Usage
 from ..models.sources import find_source, identity
 from .batching import Batcher
-from .reading import Reading
+from .files import Reading
 
 if TYPE_CHECKING:
     from .network import LoadedClassifier
@@ -289,10 +289,7 @@ def read_record(folder: Path) -> dict[str, Any]:
             f"no trained classifier in '{folder}'",
             hint="give the folder that `warmline train counselor` or `train scorer` wrote",
         )
-    try:
-        record = json.loads(file.read_text("utf-8"))
-    except ValueError as error:
-        raise DataError(f"not JSON: {error}", file=file) from None
+    record = read_json(file)
     if not isinstance(record, dict):
         raise DataError("not a JSON object", file=file)
     return record

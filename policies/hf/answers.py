@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from ..base import FinishReason, Sampling, TokenLogprob
-from ..sentences import SentenceLimit
+from ..text.sentences import SentenceLimit
 
 _CONTEXT = 6
 """Tokens before the answer that are decoded with it, since they decide about spaces."""

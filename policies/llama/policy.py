@@ -7,7 +7,6 @@ machinery, not quality: the model is fluent and forgetful. Any GGUF file can tak
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
 import time
@@ -18,12 +17,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ...core.errors import ConfigError, EngineUnavailable, UnreadableReply, Unsupported
+from ...core.jsonl import parse_json
 from ..answers import misfit
 from ..base import BasePolicy, Capabilities, FinishReason, Message, Reply, Request, Sampling, Usage
 from ..choosing import CalibratedChoice, choice_grammar
 from ..models.weights import WEIGHTS_VARIABLE, find_weights, weights_identity
 from ..reasking import ask_until_read
-from ..sentences import SentenceLimit
+from ..text.sentences import SentenceLimit
 from .engine import ENGINES, EngineSettings, Generation, LlamaEngine, Watch, spare_cores
 
 DEFAULT_SAMPLING = Sampling(
@@ -347,7 +347,7 @@ def _fault(request: Request, text: str) -> str | None:
         return None if text in request.choices else "is not one of the choices"
     if request.schema is not None:
         try:
-            value = json.loads(text)
+            value = parse_json(text)
         except ValueError:
             return "is not complete JSON"
         return misfit(value, request.schema)

@@ -168,7 +168,9 @@ def load(
         ConfigError: a model or adapter of a kind that cannot be used.
         MissingExtra: libraries are missing.
     """
-    where: dict[str, Any] = {"gguf_file": source.gguf} if source.gguf else {}
+    where: dict[str, Any] = {"trust_remote_code": False}  # None would ask on standard input
+    if source.gguf:
+        where["gguf_file"] = source.gguf
     if source.revision:
         where["revision"] = source.revision
     try:
@@ -210,7 +212,7 @@ def _weights(source: Source, config: Any, where: dict[str, Any], dtype: torch.dt
         where = where | {"quantization_config": GgufConfig(dequantize=True)}
     else:
         where = where | {"use_safetensors": True}
-    return kind.from_pretrained(source.base, dtype=dtype, trust_remote_code=False, **where)
+    return kind.from_pretrained(source.base, dtype=dtype, **where)
 
 
 def _merged(model: Any, folder: str) -> Any:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...core.errors import ConfigError, DataError, ModelNotFound
+from ...core.files import read_json
 from .weights import find_weights
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -182,10 +182,7 @@ def _adapter_from_hub(named: str) -> Path:
 
 def _adapter_config(folder: Path) -> dict[str, Any]:
     file = folder / ADAPTER_CONFIG
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"not JSON: {error}", file=file) from error
+    config = read_json(file)
     if not isinstance(config, dict):
         raise DataError("not a JSON object", file=file)
     return config

@@ -27,13 +27,22 @@ from ...core.errors import (
     ModelNotFound,
     PolicyError,
     RateLimited,
-    ReplyTooLong,
-    did_you_mean,
+    RedirectRefused,
 )
+from ...core.outside.secrets import register_secret
 from ..base import Usage, refuse_too_long
 from ..concurrency import AdaptiveLimiter, Slot, limiter_for
-from ..server_errors import Endpoint, context_error, policy_error, retry_after, server_message
+from ..server_errors import (
+    ANSWER_FAULTS,
+    Endpoint,
+    context_error,
+    policy_error,
+    retry_after,
+    server_message,
+)
+from .redirects import refuse_other_server
 from .replies import BoundedBody, Completion, StreamedCompletion, read_completion
+from .served import ServedModel, not_served
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -102,14 +111,6 @@ class _Dialect:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class ServedModel:
-    """One entry of `GET /models`. `owner` distinguishes servers: `vllm`, `llamacpp`, `library`."""
-
-    name: str
-    owner: str
-
-
 class ChatClient:
     """Sends chat completions to one server.
 
@@ -163,6 +164,8 @@ class ChatClient:
                 f"${self._key_env} holds characters that no key has",
                 hint="export it again, without quotes, spaces or line breaks inside",
             )
+        if key is not None:
+            register_secret(key)
         return Endpoint(self.base_url, self.model, self._key_env, key, self._timeout)
 
     def limiter(self) -> AdaptiveLimiter:
@@ -199,7 +202,7 @@ class ChatClient:
             http_client=openai.DefaultAsyncHttpxClient(
                 limits=limits,
                 timeout=self._timeout,
-                event_hooks={"response": [self._bound_body]},
+                event_hooks={"response": [refuse_other_server, self._bound_body]},
             ),
         )
 
@@ -212,7 +215,7 @@ class ChatClient:
             response.stream = BoundedBody(
                 response.stream,
                 self._max_reply_chars,
-                logprobs=b'"logprobs"' in response.request.content,
+                logprobs=b'"logprobs"' in await response.request.aread(),
             )
 
     async def aclose(self) -> None:
@@ -237,7 +240,7 @@ class ChatClient:
             if isinstance(failure := policy_error(error, self.endpoint()), AuthenticationFailed):
                 raise failure from None
             return None
-        except ValueError:  # no JSON
+        except (ValueError, RecursionError):  # not JSON
             return None
         except (openai.OpenAIError, TimeoutError) as error:
             raise policy_error(error, self.endpoint()) from error
@@ -296,8 +299,8 @@ class ChatClient:
         async with limiter.slot() as slot:
             try:
                 completion = await self._fitted(client, body, call, until)
-            except (openai.OpenAIError, TimeoutError, ValueError, PolicyError) as error:
-                failure = policy_error(_cause_of(error), self.endpoint())
+            except (*ANSWER_FAULTS, openai.OpenAIError, PolicyError) as error:
+                failure = policy_error(error, self.endpoint())
                 call.retry_after = _requested_wait(error)
                 _report_load(slot, error, failure, call.retry_after)
                 cause: Exception | None = error
@@ -308,8 +311,8 @@ class ChatClient:
             failure.message += f"; it asks to wait {call.retry_after:g} s"
         if isinstance(failure, ModelNotFound):
             failure = await self._naming_served(failure)
-        if isinstance(failure, AuthenticationFailed) or failure is cause:
-            cause = None  # the library's message may repeat the key
+        if isinstance(failure, AuthenticationFailed | RedirectRefused) or failure is cause:
+            cause = None  # the library's message may repeat the key, or holds this error itself
         raise failure from cause
 
     async def _fitted(
@@ -368,21 +371,6 @@ class ChatClient:
         with suppress(PolicyError):  # the first error is the one to report
             served = await self.models()
         return not_served(self.base_url, self.model, served) if served else failure
-
-
-def _cause_of(error: Exception) -> Exception:
-    """The error itself, or the `ReplyTooLong` of ours that the library took for a lost connection."""
-    return error.__cause__ if isinstance(error.__cause__, ReplyTooLong) else error
-
-
-def not_served(base_url: str, model: str, served: list[ServedModel]) -> ModelNotFound:
-    """The error for a model that is not among those served."""
-    names = sorted(entry.name for entry in served)
-    shown = ", ".join(f"'{name}'" for name in names[:20]) + (" …" if len(names) > 20 else "")
-    return ModelNotFound(
-        f"{base_url} serves no model '{model}'; it serves {shown}",
-        hint=did_you_mean(model, names) or "set model to one of these names",
-    )
 
 
 def _requested_wait(error: Exception) -> float | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from ...core.errors import ConfigError, did_you_mean
+from ...core.outside.secrets import HIDDEN, register_secrets_in
 
 ChoicesMode = Literal["auto", "json_schema", "structured_outputs", "ask"]
 PrefillMode = Literal["off", "continue", "assistant"]
@@ -24,12 +26,14 @@ def refuse_bad_options(
     prefill: str,
     backoff: float,
     max_reply_chars: int,
+    extra_body: Mapping[str, Any] | None,
 ) -> None:
-    """Check the options of `OpenAIPolicy`.
+    """Check the options of `OpenAIPolicy`; what `extra_body` names like a secret is registered.
 
     Raises:
         ConfigError: lists every option that is out of range.
     """
+    register_secrets_in(extra_body)
     problems = [
         f"{name} must be {allowed}, not {value!r}"
         for name, value, ok, allowed in (
@@ -45,6 +49,11 @@ def refuse_bad_options(
     problems += _mode_problems("choices_mode", choices_mode, get_args(ChoicesMode))
     problems += _mode_problems("prefill", prefill, get_args(PrefillMode))
     problems += _url_problems(base_url)
+    problems += [
+        f"extra_body.{name} is '{HIDDEN}', which stands in a record for a secret; give it again"
+        for name, value in (extra_body or {}).items()
+        if value == HIDDEN
+    ]
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", api_key_env):
         problems.append("api_key_env must be the name of a variable, not the key itself")
     if problems:
@@ -62,7 +71,11 @@ def _mode_problems(name: str, value: str, modes: tuple[str, ...]) -> list[str]:
 def _url_problems(base_url: str | None) -> list[str]:
     if base_url is None:
         return []
-    parts = urlsplit(base_url)
+    try:
+        parts = urlsplit(base_url)
+        parts.port  # noqa: B018 - read to have it checked
+    except ValueError as error:
+        return [f"base_url is not an address: {error}"]
     if parts.username or parts.password or parts.query:  # not quoted: the message may be logged
         return ["base_url must not carry a user, a password or a query: records keep it"]
     if parts.scheme not in ("http", "https") or not parts.hostname:

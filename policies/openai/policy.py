@@ -15,11 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ...core.errors import BadRequest, ConfigError, UnreadableReply, Unsupported
-from ...core.secrets import without_secrets
+from ...core.outside.secrets import hide_secrets, without_secrets
 from ..answers import (
     choice_instruction,
     choice_schema,
-    is_strict,
     match_choice,
     read_choice,
     read_json,
@@ -37,10 +36,12 @@ from ..base import (
     Sampling,
 )
 from ..reasking import ask_until_read
-from ..sentences import SentenceLimit
-from .client import OPENAI_URL, Call, ChatClient, ServedModel, not_served
+from ..text.sentences import SentenceLimit
+from .client import OPENAI_URL, Call, ChatClient
+from .forms import json_room, response_format
 from .options import ChoicesMode, PrefillMode, refuse_bad_options
 from .replies import Completion
+from .served import ServedModel, not_served
 
 _STANDARD = frozenset({"temperature", "top_p", "max_tokens"})
 _EVERY = frozenset(f.name for f in dataclasses.fields(Sampling))
@@ -119,6 +120,7 @@ class OpenAIPolicy(BasePolicy):
             base_url=base_url, api_key_env=api_key_env, timeout=timeout, max_retries=max_retries,
             max_concurrency=max_concurrency, choices_mode=choices_mode, reasks=reasks,
             prefill=prefill, backoff=backoff, max_reply_chars=max_reply_chars,
+            extra_body=extra_body,
         )  # fmt: skip
         self.model = model
         self.base_url = (base_url or OPENAI_URL).rstrip("/")
@@ -268,7 +270,7 @@ class OpenAIPolicy(BasePolicy):
             request,
             call,
             messages=request.messages,
-            extra=_response_format("choice", choice_schema(options))
+            extra=response_format("choice", choice_schema(options))
             if by_schema
             else {"structured_outputs": {"choice": list(options)}},
             read=(lambda answer: read_choice(answer.text, options))
@@ -276,7 +278,7 @@ class OpenAIPolicy(BasePolicy):
             else (lambda answer: answer.text.strip() if answer.text.strip() in options else None),
             correct=lambda _: [],
             wanted=f"one of the options (choices_mode '{self._choice_way}')",
-            room=max(map(_json_room, options)),
+            room=max(map(json_room, options)),
         )
 
     async def _choose_and_learn(
@@ -284,8 +286,8 @@ class OpenAIPolicy(BasePolicy):
     ) -> tuple[str, Completion]:
         """Try `response_format` once; keep to it where it works, and to asking where it does
         not."""
-        body = self._body(request, request.messages, room=max(map(_json_room, options)))
-        extra = _response_format("choice", choice_schema(options))
+        body = self._body(request, request.messages, room=max(map(json_room, options)))
+        extra = response_format("choice", choice_schema(options))
         cut_short = False
         try:
             completion = await self._client.chat({**body, **extra}, call)
@@ -329,7 +331,7 @@ class OpenAIPolicy(BasePolicy):
             request,
             call,
             messages=request.messages,
-            extra=_response_format("reply", schema),
+            extra=response_format("reply", schema),
             read=read,
             correct=lambda text: [Message("assistant", text), instruction],
             wanted="JSON that fits the schema",
@@ -374,7 +376,7 @@ class OpenAIPolicy(BasePolicy):
             return text, answers[-1]
         raise UnreadableReply(
             f"{self.base_url} was asked {self._reasks + 1} times for {wanted};"
-            f" its last answer was {answers[-1].text.strip()[:200]!r}",
+            f" its last answer was {hide_secrets(answers[-1].text.strip())[:200]!r}",
             hint="another choices_mode, a larger max_tokens or a larger model may help",
         )
 
@@ -394,13 +396,3 @@ class OpenAIPolicy(BasePolicy):
         if request.logprobs:
             body["logprobs"] = True
         return body
-
-
-def _response_format(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
-    form = {"name": name, "schema": dict(schema), "strict": is_strict(schema)}
-    return {"response_format": {"type": "json_schema", "json_schema": form}}
-
-
-def _json_room(option: str) -> int:
-    """Tokens for `{"choice": "<option>"}`: a byte is at most one, and small models write blanks."""
-    return len(option.encode()) + 96

@@ -6,11 +6,13 @@ reading the five fields needed, and hides what odd servers leave out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ...core.errors import BadRequest, ReplyTooLong, UnreadableReply
+from ...core.outside.secrets import hide_secrets
 from ..base import FinishReason, TokenLogprob, Usage
 
 _BYTES_A_CHARACTER = 6
@@ -71,7 +73,8 @@ def read_completion(data: object) -> Completion:
     message = choice.get("message") if choice is not None else None
     if choice is None or not isinstance(message, Mapping):
         raise UnreadableReply(
-            f"the server answered something that is not a chat completion: {str(data)[:200]!r}",
+            "the server answered something that is not a chat completion:"
+            f" {hide_secrets(str(data))[:200]!r}",
             hint="a base_url usually ends in /v1",
         )
     return Completion(
@@ -172,7 +175,14 @@ def _logprobs(choice: Mapping[str, Any]) -> tuple[TokenLogprob, ...] | None:
     if not isinstance(content, list):
         return None
     return tuple(
-        TokenLogprob(str(entry.get("token", "")), float(entry["logprob"]))
+        TokenLogprob(str(entry.get("token", "")), _number(entry["logprob"]))
         for entry in content
         if isinstance(entry, Mapping) and isinstance(entry.get("logprob"), (int, float))
     )
+
+
+def _number(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # a whole number of hundreds of digits; refused with the reply
+        return math.inf

@@ -29,6 +29,7 @@ from ...core.errors import (
     UnreadableReply,
     Unsupported,
 )
+from ...core.files import read_text
 from ..base import BasePolicy, Capabilities, Reply, Request, TokenLogprob, Usage
 from ..models.sources import Source, find_source, identity
 from ..reasking import ask_until_read
@@ -307,7 +308,8 @@ class VLLMPolicy(BasePolicy):
 
     @cached_property
     def _settings(self) -> EngineSettings:
-        arguments: dict[str, Any] = {"model": self._source.base, **self._arguments}
+        arguments: dict[str, Any] = {"model": self._source.base, "trust_remote_code": False}
+        arguments |= self._arguments
         max_loras = self._max_loras
         if max_loras is None:
             max_loras = MAX_LORAS if self._lora is not None else 0
@@ -352,6 +354,8 @@ def _refuse_bad_options(
         for name in further
         if name in _OWN
     ]
+    if "trust_remote_code" in further:
+        problems.append("engine_args: trust_remote_code would run code of the model's folder")
     if "hf_token" in further:
         problems.append("engine_args: hf_token would be kept in records; set HF_TOKEN instead")
     problems += [
@@ -366,7 +370,7 @@ def _refuse_bad_options(
 def _template(named: str | None) -> str | None:
     """The text of a template that is given as text or as a file."""
     if named is not None and named.endswith(".jinja"):
-        return Path(named).expanduser().read_text("utf-8")
+        return read_text(Path(named).expanduser())
     return named
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ...core.errors import ContextTooLong
 from ..answers import read_json
 from ..base import FinishReason, Request, TokenLogprob
-from ..sentences import SentenceLimit
+from ..text.sentences import SentenceLimit
 from .engine import VllmEngine
 from .generation import Generation, Watch
 

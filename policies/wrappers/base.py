@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
 from ...core.errors import ConfigError
+from ..asking import ask_policy
 from ..base import (
     Capabilities,
     Message,
@@ -41,7 +42,7 @@ class Wrapper:
 
         async def respond(self, request: Request) -> Reply:
             await asyncio.sleep(1)
-            return await self.inner.respond(request)
+            return await ask_policy(self.inner, request)
     ```
 
     It has `score()` where the inner policy and all others have it, and closing it closes the inner
@@ -76,7 +77,7 @@ class Wrapper:
 
     async def respond(self, request: Request) -> Reply:
         """Answer one request; raises what the inner policy raises."""
-        return await self.inner.respond(request)
+        return await ask_policy(self.inner, request)
 
     async def _score(self, request: Request, continuation: str) -> tuple[TokenLogprob, ...]:
         return await scoring(self.inner).score(request, continuation)

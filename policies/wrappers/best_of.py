@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from ...core.errors import ConfigError, PolicyError, did_you_mean
 from ...core.seeds import salted_seed
+from ..asking import ask_policy
 from ..base import (
     Policy,
     Reply,
@@ -119,10 +120,10 @@ class BestOf(Wrapper):
 
     async def respond(self, request: Request) -> Reply:
         if request.choices is not None or request.schema is not None:
-            return await self.inner.respond(request)
+            return await ask_policy(self.inner, request)
         started = time.perf_counter()
         answers = await together(
-            _caught(self.inner.respond(dataclasses.replace(request, seed=seed)))
+            _caught(ask_policy(self.inner, dataclasses.replace(request, seed=seed)))
             for seed in (salted_seed(request.seed, "best_of", k) if k else request.seed
                          for k in range(self.n))
         )  # fmt: skip

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import ClassVar
 
 from ...core.errors import BudgetExceeded, ConfigError, UnreadableReply, Unsupported
+from ..asking import ask_policy
 from ..base import Policy, Reply, Request, TokenLogprob, Usage
 from .base import Wrapper, estimated_completion, estimated_prompt, scoring
 
@@ -82,7 +83,7 @@ class Budget(Wrapper):
     async def respond(self, request: Request) -> Reply:
         prompt = estimated_prompt(request.messages)
         with self._promised(self.cost(Usage(prompt))):
-            reply = await self.inner.respond(request)
+            reply = await ask_policy(self.inner, request)
         if not reply.cached:
             usage = reply.usage or self._assumed(Usage(prompt, 0, estimated_completion(request)))
             self._spent += self.cost(usage)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from ..asking import ask_policy
 from ..base import Policy, Reply, Request, describe_policy, policy_name
 from ..identity import without_sources
 from .base import Wrapper
@@ -93,7 +94,7 @@ class Cache(Wrapper):
     async def respond(self, request: Request) -> Reply:
         started = time.perf_counter()
         if request.seed is None and request.sampling.temperature != 0 and not self._unseeded:
-            reply, cached = await self.inner.respond(request), False
+            reply, cached = await ask_policy(self.inner, request), False
             self.misses += 1
         else:
             reply, cached = await self._join(request_key(request, self.inner), request)
@@ -130,7 +131,7 @@ class Cache(Wrapper):
     async def _fetch(self, key: bytes, request: Request) -> tuple[Reply, bool]:
         if (stored := await self.store.get(key)) is not None:
             return stored, True
-        reply = await self.inner.respond(request)
+        reply = await ask_policy(self.inner, request)
         await self.store.put(key, reply)
         return reply, False
 

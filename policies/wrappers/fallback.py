@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
 from ...core.errors import AllFailed, ConfigError, ParticipantLeft, PolicyError
+from ..asking import ask_policy
 from ..base import (
     Capabilities,
     Policy,
@@ -95,7 +96,7 @@ class Fallback(Wrapper):
 
     async def respond(self, request: Request) -> Reply:
         started = time.perf_counter()
-        reply, policy, failed = await self._first(lambda policy: policy.respond(request))
+        reply, policy, failed = await self._first(lambda policy: ask_policy(policy, request))
         reply = dataclasses.replace(
             reply,
             policy=f"{self.kind}({reply.policy or policy_name(policy)})",

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from weakref import WeakKeyDictionary
 
 from ...core.errors import ConfigError, EngineTimeout, RateLimited
+from ..asking import ask_policy
 from ..base import Policy, Reply, Request, TokenLogprob
 from ..concurrency import AdaptiveLimiter, Slot
 from .base import Wrapper, estimated_completion, estimated_prompt, scoring
@@ -108,7 +109,7 @@ class Limit(Wrapper):
         started = self._clock()
         cost = estimated_prompt(request.messages) + estimated_completion(request)
         async with self._turn(cost):
-            reply = await self.inner.respond(request)
+            reply = await ask_policy(self.inner, request)
             if self._tokens is not None and reply.usage is not None:
                 self._tokens.take(reply.usage.total_tokens - cost)
         return dataclasses.replace(reply, latency=self._clock() - started)

@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from ...core.seeds import salted_seed
 from ..answers import read_json
+from ..asking import ask_policy
 from ..base import (
     Message,
     Policy,
@@ -118,7 +119,7 @@ class ByRubric:
         self._policy, self._rubric = policy, rubric
 
     async def grade(self, request: Request, reply: Reply) -> Grade:
-        answer = await self._policy.respond(self.question(request, reply))
+        answer = await ask_policy(self._policy, self.question(request, reply))
         return Grade(read_grade(answer.text), answer)
 
     def question(self, request: Request, reply: Reply) -> Request:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from ...core.errors import ConfigError, UnreadableReply, Unsupported
 from ...core.seeds import salted_seed
 from ..answers import read_json, schema_instruction
+from ..asking import ask_policy
 from ..base import Message, Policy, Reply, Request, Sampling, capabilities_of, policy_name
 from .base import Wrapper, honoured, total_usage, with_notes
 
@@ -148,14 +149,14 @@ class Refine(Wrapper):
             or request.choices is not None
             or request.schema is not None
         ):
-            return await self.inner.respond(request)
+            return await ask_policy(self.inner, request)
         if request.logprobs:
             raise Unsupported(
                 f"policy '{self.name}' cannot give log-probabilities: it rewrites its replies",
                 hint="ask for none, or seat the policy without refine",
             )
         started = time.perf_counter()
-        first = await self.inner.respond(request)
+        first = await ask_policy(self.inner, request)
         analysis, answers, attempts = await self._reflect(request, first)
         outcome = self._judge(request, first, analysis)
         text = first.text
@@ -182,7 +183,7 @@ class Refine(Wrapper):
         attempts = 0
         for nth in range(self.max_attempts):
             try:
-                answer = await self.inner.respond(self.question(request, first.text, nth))
+                answer = await ask_policy(self.inner, self.question(request, first.text, nth))
             except UnreadableReply:
                 attempts += 1
                 continue

@@ -134,7 +134,7 @@ async def test_an_assistant_agent_supports() -> None:
     assert all(c.usage is not None for c in episode.calls)
 
 
-async def test_the_assistant_agent_is_told_the_whole_prompt_each_time() -> None:
+async def test_the_assistant_agent_gets_the_whole_prompt_each_time() -> None:
     client = ReplayChatCompletionClient(["One.", "Two."])
     agent = AssistantAgent("listener", model_client=client, system_message=None)
     environment = warmline.SupportEnvironment(seeker=script(), supporter=agent, max_turns=4)

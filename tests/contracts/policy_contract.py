@@ -27,7 +27,7 @@ from warmline.policies.base import (
     close_policy,
     open_policy,
 )
-from warmline.policies.sentences import count_sentences
+from warmline.policies.text.sentences import count_sentences
 
 AT_ONCE = 16
 """Requests that the concurrent checks send together."""

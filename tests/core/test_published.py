@@ -54,7 +54,7 @@ def test_what_a_paper_leaves_out_is_not_there() -> None:
     assert "perplexity" not in systems("reference")["FPEMF Table 3: GPT-4o"]
 
 
-def test_each_preset_has_its_own_company() -> None:
+def test_each_preset_has_published_systems_of_its_own() -> None:
     assert list(beside("esconv", "reference")) == [
         "FPEMF Table 3: BBJ",
         "FPEMF Table 3: DKPE_FPEMF",

@@ -17,7 +17,7 @@ class Controls:
 
     Attributes:
         repetition_penalty: scores of tokens that were there already are multiplied by it.
-        no_repeat_ngram_size: no n-gram of this many tokens comes twice; 0 is no such rule.
+        no_repeat_ngram_size: no n-gram of this many tokens comes twice; 0 turns this rule off.
         min_new_tokens: no end token before this many tokens.
     """
 

@@ -1,9 +1,10 @@
 """Diverse beam search (Vijayakumar et al. 2016, https://arxiv.org/abs/1610.02424).
 
 Beams stand in groups. At each step the groups choose one after the other, and a token costs a group
-`diversity_penalty` for each beam of an earlier group of the same context that just chose it (Hamming
-diversity). Transformers had this until 4.57; `compat="transformers"` gives token for token what its
-4.51.3 gave. By default two of its rules are replaced, for ten terse candidates that differ:
+`diversity_penalty` for each beam of an earlier group of the same context that just chose it
+(Hamming diversity). Transformers had this until 4.57; `compat="transformers"` gives token for token
+what its 4.51.3 gave. By default two of its rules are replaced, for ten terse candidates that
+differ:
 
 * A group that is finished no longer counts. There it counts as choosing the padding token, which
   makes ending dear for the others where padding and end token are the same.
@@ -33,11 +34,11 @@ class BeamOutput:
     """What a search found; unpacks to `sequences, scores`.
 
     Attributes:
-        sequences: `(batch, num_beams, time)`, the new tokens with their end token, right-padded; best
-            first by the measure of the search.
+        sequences: `(batch, num_beams, time)`, the new tokens with their end token, right-padded;
+            best first by the measure of the search.
         scores: `(batch, num_beams)`, the model's log-probability of the sequence (nats) divided by
-            its length to the power `length_penalty`; under `compat` the measure of the search, which
-            holds the penalties too.
+            its length to the power `length_penalty`; under `compat` the measure of the search,
+            which holds the penalties too.
         log_probs: `(batch, num_beams)`, sum of the model's log-probabilities, nats.
         lengths: `(batch, num_beams)`, tokens, end token included.
     """

@@ -1,4 +1,4 @@
-"""The bookkeeping of diverse beam search: beams, finished hypotheses, groups. Plain Python, no model.
+"""The state of diverse beam search: beams, finished hypotheses, groups. No model.
 
 Scores come in as numbers and tokens go out; `beams.py` runs the model. The rules for when a group
 keeps a hypothesis and when it is done are those of transformers' beam search.
@@ -77,7 +77,7 @@ class Hypothesis:
 
 
 class Extension(NamedTuple):
-    """One way to go on: beam `parent` of the group, then `token`; scores as in `Beam`."""
+    """One continuation: beam `parent` of the group, then `token`; scores as in `Beam`."""
 
     parent: int
     token: int
@@ -91,7 +91,7 @@ class Group:
 
     Attributes:
         size: open beams, and most hypotheses kept.
-        beams: the open ones; all alike at first, so all but one start hopelessly behind.
+        beams: the open ones; all alike at first, so all but one start with a score that cannot win.
         kept: hypotheses, at most `size`.
         spare: hypotheses that did not make it; they fill up for duplicates.
         parents: beam that each open beam grew from at the last step.
@@ -171,7 +171,7 @@ class Group:
 
 
 def group_sizes(num_beams: int, num_groups: int) -> list[int]:
-    """Beams of each group: as even as can be, the first groups one larger where it does not divide."""
+    """Number of beams of each group: as even as possible, the first groups one larger."""
     each, rest = divmod(num_beams, num_groups)
     return [each + (index < rest) for index in range(num_groups)]
 

@@ -159,7 +159,7 @@ def candidate_log_probs(
 def _cached(
     model: Any, base: Any, batch: CandidateBatch, context: Tensor, replies: Tensor
 ) -> Tensor:
-    """Prompts once, then all replies behind them; `(replies, time)`."""
+    """Prompts once, then all replies after them; `(replies, time)`."""
     cache = DynamicCache(config=base.config)
     positions = (batch.prompt_mask.cumsum(dim=1) - 1).clamp(min=0)
     inputs = {"position_ids": positions, "logits_to_keep": 1}

@@ -1,8 +1,8 @@
 """Feedback on candidates: judgements a dimension become one label, helpful or not (FPEMF §4.1).
 
-Trained scorer, judge and people all write `Rating`s with the context's episode and utterance and the
-candidate's name; a `Labeller` makes them here where none are at hand. A candidate is helpful only if
-all dimensions hold; other rules can be plugged in.
+Trained scorer, judge and people all write `Rating`s with the context's episode and utterance and
+the candidate's name; a `Labeller` makes them here where none are at hand. A candidate is helpful
+only if all dimensions hold; other rules can be plugged in.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from ...core.errors import ConfigError, UnreadableReply, did_you_mean
 from ...core.jsonl import LineLog
 from ...core.tasks import for_each
 from ...environments.episodes.rating import Rating, iter_ratings
+from ...policies.asking import ask_policy
 from ...policies.base import Message, Policy, Request, Sampling
 from .rows import GOLD, CandidateSet, candidate_name
 
 DIMENSIONS: dict[str, str] = {
-    "empathy": "Does the reply show emotional warmth, an interpretation of what the seeker feels, or"
-    " an exploration of it?",
+    "empathy": "Does the reply show emotional warmth, an interpretation of what the seeker feels,"
+    " or an exploration of it?",
     "strategy": "Is the reply free of advising without permission, confronting, directing, warning"
     " and judging?",
     "coherence": "Does the reply follow sensibly from what was said before, without contradicting"
@@ -217,7 +218,7 @@ class PolicyLabeller:
             choices=ANSWERS,
         )
         try:
-            answer = (await self.policy.respond(request)).text.strip().lower()
+            answer = (await ask_policy(self.policy, request)).text.strip().lower()
         except UnreadableReply:
             return None
         return {"yes": 1.0, "no": 0.0}.get(answer)
@@ -230,7 +231,7 @@ async def rate_candidates(
     *,
     rater: str,
     concurrency: int = 8,
-    told: Callable[[int], None] = lambda count: None,
+    on_done: Callable[[int], None] = lambda count: None,
 ) -> None:
     """Rate gold reply and candidates of all contexts; what the file holds already is left alone.
 
@@ -253,7 +254,7 @@ async def rate_candidates(
             )
             ratings = _ratings(context, dict(zip(texts, found, strict=True)), rater)
             log.write_line("\n".join(r.to_json() for r in ratings), f"ratings of '{context.id}'")
-            told(1)
+            on_done(1)
 
         open_ones = _unrated(list(contexts), known, rater)
         await for_each(open_ones, rate, concurrency)

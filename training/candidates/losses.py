@@ -1,9 +1,9 @@
-"""Losses as pure functions of log-probabilities: ranking (FPEMF eq. 6–9) and preference (Self-Evolution eq. 6).
+"""Losses as pure functions: ranking (FPEMF eq. 6–9) and preference (Self-Evolution eq. 6).
 
 Shapes are `(batch, candidates)` for one number a candidate and `(batch, candidates, time)` for one
 a token; log-probabilities in nats. How the printed equations were read: a pair of equal labels adds
-a constant and no gradient in eq. 7 and is left out; eq. 6 of Self-Evolution lost a minus sign, so Rafailov et
-al. 2023 (https://arxiv.org/abs/2305.18290) is followed.
+a constant and no gradient in eq. 7 and is left out; eq. 6 of Self-Evolution lost a minus sign, so
+Rafailov et al. 2023 (https://arxiv.org/abs/2305.18290) is followed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MISSING = -1
 
 
 def sequence_scores(log_probs: Tensor, mask: Tensor, alpha: float) -> Tensor:
-    """P of each sequence (FPEMF eq. 6): sum of its log-probabilities over its length to the power α.
+    """P of each sequence (FPEMF eq. 6): summed log-probabilities over its length to the power α.
 
     Args:
         log_probs: `(…, time)`, of each token, the end token included.
@@ -27,7 +27,7 @@ def sequence_scores(log_probs: Tensor, mask: Tensor, alpha: float) -> Tensor:
         alpha: 1 is the mean a token, 0 the sum.
 
     Returns:
-        `(…)`; 0 for a sequence of no tokens, which `contrastive_loss` must be told to leave out.
+        `(…)`; 0 for a sequence of no tokens, which must be left out of `contrastive_loss`.
     """
     kept = mask.bool()
     sums = log_probs.masked_fill(~kept, 0.0).sum(dim=-1)
@@ -37,7 +37,7 @@ def sequence_scores(log_probs: Tensor, mask: Tensor, alpha: float) -> Tensor:
 def contrastive_loss(
     scores: Tensor, labels: Tensor, margin: float = 0.01, reduction: Reduction = "paper"
 ) -> Tensor:
-    """Hinge over pairs of candidates with different labels (FPEMF eq. 7): the helpful one shall lead.
+    """Hinge over pairs of candidates with different labels (FPEMF eq. 7).
 
     A pair adds `max(0, margin − (l_i − l_j)(P_i − P_j))`. In a context without such pairs the loss
     is 0, with gradient 0.

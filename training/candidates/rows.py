@@ -1,7 +1,7 @@
-"""Candidate replies as rows: for each context its prompt, the gold reply, and K others with lineage.
+"""Candidate replies: for each context its prompt, the gold reply, and K others with lineage.
 
-They are made once (`candidate_sources.py`), judged (`feedback.py`) and learned from (`fpemf.py`); the
-three meet in `candidates.jsonl` and `ratings.jsonl`. Knows no model.
+They are made once (`sources.py`), judged (`feedback.py`) and learned from (`fpemf/train.py`);
+the three meet in `candidates.jsonl` and `ratings.jsonl`. Knows no model.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ GOLD = "gold"
 """Name of the gold reply in ratings; the others are numbered."""
 
 
-class Said(Record):
+class PromptMessage(Record):
     """One message of a prompt."""
 
     role: ChatRole
@@ -38,7 +38,7 @@ class Candidate(Record):
 
     Attributes:
         text: as a reader sees it, without special tokens.
-        token_ids: as the model wrote it, end token included; empty where the source tells none.
+        token_ids: as the model wrote it, end token included; empty where the source gives none.
         score: the source's own measure, nats; None where it has none.
     """
 
@@ -79,7 +79,7 @@ class CandidateSet(Record):
     version: Literal[1] = CANDIDATES_VERSION
     id: Text
     group: str
-    prompt: tuple[Said, ...]
+    prompt: tuple[PromptMessage, ...]
     gold: Text
     candidates: tuple[Candidate, ...]
     lineage: Lineage
@@ -90,7 +90,7 @@ class CandidateSet(Record):
         return cls(
             id=row.id,
             group=row.group,
-            prompt=tuple(Said(role=m.role, content=m.content) for m in row.prompt),
+            prompt=tuple(PromptMessage(role=m.role, content=m.content) for m in row.prompt),
             gold=row.reply,
             candidates=candidates,
             lineage=lineage,
@@ -136,7 +136,7 @@ class CandidateLog:
 
     Raises:
         RunError: another process is writing it, or the disk refuses.
-        DataError: a line is no candidate set.
+        DataError: a line is not a candidate set.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -171,7 +171,7 @@ def iter_candidates(path: str | Path) -> Iterator[CandidateSet]:
     """Stream the candidate sets of a folder or a file; a torn last line is left out.
 
     Raises:
-        DataError: no such file, or a line that is no candidate set; names file, line and field.
+        DataError: no such file, or a line that is not a candidate set; names file, line and field.
     """
     file = Path(path)
     if file.is_dir():

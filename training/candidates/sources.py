@@ -1,6 +1,6 @@
 """Where candidates come from: diverse beams of a model at hand, or samples of any policy.
 
-Both write each context as it is done and go on where they were stopped. An engine that shares
+Both write each context as it is done and resume where they were stopped. An engine that shares
 prefixes computes a prompt once for all its samples, as n-best of one request would.
 """
 
@@ -13,6 +13,7 @@ from typing import Any
 from ...core.errors import RunError
 from ...core.seeds import sample_seed
 from ...core.tasks import for_each
+from ...policies.asking import ask_policy
 from ...policies.base import Policy, Request, Sampling
 from ..beam_search.search import diverse_beam_search
 from ..loop.base_model import Base
@@ -24,7 +25,7 @@ from .rows import Candidate, CandidateLog, CandidateSet, Lineage
 TRIES = 4
 """Samples drawn for each one wanted, before a context is left with fewer different ones."""
 
-Told = Callable[[int], None]
+OnDone = Callable[[int], None]
 """Called with the number of contexts that were just finished."""
 
 
@@ -35,7 +36,7 @@ def beam_candidates(
     lineage: Lineage,
     *,
     batch_size: int,
-    told: Told = lambda count: None,
+    on_done: OnDone = lambda count: None,
 ) -> None:
     """Search replies for all rows that are not in the log yet.
 
@@ -57,7 +58,7 @@ def beam_candidates(
         found = _searched(base, [tokens for _, tokens in some], lineage.settings, stops)
         for (row, _), candidates in zip(some, found, strict=True):
             log.append(CandidateSet.of(row, candidates, lineage))
-        told(len(some))
+        on_done(len(some))
 
 
 def _searched(
@@ -95,7 +96,7 @@ async def sampled_candidates(
     number: int,
     sampling: Sampling,
     concurrency: int,
-    told: Told = lambda count: None,
+    on_done: OnDone = lambda count: None,
 ) -> None:
     """Draw `number` different replies for all rows that are not in the log yet.
 
@@ -118,7 +119,7 @@ async def sampled_candidates(
         if not found:
             raise RunError(f"no reply was drawn for '{row.id}'")
         log.append(CandidateSet.of(row, tuple(found.values()), lineage))
-        told(1)
+        on_done(1)
 
     await for_each((row for row in rows if row.id not in log.finished), draw, concurrency)
 
@@ -127,11 +128,11 @@ async def _said(policy: Policy, row: Row, sampling: Sampling, seed: int) -> str:
     request = Request(
         messages=row.prompt, role="supporter", sampling=sampling, seed=seed, session=row.id
     )
-    return (await policy.respond(request)).text.strip()
+    return (await ask_policy(policy, request)).text.strip()
 
 
 def reply_tokens(encoder: RowEncoder, context: CandidateSet, text: str) -> list[int]:
-    """A reply's token ids behind its prompt, end token included."""
+    """A reply's token ids after its prompt, end token included."""
     encoded = encoder.encode(context.row(text))
     return [label for label in encoded.labels if label >= 0]
 

@@ -1,7 +1,7 @@
 """`Trainer` over batches of candidates: what DPO and FPEMF share beside their losses.
 
 The parts of a loss are kept as sums, which add up over batches of any size and over processes, so
-that the means that are told and that choose the best weights are those over all of the data.
+that the means that are logged and that choose the best weights are those over all of the data.
 """
 
 from __future__ import annotations

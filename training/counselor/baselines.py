@@ -1,5 +1,6 @@
 """What a trained counselor must beat: majority, transitions, TF-IDF with logistic regression, and a
-policy that was not trained for it. Each learns from the training turns and is measured on the test's.
+policy that was not trained for it. Each learns from the training turns and is measured on the
+test's.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from itertools import pairwise
 from ...agents.roles import STRATEGY_LABELS, Role, Strategy, parse_strategy
 from ...core.errors import MissingExtra, UnreadableReply
 from ...core.tasks import for_each
+from ...policies.asking import ask_policy
 from ...policies.base import Policy, Request, Sampling, close_policy, open_policy
 from ...policies.wrappers.base import honoured
 from .data import CounselorTurn
@@ -51,7 +53,7 @@ def stages(train: Sequence[CounselorTurn], test: Sequence[CounselorTurn]) -> Gue
 def transitions(train: Sequence[CounselorTurn], test: Sequence[CounselorTurn]) -> Guess:
     """The most frequent strategy after the previous one, at that progress.
 
-    It is told the strategies that people really used before, which a seated counselor never is. A
+    It gets the strategies that people really used before, which a seated counselor never is. A
     state that did not occur backs off to the previous strategy alone, then to all turns.
     """
     return _table(
@@ -91,7 +93,7 @@ def _best(probabilities: Sequence[float]) -> int:
     return max(range(len(probabilities)), key=lambda n: probabilities[n])
 
 
-def words(train: Sequence[CounselorTurn], test: Sequence[CounselorTurn]) -> Guess:
+def tf_idf(train: Sequence[CounselorTurn], test: Sequence[CounselorTurn]) -> Guess:
     """TF-IDF of the latest utterances, with previous strategy and progress, by logistic regression.
 
     Raises:
@@ -160,7 +162,7 @@ async def _asked(
             session=turn.episode,
         )
         try:
-            strategy = parse_strategy((await policy.respond(request)).text)
+            strategy = parse_strategy((await ask_policy(policy, request)).text)
         except UnreadableReply:
             return
         chosen[n] = None if strategy is None else list(Strategy).index(strategy)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from ...core.files import read_json
 from ..loop.command import add_trainer, need_libraries, quiet_libraries
 from .settings import CounselorSettings
 
@@ -20,12 +20,12 @@ def register(train: typer.Typer) -> None:
         "counselor",
         CounselorSettings,
         run,
-        "Train a strategy counselor on labelled conversations; resumes by itself.",
+        "Train a strategy counselor on labelled conversations; resumes automatically.",
     )
 
 
 def run(settings: CounselorSettings, console: Console) -> None:
-    """Train and tell how good it became, beside the baselines."""
+    """Train and show the figures beside the baselines."""
     need_libraries()
     quiet_libraries()
     from ..loop.results import show_result
@@ -35,14 +35,13 @@ def run(settings: CounselorSettings, console: Console) -> None:
     for folder in result.folders:
         file = folder / REPORT_NAME
         if file.is_file():
-            console.print(comparison(json.loads(file.read_text("utf-8")), folder))
+            console.print(comparison(read_json(file), folder))
     if len(result.checkpoints) > 1:
         show_result(result, console)
         return
     policy = "transformers" if settings.form == "labels" else "classifier"
     console.print(
         f"seat it: warmline simulate --counselor.policy {policy} --counselor.model {settings.out}",
-        markup=False,
         soft_wrap=True,
     )
 

@@ -1,4 +1,4 @@
-"""Turns for the counselor: what had been said, and the strategies that the supporter then used. Pure."""
+"""Turns for the counselor: the dialogue so far, and the supporter's next strategies. Pure."""
 
 from __future__ import annotations
 

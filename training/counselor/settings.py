@@ -23,7 +23,7 @@ class CounselorSettings(ClassifierSettings):
     )
     label: Literal["first", "any"] = Field(
         "first",
-        description="a prediction for a turn with several strategies is correct if it is the first, or any, of them",
+        description="a turn with several strategies counts as right if the first, or any, is found",
     )
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="weigh strategies equally or, balanced, by how rare they are"

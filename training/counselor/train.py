@@ -1,8 +1,9 @@
-"""The strategy counselor: history to strategy, learned with LoRA (FPEMF §3.1.2, SweetieChat App. B).
+"""The strategy counselor: history to strategy, with LoRA (FPEMF §3.1.2, SweetieChat App. B).
 
 Episodes are split by scenario into training, validation and test dialogues; heads on the last state
 (or the labels as completions) are trained, and measured on the test dialogues beside the baselines.
-A turn with several strategies teaches its first one; what counts as a hit is named with the figures.
+A turn with several strategies teaches its first one; what counts as a hit is named with the
+figures.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from rich.console import Console
 from ...agents.roles import STRATEGY_LABELS
 from ...core.errors import ConfigError
 from ...core.files import write_whole
+from ...core.outside.console import make_console
 from ...policies.base import Message
 from ...policies.registry import make_policy
 from ..heads.data import HeadRow, split_sides
@@ -71,9 +73,9 @@ def train_counselor(
     Raises:
         ConfigError, DataError, RunError: nothing to train on, bad rows that are refused, another
             training in the folder.
-        Stopped: Ctrl-C; the same call goes on.
+        Stopped: Ctrl-C; the same call resumes.
     """
-    console = console or Console(quiet=True)
+    console = console or make_console(quiet=True)
     data = read_data(settings)
     train_form = _train_labels if settings.form == "labels" else _train_head
 
@@ -151,7 +153,7 @@ def _train_head(
 def _train_labels(
     settings: CounselorSettings, data: CounselorData, folder: Path, seed: int, console: Console
 ) -> Checkpoint:
-    """The strategy's name is learned as a completion; the `transformers` policy scores all eight."""
+    """The strategy's name is trained as a completion; `transformers` scores all eight."""
     dtype = base_dtype(settings)
     base = load_base(settings.model, dtype=dtype, attention=attention(settings, dtype))
     encoder = RowEncoder(base.tokenizer, base.model.config, base.model.generation_config)
@@ -210,7 +212,7 @@ def report(
             "majority": baselines.majority(data.train, data.test),
             "stages": baselines.stages(data.train, data.test),
             "transitions": baselines.transitions(data.train, data.test),
-            "tf-idf": baselines.words(data.train, data.test),
+            "tf-idf": baselines.tf_idf(data.train, data.test),
         }
     if settings.zero_shot.policy is not None:
         guesses["zero-shot"] = _zero_shot(settings, data.test)

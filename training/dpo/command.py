@@ -16,12 +16,13 @@ def register(train: typer.Typer) -> None:
         "dpo",
         DpoSettings,
         run,
-        "Fine-tune a supporter to prefer replies refined by reflection (Self-Evolution §2.2); resumes by itself.",
+        "Fine-tune a supporter to prefer replies refined by reflection (Self-Evolution §2.2);"
+        " resumes automatically.",
     )
 
 
 def run(settings: DpoSettings, console: Console) -> None:
-    """Make pairs where none are given, train, and tell how it went."""
+    """Make pairs where none are given, train, and show the metrics."""
     need_libraries()
     quiet_libraries()
     from ..loop.results import show_supporter

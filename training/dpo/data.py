@@ -1,4 +1,4 @@
-"""Preference pairs in tokens, and what the reference gives them, computed once and kept in a file."""
+"""Preference pairs in tokens, and their log-probabilities under the reference, computed once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ...core.jsonl import LineLog, complete_lines
+from ...core.errors import DataError
+from ...core.jsonl import LineLog, complete_objects
 from ..candidates.batch import CandidateBatch, candidate_log_probs
 from ..loop.base_model import Base
 from ..loop.loop import on_gpu
@@ -42,8 +43,8 @@ class PairTokens:
     @property
     def key(self) -> str:
         """A hash of all of it."""
-        told = repr((self.prompt, self.chosen, self.rejected)).encode()
-        return hashlib.blake2b(told, digest_size=12).hexdigest()
+        shown = repr((self.prompt, self.chosen, self.rejected)).encode()
+        return hashlib.blake2b(shown, digest_size=12).hexdigest()
 
 
 def encode_pair(encoder: RowEncoder, pair: PreferencePair) -> PairTokens:
@@ -75,7 +76,7 @@ def encode_pairs(
 
 
 @dataclass(frozen=True, slots=True)
-class Referenced:
+class ReferencedPair:
     """A pair in tokens, and what the reference gives its replies, in nats."""
 
     pair: PairTokens
@@ -98,7 +99,7 @@ class PairCollator:
             encoder=self._encoder,
         )
 
-    def __call__(self, rows: Sequence[Referenced]) -> dict[str, Tensor]:
+    def __call__(self, rows: Sequence[ReferencedPair]) -> dict[str, Tensor]:
         reference = torch.tensor([[row.chosen, row.rejected] for row in rows])
         return self.batch([row.pair for row in rows]).tensors() | {"reference": reference}
 
@@ -119,8 +120,8 @@ def reference_log_probs(
     settings: DpoSettings,
     dtype: str,
     file: Path,
-) -> list[Referenced]:
-    """Log-probabilities under the model as it is now, before its adapter; what is in the file stays.
+) -> list[ReferencedPair]:
+    """Log-probabilities under the model before its adapter; what is in the file is kept.
 
     Args:
         dtype: of the base's weights; the pass is computed as the trainer computes its own.
@@ -138,12 +139,17 @@ def reference_log_probs(
                 line = {"pair": name, "chosen": chosen, "rejected": rejected}
                 log.write_line(json.dumps(line), f"reference of pair '{name}'")
                 known[name] = (chosen, rejected)
-    return [Referenced(pair, *known[f"{salt}-{pair.key}"]) for pair in pairs]
+    return [ReferencedPair(pair, *known[f"{salt}-{pair.key}"]) for pair in pairs]
 
 
 def _known(file: Path) -> dict[str, tuple[float, float]]:
-    lines = (json.loads(line) for _, line in complete_lines(file))
-    return {line["pair"]: (line["chosen"], line["rejected"]) for line in lines}
+    known = {}
+    for number, line in complete_objects(file):
+        try:
+            known[line["pair"]] = (float(line["chosen"]), float(line["rejected"]))
+        except (KeyError, TypeError) as error:
+            raise DataError(f"not a reference: {error!r}", file=file, line=number) from None
+    return known
 
 
 def reference_sums(

@@ -13,7 +13,7 @@ from ..preferences.settings import Count, NotNegative, PairSourceSettings, pair_
 from ..rows.settings import Positive, refuse
 
 
-class DpoLoopSettings(PairSourceSettings, AdapterLoopSettings, MergeSettings):
+class DpoLoopSettings(PairSourceSettings, MergeSettings, AdapterLoopSettings):
     """Pairs of conversations, loss, adapter and loop; defaults of Self-Evolution §3.2."""
 
     panel: ClassVar[str] = "DPO"
@@ -30,14 +30,16 @@ class DpoLoopSettings(PairSourceSettings, AdapterLoopSettings, MergeSettings):
     )
 
     lora_targets: tuple[str, ...] = Field(
-        ("all-linear",), description="layers adapted: attention, all-linear, or names"
+        ("all-linear",), description="adapted layers: attention, all-linear, or names"
     )
     epochs: Annotated[float, Field(gt=0)] = Field(2.0, description="passes over the pairs")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(5e-6, description="of AdamW, at its peak")
-    batch_size: Positive = Field(4, description="pairs on each device at once")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(
+        5e-6, description="peak learning rate of AdamW"
+    )
+    batch_size: Positive = Field(4, description="pairs in a batch on each device")
     accumulation: Positive = Field(2, description="batches in one step")
     patience: Count = Field(
-        3, description="evaluations without progress before stopping; 0 never stops early"
+        3, description="validations without progress before stopping; 0 never stops early"
     )
     seed: int = Field(0, description="of sample, replies, split, order and adapter")
 

@@ -1,8 +1,8 @@
-"""Direct preference optimisation with an NLL term on the chosen replies (Self-Evolution eq. 6 to 8).
+"""Direct preference optimisation with an NLL term on the chosen replies (Self-Evolution eq. 6–8).
 
-Pairs are made of conversations first (`preferences.py`) or given. The reference is the model before
+Pairs are made of conversations first (`preferences/`) or given. The reference is the model before
 the new adapter, so its log-probabilities are computed once, before training, and kept. Chosen and
-rejected of a pair share the pass over their prompt (`candidate_batch.py`, K = 2).
+rejected of a pair share the pass over their prompt (`candidates/batch.py`, K = 2).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from rich.console import Console
 from torch import Tensor
 
 from ...core.errors import ConfigError
+from ...core.outside.console import make_console
 from ...policies.base import Policy
 from ..candidates.batch import CandidateLogProbs
 from ..candidates.losses import dpo_loss, nll_loss
@@ -43,7 +44,7 @@ from ..rows.build import refuse_bad
 from ..rows.encode import RowEncoder
 from ..rows.sources import DataSource, source_of
 from ..rows.splits import split_contexts
-from .data import Referenced, collator_of, encode_pairs, reference_log_probs
+from .data import ReferencedPair, collator_of, encode_pairs, reference_log_probs
 from .settings import DpoSettings
 
 REFERENCE_NAME = "reference.jsonl"
@@ -63,9 +64,9 @@ def train_dpo(
 
     Raises:
         ConfigError, DataError, RunError: nothing to train on, or another training in the folder.
-        Stopped: Ctrl-C; the same call goes on.
+        Stopped: Ctrl-C; the same call resumes.
     """
-    console = console or Console(quiet=True)
+    console = console or make_console(quiet=True)
     pairs, sources = in_turn(
         lambda: read_pairs(settings, supporter, reviser, console), cpu=not on_gpu(settings)
     )
@@ -98,7 +99,7 @@ def read_pairs(
 
 
 def loss_of(found: CandidateLogProbs, reference: Tensor, settings: DpoSettings) -> Tensor:
-    """Self-Evolution eq. 8 over a batch: DPO plus gamma times the mean NLL of the chosen replies' tokens.
+    """Self-Evolution eq. 8 over a batch: DPO plus gamma times the chosen replies' NLL per token.
 
     Args:
         found: the chosen reply first, the rejected second.
@@ -110,7 +111,7 @@ def loss_of(found: CandidateLogProbs, reference: Tensor, settings: DpoSettings) 
 
 
 class DpoObjective:
-    """Self-Evolution eq. 8, with rewards: beta times the log-ratio to the reference, as means over pairs."""
+    """Self-Evolution eq. 8, with rewards (beta times the log-ratio), as means over pairs."""
 
     NAMES = ("dpo", "accuracy", "margin", "chosen_reward", "rejected_reward")
     size = len(NAMES) + 3
@@ -123,15 +124,15 @@ class DpoObjective:
         rewards = self._settings.beta * (found.sums.detach() - inputs["reference"])
         margin = rewards[:, 0] - rewards[:, 1]
         preferred = -torch.nn.functional.logsigmoid(margin)
-        told = torch.stack([preferred, (margin > 0).float(), margin, *rewards.T]).sum(dim=1)
+        shown = torch.stack([preferred, (margin > 0).float(), margin, *rewards.T]).sum(dim=1)
         tokens, mask = found.tokens.detach()[:, 0], found.mask[:, 0]
         sizes = torch.stack([-tokens.sum(), mask.sum().float(), margin.new_tensor(len(margin))])
-        return loss_of(found, inputs["reference"], self._settings), torch.cat([told, sizes])
+        return loss_of(found, inputs["reference"], self._settings), torch.cat([shown, sizes])
 
     def means(self, sums: Sequence[float]) -> dict[str, float]:
         """Means over pairs, of the NLL over tokens; the total is what is trained."""
-        *told, nll, tokens, pairs = sums
-        found = {n: v / max(pairs, 1) for n, v in zip(self.NAMES, told, strict=True)}
+        *shown, nll, tokens, pairs = sums
+        found = {n: v / max(pairs, 1) for n, v in zip(self.NAMES, shown, strict=True)}
         found["nll"] = nll / max(tokens, 1)
         return found | {"total": found["dpo"] + self._settings.gamma * found["nll"]}
 
@@ -141,8 +142,8 @@ class DpoObjective:
 
 def make_trainer(
     base: Base,
-    train: Sequence[Referenced],
-    validation: Sequence[Referenced],
+    train: Sequence[ReferencedPair],
+    validation: Sequence[ReferencedPair],
     folder: Path,
     settings: DpoSettings,
     *,

@@ -30,10 +30,10 @@ def run(settings: EvolveSettings, console: Console) -> None:
 
     result = evolve(settings, console=console)
     page = (result.folder / PAGE_NAME).read_text("utf-8")
-    console.print(page, markup=False, soft_wrap=True)
+    console.print(page, soft_wrap=True)
     kept = (
         f"kept: {result.kept}"
         if result.kept
         else f"kept: {settings.model}; no round passed the gate"
     )
-    console.print(kept, markup=False, soft_wrap=True)
+    console.print(kept, soft_wrap=True)

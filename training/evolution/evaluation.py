@@ -1,4 +1,4 @@
-"""The evaluation of a round: settings of `warmline evaluate`, as a table or as options in one text."""
+"""The evaluation of a round: settings of `warmline evaluate`, as a table or as one text."""
 
 from __future__ import annotations
 

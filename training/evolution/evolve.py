@@ -1,8 +1,9 @@
-"""Self-evolution, M⁰ to M¹ to M² (Self-Evolution §2.2): rounds of stages, each done once, killable anywhere.
+"""Self-evolution, M⁰ to M¹ to M² (Self-Evolution §2.2): rounds of stages, each done once.
 
-A round asks its parent for replies, has them refined, makes pairs of them, trains on those, measures
-the result, and promotes it or rolls back. `state.json` says what is done; it is replaced in one step
-after each stage, and a stage that was cut short goes on where it was, by its own journal.
+A round asks its parent for replies, has them refined, makes pairs of them, trains on those,
+measures the result, and promotes it or rolls back. `state.json` says what is done; it is replaced
+in one step after each stage, and a stage that was cut short resumes where it was, by its own
+journal.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from rich.console import Console
 
 from ...core.claim import claim, identity_of, may_change
 from ...core.errors import ConfigError, DataError, RunError
-from ...core.files import write_whole
+from ...core.files import read_json, read_text, write_whole
 from ...core.fixed import fixed_fields
+from ...core.outside.console import make_console
 from ...core.record import Record, problems_of
+from ...environments.corpus.splits import scenario_groups
 from ...environments.episodes.episode import Episode
 from ...environments.episodes.log import LOG_NAME
 from ...evaluation.replies.evaluate import SCORES_NAME
@@ -28,7 +31,7 @@ from ...policies.base import Policy
 from ..loop.base_model import free_memory
 from ..loop.checkpoint import is_checkpoint, read_checkpoint
 from ..loop.results import TrainingResult
-from ..rows.sources import load_episodes, scenario_groups, split_episodes
+from ..rows.sources import load_episodes, split_episodes
 from .settings import EvolveSettings
 from .stages import CHECKPOINT, MEASURING, STAGES, RoundWork, shown_model
 from .tables import write_tables
@@ -88,7 +91,7 @@ def evolve(
         ConfigError, DataError, RunError: nothing to learn from, another evolution in the folder, or
             an evaluation that failed.
     """
-    console = console or Console(quiet=True)
+    console = console or make_console(quiet=True)
     if settings.out is None:
         raise ConfigError("no folder for the evolution", hint="--out runs/evolve")
     out = Path(settings.out)
@@ -172,7 +175,7 @@ def _run_round(work: RoundWork, parent: str) -> RoundState:
     for name, stage in STAGES.items():
         if name in state.done or (work.number == 0 and name not in MEASURING):
             continue
-        work.console.print(f"round {work.number}: {name}", markup=False)
+        work.console.print(f"round {work.number}: {name}")
         measures = stage(work)
         free_memory()
         state = state.model_copy(
@@ -183,8 +186,8 @@ def _run_round(work: RoundWork, parent: str) -> RoundState:
         promoted, why = decide(work.number, state.measures, work.before, work.settings)
         state = state.model_copy(update={"promoted": promoted, "why": why})
         write_whole(file, _as_json(state))
-        told = "promoted" if promoted else "rolled back"
-        work.console.print(f"round {work.number}: {told}: {why}", markup=False)
+        shown = "promoted" if promoted else "rolled back"
+        work.console.print(f"round {work.number}: {shown}: {why}")
     return state
 
 
@@ -197,7 +200,7 @@ def read_state(file: Path) -> RoundState | None:
     if not file.is_file():
         return None
     try:
-        return RoundState.model_validate_json(file.read_text("utf-8"))
+        return RoundState.model_validate_json(read_text(file))
     except ValidationError as error:
         raise DataError("; ".join(problems_of(error, RoundState)[:3]), file=file) from None
 
@@ -220,17 +223,17 @@ def decide(
         return True, "where it begins"
     if not settings.gate:
         return True, "no gate"
-    told, fine = [], True
+    shown, fine = [], True
     nll, old = measures.get("held_out_nll"), before.get("held_out_nll")
     if nll is not None and old is not None:
         limit = old * (1 + settings.gate_nll)
         fine &= nll <= limit
-        told.append(f"held-out NLL {nll:.4f}, at most {limit:.4f}")
+        shown.append(f"held-out NLL {nll:.4f}, at most {limit:.4f}")
     accuracy = measures.get("reward_accuracy")
     if accuracy is not None:
         fine &= accuracy >= settings.gate_accuracy
-        told.append(f"reward accuracy {accuracy:.3f}, at least {settings.gate_accuracy:g}")
-    return fine, "; ".join(told) or "nothing was measured"
+        shown.append(f"reward accuracy {accuracy:.3f}, at least {settings.gate_accuracy:g}")
+    return fine, "; ".join(shown) or "nothing was measured"
 
 
 def _scores(out: Path, states: Sequence[RoundState]) -> list[list[dict[str, Any]]]:
@@ -238,7 +241,7 @@ def _scores(out: Path, states: Sequence[RoundState]) -> list[list[dict[str, Any]
     found = []
     for state in states:
         file = out / f"round-{state.round}" / "evaluation" / SCORES_NAME
-        found.append(json.loads(file.read_text("utf-8")) if file.is_file() else [])
+        found.append(read_json(file) if file.is_file() else [])
     return found
 
 

@@ -1,4 +1,4 @@
-"""Settings of `warmline evolve` (Self-Evolution §2.2): pairs and training of a round, rounds, gate."""
+"""Settings of `warmline evolve` (Self-Evolution §2.2): pairs, training, rounds and gate."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class EvolveSettings(DpoLoopSettings):
     gate: bool = Field(True, description="off promotes every round, whatever it measures")
     gate_nll: Annotated[float, Field(ge=0)] = Field(
         0.05,
-        description="maximum rise of the held-out NLL over the parent's, as a share of the parent's",
+        description="maximum rise of the held-out NLL, as a share of the parent's",
     )
     gate_accuracy: Annotated[float, Field(ge=0, le=1)] = Field(
         0.5, description="minimum reward accuracy on the round's validation pairs"
@@ -48,8 +48,8 @@ class EvolveSettings(DpoLoopSettings):
     evaluate: bool = Field(True, description="also evaluate replies on the held-out conversations")
     evaluation: str | dict[str, Any] = Field(
         "",
-        description="settings of `warmline evaluate`: a table in the TOML file, or its options as one"
-        " text: '--limit 20'",
+        description="settings of `warmline evaluate`: a table in the TOML file, or its options as"
+        " one text: '--limit 20'",
     )
 
     @field_validator("evaluation")

@@ -1,6 +1,6 @@
 """The stages of a round of self-evolution: replies, reflections, pairs, training, and two measures.
 
-Each goes on where it was stopped, by its own journal, and gives its measures; which are done is the
+Each resumes where it was stopped, by its own journal, and gives its measures; which are done is the
 state machine's affair (`evolve.py`).
 """
 
@@ -35,7 +35,7 @@ from ..preferences.build import (
     iter_pairs,
     pairs_from,
 )
-from ..preferences.policies import engine_names, seated
+from ..preferences.policies import engine_names, open_engines
 from ..rows.build import Row, build_rows, template_of
 from ..rows.encode import IGNORED, RowEncoder, encode_rows
 from ..rows.settings import TurnRowSettings
@@ -92,7 +92,7 @@ Stage = Callable[[RoundWork], Measures]
 
 
 def shown_model(model: str, out: Path) -> str:
-    """A model's name for the record: by its path from the evolution's folder where it lies in it."""
+    """A model's name for the record: its path from the evolution's folder if it is below that."""
     path = Path(model)
     return path.relative_to(out).as_posix() if path.is_relative_to(out) else model
 
@@ -118,8 +118,8 @@ def _ask(work: RoundWork, contexts: Sequence[Context], *, refine: bool) -> None:
     claim_calls(folder, contexts, settings, names)
 
     async def asking() -> None:
-        seats = seated(settings, work.parent, settings.device, work.supporter, work.reviser)
-        async with seats as (supporter, reviser):
+        engines = open_engines(settings, work.parent, settings.device, work.supporter, work.reviser)
+        async with engines as (supporter, reviser):
             if refine:
                 await ask_chosen(contexts, settings, folder, reviser)
             else:

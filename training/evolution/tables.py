@@ -1,5 +1,6 @@
-"""The tables of an evolution, in the form of Self-Evolution Tables 2 and 6, published figures beside ours. Pure
-but for the writing.
+"""The tables of an evolution in the form of Self-Evolution Tables 2 and 6, with published figures.
+
+Pure except for the writing.
 
 Published figures come with the scores that `warmline evaluate` wrote; none are kept here.
 """
@@ -20,7 +21,7 @@ PAGE_NAME = "table.md"
 
 TABLE2 = ("bleu-2", "bleu-3", "rouge-l", "meteor", "bertscore", "distinct-2", "distinct-3")
 ALIASES = {"meteor": "meteor-exact-stem"}
-"""What stands in a column where its own metric was not counted; the conventions tell which it is."""
+"""What stands in a column where its own metric was not counted; the conventions say which it is."""
 
 TABLE6 = ("bleu-2", "bleu-3", "meteor", "distinct-2")
 OURS = (
@@ -125,10 +126,10 @@ def page(data: Mapping[str, Any]) -> str:
     ]
     if data["conventions"]:
         shown = {*TABLE2, *ALIASES.values()}
-        told = [(name, text) for name, text in data["conventions"].items() if name in shown]
+        shown = [(name, text) for name, text in data["conventions"].items() if name in shown]
         parts += [
             "## Conventions",
-            markdown_table(("metric", "how it is counted"), told, numbers=False),
+            markdown_table(("metric", "how it is counted"), shown, numbers=False),
         ]
     return "\n\n".join([*parts, f"> {DISCLAIMER}"]) + "\n"
 

@@ -16,12 +16,13 @@ def register(train: typer.Typer) -> None:
         "fpemf",
         FpemfSettings,
         run,
-        "Fine-tune a supporter to prefer its helpful candidates (FPEMF §4.2); resumes by itself.",
+        "Fine-tune a supporter to prefer its helpful candidates (FPEMF §4.2); resumes"
+        " automatically.",
     )
 
 
 def run(settings: FpemfSettings, console: Console) -> None:
-    """Make candidates, have them judged, train, and tell how it went."""
+    """Make candidates, have them judged, train, and show the metrics."""
     need_libraries()
     quiet_libraries()
     from ..loop.results import show_supporter

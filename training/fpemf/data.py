@@ -1,4 +1,4 @@
-"""What FPEMF learns from: contexts with candidates, what feedback says of them, and both in tokens."""
+"""Data of FPEMF: contexts with candidates, their feedback, and both in tokens."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ...core.claim import claim, compare
 from ...core.errors import ConfigError
 from ...core.files import write_whole
 from ...core.tasks import run_sync
+from ...environments.corpus.splits import scenario_groups
 from ...environments.episodes.rating import RATINGS_NAME, iter_ratings
 from ...environments.runs.settings import EngineSettings
 from ...policies.base import Policy, close_policy, open_policy
@@ -41,12 +42,12 @@ from ..loop.base_model import Base
 from ..loop.loop import on_gpu
 from ..rows.build import Row, build_rows, refuse_bad
 from ..rows.encode import RowEncoder, encode_rows
-from ..rows.sources import DataSource, draw, load_episodes, scenario_groups, source_of
+from ..rows.sources import DataSource, draw, load_episodes, source_of
 from .settings import FpemfSettings
 
 HELPFUL_NAME = "helpful.json"
 """Helpful rates by dimension (FPEMF Table 4)."""
-TOLD_EVERY = 10.0
+PROGRESS_SECONDS = 10.0
 """Seconds between two lines about a stage's progress."""
 
 
@@ -82,11 +83,11 @@ def candidate_sets(
                 log,
                 lineage,
                 batch_size=settings.search_batch,
-                told=teller(console, "candidates", done, len(rows)),
+                on_done=progress_lines(console, "candidates", done, len(rows)),
             )
         else:
-            told = teller(console, "candidates", done, len(rows))
-            run_sync(_sample(_policy(settings.sampler), rows, log, lineage, settings, told))
+            on_done = progress_lines(console, "candidates", done, len(rows))
+            run_sync(_sample(_policy(settings.sampler), rows, log, lineage, settings, on_done))
     return in_order(iter_candidates(folder)), sources
 
 
@@ -122,7 +123,7 @@ async def _sample(
     log: CandidateLog,
     lineage: Lineage,
     settings: FpemfSettings,
-    told: Callable[[int], None],
+    on_done: Callable[[int], None],
 ) -> None:
     try:
         await open_policy(policy)
@@ -134,24 +135,24 @@ async def _sample(
             number=settings.num_candidates,
             sampling=settings.sampler.sampling(),
             concurrency=settings.concurrency,
-            told=told,
+            on_done=on_done,
         )
     finally:
         await close_policy(policy)
 
 
-def teller(console: Console, what: str, done: int, total: int) -> Callable[[int], None]:
-    """A function that counts what is done and says so, at most every `TOLD_EVERY` seconds."""
+def progress_lines(console: Console, what: str, done: int, total: int) -> Callable[[int], None]:
+    """A function that counts what is done and says so, at most every `PROGRESS_SECONDS` seconds."""
     last = time.monotonic()
 
-    def told(count: int) -> None:
+    def on_done(count: int) -> None:
         nonlocal done, last
         done += count
-        if time.monotonic() - last > TOLD_EVERY:
+        if time.monotonic() - last > PROGRESS_SECONDS:
             last = time.monotonic()
             console.print(f"{what}: {done} of {total} contexts")
 
-    return told
+    return on_done
 
 
 def _lineage(settings: FpemfSettings, base: Base) -> Lineage:
@@ -182,8 +183,8 @@ def feedback_on(
     files = [Path(name) for name in settings.ratings]
     if labeller is not None or settings.judge.policy is not None:
         files.append(Path(settings.out or ".") / "candidates" / RATINGS_NAME)
-        told = teller(console, "feedback", 0, len(contexts))
-        run_sync(_rate(settings, contexts, labeller, files[-1], told))
+        on_done = progress_lines(console, "feedback", 0, len(contexts))
+        run_sync(_rate(settings, contexts, labeller, files[-1], on_done))
     ratings = [rating for file in files for rating in iter_ratings(file)]
     marks = marks_of(ratings, threshold=settings.threshold, dimensions=settings.dimensions)
     rule = find_rule(settings.rule)
@@ -205,17 +206,17 @@ async def _rate(
     contexts: Sequence[CandidateSet],
     labeller: Labeller | None,
     file: Path,
-    told: Callable[[int], None],
+    on_done: Callable[[int], None],
 ) -> None:
     if labeller is not None:
-        await _rate_with(settings, contexts, labeller, file, "labeller", told)
+        await _rate_with(settings, contexts, labeller, file, "labeller", on_done)
         return
     policy = _policy(settings.judge)
     name = ":".join(filter(None, (settings.judge.policy, settings.judge.model)))
     try:
         await open_policy(policy)
         judge = policy if isinstance(policy, Labeller) else _asking(policy, settings)
-        await _rate_with(settings, contexts, judge, file, name, told)
+        await _rate_with(settings, contexts, judge, file, name, on_done)
     finally:
         await close_policy(policy)
 
@@ -226,10 +227,10 @@ async def _rate_with(
     labeller: Labeller,
     file: Path,
     name: str,
-    told: Callable[[int], None],
+    on_done: Callable[[int], None],
 ) -> None:
     await rate_candidates(
-        contexts, labeller, file, rater=name, concurrency=settings.concurrency, told=told
+        contexts, labeller, file, rater=name, concurrency=settings.concurrency, on_done=on_done
     )
 
 
@@ -248,7 +249,7 @@ def _asking(policy: Policy, settings: FpemfSettings) -> PolicyLabeller:
 
 
 @dataclass(frozen=True, slots=True)
-class Ranked:
+class RankedContext:
     """A context in tokens.
 
     Attributes:
@@ -273,7 +274,7 @@ def encode_context(
     context: CandidateSet,
     marks: Mapping[Key, Marks],
     settings: FpemfSettings,
-) -> Ranked:
+) -> RankedContext:
     """Prompt, replies and labels of one context; candidates without a label are left out."""
     row = encoder.encode(context.row(context.gold))
     gold = [label for label in row.labels if label >= 0]
@@ -287,16 +288,16 @@ def encode_context(
             if label != MISSING:
                 replies.append(known_tokens(base.tokenizer, encoder, context, candidate))
                 labels.append(label)
-    return Ranked(prompt, replies, labels)
+    return RankedContext(prompt, replies, labels)
 
 
-class RankedCollator:
+class ContextCollator:
     """Contexts into the tensors of a `CandidateBatch`, and `labels` `(batch, replies)`."""
 
     def __init__(self, pad: int, *, encoder: bool) -> None:
         self._pad, self._encoder = pad, encoder
 
-    def __call__(self, rows: Sequence[Ranked]) -> dict[str, Tensor]:
+    def __call__(self, rows: Sequence[RankedContext]) -> dict[str, Tensor]:
         batch = CandidateBatch.padded(
             [row.prompt for row in rows],
             [row.replies for row in rows],

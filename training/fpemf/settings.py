@@ -1,4 +1,4 @@
-"""Settings of FPEMF (FPEMF §4.2): candidates, feedback and loss; defaults are those of the paper."""
+"""Settings of FPEMF (FPEMF §4.2): candidates, feedback and loss; defaults of the paper."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ class FeedbackSettings(Record):
 
 
 class FpemfSettings(
-    CandidateSettings,
     FeedbackSettings,
+    CandidateSettings,
     TurnRowSettings,
+    MergeSettings,
     AdapterLoopSettings,
     RepeatedSettings,
-    MergeSettings,
 ):
     """Settings of `warmline train fpemf`; defaults are those of FPEMF."""
 

@@ -1,4 +1,4 @@
-"""FPEMF: fine-tuning with fine-grained feedback on a model's own candidates (FPEMF §4), top to bottom.
+"""FPEMF: fine-tuning with fine-grained feedback on a model's own candidates (FPEMF §4).
 
 Episodes become contexts; each gets K candidates (diverse beams by default), each candidate a label
 from feedback on four dimensions. Trained is β_ul times the ranking of helpful over unhelpful
@@ -18,6 +18,7 @@ from rich.console import Console
 from torch import Tensor
 
 from ...core.errors import ConfigError
+from ...core.outside.console import make_console
 from ..candidates.batch import CandidateLogProbs
 from ..candidates.feedback import Key, Labeller, Marks
 from ..candidates.losses import contrastive_loss, fpemf_loss, nll_loss, sequence_scores
@@ -42,8 +43,8 @@ from ..rows.encode import RowEncoder
 from ..rows.sources import DataSource
 from ..rows.splits import split_contexts
 from .data import (
-    Ranked,
-    RankedCollator,
+    ContextCollator,
+    RankedContext,
     candidate_sets,
     encode_context,
     feedback_on,
@@ -61,9 +62,9 @@ def train_fpemf(
 
     Raises:
         ConfigError, DataError, RunError: nothing to train on, or another training in the folder.
-        Stopped: Ctrl-C; the same call goes on.
+        Stopped: Ctrl-C; the same call resumes.
     """
-    console = console or Console(quiet=True)
+    console = console or make_console(quiet=True)
     dtype = _dtype(settings)
     base = load_base(settings.model, dtype=dtype)
     cpu = not on_gpu(settings)
@@ -150,8 +151,8 @@ class FpemfObjective:
 
 def make_trainer(
     base: Base,
-    train: Sequence[Ranked],
-    validation: Sequence[Ranked],
+    train: Sequence[RankedContext],
+    validation: Sequence[RankedContext],
     folder: Path,
     settings: FpemfSettings,
     *,
@@ -179,7 +180,7 @@ def make_trainer(
         args=arguments,
         train_dataset=list(train),
         eval_dataset=list(validation) or None,
-        data_collator=RankedCollator(
+        data_collator=ContextCollator(
             0 if pad is None else pad, encoder=bool(base.model.config.is_encoder_decoder)
         ),
         processing_class=base.tokenizer,

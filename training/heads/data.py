@@ -1,8 +1,8 @@
 """Rows for heads, and how they are packed: prompts that begin one another share a pass.
 
-A dialogue's prompts for its successive turns mostly are beginnings of the longest one. A causal model
-computes the same states for them as within it, so each dialogue is one sequence with several places
-at which the heads are read.
+A dialogue's prompts for its successive turns mostly are beginnings of the longest one. A causal
+model computes the same states for them as within it, so each dialogue is one sequence with several
+places at which the heads are read.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How good choices are: accuracy, macro-F1, confusions, preference bias, calibration. Pure.
 
-`evaluation/metrics/strategy.py` measures a run's choices with intervals; training may not import it, and
-needs less.
+For options by index, in plain Python. `evaluation/metrics/strategy.py` measures strategies of a run
+with intervals, and needs the extra `eval`.
 """
 
 from __future__ import annotations
@@ -130,10 +130,10 @@ def macro_f1(table: Table) -> float | None:
 
 
 def preferences(table: Table) -> list[float | None]:
-    """Bradley–Terry strengths of the confusions, of mean 1; a choice of i where j is right is i's win.
+    """Bradley–Terry strengths of the confusions, of mean 1; choosing i where j is right is i's win.
 
-    Newman's iteration, as in `evaluation/metrics/strategy.py`. None for options without a confusion, and
-    for all where strengths do not exist (a side that never wins or never loses).
+    Newman's iteration, as in `evaluation/metrics/strategy.py`. None for options without a
+    confusion, and for all where strengths do not exist (a side that never wins or never loses).
     """
     n = len(table)
     wins = [[table[j][i] if i != j else 0 for j in range(n)] for i in range(n)]

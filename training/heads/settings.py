@@ -14,7 +14,7 @@ from ..rows.settings import BadRows, Positive, refuse
 Count = Annotated[int, Field(ge=0)]
 
 
-class ClassifierSettings(AdapterLoopSettings, RepeatedSettings, ValidationSettings):
+class ClassifierSettings(ValidationSettings, AdapterLoopSettings, RepeatedSettings):
     """Adapter, loop, and what a classifier reads; loop defaults of SFT (SweetieChat App. B)."""
 
     panel: ClassVar[str] = "Classifier"

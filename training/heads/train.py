@@ -56,7 +56,7 @@ class HeadData:
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class TrainedHeads:
     """A finished training: the checkpoint is written by `keep`, once the figures are in.
 
     Attributes:
@@ -101,7 +101,8 @@ def head_loss(
 def balanced_weights(labels: Sequence[int], options: int) -> list[float]:
     """Factors that make options weigh alike: n / (k · count), of mean 1 over the labels.
 
-    Three of one and one of another: 4/(2·3) = 2/3 and 4/(2·1) = 2. Options that do not occur have 1.
+    Three of one and one of another: 4/(2·3) = 2/3 and 4/(2·1) = 2. Options that do not occur have
+        1.
     """
     counts = Counter(labels)
     occurring = len(counts)
@@ -142,7 +143,7 @@ class HeadTrainer(Trainer):  # type: ignore[misc]
             return head_loss(logits, labels, self._sizes, weights) / num_items_in_batch
 
         super().__init__(compute_loss_func=loss, **arguments)
-        self.model_accepts_loss_kwargs = False  # the network is not told how many labels there are
+        self.model_accepts_loss_kwargs = False  # the network does not get the number of labels
         self.add_callback(EpochOrder(sampler))
 
     def _get_train_sampler(self, train_dataset: Any = None) -> StepSampler:
@@ -206,7 +207,7 @@ def headed(base: Base, settings: ClassifierSettings, heads: Heads) -> Any:
     """
     model = HeadedModel(base.model, sum(map(len, heads.values())))
     targets: Any = settings.lora_targets
-    if targets == ("all-linear",):  # PEFT finds them by itself in whole models only
+    if targets == ("all-linear",):  # PEFT finds them automatically in whole models only
         linear = {
             n.rpartition(".")[2] for n, m in model.named_modules() if isinstance(m, nn.Linear)
         }
@@ -278,7 +279,7 @@ def train_heads(
     seed: int,
     weights: Sequence[float] | None,
     console: Console,
-) -> Trained:
+) -> TrainedHeads:
     """Load the base, train or resume, and read the test rows with the weights that are kept.
 
     Raises:
@@ -312,7 +313,9 @@ def train_heads(
 
     tokens = sum(row.tokens for row in train) / steps_per_epoch(len(train), settings)
     trainer = run_training(make, folder, tokens, console)
-    return Trained(trainer, base, folder, seed, rows, _tested(trainer, reader, data.test, heads))
+    return TrainedHeads(
+        trainer, base, folder, seed, rows, _tested(trainer, reader, data.test, heads)
+    )
 
 
 def _tested(
@@ -329,7 +332,7 @@ def _tested(
 
 
 def keep(
-    trained: Trained,
+    trained: TrainedHeads,
     *,
     kind: str,
     heads: Heads,

@@ -1,1 +1,1 @@
-"""What every trainer's loop shares: settings, base model, resume, callbacks, checkpoints, results."""
+"""What all trainers share: settings, base model, resume, callbacks, checkpoints, results."""

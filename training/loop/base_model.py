@@ -24,8 +24,8 @@ from .settings import LoraSettings
 EMBEDDED = "embedded"
 
 ATTENTION = frozenset(
-    ["q_proj", "k_proj", "v_proj", "o_proj", "out_proj", "q", "k", "v", "o", "query", "key", "value",
-     "qkv_proj", "query_key_value", "c_attn", "Wqkv",
+    ["q_proj", "k_proj", "v_proj", "o_proj", "out_proj", "q", "k", "v", "o", "query", "key",
+     "value", "qkv_proj", "query_key_value", "c_attn", "Wqkv",
      "q_lin", "k_lin", "v_lin", "out_lin"]
 )  # fmt: skip
 """Names that models give the four layers of attention."""
@@ -186,7 +186,9 @@ def load_writer(model: str) -> tuple[RowEncoder, Any, int]:
     from ...policies.models.loading import NO_LIMIT
 
     source = find_source(base_name(model), merge=True)
-    where: dict[str, Any] = {"gguf_file": source.gguf} if source.gguf else {}
+    where: dict[str, Any] = {"trust_remote_code": False}  # None would ask on standard input
+    if source.gguf:
+        where["gguf_file"] = source.gguf
     try:
         config = AutoConfig.from_pretrained(source.base, **where)
         tokenizer = AutoTokenizer.from_pretrained(source.base, **where)

@@ -96,19 +96,19 @@ class LiveProgress(TrainerCallback):  # type: ignore[misc]
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[told]}"),
+            TextColumn("{task.fields[status]}"),
             TimeRemainingColumn(),
             console=self._console,
         )
         self._task = self._bar.add_task(
-            self._name, total=state.max_steps, completed=state.global_step, told=""
+            self._name, total=state.max_steps, completed=state.global_step, status=""
         )
         self._began, self._first_step = time.monotonic(), state.global_step
         self._bar.start()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self._bar is not None:
-            self._bar.update(self._task, completed=state.global_step, told=self._told(state))
+            self._bar.update(self._task, completed=state.global_step, status=self._status(state))
 
     def on_log(
         self,
@@ -135,7 +135,7 @@ class LiveProgress(TrainerCallback):  # type: ignore[misc]
             self._bar.stop()
             self._bar = None
 
-    def _told(self, state: Any) -> str:
+    def _status(self, state: Any) -> str:
         seconds = time.monotonic() - self._began
         speed = self._tokens * (state.global_step - self._first_step) / max(seconds, 1e-9)
         loss = "" if self._loss is None else f"loss {self._loss:.4f}, "

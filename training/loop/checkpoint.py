@@ -21,7 +21,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from ...core.errors import DataError
-from ...core.files import write_whole
+from ...core.files import read_json, read_text, write_whole
 from ...core.record import Record, problems_of
 from ...core.tables import markdown_table
 from ...policies.safety import DISCLAIMER
@@ -43,7 +43,7 @@ class Checkpoint(Record):
         base: the model that the adapter lies on, as it was named: may be another checkpoint.
         base_identity: hashes of the base's weights.
         parent: the checkpoint that it was trained from, relative to this folder; None for a base
-            model that is no checkpoint.
+            model that is not a checkpoint.
         settings: resolved, every field.
         data: what was learned from; hashes and counts.
         rows: counts: used, and bad ones by fault.
@@ -112,7 +112,7 @@ def read_checkpoint(folder: str | Path) -> Checkpoint:
             hint="`warmline checkpoints` lists those below runs/",
         )
     try:
-        return Checkpoint.model_validate_json(file.read_text("utf-8"))
+        return Checkpoint.model_validate_json(read_text(file))
     except ValidationError as error:
         raise DataError("; ".join(problems_of(error, Checkpoint)[:3]), file=file) from None
 
@@ -123,7 +123,7 @@ def is_checkpoint(folder: str | Path) -> bool:
 
 
 def parent_of(model: str, folder: Path) -> str | None:
-    """The checkpoint that `model` names, relative to `folder`; None where it is no checkpoint."""
+    """The checkpoint that `model` names, relative to `folder`; None if it is not one."""
     return relative_to(folder, Path(model)) if is_checkpoint(model) else None
 
 
@@ -139,7 +139,7 @@ def name_base(folder: Path, base: str) -> None:
     any other folder or file by its full path.
     """
     file = folder / "adapter_config.json"
-    config = json.loads(file.read_text("utf-8"))
+    config = read_json(file)
     path = Path(base).expanduser()
     whole = str(path.resolve()) if path.exists() else base
     config["base_model_name_or_path"] = parent_of(base, folder) or whole
@@ -163,7 +163,7 @@ def find_checkpoints(folder: str | Path) -> dict[Path, Checkpoint]:
 
 
 def lineage(checkpoints: Mapping[Path, Checkpoint]) -> dict[Path | str, list[Path]]:
-    """Children by parent: a checkpoint's path, or the name of a base model that is none of these."""
+    """Children by parent: a checkpoint's path, or the name of a base model."""
     children: dict[Path | str, list[Path]] = {}
     for path, checkpoint in checkpoints.items():
         above: Path | str = checkpoint.base
@@ -183,18 +183,20 @@ def model_card(name: str, checkpoint: Checkpoint) -> str:
         f"A {checkpoint.kind} checkpoint made with Warmline {checkpoint.warmline} on"
         f" {checkpoint.created[:10]}, an adapter on `{Path(checkpoint.base).name}`.",
         f"> {DISCLAIMER}",
-        f"It sits as the {seat} of simulated conversations. It is no therapist, it was not examined"
-        " by clinicians, and people in need must not be left alone with it.",
+        f"It sits as the {seat} of simulated conversations. It is not a therapist, it was not"
+        " examined by clinicians, and people in need must not be left alone with it.",
         _table("Metrics", ("measure", "value"), _shown(checkpoint.metrics)),
         _table("Data", ("source", "items"), [(s.name, str(s.items)) for s in checkpoint.data]),
         _table("Rows", ("rows", "count"), [(k, str(v)) for k, v in checkpoint.rows.items()]),
-        _table("Settings", ("setting", "value"), [(k, str(v)) for k, v in _told(checkpoint)]),
+        _table(
+            "Settings", ("setting", "value"), [(k, str(v)) for k, v in _settings_shown(checkpoint)]
+        ),
         "Libraries: " + ", ".join(f"{k} {v}" for k, v in checkpoint.libraries.items()),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def _told(checkpoint: Checkpoint) -> list[tuple[str, Any]]:
+def _settings_shown(checkpoint: Checkpoint) -> list[tuple[str, Any]]:
     paths = {"data", "validation", "out", "model", "replay"}
     return [(k, v) for k, v in checkpoint.settings.items() if k not in paths and v is not None]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
 from ...core.errors import DataError
+from ...core.outside.console import make_console
 from .checkpoint import Checkpoint, find_checkpoints, lineage
 
 
@@ -30,14 +30,14 @@ def checkpoints(
     ] = None,
 ) -> None:
     """List checkpoints with their lineage, or merge one into a model of its own."""
-    console = Console()
+    console = make_console()
     if merge is not None:
         from .command import need_libraries
         from .merge import merge_checkpoint
 
         need_libraries()
         merge_checkpoint(folder, merge)
-        console.print(f"wrote {merge}", markup=False)
+        console.print(f"wrote {merge}")
         return
     found = find_checkpoints(folder)
     if not found:

@@ -1,4 +1,4 @@
-"""What the sub-commands of `warmline train` share: options from settings, quiet libraries, a table."""
+"""What the commands of trainers share: options from settings, quiet libraries, a table."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rich.text import Text
 
 from ...core.errors import MissingExtra
 from ...core.options import nested, options_of
+from ...core.outside.console import make_console
 from ...core.record import Record
 from ...core.settings import read_settings
 from ...policies.safety import DISCLAIMER
@@ -31,7 +32,7 @@ def add_trainer(
     Args:
         app: the sub-application.
         model: the settings.
-        run: what to do; the disclaimer is printed behind it.
+        run: what to do; the disclaimer is printed after it.
         about: for the help.
     """
     file = Annotated[
@@ -39,7 +40,7 @@ def add_trainer(
     ]
 
     def command(file: Path | None, **given: Any) -> None:
-        console = Console(quiet=not is_first())
+        console = make_console(quiet=not is_first())
         run(read_settings(model, file, nested(given)), console)
         console.print(Text(DISCLAIMER, style="dim"))
 
@@ -72,7 +73,7 @@ def quiet_libraries() -> None:
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-    # it still sets by itself what it deprecates
+    # it still sets automatically what it deprecates
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\..*")
 
 

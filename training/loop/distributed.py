@@ -1,4 +1,4 @@
-"""Several processes of one training (`torchrun`): who makes what all of them need, and who tells."""
+"""Several processes of one training (`torchrun`): who makes shared data, who reports."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def process_count() -> int:
 
 
 def is_first() -> bool:
-    """Whether this is the process that tells how it goes."""
+    """Whether this is the process that reports progress."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
@@ -27,7 +27,7 @@ def in_turn(work: Callable[[], T], *, cpu: bool) -> T:
     """Do resumable work in one process after the other: the first does it, the others find it done.
 
     Args:
-        work: leaves what it makes in files, and goes on there when it is called again.
+        work: leaves what it makes in files, and resumes there when it is called again.
         cpu: whether the training computes on CPUs.
     """
     if process_count() == 1:

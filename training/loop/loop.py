@@ -58,7 +58,7 @@ _RECOMPUTE: dict[str, Any] = {
 
 
 class Stopped(RunError):
-    """Ctrl-C: the state is saved, and the same command goes on from there."""
+    """Ctrl-C: the state is saved, and the same command resumes from there."""
 
 
 def last_save(folder: Path) -> Path | None:
@@ -103,8 +103,8 @@ def attention(settings: LoopSettings, dtype: str) -> str | None:
 def choose_attention(base: Base, settings: LoopSettings, dtype: str, longest: int) -> None:
     """Set the fastest implementation of attention that is here and fits the rows of `settings`.
 
-    On CPUs in bfloat16 a step of rows of 300 tokens took a fifth less with plain attention than with
-    PyTorch's fused one, and one of 900 tokens twice as much: it is taken for short rows alone.
+    On CPUs in bfloat16 a step of rows of 300 tokens took a fifth less with plain attention than
+    with PyTorch's fused one, and one of 900 tokens twice as much: it is taken for short rows alone.
 
     Args:
         longest: tokens in the longest row.
@@ -203,17 +203,18 @@ def run_loop(trainer: Any, resume: Path | None) -> None:
     if saves.stopping and trainer.state.global_step < trainer.state.max_steps:
         raise Stopped(
             f"stopped after {trainer.state.global_step} of {trainer.state.max_steps} steps",
-            hint="the same command goes on from there",
+            hint="the same command resumes from there",
         )
 
 
 def run_training(
     make: Callable[[bool], Trainer], folder: Path, tokens: float, console: Console
 ) -> Trainer:
-    """Train to the end, from the last save in the folder where there is one, and tell how it goes.
+    """Train to the end, from the last save in the folder where there is one, and show the progress.
 
     Args:
-        make: makes the trainer, with the callbacks of `callbacks`; is told whether a save is resumed.
+        make: makes the trainer, with the callbacks of `make_callbacks`; its argument is whether a
+        save is resumed.
         tokens: of one step of this process, for the speed that is shown.
 
     Raises:
@@ -223,7 +224,7 @@ def run_training(
     if save is not None:
         console.print(f"resuming from step {_step_of(save)}")
     trainer = make(save is not None)
-    trainer.remove_callback(PrinterCallback)  # `LiveProgress` tells it
+    trainer.remove_callback(PrinterCallback)  # `LiveProgress` shows it
     trainer.add_callback(LiveProgress(console, folder.name, tokens))
     run_loop(trainer, save)
     return trainer
@@ -279,7 +280,8 @@ def _refuse_broken(model: Any) -> None:
     broken = [n for n, p in model.named_parameters() if p.requires_grad and not p.isfinite().all()]
     if broken:
         raise RunError(
-            f"the training diverged: {len(broken)} weights are no numbers, such as {broken[0]}",
+            f"the training diverged: {len(broken)} weights are NaN or infinite,"
+            f" such as {broken[0]}",
             hint="lower learning_rate, or use dtype = 'float32'",
         )
 

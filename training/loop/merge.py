@@ -14,7 +14,7 @@ def merge_checkpoint(folder: str | Path, out: str | Path) -> Path:
     """Write the merged model in float32 safetensors, with tokenizer and card; returns `out`.
 
     Raises:
-        ConfigError: the folder is no adapter, or `out` is not empty.
+        ConfigError: the folder is not an adapter, or `out` is not empty.
         RunError: the disk refuses.
     """
     from ...policies.models.loading import load

@@ -31,8 +31,8 @@ class TrainingResult:
         folders: of the checkpoints; `folder` itself for one, and below it for several.
         checkpoints: their records, in the same order: by seed, and for scorers with an adapter for
             each dimension by dimension.
-        metrics: of a single run, as its checkpoint has them (None: could not be measured); of several
-            seeds the means of the metrics that every run has.
+        metrics: of a single run, as its checkpoint has them (None: could not be measured); of
+            several seeds the means of the metrics that every run has.
         deviations: sample standard deviations over the seeds; empty for a single run.
     """
 
@@ -127,7 +127,6 @@ def show_supporter(result: TrainingResult, console: Console) -> None:
         console.print(
             "seat it: warmline simulate --supporter.policy transformers"
             f" --supporter.model {result.folder}",
-            markup=False,
             soft_wrap=True,
         )
 

@@ -1,4 +1,4 @@
-"""Where a training goes, whether its folder holds another or a finished one, and one run per seed."""
+"""Where a training goes, whether its folder is taken or finished, and one run per seed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .checkpoint import Checkpoint, is_checkpoint, read_checkpoint
 from .distributed import is_first
 from .merge import merge_checkpoint
 from .results import TrainingResult, result_of
-from .settings import LoopSettings, MergeSettings, RepeatedSettings
+from .settings import LoopSettings, RepeatedSettings
 
 IDENTITY_NAME = "training.json"
 
@@ -74,7 +74,7 @@ def for_each_seed(
     train: Callable[[Path, int], Checkpoint],
     console: Console,
 ) -> TrainingResult:
-    """Train once for each seed of `settings.runs`, each in its folder; what is finished is only read.
+    """Train once for each seed, each in its folder; what is finished is only read.
 
     Args:
         train: trains into a folder, with a seed.
@@ -94,6 +94,6 @@ def for_each_seed(
 def merge_if_asked(folder: Path, settings: LoopSettings) -> None:
     """Write the merged model into `merged/` if the settings ask for it and it is not there yet."""
     merged = folder / "merged"
-    asked = isinstance(settings, MergeSettings) and settings.merge
+    asked = getattr(settings, "merge", False)  # trainers of heads have nothing to merge
     if asked and is_first() and not merged.exists():
         merge_checkpoint(folder, merged)

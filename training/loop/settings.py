@@ -31,7 +31,8 @@ class LoraSettings(Record):
     lora_dropout: Share = Field(0.0, description="dropout before the adapter")
     lora_targets: tuple[str, ...] = Field(
         ("attention",),
-        description="adapted layers: attention (queries, keys, values, output), all-linear, or names",
+        description="adapted layers: attention (queries, keys, values, output), all-linear, or"
+        " names",
     )
 
 

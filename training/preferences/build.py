@@ -1,8 +1,11 @@
-"""Preference pairs from conversations (Self-Evolution §2.2.1, appendix A): rejected is the model's own reply.
+"""Preference pairs from conversations (Self-Evolution §2.2.1, appendix A).
+
+Rejected is the model's own reply.
 
 Chosen is what reflection made of it, a stronger policy's reply, or the one that was said. First
-`ask_rejected` and `ask_chosen` fill `calls.jsonl` (see `reflection.py`), then `make_pairs`, which is
-pure, makes `pairs.jsonl` of the calls: TRL's preference rows with lineage. Knows no tokenizer and no model.
+`ask_rejected` and `ask_chosen` fill `calls.jsonl` (see `reflection.py`), then `make_pairs`, which
+is pure, makes `pairs.jsonl` of the calls: TRL's preference rows with lineage. Knows no tokenizer
+and no model.
 """
 
 from __future__ import annotations
@@ -24,16 +27,17 @@ from ...core.errors import ConfigError, DataError
 from ...core.files import write_whole
 from ...core.jsonl import complete_lines
 from ...core.record import Record, Text, problems_of
+from ...environments.corpus.splits import scenario_groups
 from ...environments.episodes.episode import Episode
 from ...policies.base import Message, Policy
-from ...policies.sentences import cap_sentences
-from ..candidates.rows import Said
+from ...policies.text.sentences import cap_sentences
+from ..candidates.rows import PromptMessage
 from ..rows.build import Row, build_rows, history_of, refuse_bad
-from ..rows.sources import draw, scenario_groups
+from ..rows.sources import draw
 from .hygiene import Origin, Replaced, choose, identical, strict_turns, without_greetings
 from .reflection import (
-    Asking,
     CallLog,
+    CallOptions,
     CallRecord,
     ask_reflections,
     ask_replies,
@@ -77,9 +81,9 @@ class PreferencePair(Record):
     version: Literal[1] = 1
     id: Text
     group: str
-    prompt: tuple[Said, ...]
-    chosen: tuple[Said, ...]
-    rejected: tuple[Said, ...]
+    prompt: tuple[PromptMessage, ...]
+    chosen: tuple[PromptMessage, ...]
+    rejected: tuple[PromptMessage, ...]
     origin: Origin
     replaced: Replaced = ""
     score: int | None = None
@@ -172,12 +176,14 @@ def _context(episode: Episode, row: Row) -> Context:
 # Asking
 
 
-def asking_of(settings: PreferenceSettings, engine: Literal["supporter", "reviser"]) -> Asking:
+def call_options(
+    settings: PreferenceSettings, engine: Literal["supporter", "reviser"]
+) -> CallOptions:
     """How the settings want a policy to be asked; a reviser that is the supporter draws as that."""
     sampling = getattr(settings, engine).sampling()
     if engine == "reviser" and not settings.own_reviser:
         sampling = sampling.over(settings.supporter.sampling())
-    return Asking(
+    return CallOptions(
         sampling=sampling,
         seed=settings.seed,
         max_sentences=settings.max_sentences,
@@ -216,7 +222,7 @@ async def ask_rejected(
     """The model's own replies (Self-Evolution eq. 3); `part` names a file of calls of its own."""
     rows = [context.row for context in contexts]
     with CallLog(folder, part) as log:
-        await ask_replies(rows, policy, log, asking_of(settings, "supporter"), "rejected")
+        await ask_replies(rows, policy, log, call_options(settings, "supporter"), "rejected")
 
 
 async def ask_chosen(
@@ -226,9 +232,9 @@ async def ask_chosen(
     policy: Policy,
     part: str | None = None,
 ) -> None:
-    """What the variant wants beside them: reflections (Self-Evolution eq. 4, 5), other replies, or nothing."""
+    """What the variant needs besides: reflections (Self-Evolution eq. 4, 5), replies or nothing."""
     rows = [context.row for context in contexts]
-    asking = asking_of(settings, "reviser")
+    asking = call_options(settings, "reviser")
     with CallLog(folder, part) as log:
         if settings.variant == "stronger":
             await ask_replies(rows, policy, log, asking, "stronger")
@@ -298,9 +304,9 @@ def _pair(
     return PreferencePair(
         id=row.id,
         group=row.group,
-        prompt=tuple(Said(role=m.role, content=m.content) for m in row.prompt),
-        chosen=(Said(role="assistant", content=chosen.text),),
-        rejected=(Said(role="assistant", content=rejected),),
+        prompt=tuple(PromptMessage(role=m.role, content=m.content) for m in row.prompt),
+        chosen=(PromptMessage(role="assistant", content=chosen.text),),
+        rejected=(PromptMessage(role="assistant", content=rejected),),
         origin=chosen.origin,
         replaced=chosen.replaced,
         score=score,
@@ -367,7 +373,7 @@ def iter_pairs(path: str | Path) -> Iterator[PreferencePair]:
     """Stream the pairs of a folder or a file.
 
     Raises:
-        DataError: no such file, or a line that is no pair; names file, line and problem.
+        DataError: no such file, or a line that is not a pair; names file, line and problem.
     """
     file = pairs_file(path)
     if not file.is_file():

@@ -16,13 +16,13 @@ def register(app: typer.Typer) -> None:
         "pairs",
         PairSettings,
         run,
-        "Make preference pairs of conversations (Self-Evolution §2.2.1), at once or in parts on many machines;"
-        " resumes by itself.",
+        "Make preference pairs of conversations (Self-Evolution §2.2.1), at once or in parts on"
+        " many machines; resumes automatically.",
     )
 
 
 def run(settings: PairSettings, console: Console) -> None:
-    """Ask, make the pairs, and tell how many there are and why others are not."""
+    """Ask, make the pairs, and report how many there are and why others were dropped."""
     from .pairs import preference_pairs
 
     preference_pairs(settings, console=console)

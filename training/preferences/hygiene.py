@@ -1,4 +1,4 @@
-"""Hygiene of preference data (Self-Evolution appendix A), as named pure functions; no model, no file.
+"""Rules for clean preference data (Self-Evolution appendix A), as named pure functions.
 
 Every rule counts what it did under the name that it has here, so a summary can say why a pair is as
 it is, or is not there.
@@ -98,14 +98,16 @@ class Chosen(Record):
     replaced: Replaced = ""
 
 
-def words(text: str) -> int:
+def word_count(text: str) -> int:
     """Length of a reply, in words."""
     return len(text.split())
 
 
 def too_long(reply: str, others: Sequence[str], times: float | None) -> bool:
     """Whether a reply has more than `times` the words of one of the others; never if None."""
-    return times is not None and any(words(reply) > times * words(other) for other in others)
+    return times is not None and any(
+        word_count(reply) > times * word_count(other) for other in others
+    )
 
 
 def choose(

@@ -1,4 +1,4 @@
-"""Preference pairs of conversations, by `warmline train dpo` or by themselves, at once or in parts.
+"""Preference pairs of conversations, for `warmline train dpo` or on their own, at once or in parts.
 
 Contexts are independent of one another, so each of several jobs can ask for its own part and write
 a file of calls of its own; whoever comes last without a part asks for what is missing and makes the
@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from rich.console import Console
 
+from ...core.outside.console import make_console
 from ...core.tasks import run_sync
 from ...policies.base import Policy
 from ..rows.sources import DataSource, load_episodes, source_of
@@ -27,7 +28,7 @@ from .build import (
     pairs_file,
     pairs_from,
 )
-from .policies import engine_names, seated
+from .policies import engine_names, open_engines
 from .settings import PairSettings, PairSourceSettings, part_of
 
 T = TypeVar("T")
@@ -53,7 +54,7 @@ def preference_pairs(
         RunError: the folder holds calls for other contexts, policies or settings.
         PolicyError: a policy failed; what is answered is kept.
     """
-    console = console or Console(quiet=True)
+    console = console or make_console(quiet=True)
     episodes, sources = load_episodes(settings.data)
     out = Path(settings.out or ".")
     counts: Counter[str] = Counter()
@@ -92,6 +93,8 @@ async def _ask(
     reviser: Policy | None,
     part: str | None = None,
 ) -> None:
-    async with seated(settings, settings.model, settings.device, supporter, reviser) as seats:
-        await ask_rejected(contexts, settings, folder, seats[0], part)
-        await ask_chosen(contexts, settings, folder, seats[1], part)
+    async with open_engines(
+        settings, settings.model, settings.device, supporter, reviser
+    ) as engines:
+        await ask_rejected(contexts, settings, folder, engines[0], part)
+        await ask_chosen(contexts, settings, folder, engines[1], part)

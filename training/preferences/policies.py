@@ -1,4 +1,4 @@
-"""The policies that make preference data: those that the settings name, or the model that is trained."""
+"""The policies that make preference data: those of the settings, or the trained model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def engine_names(settings: PreferenceSettings, model: str) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def seated(
+async def open_engines(
     settings: PreferenceSettings,
     model: str,
     device: str,
@@ -39,7 +39,7 @@ async def seated(
     made: list[Policy] = []
 
     def make(engine: EngineSettings) -> Policy:
-        made.append(make_seat(engine, model, device))
+        made.append(make_engine(engine, model, device))
         return made[-1]
 
     try:
@@ -50,7 +50,7 @@ async def seated(
             await close_policy(policy)
 
 
-def make_seat(engine: EngineSettings, model: str, device: str) -> Policy:
+def make_engine(engine: EngineSettings, model: str, device: str) -> Policy:
     """One policy; where none is named, the `transformers` policy with the model that is trained."""
     given = engine.policy_options()
     if engine.policy is not None:

@@ -1,8 +1,8 @@
-"""Asking for the two sides of preference pairs: a reply, and what reflection makes of it (Self-Evolution §2.2.1).
+"""Asks for both sides of preference pairs: a reply, and its revision (Self-Evolution §2.2.1).
 
 Each call is written to `calls.jsonl` with its exact messages the moment it is answered, under an id
-that only context and purpose decide. The file is the journal too: what it holds is never asked again.
-The reflection's prompt, schema and reading are those of the wrapper `refine`.
+that only context and purpose decide. The file is the journal too: what it holds is never asked
+again. The reflection's prompt, schema and reading are those of the wrapper `refine`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from ...core.jsonl import LineLog, complete_lines
 from ...core.record import Record, Text, problems_of
 from ...core.seeds import named_seed
 from ...core.tasks import for_each
+from ...policies.asking import ask_policy
 from ...policies.base import Policy, Reply, Request, Sampling, policy_name
 from ...policies.wrappers.base import honoured
 from ...policies.wrappers.refine import Refine, read_analysis
-from ..candidates.rows import Said
+from ..candidates.rows import PromptMessage
 from ..rows.build import Row
 
 CALLS_NAME = "calls.jsonl"
@@ -52,7 +53,7 @@ class CallRecord(Record):
     context: Text
     purpose: Purpose
     policy: str
-    messages: tuple[Said, ...]
+    messages: tuple[PromptMessage, ...]
     sampling: dict[str, float | int] = Field(default_factory=dict)
     seed: int | None = None
     max_sentences: int | None = None
@@ -79,7 +80,7 @@ class CallLog:
 
     Raises:
         RunError: another process is writing it, or the disk refuses.
-        DataError: a line is no call.
+        DataError: a line is not a call.
     """
 
     def __init__(self, folder: str | Path, part: str | None = None) -> None:
@@ -121,7 +122,7 @@ def iter_calls(path: str | Path) -> Iterator[CallRecord]:
     """Stream the calls of a folder, of all its parts, or of a file; torn last lines are left out.
 
     Raises:
-        DataError: no such file, or a line that is no call; names file, line and problem.
+        DataError: no such file, or a line that is not a call; names file, line and problem.
     """
     files = call_files(Path(path)) if Path(path).is_dir() else [Path(path)]
     if not files or not files[0].is_file():
@@ -146,7 +147,7 @@ def call_id(context: str, purpose: Purpose, attempt: int = 0) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class CallOptions:
     """How policies are asked.
 
     Attributes:
@@ -179,7 +180,7 @@ class Asking:
 
 
 async def ask_replies(
-    rows: Iterable[Row], policy: Policy, log: CallLog, asking: Asking, purpose: Purpose
+    rows: Iterable[Row], policy: Policy, log: CallLog, asking: CallOptions, purpose: Purpose
 ) -> None:
     """A reply to every row's prompt that is not in the log yet.
 
@@ -196,7 +197,7 @@ async def ask_replies(
 
 
 async def ask_reflections(
-    rows: Iterable[Row], policy: Policy, log: CallLog, asking: Asking, said: dict[str, str]
+    rows: Iterable[Row], policy: Policy, log: CallLog, asking: CallOptions, said: dict[str, str]
 ) -> None:
     """For every row an analysis of the reply that was given, asked until one can be read.
 
@@ -247,7 +248,7 @@ async def _answered(
 ) -> CallRecord:
     """The call's record. What would fail the same way again is part of it; the rest is raised."""
     try:
-        reply = await policy.respond(request)
+        reply = await ask_policy(policy, request)
     except PolicyError as error:
         lasting = isinstance(error, UnreadableReply) or not error.retryable
         if error.fatal or not lasting:
@@ -271,7 +272,7 @@ def _record(
         context=context,
         purpose=purpose,
         policy=(reply.policy if reply else "") or policy_name(policy),
-        messages=said_of(request),
+        messages=prompt_of(request),
         sampling=request.sampling.as_dict(),
         seed=request.seed,
         max_sentences=request.max_sentences,
@@ -285,9 +286,9 @@ def _record(
     )
 
 
-def said_of(request: Request) -> tuple[Said, ...]:
+def prompt_of(request: Request) -> tuple[PromptMessage, ...]:
     """The messages of a request as they are stored."""
-    return tuple(Said(role=m.role, content=m.content) for m in request.messages)
+    return tuple(PromptMessage(role=m.role, content=m.content) for m in request.messages)
 
 
 def texts_of(

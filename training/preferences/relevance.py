@@ -1,4 +1,4 @@
-"""How much a reply has to do with what the user said: TF-IDF cosine (Self-Evolution §5.2, figure 5a).
+"""Relevance of a reply to what the user said: TF-IDF cosine (Self-Evolution §5.2, figure 5a).
 
 The paper does not name its measure; this one is scikit-learn's `TfidfVectorizer` with its defaults,
 in a few lines, so that training needs no further library.

@@ -42,7 +42,8 @@ class PreferenceSettings(FixedFields, TurnRowSettings):
     greeting_last: Count = Field(2, description="exchanges left out at its end")
     longest: Annotated[float, Field(ge=1)] | None = Field(
         2.0,
-        description="maximum length of a chosen reply in words, as a multiple of the rejected and of the gold reply",
+        description="maximum length of a chosen reply in words, as a multiple of the rejected and"
+        " of the gold reply",
     )
     tries: Positive = Field(3, description="maximum attempts at a reflection that can be parsed")
     reflection_tokens: Positive = Field(512, description="maximum tokens of a reflection")
@@ -75,7 +76,7 @@ class PairSettings(PairSourceSettings):
     panel: ClassVar[str] = "Pairs"
 
     out: Annotated[str | None, MAY_CHANGE] = Field(
-        None, description="folder of calls and pairs; the same command goes on there"
+        None, description="folder of calls and pairs; the same command resumes it"
     )
     part: Annotated[str, Field(pattern=r"^[1-9]\d*/[1-9]\d*$")] | None = Field(
         None,

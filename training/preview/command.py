@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from ...core.options import nested, options_of
+from ...core.outside.console import make_console
 from ...core.settings import read_settings
 from ...policies.safety import DISCLAIMER
 from ..loop.command import need_libraries, quiet_libraries
@@ -49,7 +49,7 @@ def preview(data: list[Path], model: str, limit: int, **given: Any) -> None:
     rows = build_rows(episodes, settings)
     encoder, tokenizer, context = load_writer(model)
     longest = min(settings.max_tokens, context)
-    console = Console()
+    console = make_console()
     shown, kept, bad = encode_rows(encoder, rows.rows, longest)
     for row, encoded in list(zip(kept, shown, strict=True))[:limit]:
         console.print(heading(row, encoded))

@@ -58,11 +58,11 @@ def heading(row: Row, encoded: Encoded) -> Text:
 
 def counts(rows: Rows) -> str:
     """How many rows there are, and how many were left out and why."""
-    told = f"{len(rows.rows)} rows"
+    shown = f"{len(rows.rows)} rows"
     if rows.bad:
         faults = ", ".join(f"{n} {fault.replace('_', ' ')}" for fault, n in rows.faults.items())
-        told += f"; left out: {faults}"
-    return told
+        shown += f"; left out: {faults}"
+    return shown
 
 
 def _marked(text: str, brackets: bool) -> str:

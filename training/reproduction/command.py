@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
+from ...core.outside.console import make_console
 from ...policies.safety import DISCLAIMER
 
 
@@ -34,14 +34,14 @@ def _reproduce(
     from .presets import read_preset
     from .reproduce import first_stages, plan, reproduce
 
-    console = Console()
+    console = make_console()
     if dry_run:
         for step in first_stages(plan(read_preset(preset), out, model), until):
             minutes = (
                 "" if step.stage.minutes is None else f", about {step.stage.minutes:g} minutes"
             )
-            console.print(f"# {step.stage.about}{minutes}", markup=False, soft_wrap=True)
-            console.print(step.shown, markup=False, soft_wrap=True)
+            console.print(f"# {step.stage.about}{minutes}", soft_wrap=True)
+            console.print(step.shown, soft_wrap=True)
         return
     try:
         page = reproduce(
@@ -49,10 +49,10 @@ def _reproduce(
             out,
             model=model,
             until=until,
-            say=lambda line: console.print(line, markup=False, soft_wrap=True, highlight=False),
+            say=lambda line: console.print(line, soft_wrap=True, highlight=False),
         )
     except KeyboardInterrupt:
         console.print("stopped; the same command resumes")
         raise typer.Exit(130) from None
-    console.print(f"report: {page}", markup=False, soft_wrap=True)
+    console.print(f"report: {page}", soft_wrap=True)
     console.print(Text(DISCLAIMER, style="dim"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -11,14 +10,15 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from ...core.errors import ConfigError, DataError, did_you_mean
+from ...core.errors import ConfigError, did_you_mean
+from ...core.files import read_toml
 from ...core.record import Record, Text, problems_of
 from ...core.settings import read_settings
 from .stages import KINDS, read_command
 
 PRESET_SUFFIX = ".toml"
 OUT, MODEL = "out", "model"
-"""In settings: the stage's own folder, and the base. Folders of earlier stages go by their names."""
+"""In settings: the stage's own folder and the base; folders of earlier stages by their names."""
 
 
 class Stage(Record):
@@ -28,12 +28,12 @@ class Stage(Record):
         name: of its folder, and how later stages refer to it.
         about: what it is for, in a few words.
         run: what it does, a name of `stages.KINDS`.
-        settings: of that; in texts `{name}` is the folder of an earlier stage, `{out}` this one's and
-            `{model}` the base model. `out` is `{out}` unless it is given.
+        settings: of that; in texts `{name}` is the folder of an earlier stage, `{out}` this one's
+            and `{model}` the base model. `out` is `{out}` unless it is given.
         minutes: expected on the hardware that the preset is for.
 
-    A stage may also have `command`, as earlier versions wrote it: the command line behind `warmline`,
-    in place of `run` and `settings`.
+    A stage may also have `command`, as earlier versions wrote it: the command line after
+    `warmline`, in place of `run` and `settings`.
     """
 
     name: Text
@@ -185,9 +185,7 @@ def read_preset(name: str) -> Preset:
             hint=did_you_mean(name, known_presets()),
         )
     try:
-        return Preset.model_validate(tomllib.loads(path.read_text("utf-8")))
-    except tomllib.TOMLDecodeError as error:
-        raise DataError(f"not TOML: {error}", file=path) from None
+        return Preset.model_validate(read_toml(path))
     except ValidationError as error:
         raise ConfigError(
             f"the preset {path} cannot be used", problems=problems_of(error, Preset)

@@ -2,7 +2,8 @@
 
 Why not in this one: engines keep memory after they are closed (GPU contexts, libraries' pools), a
 preset's environment variables are read when the libraries are loaded, and a crash of native code
-must cost one stage and not the whole run. The child ends when its parent ends, however that happens.
+must cost one stage and not the whole run. The child ends when its parent ends, however that
+happens.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from ...core.errors import RunError, WarmlineError
+from ...core.outside.console import echo
 
 TAIL = 3000
 """Characters of a failed stage's output that an error shows."""
@@ -103,7 +105,7 @@ def _run(work: bytes) -> int:
     except KeyboardInterrupt:
         return KILLED
     except WarmlineError as error:
-        print(f"error: {error}", flush=True)  # noqa: T201 - the output of this process
+        echo(f"error: {error}")
         return FAILED
     except Exception:  # noqa: BLE001 - reported to the parent with the exit code
         traceback.print_exc()

@@ -1,7 +1,8 @@
-"""The report of a reproduction: every stage's tables, published figures beside them, and honest words.
+"""The report of a reproduction: every stage's tables with published figures, and their limits.
 
-Stages leave Markdown pages and JSON records in their folders; this gathers them into `report.md`, and
-into `tables/`, from which `warmline report` makes the HTML page. Pure but for reading and writing.
+Stages leave Markdown pages and JSON records in their folders; this gathers them into `report.md`,
+and into `tables/`, from which `warmline report` makes the HTML page. Pure but for reading and
+writing.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ COUNSELOR_NAME = "report.json"
 HELPFUL_TABLES = {"single": "FPEMF Table 4a", "beams": "FPEMF Table 4b"}
 
 COMPARE = (
-    "Published figures are of models of 90 million to 8 billion parameters, trained on the full data"
-    " on GPUs; where a paper does not state how it counted, the table says so."
+    "Published figures are of models of 90 million to 8 billion parameters, trained on the full"
+    " data on GPUs; where a paper does not state how it counted, the table says so."
 )
 
 
@@ -134,7 +135,7 @@ def counselor_table(record: Mapping[str, Any]) -> str:
     columns = ("count", "accuracy", "accuracy_any", "macro_f1", "bias", "ece")
     rows = [(name, *(_figure(found.get(c)) for c in columns)) for name, found in models.items()]
     published = published_rows("FPEMF Table 3")
-    told = ", ".join(
+    shown = ", ".join(
         f"{system} {figures['strategy-accuracy']:.2f}"
         for system, figures in published.items()
         if "strategy-accuracy" in figures
@@ -143,7 +144,7 @@ def counselor_table(record: Mapping[str, Any]) -> str:
         [
             "### Counselor and baselines",
             markdown_table(("model", *(c.replace("_", " ") for c in columns)), rows, numbers=False),
-            f"Published strategy accuracy on ESConv, per cent (FPEMF Table 3): {told}.",
+            f"Published strategy accuracy on ESConv, per cent (FPEMF Table 3): {shown}.",
         ]
     )
 

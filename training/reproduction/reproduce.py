@@ -1,8 +1,9 @@
 """The whole loop as stages: corpus, counselor, SFT, scorer, FPEMF, evolution, evaluation, report.
 
 A preset names the stages; each calls one function with a settings record, in a folder and a process
-of its own (`processes.py` says why), and is marked when it is done. Whatever kills it, the same call
-resumes: marked stages are left alone, and the one that was cut short resumes by its own journal.
+of its own (`processes.py` says why), and is marked when it is done. Whatever kills it, the same
+call resumes: marked stages are left alone, and the one that was cut short resumes by its own
+journal.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...core.errors import ConfigError, RunError, did_you_mean
-from ...core.files import write_whole
-from ...core.record import Record
+from pydantic import ValidationError
+
+from ...core.errors import ConfigError, DataError, RunError, did_you_mean
+from ...core.files import read_text, write_whole
+from ...core.record import Record, problems_of
 from .presets import MODEL, OUT, Preset, Stage, filled, read_preset
 from .processes import output_of
 from .report import PAGE_NAME, write_report
@@ -72,7 +75,14 @@ class Plan:
         file = self.folder / DONE_NAME
         if not file.is_file():
             return None
-        mark = Done.model_validate_json(file.read_text("utf-8"))
+        try:
+            mark = Done.model_validate_json(read_text(file))
+        except ValidationError as error:
+            raise DataError(
+                "; ".join(problems_of(error, Done)[:3]),
+                file=file,
+                hint="remove the stage's folder to run it again",
+            ) from None
         if mark.command != self.asked and _identity_of(mark) != (self.stage.run, self.identity):
             raise RunError(
                 f"{self.folder} was made with other settings (there -> here):\n"

@@ -17,11 +17,11 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import Field
-from rich.console import Console
 from rich.markdown import Markdown
 
 from ...core.errors import ConfigError
 from ...core.options import nested, option_words, options_of, read_options
+from ...core.outside.console import make_console
 from ...core.record import Record, Text
 from ...core.settings import read_settings
 from ...core.tasks import run_interruptible
@@ -90,7 +90,7 @@ def _build(settings: BuildSettings) -> None:
     from ...environments.corpus.generation.report import BuildReport, as_markdown
 
     reports: list[BuildReport] = []
-    console = Console()
+    console = make_console()
 
     async def work(stop: Any) -> None:
         reports.append(await build_corpus(settings, tell=console.print, stop=stop))
@@ -108,19 +108,19 @@ def _analyze(settings: AnalyzeSettings) -> None:
         split = equals and not Path(each).exists()
         corpora.append((name, path) if split else each)
     found = analyse_files(corpora, **settings.model_dump(exclude={"corpora"}))
-    Console().print(found.page, markup=False, soft_wrap=True)
+    make_console().print(found.page, soft_wrap=True)
 
 
 def _evaluate(settings: CorpusEvaluationSettings) -> None:
     from ...evaluation.replies.evaluate import evaluate
     from ...evaluation.replies.page import page
 
-    Console().print(page(evaluate(settings.corpus, settings)), markup=False, soft_wrap=True)
+    make_console().print(page(evaluate(settings.corpus, settings)), soft_wrap=True)
 
 
 def _train(method: str, settings: Any) -> None:
     """Call the function that the method's command calls."""
-    import_module(f"..{method}.command", __package__).run(settings, Console())
+    import_module(f"..{method}.command", __package__).run(settings, make_console())
 
 
 def _finish_open(work: Callable[[Any], Coroutine[Any, Any, Any]]) -> None:
@@ -129,7 +129,7 @@ def _finish_open(work: Callable[[Any], Coroutine[Any, Any, Any]]) -> None:
     Raises:
         Interrupted: it was interrupted.
     """
-    interrupted = run_interruptible(work, Console().print)
+    interrupted = run_interruptible(work, make_console().print)
     if interrupted is not None:
         raise interrupted
 
@@ -159,7 +159,7 @@ def read_command(text: str) -> tuple[str, dict[str, Any]]:
     """The kind and the settings of a command line, read by the command's own parser.
 
     Args:
-        text: what stands behind `warmline`.
+        text: what follows `warmline`.
 
     Raises:
         ConfigError: no stage does what the command does, or options that cannot be used.

@@ -66,7 +66,7 @@ class Row:
         return self.messages[self.trained[-1]].content
 
     def as_trl(self) -> dict[str, Any]:
-        """TRL's conversational shapes: prompt and completion, or messages where several are learned."""
+        """TRL's conversational shapes: prompt and completion, or messages for several replies."""
         plain = [{"role": m.role, "content": m.content} for m in self.messages]
         if self.trained == (len(plain) - 1,):
             return {"prompt": plain[:-1], "completion": plain[-1:]}
@@ -172,7 +172,7 @@ def _fault(episode: Episode, turn: int, settings: TurnRowSettings) -> BadRow | N
     if strategy_of(utterance, settings.label) is not None:
         return None
     labelled = any(strategy_of(u) for u in episode.utterances)
-    if settings.strategy == "first" or labelled:  # a source without any labels is no fault
+    if settings.strategy == "first" or labelled:  # a source without any labels is not a fault
         return BadRow(turn_id(episode, turn), "unknown_label", "no known strategy")
     return None
 
@@ -260,7 +260,7 @@ def _target(text: str, strategy: Strategy | None, settings: TurnRowSettings) -> 
 
 
 def template_of(settings: TurnRowSettings) -> str:
-    """The supporter's template that shows what the settings ask for; seat the trained model with it."""
+    """The supporter's template for these settings; the trained model is seated with it."""
     if settings.template:
         return settings.template
     stem = "supporter_first" if settings.strategy == "first" else "supporter"

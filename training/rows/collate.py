@@ -35,9 +35,10 @@ class RowDataset(Dataset[Encoded]):  # type: ignore[misc]
 class Collator:
     """Pads rows into a batch, on the right.
 
-    A batch of decoder-only rows holds `input_ids` and `labels` `(batch, time)`, and `logits_to_keep`
-    `(kept,)`, the places whose logits are needed. A batch of encoder-decoder rows holds `input_ids`,
-    `attention_mask` `(batch, source)`, `decoder_input_ids` and `labels` `(batch, target)`.
+    A batch of decoder-only rows holds `input_ids` and `labels` `(batch, time)`, and
+    `logits_to_keep` `(kept,)`, the places whose logits are needed. A batch of encoder-decoder rows
+    holds `input_ids`, `attention_mask` `(batch, source)`, `decoder_input_ids` and `labels` `(batch,
+    target)`.
 
     Args:
         pad: id of the padding token.

@@ -1,8 +1,8 @@
 """Rows into token ids and labels: loss lies on the learned replies and the token that ends each.
 
 Prompts are written by the `transformers` policy's own `PromptWriter`, so a model is trained on
-exactly what it is asked when it is seated. What a template writes behind the end-of-turn token (a
-line break, mostly) is context for later turns and never learned.
+exactly the prompts that it gets when it is seated. What a template writes after the end-of-turn
+token (a line break, mostly) is context for later turns and never learned.
 """
 
 from __future__ import annotations

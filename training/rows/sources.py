@@ -1,4 +1,4 @@
-"""What training reads: episodes and instruction rows from files, what they hash to, and how they split.
+"""What training reads: episodes and instruction rows from files, their hashes, and their split.
 
 Splits are by scenario, never by row; `environments/corpus/splits.py` says which conversations are
 about the same scenario.
@@ -7,17 +7,17 @@ about the same scenario.
 from __future__ import annotations
 
 import gzip
-import json
 import random
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ...core.errors import ConfigError, DataError
 from ...core.files import sha256_of
+from ...core.jsonl import parse_json
 from ...core.record import Record
 from ...environments.corpus.splits import held_out
-from ...environments.corpus.splits import scenario_groups as scenario_groups
 from ...environments.episodes.episode import Episode
 from ...environments.episodes.log import log_files, read_episodes
 from ...policies.base import Message
@@ -45,7 +45,7 @@ def load_episodes(paths: Sequence[str | Path]) -> tuple[list[Episode], tuple[Dat
 
     Raises:
         ConfigError: no path is given.
-        DataError: a path holds no log, or a line that is no episode.
+        DataError: a path holds no log, or a line that is not an episode.
     """
     if not paths:
         raise ConfigError(
@@ -90,14 +90,14 @@ def read_instructions(path: str | Path) -> list[Row]:
     file = Path(path)
     if not file.is_file():
         raise DataError("no such file", file=file, hint="give a JSON or JSONL file of instructions")
-    raw = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
     try:
+        raw = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
         text = raw.decode("utf-8")
         listed = text.lstrip().startswith("[")
         data = (
-            json.loads(text) if listed else [json.loads(x) for x in text.splitlines() if x.strip()]
+            parse_json(text) if listed else [parse_json(x) for x in text.split("\n") if x.strip()]
         )
-    except ValueError as error:
+    except (ValueError, OSError, EOFError, zlib.error) as error:
         raise DataError(f"not JSON: {error}", file=file) from None
     return [_instruction(item, file, number) for number, item in enumerate(data, 1)]
 

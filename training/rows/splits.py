@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-from ...core.seeds import hashed_order
+from ...environments.corpus.splits import held_out_groups
 
 
 class Grouped(Protocol):
@@ -19,10 +19,6 @@ G = TypeVar("G", bound=Grouped)
 
 
 def split_contexts(contexts: Sequence[G], share: float, seed: int) -> tuple[list[G], list[G]]:
-    """Training and validation contexts; whole groups go to one side, by a hash of seed and name."""
-    groups = hashed_order({context.group for context in contexts}, seed)
-    count = round(share * len(groups))
-    if share > 0 and len(groups) > 1:
-        count = max(1, count)
-    held = set(groups[:count])
+    """Training and validation contexts; whole groups go to one side, as in `held_out`."""
+    held = held_out_groups((context.group for context in contexts), share, seed)
     return [c for c in contexts if c.group not in held], [c for c in contexts if c.group in held]

@@ -19,12 +19,13 @@ def register(train: typer.Typer) -> None:
         "scorer",
         ScorerSettings,
         run,
-        "Train a scorer of empathy, strategy, coherence and topic (FPEMF §4.1); resumes by itself.",
+        "Train a scorer of empathy, strategy, coherence and topic (FPEMF §4.1); resumes"
+        " automatically.",
     )
 
 
 def run(settings: ScorerSettings, console: Console) -> None:
-    """Train and tell how good each dimension became."""
+    """Train and show the figures of each dimension."""
     need_libraries()
     quiet_libraries()
     from .train import train_scorer
@@ -35,7 +36,6 @@ def run(settings: ScorerSettings, console: Console) -> None:
     console.print(
         f"use it: warmline score LOG --model {settings.out}, or as the judge of train fpemf,"
         ' or wrap = [{name = "best_of", scorer = {policy = "scorer", model = …}}]',
-        markup=False,
         soft_wrap=True,
     )
 

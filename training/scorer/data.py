@@ -1,4 +1,4 @@
-"""Data of the scorer (FPEMF §4.1): published labels and made negatives, dimension by dimension. Pure.
+"""Data of the scorer (FPEMF §4.1): published labels and synthetic negatives. Pure.
 
 Sources are split before anything is made from them, and a negative is made from its own side alone:
 no dialogue, post or sentence is on two sides. What a source does not say about a reply is missing.
@@ -81,8 +81,8 @@ def empathy_pairs(folder: str | Path) -> tuple[list[Pair], list[BadRow]]:
     """Replies with their levels on every mechanism; "none" on all of them is unhelpful.
 
     The folder holds a CSV file for each mechanism, plain or gzipped, with the columns sp_id, rp_id,
-    seeker_post, response_post and level (0 none, 1 weak, 2 strong), as EPITOME publishes them. Pairs
-    that not every table has are bad rows.
+    seeker_post, response_post and level (0 none, 1 weak, 2 strong), as EPITOME publishes them.
+    Pairs that not every table has are bad rows.
 
     Raises:
         DataError: no such folder, table or column.
@@ -178,7 +178,7 @@ def _table_of(folder: Path, mechanism: str) -> Path:
 
 
 def _rows(file: Path, needed: Sequence[str]) -> Iterable[tuple[int, dict[str, str]]]:
-    """Lines (from 2, behind the header) and fields of a CSV file."""
+    """Lines (from 2, after the header) and fields of a CSV file."""
     if not file.is_file():
         raise DataError("no such file", file=file, hint="give a CSV file, plain or gzipped")
     raw = file.read_bytes()
@@ -187,7 +187,8 @@ def _rows(file: Path, needed: Sequence[str]) -> Iterable[tuple[int, dict[str, st
     missing = [name for name in needed if name not in (reader.fieldnames or ())]
     if missing:
         raise DataError(
-            f"has no column {', '.join(missing)}; its columns: {', '.join(reader.fieldnames or ())}",
+            f"has no column {', '.join(missing)}; its columns: "
+            + ", ".join(reader.fieldnames or ()),
             file=file,
         )
     for row in reader:
@@ -198,7 +199,7 @@ def _rows(file: Path, needed: Sequence[str]) -> Iterable[tuple[int, dict[str, st
 
 
 @dataclass(frozen=True, slots=True)
-class Real:
+class RealReply:
     """A real reply in its place."""
 
     id: str
@@ -209,10 +210,10 @@ class Real:
     reply: str
 
 
-def real_replies(episodes: Iterable[Episode]) -> list[Real]:
+def real_replies(episodes: Iterable[Episode]) -> list[RealReply]:
     """All replies of supporters that answer something."""
     return [
-        Real(
+        RealReply(
             turn_id(episode, n), episode.id, group_of(episode), episode.scenario.problem_type,
             history, utterance.text.strip(),
         )
@@ -224,7 +225,7 @@ def real_replies(episodes: Iterable[Episode]) -> list[Real]:
 
 
 def coherence_pairs(
-    replies: Sequence[Real],
+    replies: Sequence[RealReply],
     *,
     coherent: int,
     incoherent: int,
@@ -249,8 +250,8 @@ def coherence_pairs(
     good, bad = _scaled(coherent, incoherent, len(replies))
     pairs = [_real(real, "coherence") for real in chance.sample(list(replies), good)]
     altered = round(bad * altered_share)
-    words = _Words(replies)
-    for real in _drawn(replies, bad, chance):
+    words = _KeyWords(replies)
+    for real in _in_random_order(replies, bad, chance):
         made = words.alter(real, altered_words, chance) if altered else None
         altered -= made is not None
         made = made or _swapped(real, replies, chance)
@@ -259,19 +260,21 @@ def coherence_pairs(
     return pairs
 
 
-def topic_pairs(replies: Sequence[Real], *, on_topic: int, off_topic: int, seed: int) -> list[Pair]:
+def topic_pairs(
+    replies: Sequence[RealReply], *, on_topic: int, off_topic: int, seed: int
+) -> list[Pair]:
     """Real replies, and ones from dialogues about another problem type.
 
     Dialogues without a known problem type are left aside.
     """
     chance = random.Random(f"topic/{seed}")  # noqa: S311 - not cryptography
     known = [real for real in replies if real.problem_type.casefold() != UNSPECIFIED]
-    others: dict[str, list[Real]] = {}
+    others: dict[str, list[RealReply]] = {}
     for kind in {real.problem_type for real in known}:
         others[kind] = [real for real in known if real.problem_type != kind]
     good, bad = _scaled(on_topic, off_topic, len(known))
     pairs = [_real(real, "topic") for real in chance.sample(known, good)]
-    for real in _drawn(known, bad, chance):
+    for real in _in_random_order(known, bad, chance):
         if others[real.problem_type]:
             other = chance.choice(others[real.problem_type])
             pairs.append(_negative(real, other.reply, "topic", "off_topic", (other.episode,)))
@@ -285,20 +288,24 @@ def _scaled(good: int, bad: int, replies: int) -> tuple[int, int]:
     return replies, round(bad * replies / good)
 
 
-def _drawn(replies: Sequence[Real], count: int, chance: random.Random) -> list[Real]:
+def _in_random_order(
+    replies: Sequence[RealReply], count: int, chance: random.Random
+) -> list[RealReply]:
     """Replies in random order, all before any comes again."""
-    found: list[Real] = []
+    found: list[RealReply] = []
     while replies and len(found) < count:
         found += chance.sample(list(replies), min(len(replies), count - len(found)))
     return found
 
 
-def _real(real: Real, dimension: str) -> Pair:
+def _real(real: RealReply, dimension: str) -> Pair:
     name = f"{real.id}/{dimension}"
     return Pair(name, real.group, real.history, real.reply, {dimension: True})
 
 
-def _negative(real: Real, reply: str, dimension: str, made: str, origin: tuple[str, ...]) -> Pair:
+def _negative(
+    real: RealReply, reply: str, dimension: str, made: str, origin: tuple[str, ...]
+) -> Pair:
     name = f"{real.id}/{made}"
     return Pair(name, real.group, real.history, reply, {dimension: False}, made, origin)
 
@@ -307,7 +314,7 @@ FAR = 8
 """Utterances between two places of one dialogue whose replies may be swapped."""
 
 
-def _swapped(real: Real, replies: Sequence[Real], chance: random.Random) -> Pair | None:
+def _swapped(real: RealReply, replies: Sequence[RealReply], chance: random.Random) -> Pair | None:
     for _ in range(50):
         other = chance.choice(replies)
         near = other.episode == real.episode and abs(len(other.history) - len(real.history)) < FAR
@@ -316,13 +323,13 @@ def _swapped(real: Real, replies: Sequence[Real], chance: random.Random) -> Pair
     return None  # too few dialogues
 
 
-class _Words:
+class _KeyWords:
     """Key words of replies: longer ones that few dialogues have."""
 
     COMMON = 0.05
     LETTERS = 4
 
-    def __init__(self, replies: Sequence[Real]) -> None:
+    def __init__(self, replies: Sequence[RealReply]) -> None:
         of: dict[str, set[str]] = defaultdict(set)
         for real in replies:
             of[real.episode] |= {w for w in _words(real.reply) if len(w) >= self.LETTERS}
@@ -332,7 +339,7 @@ class _Words:
         self._of = {name: sorted(words & self._key) for name, words in of.items()}
         self._episodes = [name for name, words in self._of.items() if words]
 
-    def alter(self, real: Real, share: float, chance: random.Random) -> Pair | None:
+    def alter(self, real: RealReply, share: float, chance: random.Random) -> Pair | None:
         """The reply with key words of other dialogues; None where it has none, or there is none."""
         own = [word for word in dict.fromkeys(_words(real.reply)) if word in self._key]
         donors = [name for name in self._episodes if name != real.episode]

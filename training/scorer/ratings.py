@@ -12,14 +12,14 @@ from ...core.tasks import for_each
 from ...environments.episodes.episode import Episode
 from ...environments.episodes.rating import Rating, iter_ratings
 from ...policies.heads.scorer import RUBRIC, ScorerPolicy
-from .data import Real, judged, real_replies
+from .data import RealReply, judged, real_replies
 from .train import helpful
 
 HELPFUL = "helpful"
 """Dimension of the conjunction."""
 
 
-async def rate_reply(scorer: ScorerPolicy, real: Real) -> list[Rating]:
+async def rate_reply(scorer: ScorerPolicy, real: RealReply) -> list[Rating]:
     """One rating a dimension, and one of them all: 1 if every one holds.
 
     A reply that is longer than the scorer reads has no values.
@@ -51,7 +51,7 @@ async def rate_episodes(
     file: Path,
     *,
     concurrency: int = 32,
-    told: Callable[[int], None] = lambda count: None,
+    on_done: Callable[[int], None] = lambda count: None,
 ) -> None:
     """Rate every reply of a supporter that answers something; what the file holds is left alone.
 
@@ -67,10 +67,10 @@ async def rate_episodes(
             (r.episode, r.utterance) for r in iter_ratings(file) if r.rater == scorer.id
         )
 
-        async def rate(real: Real) -> None:
+        async def rate(real: RealReply) -> None:
             ratings = await rate_reply(scorer, real)
             log.write_line("\n".join(r.to_json() for r in ratings), f"ratings of '{real.id}'")
-            told(1)
+            on_done(1)
 
         whole = len(scorer.dimensions) + 1  # fewer where a kill came in between
         open_ones = [
@@ -79,7 +79,7 @@ async def rate_episodes(
         await for_each(open_ones, rate, concurrency)
 
 
-def place_of(real: Real) -> int:
+def place_of(real: RealReply) -> int:
     """Index of the reply among the utterances."""
     return int(real.id.rpartition("#")[2])
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
+from ...core.outside.console import make_console
 from ...policies.safety import DISCLAIMER
 
 
@@ -26,7 +26,7 @@ def score(
     max_batch: Annotated[int, typer.Option(min=1, help="Replies computed together.")] = 32,
     threads: Annotated[int | None, typer.Option(min=1, help="Of the computation on a CPU.")] = None,
 ) -> None:
-    """Rate every reply of a log on the scorer's dimensions; the same command goes on."""
+    """Rate every reply of a log on the scorer's dimensions; the same command resumes."""
     from ...core.tasks import run_sync
     from ...environments.episodes.log import read_episodes
     from ...environments.episodes.rating import RATINGS_NAME
@@ -37,7 +37,7 @@ def score(
     quiet_libraries()
     from .ratings import rate_episodes, rates_of
 
-    console = Console()
+    console = make_console()
     episodes = read_episodes(log)
     file = out or (log if log.is_dir() else log.parent) / RATINGS_NAME
     scorer = ScorerPolicy(model, max_batch=max_batch, threads=threads)
@@ -48,7 +48,7 @@ def score(
 
     run_sync(rate())
     for name, (value, counted) in rates_of(file, scorer.id).items():
-        told = "not known" if value is None else f"{value:.1%}"
-        console.print(f"{name}: {told} of {counted} replies", markup=False)
-    console.print(f"ratings: {file}", markup=False, soft_wrap=True)
+        shown = "not known" if value is None else f"{value:.1%}"
+        console.print(f"{name}: {shown} of {counted} replies")
+    console.print(f"ratings: {file}", soft_wrap=True)
     console.print(Text(DISCLAIMER, style="dim"))

@@ -55,5 +55,5 @@ class ScorerSettings(ClassifierSettings):
     )
     off_topic: Count = Field(
         8000,
-        description="synthetic negatives of topic: replies from dialogues about another problem type",
+        description="synthetic negatives of topic: replies about another problem type",
     )

@@ -1,7 +1,7 @@
-"""The scorer of the four dimensions of FPEMF §4.1: one adapter with a head each, read top to bottom.
+"""The scorer of the four dimensions of FPEMF §4.1: one adapter with a head for each.
 
-Sources are split, pairs are made on each side by itself, and heads are trained of which each learns
-only from the pairs that say something about its dimension.
+Sources are split, pairs are made on each side separately, and heads are trained of which each
+learns only from the pairs that say something about its dimension.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from rich.console import Console
 
 from ...core.errors import ConfigError, did_you_mean
 from ...core.files import write_whole
+from ...core.outside.console import make_console
 from ...environments.episodes.episode import Episode
 from ...policies.base import Message
 from ...policies.heads.scorer import ANSWERS, FAILS, HOLDS
@@ -60,9 +61,9 @@ def train_scorer(settings: ScorerSettings, *, console: Console | None = None) ->
     Raises:
         ConfigError, DataError, RunError: no data, bad rows that are refused, another training in
             the folder.
-        Stopped: Ctrl-C; the same call goes on.
+        Stopped: Ctrl-C; the same call resumes.
     """
-    console = console or Console(quiet=True)
+    console = console or make_console(quiet=True)
     data = read_data(settings)
     made = []
     for seed in range(settings.seed, settings.seed + settings.runs):
@@ -114,7 +115,7 @@ def read_data(settings: ScorerSettings) -> ScorerData:
         sources += more
         for name in FROM_DIALOGUES:
             if name in wanted:
-                pairs[name] = made_pairs(name, sides, settings)
+                pairs[name] = dialogue_pairs(name, sides, settings)
     refuse_bad(bad, settings.on_bad_row)
     _refuse_one_sided(pairs)
     ordered = {name: pairs[name] for name in DIMENSIONS if name in pairs}
@@ -151,8 +152,8 @@ def _refuse_one_sided(pairs: Mapping[str, Sides]) -> None:
     for name, (train, _, _) in pairs.items():
         counts = Counter(pair.labels[name] for pair in train)
         if len(counts) < 2:
-            told = f"{counts[True]} helpful and {counts[False]} unhelpful pairs"
-            problems.append(f"{name}: {told}")
+            shown = f"{counts[True]} helpful and {counts[False]} unhelpful pairs"
+            problems.append(f"{name}: {shown}")
     if problems:
         raise ConfigError(
             "a dimension cannot be learned from one kind of pair",
@@ -162,7 +163,7 @@ def _refuse_one_sided(pairs: Mapping[str, Sides]) -> None:
 
 
 def split_pairs(pairs: Sequence[Pair], most: int, settings: ScorerSettings) -> Sides:
-    """Pairs of a table by source: a draw of at most `most`, then the shares for test and validation."""
+    """At most `most` pairs of a table, split by source into training, validation and test."""
     chance = random.Random(f"pairs/{settings.seed}")  # noqa: S311 - not cryptography
     drawn = chance.sample(list(pairs), min(most, len(pairs)))
     by_source: dict[str, list[Pair]] = defaultdict(list)
@@ -177,8 +178,10 @@ def split_pairs(pairs: Sequence[Pair], most: int, settings: ScorerSettings) -> S
     return train, validation, test
 
 
-def made_pairs(name: str, sides: Sequence[Sequence[Episode]], settings: ScorerSettings) -> Sides:
-    """Pairs of coherence or topic, made on each side by itself.
+def dialogue_pairs(
+    name: str, sides: Sequence[Sequence[Episode]], settings: ScorerSettings
+) -> Sides:
+    """Pairs of coherence or topic, made on each side separately.
 
     The sizes are of all sides together; each has its part, by its number of replies.
     """
@@ -259,7 +262,7 @@ def report(
     dimensions: Sequence[str],
     folder: Path,
 ) -> dict[str, float | None]:
-    """Measure each dimension on the test pairs that say something about it; writes `report.json`."""
+    """Measure each dimension on the test pairs that have its label; writes `report.json`."""
     found: dict[str, Quality] = {}
     metrics: dict[str, float | None] = {}
     for n, name in enumerate(dimensions):

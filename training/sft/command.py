@@ -12,12 +12,16 @@ from .settings import SftSettings
 def register(train: typer.Typer) -> None:
     """Add `sft`."""
     add_trainer(
-        train, "sft", SftSettings, run, "Fine-tune a supporter on conversations; resumes by itself."
+        train,
+        "sft",
+        SftSettings,
+        run,
+        "Fine-tune a supporter on conversations; resumes automatically.",
     )
 
 
 def run(settings: SftSettings, console: Console) -> None:
-    """Train and tell how good it became."""
+    """Train and show the metrics."""
     need_libraries()
     quiet_libraries()
     from ..loop.results import show_supporter

@@ -58,14 +58,14 @@ class ReplaySettings(Record):
 
 
 class SftSettings(
+    ReplaySettings,
     RowSettings,
+    MergeSettings,
+    ValidationSettings,
     AdapterLoopSettings,
     RepeatedSettings,
-    ValidationSettings,
-    MergeSettings,
-    ReplaySettings,
 ):
-    """Supervised fine-tuning of the supporter (SweetieChat §5.2; preset m0: Self-Evolution §2.1)."""
+    """Supervised fine-tuning of the supporter (SweetieChat §5.2; m0: Self-Evolution §2.1)."""
 
     panel: ClassVar[str] = "Data and model"
 

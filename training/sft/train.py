@@ -1,4 +1,4 @@
-"""Supervised fine-tuning of the supporter with LoRA (SweetieChat §5.2, Self-Evolution §2.1), read top to bottom.
+"""Supervised fine-tuning of the supporter with LoRA (SweetieChat §5.2, Self-Evolution §2.1).
 
 Episodes are split by scenario, become rows, then tokens with masks; `transformers.Trainer` runs the
 loop. The loss is the mean over all learned tokens of a step, so accumulation equals a larger batch.
@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ...core.errors import ConfigError
+from ...core.outside.console import make_console
 from ...environments.episodes.episode import Episode
 from ..loop.base_model import load_base
 from ..loop.checkpoint import Checkpoint
@@ -48,9 +49,9 @@ def train_sft(settings: SftSettings, *, console: Console | None = None) -> Train
     Raises:
         ConfigError, DataError, RunError: nothing to train on, bad rows that are refused, another
             training in the folder.
-        Stopped: Ctrl-C; the same call goes on.
+        Stopped: Ctrl-C; the same call resumes.
     """
-    console = console or Console(quiet=True)
+    console = console or make_console(quiet=True)
     data = read_data(settings)
 
     def train(folder: Path, seed: int) -> Checkpoint:
@@ -122,8 +123,8 @@ def _train_one(
     choose_attention(base, settings, dtype, max(row.tokens for row in (*train, *validation)))
     bad = Counter(b.fault for b in (*data.bad, *long, *too_long))
     rows: dict[str, int] = {"train": len(train), "validation": len(validation)} | dict(bad)
-    told = ", ".join(f"{n} {k.replace('_', ' ')}" for k, n in rows.items())
-    console.print(f"{folder}: {told}", soft_wrap=True, markup=False)
+    shown = ", ".join(f"{n} {k.replace('_', ' ')}" for k, n in rows.items())
+    console.print(f"{folder}: {shown}", soft_wrap=True)
 
     def make(resumed: bool) -> RowTrainer:
         return make_row_trainer(

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ....core.options import nested, options_of
+from ....core.outside.console import echo_json, make_console
 from ....core.settings import read_settings
 from .settings import CleanSettings
 
@@ -55,8 +56,8 @@ def _clean(folder: Path, settings: CleanSettings, fidelity: bool, as_json: bool)
     from . import clean_run
     from .fidelity import seeker_fidelity
 
-    console = Console()
-    errors = Console(stderr=True)
+    console = make_console()
+    errors = make_console(stderr=True)
     with errors.status("examining") as status:
         report = clean_run(
             folder, settings, progress=lambda count: status.update(f"{count} examined")
@@ -69,7 +70,7 @@ def _clean(folder: Path, settings: CleanSettings, fidelity: bool, as_json: bool)
         record = {"cleaning": report.model_dump(mode="json")}
         if seekers:
             record["fidelity"] = seekers.model_dump(mode="json")
-        typer.echo(json.dumps(record, ensure_ascii=False))
+        echo_json(json.dumps(record, ensure_ascii=False))
         return
     _show_cleaning(console, folder, report)
     if seekers:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from ....core.errors import PolicyError
 from ....core.seeds import call_seed
 from ....policies.answers import match_choice
+from ....policies.asking import ask_policy
 from ....policies.base import Message, Policy, Request, Sampling, policy_name
 from ...episodes.episode import Episode
 from ...episodes.rating import Rating
@@ -86,7 +87,7 @@ class RoleJudge:
         async def one(episode: Episode) -> Rating | PolicyError:
             async with free:
                 try:
-                    reply = await self.policy.respond(self.request(episode))
+                    reply = await ask_policy(self.policy, self.request(episode))
                 except PolicyError as error:
                     notes = {
                         "error": f"{type(error).__name__}: {error}",

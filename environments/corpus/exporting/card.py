@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from ....agents.roles import Role
 from ....agents.templates import PromptTemplate, known_templates
 from ....core.claim import CONFIG_NAME
-from ....core.errors import DataError
+from ....core.files import read_toml
 from ....policies.safety import DISCLAIMER
 from ...episodes.episode import Episode, StopReason
 from ..statistics import StatisticsCounter, comparison_markdown, strategy_shares
@@ -138,10 +137,7 @@ def _identity(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG_NAME
     if not path.is_file():
         return {}
-    try:
-        return dict(tomllib.loads(path.read_text("utf-8")).get("identity", {}))
-    except tomllib.TOMLDecodeError as error:
-        raise DataError(f"not TOML: {error}", file=path) from error
+    return dict(read_toml(path).get("identity", {}))
 
 
 def _seat_prompts(identity: dict[str, Any]) -> list[tuple[str, str, str]]:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ....core.options import nested, options_of
+from ....core.outside.console import echo_json, make_console
 from ....core.settings import read_settings
 from ....policies.safety import DISCLAIMER
 from .settings import ExportSettings
@@ -50,12 +50,12 @@ def _export(
     settings = read_settings(ExportSettings, file, nested(given))
     report = export_corpus(folder, out, settings, force=force)
     if as_json:
-        typer.echo(report.model_dump_json())
+        echo_json(report.model_dump_json())
         return
     table = Table("split", "dialogues", "rows", title=str(out))
     for split, rows in report.rows.items():
         table.add_row(split, str(report.dialogues[split]), str(rows))
-    console = Console()
+    console = make_console()
     console.print(table)
     for reason, count in report.left_out.items():
         console.print(Text(f"left out: {count} {reason}"))

@@ -20,6 +20,7 @@ from typing import Any
 from ....agents.roles import Role
 from ....core.claim import claim, compare
 from ....core.errors import ConfigError, Interrupted, did_you_mean
+from ....core.files import episode_logs
 from ....core.settings import read_settings
 from ....core.tasks import run_sync
 from ....policies.base import Policy, close_policy, describe_policy, open_policy
@@ -259,9 +260,7 @@ class _Build:
         )
 
     def _episodes(self) -> Iterator[Episode]:
-        return (
-            latest_episodes(self.folder) if any(self.folder.glob("episodes*.jsonl")) else iter(())
-        )
+        return latest_episodes(self.folder) if episode_logs(self.folder) else iter(())
 
 
 GENERATED = "simulated"

@@ -13,7 +13,7 @@ from collections import Counter
 from functools import cache
 from importlib.resources import files
 
-from ....policies.sentences import split_sentences
+from ....policies.text.sentences import split_sentences
 from ...scenarios.problem_types import problem_types
 from ...scenarios.scenario import Profile
 from .coverage import has_attribute
@@ -206,10 +206,10 @@ def profile_fault(
 
 def _shared_run(text: str, situation: str) -> str | None:
     words = [word.casefold() for word in _WORD.findall(text)]
-    words = " ".join(word.casefold() for word in _WORD.findall(situation))
+    told = " ".join(word.casefold() for word in _WORD.findall(situation))
     for n in range(len(words) - COPIED_WORDS + 1):
         run = " ".join(words[n : n + COPIED_WORDS])
-        if f" {run} " in f" {words} ":
+        if f" {run} " in f" {told} ":
             return run
     return None
 

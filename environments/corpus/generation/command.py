@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markdown import Markdown
 from rich.text import Text
 
 from ....core.options import nested, options_of
+from ....core.outside.console import echo_json, make_console
 from ....core.settings import read_settings
 from ....core.tasks import run_interruptible
 from ....policies.safety import DISCLAIMER
@@ -60,7 +60,7 @@ def _build(settings: BuildSettings, quiet: bool, as_json: bool) -> None:
     if settings.out is None:
         name = settings.policy.replace(":", "-").replace("/", "-")
         settings = settings.model_copy(update={"out": f"corpora/{name}-seed{settings.seed}"})
-    console, progress = Console(), Console(stderr=True, quiet=quiet)
+    console, progress = make_console(), make_console(stderr=True, quiet=quiet)
     if "embedded" in (settings.policy, settings.writer().policy):
         progress.print(Text(SMALL_MODEL_NOTE, style="yellow"))
     reports: list[BuildReport] = []
@@ -77,7 +77,7 @@ def _build(settings: BuildSettings, quiet: bool, as_json: bool) -> None:
         progress.print(Text(f"{interrupted}", style="yellow"))
         raise typer.Exit(interrupted.exit_code)
     if as_json:
-        typer.echo(json.dumps(as_data(reports[0]), ensure_ascii=False))
+        echo_json(json.dumps(as_data(reports[0]), ensure_ascii=False))
         return
     console.print(Markdown(as_markdown(reports[0])))
     if reports[0].statistics.dialogues:

@@ -15,6 +15,7 @@ from typing import Any
 
 from ....core.errors import BadRequest, ContextTooLong, PolicyError, UnreadableReply
 from ....core.seeds import call_seed
+from ....policies.asking import ask_policy
 from ....policies.base import Policy, Reply, Request, policy_name
 from ...scenarios.scenario import Origin, Profile, Scenario
 from .checks import profile_fault, situation_fault, type_fault
@@ -295,7 +296,7 @@ class GenerationRound:
         """The reply; or why this one question got none. A failed engine is not a reject."""
         async with self._gate:
             try:
-                return await self.policy.respond(request), None
+                return await ask_policy(self.policy, request), None
             except (UnreadableReply, BadRequest, ContextTooLong) as error:
                 return None, f"no answer: {_first_line(error)}"
 

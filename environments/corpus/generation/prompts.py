@@ -31,7 +31,7 @@ from ....policies.base import (
     Sampling,
     capabilities_of,
 )
-from ....policies.sentences import cap_sentences
+from ....policies.text.sentences import cap_sentences
 from ...scenarios.problem_types import category_of, problem_types
 from ...scenarios.scenario import Profile, Scenario
 from .checks import MIN_WORDS, situation_of

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ....core.files import write_whole
+from ....core.files import episode_logs, write_whole
 from ....core.record import Record
 from ....core.tables import markdown_table
 from ...episodes.episode import Episode
@@ -108,7 +108,7 @@ def report_of(
     left_out: Counter[str] = Counter()
     kept: list[Scenario] = []
     stops: Counter[str] = Counter()
-    there = any(folder.glob("episodes*.jsonl"))
+    there = bool(episode_logs(folder))
 
     def passing() -> Iterator[Episode]:
         for episode in cleaned_episodes(folder, left_out=left_out) if there else ():

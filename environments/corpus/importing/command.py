@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ....core.outside.console import echo_json, make_console
 from ..sources import UNKNOWN_LICENCE, Source
 from ..statistics import CorpusStatistics, comparison, strategy_shares
 from .folder import import_corpus
@@ -57,7 +57,7 @@ def import_dialogues(
     done = import_corpus(importing, out, licence=licence, url=url)
     if as_json:
         shown = done.statistics.to_dict() if stats else done.report.to_dict()
-        typer.echo(json.dumps(shown, ensure_ascii=False))
+        echo_json(json.dumps(shown, ensure_ascii=False))
         return
     _show(done.report, done.statistics, stats)
     if out is not None:
@@ -65,7 +65,7 @@ def import_dialogues(
 
 
 def _show(report: ImportReport, statistics: CorpusStatistics, stats: bool) -> None:
-    console = Console()
+    console = make_console()
     console.print(_report_table(report))
     for fault in report.faults:
         console.print(Text(fault, style="yellow"), soft_wrap=True)
@@ -112,13 +112,12 @@ def _report_table(report: ImportReport) -> Table:
 
 
 def _say_written(out: Path, sources: tuple[Source, ...]) -> None:
-    console = Console(soft_wrap=True)
-    console.print(f"written: {out}", markup=False)
+    console = make_console(soft_wrap=True)
+    console.print(f"written: {out}")
     unknown = [source.name for source in sources if source.licence == UNKNOWN_LICENCE]
     if unknown:
         console.print(
             f"the licence of {', '.join(unknown)} is not known: give it with --licence, or an export"
             " will ask",
             style="yellow",
-            markup=False,
         )

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ....core.errors import ConfigError
 from ....core.files import write_whole
+from ....core.outside.console import echo, echo_json, make_console
 from ....policies.safety import DISCLAIMER
 from ...episodes.log import log_files
 from ...episodes.rating import RATINGS_NAME, append_ratings, iter_ratings
@@ -55,8 +56,8 @@ def start(
     with ReviewStore(folder, create=True) as store:
         store.start(required=required, seed=seed)
         added = store.enrol(cleaned_episodes(folder))
-        typer.echo(f"{added} dialogues enrolled, {store.progress().dialogues} under review")
-        typer.echo(f"next: warmline review next {folder} --reviewer NAME")
+        echo(f"{added} dialogues enrolled, {store.progress().dialogues} under review")
+        echo(f"next: warmline review next {folder} --reviewer NAME")
 
 
 @review.command("next")
@@ -72,23 +73,23 @@ def next_(
     as_json: Annotated[bool, typer.Option("--json", help="The next one as JSON.")] = False,
 ) -> None:
     """Review: show, approve, reject, edit or skip, one dialogue after the other."""
-    console = Console()
+    console = make_console()
     given = [name for name in (approve, reject, skip) if name is not None]
     if len(given) > 1 or (given and (show or as_json)):
         raise ConfigError("one thing at a time", hint="give one of --approve, --reject, --skip")
     with ReviewStore(folder) as store:
         if skip is not None:
             store.skip(skip, reviewer)
-            typer.echo(f"{skip}: put off")
+            echo(f"{skip}: put off")
         elif (decided := approve or reject) is not None:
             verdict = Verdict.APPROVE if approve is not None else Verdict.REJECT
             seen = store.item(decided).version if version is None else version
             where = store.decide(decided, reviewer, verdict, version=seen, reason=reason)
-            typer.echo(f"{decided}: {where.state}, {len(where.approved_by)} approve")
+            echo(f"{decided}: {where.state}, {len(where.approved_by)} approve")
         elif show or as_json:
             item = store.next_item(reviewer)
             if as_json:
-                typer.echo(item.model_dump_json() if item else "null")
+                echo_json(item.model_dump_json() if item else "null")
             else:
                 console.print(shown(item) if item else "nothing left to review")
                 console.print(Text(DISCLAIMER, style="dim"))
@@ -119,7 +120,7 @@ def edit(
     with ReviewStore(folder) as store:
         seen = store.item(episode).version if version is None else version
         item = store.edit(episode, reviewer, utterance, text, version=seen, reason=reason)
-        typer.echo(f"{episode}: version {item.version}, pending")
+        echo(f"{episode}: version {item.version}, pending")
 
 
 @review.command()
@@ -129,7 +130,7 @@ def status(folder: Folder, as_json: AsJson = False) -> None:
         progress = store.progress()
         if as_json:
             dialogues = [s.model_dump(mode="json") for s in store.standings()]
-            typer.echo(
+            echo_json(
                 json.dumps(progress.model_dump() | {"standings": dialogues}, ensure_ascii=False)
             )
             return
@@ -142,7 +143,7 @@ def status(folder: Folder, as_json: AsJson = False) -> None:
                 Text(", ".join(standing.approved_by)),
                 Text("; ".join(f"{who}: {why}" for who, why in standing.rejected.items())),
             )
-    console = Console()
+    console = make_console()
     console.print(table)
     states = ", ".join(f"{count} {state}" for state, count in progress.states.items())
     console.print(f"{progress.dialogues} dialogues: {states}; {progress.edited} edited,")
@@ -157,14 +158,14 @@ def agreement_(folder: Folder, as_json: AsJson = False) -> None:
     with ReviewStore(folder) as store:
         found = agreement(agreement_items(store.decisions()))
     if as_json:
-        typer.echo(found.model_dump_json())
+        echo_json(found.model_dump_json())
         return
     table = Table("measure", "value", "dialogues")
     table.add_row("percent", _number(found.percent), str(found.items))
     table.add_row("Fleiss' kappa", _number(found.fleiss), str(found.items))
     for pair, kappa in found.cohen.items():
         table.add_row(Text(f"Cohen's kappa, {pair}"), _number(kappa), str(found.common[pair]))
-    console = Console()
+    console = make_console()
     console.print(table)
     console.print(f"{found.single} judged by one reviewer only, left out")
 
@@ -178,7 +179,7 @@ def apply(folder: Folder) -> None:
     known = {rating.to_json() for rating in iter_ratings(path)} if path.is_file() else set()
     fresh = [rating for rating in wanted if rating.to_json() not in known]
     append_ratings(path, fresh)
-    typer.echo(f"{len(fresh)} ratings added to {path}")
+    echo(f"{len(fresh)} ratings added to {path}")
 
 
 @review.command()
@@ -191,10 +192,10 @@ def export(
         records = decision_records(store.standings(), store.decisions())
     lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
     if out is None:
-        typer.echo(lines, nl=False)
+        echo_json(lines, end="")
     else:
         write_whole(out, lines)
-        typer.echo(f"{len(records)} dialogues written to {out}")
+        echo(f"{len(records)} dialogues written to {out}")
 
 
 def _number(value: float | None) -> str:

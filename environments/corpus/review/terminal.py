@@ -23,7 +23,7 @@ def shown(item: ReviewItem) -> RenderableType:
         parts.append(
             Panel(
                 Text(f"{REVIEWER_GUIDANCE}\n\n{CRISIS_GUIDANCE}"),
-                title=f"crisis language: {', '.join(item.crisis).replace('_', '-')}",
+                title=Text(f"crisis language: {', '.join(item.crisis).replace('_', '-')}"),
                 border_style="red",
             )
         )
@@ -80,7 +80,7 @@ def _ask_edit(store: ReviewStore, reviewer: str, item: ReviewItem) -> ReviewItem
     while not 0 <= number < len(item.turns):
         number = typer.prompt(f"utterance, 0 to {len(item.turns) - 1}", type=int)
     old = item.turns[number].text
-    text = typer.prompt("new text", default=old)
+    text = typer.prompt("new text (empty: no change)", default=old, show_default=False)
     if text.strip() == old:
         return item
     return store.edit(item.id, reviewer, number, text, version=item.version)

@@ -77,7 +77,7 @@ def test_an_episode_of_another_name_goes_with_its_scenario() -> None:
     assert placed.key("id:replayed") == placed.key("id:job-3")
 
 
-def test_the_same_situation_told_under_two_ids_is_one_scenario() -> None:
+def test_the_same_situation_under_two_ids_is_one_scenario() -> None:
     first = episode("a")
     twin = episode("b", scenario=first.scenario.model_copy(update={"id": "b"}))
     assert group([first, twin]).key("id:b") == "id:a"

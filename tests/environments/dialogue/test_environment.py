@@ -14,7 +14,7 @@ from warmline.core.errors import AuthenticationFailed, ConfigError, EngineUnavai
 from warmline.core.seeds import call_seed
 from warmline.environments import Spoken, StopReason
 from warmline.policies.base import Capabilities
-from warmline.policies.sentences import count_sentences
+from warmline.policies.text.sentences import count_sentences
 
 from ..helpers import scenario, scenarios, talk
 
@@ -432,5 +432,5 @@ async def test_a_failure_ahead_counts_only_if_the_talk_goes_on() -> None:
 async def test_half_a_character_in_a_reply_is_replaced() -> None:
     policy = talk(seeker=["Broken \ud83d half."])
     episode = await environment(policy, max_turns=2).run(scenario(), seed=1)
-    assert episode.utterances[0].text == "Broken ? half."
+    assert episode.utterances[0].text == "Broken \ufffd half."
     assert episode.to_json().encode()

@@ -63,7 +63,7 @@ def test_seats_with_equal_engines_share_one_policy() -> None:
     assert environment.seeker.policy is not environment.supporter.policy
 
 
-def test_every_problem_is_told_with_a_suggestion(tmp_path: Path) -> None:
+def test_every_problem_is_reported_with_a_suggestion(tmp_path: Path) -> None:
     path = toml(tmp_path, 'max_turn = 3\nmax_sentences = 0\n[seker]\npolicy = "x"\n')
     with pytest.raises(ConfigError) as raised:
         load_settings(path)

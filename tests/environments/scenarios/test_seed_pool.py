@@ -13,7 +13,7 @@ from warmline.agents import Role, Stage, Strategy
 from warmline.core.errors import DataError
 from warmline.environments import CasePool
 from warmline.environments.scenarios.problem_types import find_problem_type
-from warmline.policies.sentences import count_sentences
+from warmline.policies.text.sentences import count_sentences
 
 SCENARIOS = warmline.seed_scenarios()
 DIALOGUES = warmline.seed_dialogues()

@@ -97,10 +97,10 @@ def test_a_judge_of_one_score_has_no_correlation() -> None:
     [found] = calibrate([rating(name, 3) for name in names], people)
     assert found.pearson.value is None
     assert found.kappa.value == pytest.approx(0)
-    assert "one and the same score" in found.advice[-1]
+    assert "the same score to every subject" in found.advice[-1]
 
 
-def test_a_wide_interval_is_told() -> None:
+def test_a_wide_interval_is_reported() -> None:
     judge, people, _ = noisy(34, tilt=0)
     shuffled = random.Random(1).sample(judge, len(judge))
     mixed = [r.model_copy(update={"value": s.value}) for r, s in zip(judge, shuffled, strict=True)]

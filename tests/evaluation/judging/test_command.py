@@ -170,7 +170,7 @@ def test_a_rubric_is_chosen_by_its_name(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.exception
 
 
-def test_calibration_tells_of_a_position_bias(tmp_path: Path) -> None:
+def test_calibration_reports_a_position_bias(tmp_path: Path) -> None:
     judged, people = tmp_path / "judged.jsonl", tmp_path / "people.csv"
     ratings = [
         Rating(
@@ -187,7 +187,7 @@ def test_calibration_tells_of_a_position_bias(tmp_path: Path) -> None:
     assert (order["first"], order["consistent"], order["ties"]) == (1.0, 0.0, 9)
 
 
-def test_calibration_tells_how_often_people_chose_alike(tmp_path: Path) -> None:
+def test_calibration_reports_how_often_people_chose_the_same(tmp_path: Path) -> None:
     """The judge takes A in four pairs; people take A in the first three of them."""
     judged, people = tmp_path / "judged.jsonl", tmp_path / "people.csv"
     lines = [

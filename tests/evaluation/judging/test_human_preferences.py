@@ -67,5 +67,5 @@ def test_choices_from_a_table(tmp_path: Path) -> None:
     assert second.value is None
     for row in ("e1,empathy,3,A", "e1,empathy,1,left"):
         file.write_text(f"episode,dimension,value,first\n{row}\n")
-        with pytest.raises(DataError, match=r"line 2.*no choice between two texts"):
+        with pytest.raises(DataError, match=r"line 2.*not a choice between two texts"):
             read_ratings(file)

@@ -90,7 +90,7 @@ def test_each_reply_is_shown_with_what_came_before_it_and_no_more() -> None:
     assert all(line in whole.history for line in LINES)
 
 
-def test_an_engine_that_has_schemas_is_bound_and_another_is_told() -> None:
+def test_an_engine_with_schemas_is_constrained_and_another_is_instructed() -> None:
     [subject, _] = subjects(episode(), RESPONSE)
     bound = JudgePrompts(ScriptedPolicy(), RESPONSE).single(subject, COHERENCE, 1)
     assert bound.schema["properties"]["score"]["enum"] == [1, 2, 3, 4, 5]

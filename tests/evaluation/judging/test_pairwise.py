@@ -58,7 +58,7 @@ async def test_a_judge_that_always_takes_the_first_gives_ties_and_is_found_out(
     assert (rate.consistent, rate.first, rate.position_bias) == (0.0, 1.0, True)
 
 
-async def test_an_unreadable_verdict_is_no_tie(tmp_path: Path) -> None:
+async def test_an_unreadable_verdict_is_not_a_tie(tmp_path: Path) -> None:
     out = tmp_path / "comparisons.jsonl"
     policy = ScriptedPolicy(lambda request: "both are nice")
     await compare(PAIRS, policy, DIALOGUE, out=out, dimensions=("helpfulness",))

@@ -219,7 +219,7 @@ def test_undefined_is_none_not_zero() -> None:
         (["a"], ["a", "b"], "1 hypotheses but 2 references"),
         ([None, None], ["a", "b"], "all 2 hypotheses are missing"),
         ("a", ["a"], "hypotheses must be a list of texts, not one text"),
-        ([["a"]], ["a"], "no text"),
+        ([["a"]], ["a"], "not a text"),
         (["a"], [None], r"references\[0\] is None"),
     ],
 )
@@ -235,7 +235,7 @@ def test_presets_are_closed() -> None:
         score_overlap(["a"], ["a"], "escon")
     with pytest.raises(ConfigError, match="needs a tokenizer"):
         score_overlap(["a"], ["a"], "sweetiechat")
-    with pytest.raises(ConfigError, match="takes no tokenizer"):
+    with pytest.raises(ConfigError, match="does not take a tokenizer"):
         score_overlap(["a"], ["a"], "esconv", tokenizer="x")
     with pytest.raises(ConfigError, match="no tokenizer at 'nowhere'"):
         score_overlap(["a"], ["a"], "sweetiechat", tokenizer="nowhere")

@@ -179,7 +179,9 @@ def test_wrong_input_is_named(corpus: Path, tmp_path: Path) -> None:
         assert message in str(result.exception)
 
 
-def test_a_metric_that_cannot_work_is_told_before_any_reply_is_asked_for(tmp_path: Path) -> None:
+def test_a_metric_that_cannot_work_is_reported_before_any_reply_is_asked_for(
+    tmp_path: Path,
+) -> None:
     policy = ScriptedPolicy(supporter=["You miss the smell."])
     with pytest.raises(ConfigError, match="no tokenizer at"):
         evaluate([recorded()], policy=policy, preset="sweetiechat", tokenizer=str(tmp_path / "no"))
@@ -200,7 +202,7 @@ def test_from_python_with_policy_objects() -> None:
         evaluate([recorded()], policy=policy, presets="esconv")
 
 
-def test_nothing_said_is_an_error_that_tells_the_first_failure() -> None:
+def test_no_text_at_all_is_an_error_that_names_the_first_failure() -> None:
     def fails(request: Any) -> str:
         raise EngineTimeout("no answer in 5 s")
 

@@ -171,7 +171,7 @@ async def test_other_settings_or_another_corpus_are_refused(tmp_path: Path) -> N
     changed = recorded().model_copy(
         update={"utterances": (*recorded().utterances[:2], *recorded().utterances[3:])}
     )
-    with pytest.raises(RunError, match="is another one than when its reply was recorded"):
+    with pytest.raises(RunError, match="has another text than when its reply was recorded"):
         await generate_replies([changed], maker(), out=tmp_path)
 
 

@@ -113,7 +113,7 @@ def test_no_text_ends_the_script_that_holds_it() -> None:
 
 def test_numbers_of_a_run(run: Path) -> None:
     view = read_run(run)
-    assert (view.counts.dialogues, view.counts.crisis, view.strangers) == (3, 1, 1)
+    assert (view.counts.dialogues, view.counts.crisis, view.unmatched) == (3, 1, 1)
     page = write_report([run]).read_text("utf-8")
     assert re.search(r'<th scope="row">Conversations</th><td>3</td>', page)
     assert "empathy (judge)</th><td>4.00, n=1, 1 missing</td>" in page

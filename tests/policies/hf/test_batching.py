@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 
 from warmline.policies import Sampling
 from warmline.policies.hf.policy import TransformersPolicy
-from warmline.policies.sentences import count_sentences
+from warmline.policies.text.sentences import count_sentences
 
 from .. import tiny_models
 from .asking import TALKS, ask, plain_greedy, together

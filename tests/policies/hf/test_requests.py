@@ -18,7 +18,7 @@ from warmline.policies import Sampling
 from warmline.policies.answers import misfit
 from warmline.policies.base import FinishReason, ScoringPolicy, TokenLogprob
 from warmline.policies.hf.policy import TransformersPolicy
-from warmline.policies.sentences import limit_reached
+from warmline.policies.text.sentences import limit_reached
 
 from .asking import GREEDY, TALKS, ask, plain_logprobs, plain_prompt
 

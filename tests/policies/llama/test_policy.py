@@ -24,7 +24,7 @@ from warmline.core.errors import (
 from warmline.policies.base import Capabilities, FinishReason, Message, Request, Sampling
 from warmline.policies.llama import policy as embedded
 from warmline.policies.llama.policy import EmbeddedPolicy, without_control_tokens
-from warmline.policies.sentences import count_sentences, limit_reached
+from warmline.policies.text.sentences import count_sentences, limit_reached
 
 pytestmark = [pytest.mark.embedded, pytest.mark.asyncio(loop_scope="module")]
 

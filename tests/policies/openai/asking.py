@@ -22,7 +22,8 @@ SCHEMA: dict[str, Any] = {
 @asynccontextmanager
 async def asking(server: ChaosServer, **options: Any) -> AsyncIterator[OpenAIPolicy]:
     """A policy on `server` that was not opened, so that the plan meets the test's own requests."""
-    policy = OpenAIPolicy("tiny", base_url=server.base_url, **{"backoff": 0.001, **options})
+    defaults = {"base_url": server.base_url, "backoff": 0.001}
+    policy = OpenAIPolicy("tiny", **{**defaults, **options})
     try:
         yield policy
     finally:

@@ -24,7 +24,7 @@ from warmline.core.errors import (
 from warmline.policies import Message, Request, Sampling
 from warmline.policies.answers import misfit
 from warmline.policies.base import FinishReason, Reply, ScoringPolicy, Usage
-from warmline.policies.sentences import limit_reached
+from warmline.policies.text.sentences import limit_reached
 from warmline.policies.vllm.engine import ENGINES
 from warmline.policies.vllm.policy import VLLMPolicy
 from warmline.policies.vllm.requests import OpenModel

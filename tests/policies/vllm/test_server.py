@@ -24,7 +24,7 @@ from warmline.policies import Message, Request, Sampling
 from warmline.policies.answers import misfit
 from warmline.policies.base import FinishReason
 from warmline.policies.openai.policy import OpenAIPolicy
-from warmline.policies.sentences import limit_reached
+from warmline.policies.text.sentences import limit_reached
 
 from . import vllm_models
 

@@ -24,14 +24,14 @@ from warmline.training.candidates.feedback import (
     most_hold,
     rate_candidates,
 )
-from warmline.training.candidates.rows import Candidate, CandidateSet, Lineage, Said
+from warmline.training.candidates.rows import Candidate, CandidateSet, Lineage, PromptMessage
 
 
 def context(name: str = "a#1", *texts: str) -> CandidateSet:
     return CandidateSet(
         id=name,
         group="a",
-        prompt=(Said(role="user", content="I am tired."),),
+        prompt=(PromptMessage(role="user", content="I am tired."),),
         gold="Since when?",
         candidates=tuple(Candidate(text=text) for text in texts or ("warm", "cold")),
         lineage=Lineage(source="sampling", model="m"),

@@ -14,8 +14,8 @@ from warmline.training.counselor.baselines import (
     majority,
     progress,
     stages,
+    tf_idf,
     transitions,
-    words,
 )
 from warmline.training.counselor.data import CounselorTurn, asked
 
@@ -66,10 +66,10 @@ def test_words_learn_what_words_tell() -> None:
     train = [turn(Q, said=f"why {n}") for n in range(8)] + [
         turn(R, said=f"sad {n}") for n in range(8)
     ]
-    found = words(train, [turn(Q, said="why 99"), turn(R, said="sad 99")])
+    found = tf_idf(train, [turn(Q, said="why 99"), turn(R, said="sad 99")])
     assert names(found.chosen) == [Q, R]
     assert all(sum(row) == pytest.approx(1) for row in found.probabilities)
-    assert names(words(train[:8], train[8:9]).chosen) == [Q], "one strategy alone is the majority"
+    assert names(tf_idf(train[:8], train[8:9]).chosen) == [Q], "one strategy alone is the majority"
 
 
 def test_features_are_marked_by_speaker_and_place() -> None:

@@ -18,8 +18,8 @@ from warmline.policies.base import Message, Reply, Request
 from warmline.training.candidates.batch import CandidateBatch, candidate_log_probs
 from warmline.training.candidates.rows import iter_candidates
 from warmline.training.fpemf.data import (
-    Ranked,
-    RankedCollator,
+    ContextCollator,
+    RankedContext,
 )
 from warmline.training.fpemf.settings import FpemfSettings
 from warmline.training.fpemf.train import losses_of, train_fpemf
@@ -109,10 +109,12 @@ def test_over_a_hundred_steps_the_gap_grows_and_the_nll_does_not_diverge(
             module.p = 0.0
     settings = given(model, tmp_path, tmp_path, margin=0.5)
     rows = [
-        Ranked([5 + n, 9, 11], [[20, 21, 2], [30, 31 + n, 2], [40, 2], [50, 51, 52, 2]], [-1] * 4)
+        RankedContext(
+            [5 + n, 9, 11], [[20, 21, 2], [30, 31 + n, 2], [40, 2], [50, 51, 52, 2]], [-1] * 4
+        )
         for n in range(3)
     ]
-    inputs = RankedCollator(0, encoder=kind == "t5")(rows)
+    inputs = ContextCollator(0, encoder=kind == "t5")(rows)
     batch = CandidateBatch.of(inputs)
     with torch.no_grad():
         sums = candidate_log_probs(network, batch).tokens.sum(-1) / batch.reply_mask.sum(-1)
@@ -135,8 +137,8 @@ def test_over_a_hundred_steps_the_gap_grows_and_the_nll_does_not_diverge(
 def test_gold_is_first_and_ranked_only_when_asked(causal: Path, data: Path, tmp_path: Path) -> None:
     """Losses of one batch: with the gold reply as helpful, the ranking is another."""
     network = load_base(str(causal)).model
-    rows = [Ranked([5, 9, 11], [[20, 21, 2], [30, 2]], [-1, 0])]
-    inputs = RankedCollator(0, encoder=False)(rows)
+    rows = [RankedContext([5, 9, 11], [[20, 21, 2], [30, 2]], [-1, 0])]
+    inputs = ContextCollator(0, encoder=False)(rows)
     found = candidate_log_probs(network, CandidateBatch.of(inputs))
     settings = given(causal, data, tmp_path, margin=100.0)
     without = losses_of(found, inputs["labels"], settings)

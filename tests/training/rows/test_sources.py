@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warmline.core.errors import ConfigError, DataError
+from warmline.environments.corpus.splits import scenario_groups
 from warmline.training.rows.sources import (
     draw,
     load_episodes,
     read_instructions,
     replay_count,
-    scenario_groups,
     split_episodes,
 )
 

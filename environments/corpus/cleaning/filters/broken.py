@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from .....policies.base import FinishReason
-from .....policies.sentences import cap_sentences, count_sentences
+from .....policies.text.sentences import cap_sentences, count_sentences
 from ....episodes.episode import Episode, StopReason, Utterance
 from ...tags import Finding
 from .base import RecordFilter, excerpt

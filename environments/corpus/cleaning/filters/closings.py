@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from .....agents.speech import is_farewell
-from .....policies.sentences import split_sentences
+from .....policies.text.sentences import split_sentences
 from ....episodes.episode import Episode, StopReason, Utterance
 from ...tags import Finding
 from .base import RecordFilter, excerpt

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from .....policies.sentences import cap_sentences
+from .....policies.text.sentences import cap_sentences
 from ....episodes.episode import Episode, StopReason
 from ...tags import Finding
 from .base import RecordFilter

@@ -7,12 +7,12 @@ so they are not the importer's work.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from .....core.errors import WarmlineError
+from .....core.jsonl import parse_json
 
 
 class BrokenRecord(WarmlineError):
@@ -90,9 +90,9 @@ def unpacked(record: Any) -> Any:
     """The record inside a row whose only column, `text`, holds JSON; any other as it is."""
     if isinstance(record, Mapping) and list(record) == ["text"] and isinstance(record["text"], str):
         try:
-            return json.loads(record["text"])
-        except json.JSONDecodeError as error:
-            raise BrokenRecord(f"not JSON: {error.msg}", field="text") from None
+            return parse_json(record["text"])
+        except ValueError as error:
+            raise BrokenRecord(f"not JSON: {error}", field="text") from None
     return record
 
 

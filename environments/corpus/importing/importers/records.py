@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from .....core.errors import DataError
+from .....core.jsonl import parse_json
+from .....core.outside.text import clean_data
 
 CHUNK = 1 << 18
 """Characters read at a time."""
@@ -123,8 +125,8 @@ def _of_lines(lines: Iterator[str], path: Path) -> Iterator[FoundRecord]:
             continue
         number += 1
         try:
-            yield FoundRecord(path, number, json.loads(line), line_number)
-        except (json.JSONDecodeError, RecursionError) as error:
+            yield FoundRecord(path, number, parse_json(line), line_number)
+        except ValueError as error:
             if number == 1 and line.strip() == "{":
                 raise DataError(
                     "is one JSON object over several lines",
@@ -148,9 +150,10 @@ def _of_array(buffer: str, file: IO[str], path: Path) -> Iterator[FoundRecord]:
         if not problem:
             try:
                 value, end = decode(buffer, position)
-            except (json.JSONDecodeError, RecursionError) as error:
+                value = clean_data(value)  # an escape can bring a lone half of a character
+            except (ValueError, RecursionError) as error:
                 problem = f"not JSON: {error}"
-                if isinstance(error, RecursionError) or _surely_broken(error, buffer):
+                if not isinstance(error, json.JSONDecodeError) or _surely_broken(error, buffer):
                     ended = True
             else:
                 if end < len(buffer) or ended:
@@ -189,8 +192,8 @@ def _of_folder(folder: Path) -> Iterator[FoundRecord]:
     for number, file in enumerate(files, 1):
         try:
             with _open(file) as text:
-                yield FoundRecord(file, number, json.load(text), own_file=True)
-        except (json.JSONDecodeError, RecursionError, *_FAULTS) as error:
+                yield FoundRecord(file, number, parse_json(text.read()), own_file=True)
+        except (ValueError, *_FAULTS) as error:
             yield FoundRecord(file, number, problem=f"not JSON: {error}", own_file=True)
 
 

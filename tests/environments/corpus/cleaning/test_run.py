@@ -145,7 +145,7 @@ def test_findings_after_a_cut_point_into_the_logged_episode() -> None:
     ]
 
 
-def test_the_report_tells_what_one_filter_alone_costs() -> None:
+def test_the_report_reports_what_one_filter_alone_costs() -> None:
     filters = CleanSettings(skip=("near_duplicates",)).make()
     both = episode("As an AI language model, I am sad.", *CALM[1:4], name="both")
     tags = [tags_of(talk, examine(talk, filters)) for talk in (FAULTY["leak"], both)]

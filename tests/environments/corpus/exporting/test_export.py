@@ -129,7 +129,7 @@ def test_lines_are_utf8_not_escapes(corpus: Path, tmp_path: Path) -> None:
     assert "\\u" not in written
 
 
-def test_the_share_of_dialogues_in_crisis_is_told(tmp_path: Path) -> None:
+def test_the_share_of_dialogues_in_crisis_is_reported(tmp_path: Path) -> None:
     grave = episode("a", ("seeker", "I want to kill myself."), ("supporter", "Stay with me."))
     folder = write_corpus(tmp_path / "c", [grave, *(episode(name) for name in "bcd")])
     export_corpus(folder, tmp_path / "out")
@@ -325,7 +325,7 @@ async def test_the_card_of_a_simulated_run_says_how_it_was_made(tmp_path: Path) 
     assert "synthetic" in front(tmp_path / "out")["tags"]
 
 
-def test_a_person_in_a_seat_is_told(tmp_path: Path) -> None:
+def test_a_person_in_a_seat_is_reported(tmp_path: Path) -> None:
     calm = episode("b")
     seated = episode("a", calls=(Call("seeker", "human", (0,), text="x"),))
     export_corpus(write_corpus(tmp_path / "c", [seated, calm]), tmp_path / "out")
@@ -410,7 +410,7 @@ def test_what_was_never_done_is_not_followed(corpus: Path, tmp_path: Path) -> No
         export_corpus(quiet, tmp_path / "out")
 
 
-def test_filters_and_licences_that_are_not_there_are_told(tmp_path: Path) -> None:
+def test_filters_and_licences_that_are_not_there_are_reported(tmp_path: Path) -> None:
     folder = write_corpus(tmp_path / "c", [recorded("a", "esconv"), recorded("b", "mine")])
     write_sources(
         folder, [Source(name="esconv", licence="CC-BY-NC-4.0"), Source(name="gone", licence="MIT")]
@@ -442,7 +442,7 @@ def test_a_card_of_imported_conversations_does_not_say_that_models_wrote_them(
 
 
 def test_a_build_names_the_prompts_that_wrote_its_scenarios(tmp_path: Path) -> None:
-    shipped = Path(card.__file__).parent / "templates" / "scenario.jinja"
+    shipped = Path(card.__file__).parents[1] / "generation" / "templates" / "scenario.jinja"
     sha = PromptTemplate(shipped).sha256
     generator = {"scenario_template": sha, "profile_template": "f" * 64}
     (tmp_path / "config.toml").write_text(tomli_w.dumps({"identity": {"generator": generator}}))
@@ -476,7 +476,7 @@ def test_models_are_named_without_where_they_stand(tmp_path: Path) -> None:
         card.models_of(tmp_path)
 
 
-def test_generated_scenarios_are_told_apart_from_written_ones(tmp_path: Path) -> None:
+def test_generated_scenarios_are_distinguished_from_written_ones(tmp_path: Path) -> None:
     first, second = episode("a"), episode("b")
     origin = Origin(depth=2, round=1, attempt=1, written_by="openai:m", profile_by="drawn")
     second = second.model_copy(

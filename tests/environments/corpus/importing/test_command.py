@@ -118,7 +118,7 @@ def test_a_failed_import_leaves_nothing(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["x.jsonl"]
 
 
-def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with (
         pytest.raises(RunError, match=r"cannot write .*: No space left(?s:.*)nothing was left"),
         new_folder(tmp_path / "out"),
@@ -200,7 +200,7 @@ def test_sources_are_closed_records_and_read_back(tmp_path: Path) -> None:
         Source(name="x", records=-1)
 
 
-def test_no_sources_are_none_and_broken_ones_are_told(tmp_path: Path) -> None:
+def test_no_sources_are_none_and_broken_ones_are_reported(tmp_path: Path) -> None:
     assert read_sources(tmp_path) == ()
     path = tmp_path / "sources.json"
     for text, told in (

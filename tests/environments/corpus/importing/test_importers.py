@@ -212,7 +212,7 @@ def test_an_import_string_is_a_format(tmp_path: Path) -> None:
     assert (episode.source, spoken(episode)[0]) == ("two_lines", ("seeker", "Tired."))
 
 
-def test_an_unknown_format_is_told_with_the_nearest() -> None:
+def test_an_unknown_format_is_reported_with_the_nearest() -> None:
     with pytest.raises(ImporterNotFound, match=r"known: auto, esconv(?s:.*)did you mean 'esconv'"):
         find_importer("esconvs")
     with pytest.raises(ImporterNotFound, match="no module named 'nowhere'"):
@@ -277,14 +277,14 @@ def test_all_sixteen_strategies_of_extes_are_mapped() -> None:
     assert strategy_of("extes", "Small Talk") is None
 
 
-def test_a_function_that_gives_no_dialogue_is_told(tmp_path: Path) -> None:
+def test_a_function_that_gives_no_dialogue_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text('{"a": 1}\n')
     with pytest.raises(ConfigError, match="importer 'json:dumps' gave a str, no Recorded dialogue"):
         list(Import(path, "json:dumps"))
 
 
-def test_finding_the_format_of_broken_lines_tells_the_first(tmp_path: Path) -> None:
+def test_finding_the_format_of_broken_lines_reports_the_first(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text("hello\nthere\n")
     with pytest.raises(DataError, match="line 1: not JSON"):

@@ -79,7 +79,7 @@ def test_lines_are_read_and_numbered_however_they_are_cut(
     assert [f.line for f in found] == list(range(1, 2 * len(found), 2))
 
 
-def test_a_broken_line_is_told_and_the_next_is_read(tmp_path: Path) -> None:
+def test_a_broken_line_is_reported_and_the_next_is_read(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text('{"a": 1}\n\n{"a": \n{"a": 3}')
     one, broken, three = iter_records(path)
@@ -121,7 +121,7 @@ def test_a_record_beyond_the_largest_is_refused_instead_of_read(
 @pytest.mark.parametrize(
     "data", [gzip.compress(json.dumps(VALUES).encode())[:-12], b'{"a": "\xff\xfe"}', b"\x1f\x8bxx"]
 )
-def test_what_is_cut_short_or_no_text_is_told(tmp_path: Path, data: bytes) -> None:
+def test_what_is_cut_short_or_no_text_is_reported(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "x.json"
     path.write_bytes(data)
     with pytest.raises(DataError, match="cannot be read to its end"):

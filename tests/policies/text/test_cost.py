@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from warmline.policies.sentence_scanner import SentenceScanner
-from warmline.policies.sentences import SentenceLimit, cap_sentences, count_sentences
+from warmline.policies.text.scanner import SentenceScanner
+from warmline.policies.text.sentences import SentenceLimit, cap_sentences, count_sentences
 
 HOSTILE = {
     "lines": "a\n" * 20_000,

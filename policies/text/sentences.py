@@ -12,9 +12,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from .sentence_scanner import SentenceScanner
+from .scanner import SentenceScanner
 
-_RECENT = 64
 _ASCII_ENDS = ".!?)\n\r:;=<"
 """Each end of a sentence in ASCII has one of these: marks, list items, lines, faces."""
 
@@ -63,44 +62,32 @@ class SentenceLimit:
     A sentence is known to be complete only when the first word of the next one is ("Dr." may go
     on), and never within quotation marks or brackets that may still close. So this turns true a few
     tokens late, and never early: `cap_sentences` of the text so far and of the finished text agree.
-    What was examined is remembered: all calls together cost as much as one look at the whole text.
+    What was examined is remembered: all calls together look at the whole text once.
 
     Args:
         limit: sentences, at least 1.
-        text: what the text begins with.
     """
 
-    def __init__(self, limit: int, text: str = "") -> None:
+    def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._begin()
-        self.add(text)
-
-    def _begin(self) -> None:
         self._scanner = SentenceScanner()
-        self._length, self._recent = 0, ""
-
-    def add(self, piece: str) -> bool:
-        """Take the next piece of the text; whether the limit is reached now."""
-        self._scanner.feed(piece)
-        self._length += len(piece)
-        self._recent = (self._recent + piece)[-_RECENT:]
-        return self.reached
-
-    @property
-    def reached(self) -> bool:
-        """Whether what was taken holds `limit` complete sentences."""
-        return len(self._scanner.boundaries) >= self._limit
+        self._seen = ""
 
     def __call__(self, text: str) -> bool:
-        """The same, given the whole text so far; a text that is no continuation is begun anew."""
-        if not text.startswith(self._recent, max(0, self._length - len(self._recent))):
-            self._begin()
-        return self.add(text[self._length :])
+        """Whether the text so far holds `limit` complete sentences.
+
+        A text that does not go on from the one before is begun anew.
+        """
+        if not text.startswith(self._seen):
+            self._scanner, self._seen = SentenceScanner(), ""
+        self._scanner.feed(text[len(self._seen) :])
+        self._seen = text
+        return len(self._scanner.boundaries) >= self._limit
 
 
 def limit_reached(text: str, limit: int) -> bool:
     """Whether a growing text already holds `limit` complete sentences; see `SentenceLimit`."""
-    return SentenceLimit(limit, text).reached
+    return SentenceLimit(limit)(text)
 
 
 def _boundaries(text: str) -> list[int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from warmline.policies.sentences import (
+from warmline.policies.text.sentences import (
     SentenceLimit,
     cap_sentences,
     count_sentences,
@@ -18,7 +18,7 @@ from warmline.policies.sentences import (
     split_sentences,
 )
 
-DATA = Path(os.environ.get("WARMLINE_DATA", Path(__file__).parents[3] / "shared" / "data"))
+DATA = Path(os.environ.get("WARMLINE_DATA", Path(__file__).parents[4] / "shared" / "data"))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""What comes from outside: text made storable and harmless to print, secrets kept out, consoles."""

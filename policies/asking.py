@@ -1,0 +1,182 @@
+"""The one place where a policy's reply enters: `ask_policy`.
+
+Policies are plug-ins, and what they answer is written into records that must be read back. So each
+reply is checked here, text that UTF-8 cannot hold is replaced, and known secrets are hidden.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..core.errors import InvalidReply, NotAReply
+from ..core.outside.secrets import hide_secrets, hide_secrets_in
+from ..core.outside.text import clean_data, clean_text
+from .base import FinishReason, Policy, Reply, Request, TokenLogprob, Usage, policy_name
+
+LARGEST_NUMBER = 2**63 - 1
+"""Whole numbers beyond this are refused: not every reader of JSON can hold them."""
+DEEPEST_NOTES = 50
+"""Levels of nesting in `Reply.notes`."""
+
+_FINISH_REASONS = {reason.value: reason for reason in FinishReason}
+
+
+async def ask_policy(policy: Policy, request: Request) -> Reply:
+    """The policy's reply to a request, fit for a record.
+
+    Raises:
+        PolicyError: raised by the policy.
+        NotAReply: `respond` is not asynchronous, or gives something else than a `Reply`.
+        InvalidReply: a field of the reply cannot be recorded; names the policy and every such field.
+    """
+    answer: Any = policy.respond(request)
+    if not inspect.isawaitable(answer):
+        raise _not_a_reply(policy, answer)
+    return checked(await answer, policy)
+
+
+def checked(reply: object, policy: Policy) -> Reply:
+    """A policy's reply with its texts cleaned; see `ask_policy`."""
+    if not isinstance(reply, Reply):
+        raise _not_a_reply(policy, reply)
+    if faults := list(_faults(reply)):
+        raise InvalidReply(
+            f"policy '{policy_name(policy)}' gave a reply that cannot be recorded: "
+            + "; ".join(faults),
+            hint="a reply has the fields " + ", ".join(f.name for f in dataclasses.fields(Reply)),
+        )
+    return _cleaned(reply)
+
+
+def check_logprobs(logprobs: tuple[TokenLogprob, ...], policy: Policy) -> None:
+    """Refuse log-probabilities that cannot be summed.
+
+    Raises:
+        InvalidReply: one is not a number; names the policy.
+    """
+    if faults := list(_logprob_faults(logprobs)):
+        raise InvalidReply(f"policy '{policy_name(policy)}' gave a score that cannot be used: "
+                           + "; ".join(faults))  # fmt: skip
+
+
+def _not_a_reply(policy: Policy, answer: object) -> NotAReply:
+    return NotAReply(
+        f"respond() of policy '{policy_name(policy)}' gave {type(answer).__name__},"
+        " not a warmline.Reply",
+        hint="write it as `async def respond(self, request): return warmline.Reply(text=...)`",
+    )
+
+
+def _faults(reply: Reply) -> Iterator[str]:
+    """What cannot be recorded, by field."""
+    if not isinstance(reply.text, str):
+        yield f"text must be str, not {_shown(reply.text)}"
+    if not isinstance(reply.finish_reason, str) or reply.finish_reason not in _FINISH_REASONS:
+        known = ", ".join(_FINISH_REASONS)
+        yield f"finish_reason must be one of {known}, not {_shown(reply.finish_reason)}"
+    if reply.usage is not None:
+        yield from _usage_faults(reply.usage)
+    if not _is_seconds(reply.latency):
+        yield f"latency must be seconds, not {_shown(reply.latency)}"
+    if not isinstance(reply.policy, str):
+        yield f"policy must be str, not {_shown(reply.policy)}"
+    if not _is_count(reply.attempts):
+        yield f"attempts must be a whole number of at least 0, not {_shown(reply.attempts)}"
+    if not isinstance(reply.cached, bool):
+        yield f"cached must be True or False, not {_shown(reply.cached)}"
+    if reply.logprobs is not None:
+        yield from _logprob_faults(reply.logprobs)
+    if reply.notes is not None:
+        yield from _note_faults(reply.notes)
+
+
+def _usage_faults(usage: object) -> Iterator[str]:
+    if not isinstance(usage, Usage):
+        yield f"usage must be a Usage or None, not {_shown(usage)}"
+        return
+    for name in ("prompt_tokens", "cached_tokens", "completion_tokens"):
+        value = getattr(usage, name)
+        if not _is_count(value):
+            yield f"usage.{name} must be a whole number of at least 0, not {_shown(value)}"
+
+
+def _logprob_faults(logprobs: object) -> Iterator[str]:
+    """Faults of the log-probabilities; minus infinity is one that cannot happen, and allowed."""
+    if not isinstance(logprobs, tuple | list):
+        yield f"logprobs must be a tuple or None, not {_shown(logprobs)}"
+        return
+    for place, entry in enumerate(logprobs):
+        if not isinstance(entry, TokenLogprob) or not isinstance(entry.token, str):
+            yield f"logprobs[{place}] must be a TokenLogprob with a str, not {_shown(entry)}"
+        elif not isinstance(entry.logprob, int | float) or not entry.logprob < math.inf:
+            yield f"logprobs[{place}].logprob must be a number, not {_shown(entry.logprob)}"
+        else:
+            continue
+        return  # the first says enough of thousands of tokens
+
+
+def _note_faults(notes: object) -> Iterator[str]:
+    if not isinstance(notes, Mapping):
+        yield f"notes must be a mapping or None, not {_shown(notes)}"
+    elif (fault := _not_plain(notes, "notes", DEEPEST_NOTES)) is not None:
+        yield fault
+
+
+def _not_plain(value: object, place: str, depth: int) -> str | None:
+    """Where and why a value is not plain data that JSON can hold, or None."""
+    if value is None or isinstance(value, str | bool):
+        return None
+    if isinstance(value, int):
+        return None if abs(value) <= LARGEST_NUMBER else f"{place} holds a number beyond 64 bits"
+    if isinstance(value, float):
+        return None if math.isfinite(value) else f"{place} must be a finite number, not {value}"
+    if not isinstance(value, Mapping | list | tuple):
+        return f"{place} must be plain data, not {_shown(value)}"
+    if not depth:
+        return f"{place} is nested more than {DEEPEST_NOTES} levels deep"
+    parts = value.items() if isinstance(value, Mapping) else enumerate(value)
+    for key, part in parts:
+        if isinstance(value, Mapping) and not isinstance(key, str):
+            return f"{place} must have names of type str, not {_shown(key)}"
+        inner = f"{place}.{key}" if isinstance(value, Mapping) else f"{place}[{key}]"
+        if (fault := _not_plain(part, inner, depth - 1)) is not None:
+            return fault
+    return None
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_NUMBER
+
+
+def _is_seconds(value: object) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and 0 <= value < math.inf  # type: ignore[operator]
+
+
+def _shown(value: object) -> str:
+    """A value for an error; without the digits of a number that takes long to write."""
+    if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
+        return "a number beyond 64 bits"
+    return f"{type(value).__name__} {hide_secrets(repr(value)):.60}"
+
+
+def _cleaned(reply: Reply) -> Reply:
+    """The reply with texts that can be stored; the same object where nothing is to be done."""
+    changes: dict[str, Any] = {}
+    if (text := hide_secrets(clean_text(reply.text))) != reply.text:
+        changes["text"] = text
+    if (name := hide_secrets(clean_text(reply.policy))) != reply.policy:
+        changes["policy"] = name
+    if not isinstance(reply.finish_reason, FinishReason):
+        changes["finish_reason"] = _FINISH_REASONS[reply.finish_reason]
+    if reply.notes is not None:
+        changes["notes"] = hide_secrets_in(clean_data(dict(reply.notes)))
+    if reply.logprobs and not all(entry.token.isascii() for entry in reply.logprobs):
+        changes["logprobs"] = tuple(
+            dataclasses.replace(entry, token=clean_text(entry.token)) for entry in reply.logprobs
+        )
+    return dataclasses.replace(reply, **changes) if changes else reply

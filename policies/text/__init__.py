@@ -1,0 +1,1 @@
+"""Sentences: the one splitter that environment, metrics and generation-time stopping use."""
