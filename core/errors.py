@@ -20,6 +20,9 @@ from pathlib import Path
 from .outside.secrets import hide_secrets
 from .outside.text import clean_text
 
+NOTHING_CAME = 3
+"""Exit code of a command that ran to its end, and of which nothing can be used."""
+
 
 class WarmlineError(Exception):
     """Base of all deliberate errors.

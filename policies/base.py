@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
+from ..core.claim import SOURCE_KEY, own_source
 from ..core.errors import ConfigError, ReplyTooLong, Unsupported
-from .identity import SOURCE_KEY, own_source
 
 MAX_REPLY_CHARS = 1_000_000
 """Longest text of a reply, in characters, where nothing else is set: far more than any role says."""

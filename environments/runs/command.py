@@ -16,13 +16,15 @@ from rich.table import Table
 from rich.text import Text
 
 from ...agents.roles import Role
-from ...core.errors import Interrupted
+from ...core.errors import NOTHING_CAME, Interrupted
 from ...core.options import nested, options_of
 from ...core.outside.console import make_console
 from ...core.tasks import run_interruptible
 from ...policies.safety import DISCLAIMER
+from ..episodes.episode import StopReason
 from .display import LiveView
 from .estimate import estimate
+from .folder import SUMMARY_NAME
 from .settings import UNUSED_SEAT_OPTIONS, RunSettings, load_settings
 from .simulate import build_environment, choose_scenarios, simulate_settings
 
@@ -72,11 +74,27 @@ def _simulate(file: Path | None, **given: Any) -> None:
     view = LiveView(total, console=console, conversations=not quiet and total <= MAX_PRINTED)
     with view:
         interrupted = _run_interruptible(settings, view)
-    console.print(_table_of(settings.out or ""))
+    summary = json.loads((Path(settings.out or "") / SUMMARY_NAME).read_text("utf-8"))
+    console.print(_table_of(summary, settings.out or ""))
     console.print(Text(DISCLAIMER, style="dim"))
+    failed = summary["stop"].get(StopReason.ERROR.value, 0)
     if interrupted is not None:
         console.print(Text(f"{interrupted}", style="yellow"))
+    if failed:
+        console.print(Text(_failures(failed, summary), style="yellow"), soft_wrap=True)
+    if interrupted is not None:
         raise typer.Exit(interrupted.exit_code)
+    if failed == summary["episodes"] > 0:
+        raise typer.Exit(NOTHING_CAME)
+
+
+def _failures(failed: int, summary: dict[str, Any]) -> str:
+    """How many episodes failed, by error, and what to type."""
+    errors = ", ".join(f"{name} {count}" for name, count in summary["errors"].items())
+    return (
+        f"{failed} of {summary['episodes']} episodes failed ({errors}): the same command with"
+        " --retry-failed plays them again"
+    )
 
 
 def _run_interruptible(settings: RunSettings, view: LiveView) -> Interrupted | None:
@@ -93,9 +111,7 @@ def _warn_small(settings: RunSettings, console: Console) -> None:
         console.print(Text(SMALL_MODEL_NOTE, style="yellow"))
 
 
-def _table_of(folder: str) -> Table:
-    path = Path(folder) / "summary.json"
-    summary = json.loads(path.read_text("utf-8"))
+def _table_of(summary: dict[str, Any], folder: str) -> Table:
     table = Table(title=folder, show_header=False)
     for key, value in summary.items():
         if key != "usage" and value not in (None, {}, 0):

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from ...core.claim import without_sources
 from ..asking import ask_policy
 from ..base import Policy, Reply, Request, describe_policy, policy_name
-from ..identity import without_sources
 from .base import Wrapper
 from .store import ReplyStore, default_path
 

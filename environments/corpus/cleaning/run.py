@@ -14,12 +14,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ....core.claim import without_sources
 from ....core.errors import ConfigError
 from ....core.files import write_whole
 from ....core.jsonl import LineLog
 from ....core.tasks import run_sync
 from ....policies.base import Policy, close_policy, describe_policy, open_policy
-from ....policies.identity import without_sources
 from ....policies.registry import make_policy
 from ...episodes.episode import Episode
 from ...episodes.log import iter_episodes, log_files

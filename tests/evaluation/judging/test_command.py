@@ -235,6 +235,17 @@ def test_an_unreadable_answer_says_where_it_is(tmp_path: Path, judges: str) -> N
     assert "notes.answer" in done.stdout
 
 
+def test_a_judge_of_which_no_answer_can_be_read_has_an_exit_code(
+    tmp_path: Path, judges: str
+) -> None:
+    run = write_log(tmp_path / "run", [episode("e1")])
+    for _ in range(2):  # asked, and found there
+        assert RUN.invoke(app, ["judge", str(run), "--policy", f"{judges}:says"]).exit_code == 3
+    other = write_log(tmp_path / "other", [episode("e1")])
+    compared = ["judge", str(run), "--against", str(other), "--policy", f"{judges}:says"]
+    assert RUN.invoke(app, compared).exit_code == 3
+
+
 def test_helpful_rates_stand_beside_the_published_ones(tmp_path: Path) -> None:
     """Two replies: both hold on empathy, one on topic, so one of two is helpful."""
     file = tmp_path / "ratings.jsonl"
