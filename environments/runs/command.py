@@ -129,17 +129,27 @@ def _estimate_table(settings: RunSettings) -> Table:
         estimate(build_environment(settings), choose_scenarios(settings), prices=settings.prices)
     )
     table = Table("role", "calls", "prompt tokens", "completion tokens", "cost")
-    table.title = f"at most, for {foreseen.episodes} episodes to the turn limit, nothing cached"
+    table.title = f"{foreseen.episodes} episodes to the turn limit: expected / at most"
+    table.caption = (
+        "expected: answers of usual length; at most: every answer to max_tokens (? where a speaker has"
+        " none); nothing cached, retries not counted"
+    )
     for role, used in foreseen.usage.items():
-        cost = foreseen.cost[role]
+        most = foreseen.bound[role]
         table.add_row(
             role,
             str(foreseen.calls[role]),
-            str(used.prompt_tokens),
-            str(used.completion_tokens),
-            "no price given" if cost is None else f"{cost:.4f}",
+            f"{used.prompt_tokens} / {most.prompt_tokens if most else '?'}",
+            f"{used.completion_tokens} / {most.completion_tokens if most else '?'}",
+            _money(foreseen.cost[role], foreseen.cost_bound[role]),
         )
     return table
+
+
+def _money(expected: float | None, bound: float | None) -> str:
+    if expected is None:
+        return "no price given"
+    return f"{expected:.4f} / {'?' if bound is None else f'{bound:.4f}'}"
 
 
 def _used(used: dict[str, Any]) -> str:
@@ -150,6 +160,10 @@ def _used(used: dict[str, Any]) -> str:
         line += f", {used['from_cache']} calls from the cache"
     if used["calls_without_usage"]:
         line += f", {used['calls_without_usage']} calls without token counts"
-    waits = ", ".join(f"{name} {s} s" for name, s in used["latency_seconds"].items())
-    line += f"; {waits}"
+    if used["calls_with_estimated_usage"]:
+        line += f", {used['calls_with_estimated_usage']} calls with estimated token counts"
+    waits = ", ".join(
+        f"{name} {s} s" for name, s in used["latency_seconds"].items() if s is not None
+    )
+    line += f"; {waits}" if waits else "; latency not measured"
     return f"{line}; cost {used['cost']}" if "cost" in used else line

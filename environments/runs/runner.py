@@ -58,7 +58,9 @@ async def run_batch(
 ) -> list[Episode]:
     """Play one conversation for each scenario.
 
-    Every episode is independent: a known error ends that episode alone and is kept in its record.
+    Every episode is independent: a known error ends that episode alone and is kept in its record. So
+    is what a user's policy raises unexpectedly, once an episode has ended without that; before, it
+    stops the run.
     With `out`, finished episodes are appended to `out/episodes.jsonl`; the same call again plays
     only what is missing.
 
@@ -84,6 +86,7 @@ async def run_batch(
             in use, or the disk is full.
         Interrupted: `stop` was set before all were played.
         PolicyError: one that every other episode would meet too (a wrong key, say).
+        Exception: what a policy raised unexpectedly before any episode had ended without it.
     """
     scenarios = list(scenarios)
     _check(scenarios, concurrency)
@@ -98,10 +101,15 @@ async def run_batch(
             for episode in done.values():
                 report(Ended(episode, resumed=True))
         waiting = [scenario for scenario in scenarios if scenario.id not in done]
+        proven = any(_without_crash(episode) for episode in done.values())
 
         async def play(scenario: Scenario) -> None:
+            nonlocal proven
             report(Started(scenario))
-            episode = await environment.run(scenario, seed=seed, observe=report)
+            episode = await environment.run(
+                scenario, seed=seed, observe=report, keep_crashes=lambda: proven
+            )
+            proven = proven or _without_crash(episode)
             if log is not None:
                 log.append(episode)
             done[episode.id] = episode
@@ -165,6 +173,10 @@ def _finished(log: EpisodeLog, wanted: set[str], retry_failed: bool) -> dict[str
         for episode in read_episodes(log.path)
         if episode.id in wanted and episode.id not in again
     }
+
+
+def _without_crash(episode: Episode) -> bool:
+    return episode.error is None or episode.error.traceback is None
 
 
 def _ignore(event: BatchEvent) -> None:
