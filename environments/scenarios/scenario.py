@@ -149,7 +149,7 @@ def read_scenarios(path: str | Path) -> list[Scenario]:
                 field=".".join(map(str, first["loc"])) or None,
                 hint="a scenario has the fields " + ", ".join(Scenario.model_fields),
             ) from None
-        if not scenario.category:
+        if not scenario.category and scenario.origin is None:
             raise _unknown_type(scenario.problem_type, path, number)
         if scenario.id in scenarios:
             raise DataError(

@@ -86,7 +86,7 @@ def _refuse_disjoint(judged: list[Rating], people: list[Rating]) -> None:
     """Raises ConfigError if the judge and the people rated no episode in common."""
     ours = {r.episode for r in judged}
     theirs = {r.episode for r in people if r.kind == "human"}
-    if not ours & theirs:
+    if theirs and not ours & theirs:
         raise ConfigError(
             "the judge and the people rated no episode in common",
             hint=f"the judge rated {_examples(ours)}; people rated {_examples(theirs)}",

@@ -151,6 +151,10 @@ def test_calibration_from_files(tmp_path: Path) -> None:
     people.write_text("episode,dimension,value\ne1,warmth,3\n")
     other = RUN.invoke(app, command)
     assert "the judge rated: safety; people: warmth" in str(other.exception)
+    people.write_text("episode,dimension,value\nelsewhere,safety,3\n")
+    apart = str(RUN.invoke(app, command).exception)
+    assert "rated no episode in common" in apart
+    assert "the judge rated 6 (e0, e1, e2, ...); people rated 1 (elsewhere)" in apart
 
 
 def test_a_rubric_is_chosen_by_its_name(tmp_path: Path) -> None:
