@@ -32,7 +32,7 @@ help: ## List the targets
 .venv-vllm/ready: pyproject.toml
 	$(PYTHON) -m venv .venv-vllm
 	$(VLLM_PIP) install --quiet $(TORCH)
-	$(VLLM_PIP) install --quiet $(VLLM) -e . accelerate pytest pytest-asyncio pytest-timeout
+	$(VLLM_PIP) install --quiet $(VLLM) -e . accelerate hypothesis pytest pytest-asyncio pytest-timeout
 	$(VLLM_PIP) uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
 
@@ -50,6 +50,10 @@ demo: .venv/core ## Simulate four conversations on the embedded model into runs/
 .PHONY: test
 test: .venv/dev ## Install what the tests need and run them
 	$(BIN)/python -m pytest
+
+.PHONY: quick
+quick: .venv/dev ## The tests that need neither torch nor weights, in under 90 seconds
+	$(BIN)/python -m pytest -q --quick -n 2 --dist loadfile
 
 # New examples in each round, until the time is over or a test fails.
 FUZZ_SECONDS ?= 600

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         ScriptedPolicy,
         Usage,
         WarmlineError,
+        crisis_kinds,
         make_policy,
     )
 
@@ -84,6 +85,7 @@ _HOMES = {
         "ScriptedPolicy",
         "Usage",
         "WarmlineError",
+        "crisis_kinds",
         "make_policy",
     ),
 }
@@ -113,6 +115,7 @@ __all__ = [
     "Usage",
     "WarmlineError",
     "agents",
+    "crisis_kinds",
     "draw_scenarios",
     "environments",
     "iter_episodes",

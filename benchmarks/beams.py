@@ -7,7 +7,7 @@
     python benchmarks/beams.py [--model embedded] [--batches 1 4 8] [--old-python OLD/bin/python]
 
 The other environment: `python -m venv OLD`, then `OLD/bin/pip install torch transformers==4.51.3`.
-Each measurement is a process of its own, the sides take turns, and medians are told. Two processes
+Each measurement is a process of its own, the sides take turns, and medians are reported. Two processes
 of one number must not share cores with other work.
 """
 

@@ -118,7 +118,7 @@ class PolicyError(WarmlineError):
     """A policy could not answer a request.
 
     Attributes:
-        retryable: asking again may help. A policy retries by itself first; what reaches the
+        retryable: asking again may help. A policy retries on its own first; what reaches the
             environment has already been retried.
         fatal: every other request would fail the same way, so the run stops.
     """
@@ -158,7 +158,7 @@ class EngineTimeout(PolicyError):
 
 
 class RateLimited(PolicyError):
-    """The server asked us to slow down more often than we were told to wait."""
+    """The server asked us to slow down more often than it said to wait."""
 
     retryable = True
 

@@ -18,7 +18,7 @@ R = TypeVar("R", bound=Record)
 def read_settings(
     model: type[R], file: str | Path | None = None, given: Mapping[str, Any] | None = None
 ) -> R:
-    """Settings from a TOML file, with `given` laid over them.
+    """Settings from a TOML file, with `given` on top.
 
     A run's own `config.toml` is such a file; its `[identity]` is left aside.
 

@@ -21,18 +21,20 @@ from .base import (
 from .registry import find_policy, known_policies, make_policy
 
 if TYPE_CHECKING:
-    from .human import HumanPolicy
+    from .human.policy import HumanPolicy
     from .llama.policy import EmbeddedPolicy
     from .openai.policy import OpenAIPolicy
     from .replay import ReplayPolicy
+    from .safety import crisis_kinds
     from .scripted import ScriptedPolicy
 
 _HOMES = {
-    ".human": ("HumanPolicy",),
+    ".human.policy": ("HumanPolicy",),
     ".llama.policy": ("EmbeddedPolicy",),
     ".openai.policy": ("OpenAIPolicy",),
     ".replay": ("ReplayPolicy",),
     ".scripted": ("ScriptedPolicy",),
+    ".safety": ("crisis_kinds",),
 }
 
 __all__ = [
@@ -56,6 +58,7 @@ __all__ = [
     "TokenLogprob",
     "Usage",
     "WarmlineError",
+    "crisis_kinds",
     "find_policy",
     "known_policies",
     "make_policy",

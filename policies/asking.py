@@ -71,7 +71,7 @@ def _not_a_reply(policy: Policy, answer: object) -> NotAReply:
     )
 
 
-def _faults(reply: Reply) -> Iterator[str]:
+def _faults(reply: Any) -> Iterator[str]:
     """What cannot be recorded, by field."""
     if not isinstance(reply.text, str):
         yield f"text must be str, not {_shown(reply.text)}"
@@ -166,7 +166,7 @@ def _shown(value: object) -> str:
     return f"{type(value).__name__} {hide_secrets(repr(value)):.60}"
 
 
-def _cleaned(reply: Reply) -> Reply:
+def _cleaned(reply: Any) -> Reply:
     """The reply with texts that can be stored; the same object where nothing is to be done."""
     changes: dict[str, Any] = {}
     if (text := hide_secrets(clean_text(reply.text))) != reply.text:
@@ -181,4 +181,5 @@ def _cleaned(reply: Reply) -> Reply:
         changes["logprobs"] = tuple(
             dataclasses.replace(entry, token=clean_text(entry.token)) for entry in reply.logprobs
         )
-    return dataclasses.replace(reply, **changes) if changes else reply
+    cleaned: Reply = dataclasses.replace(reply, **changes) if changes else reply
+    return cleaned

@@ -217,14 +217,14 @@ class Reply:
     notes: Mapping[str, Any] | None = None
 
 
-def refuse_too_long(text: str, most: int) -> None:
-    """Refuse a reply's text that is longer than `most` characters.
+def refuse_too_long(text: str, max_chars: int) -> None:
+    """Refuse a reply's text that is longer than `max_chars` characters.
 
     Raises:
         ReplyTooLong: names both numbers.
     """
-    if len(text) > most:
-        raise ReplyTooLong(chars=len(text), most=most)
+    if len(text) > max_chars:
+        raise ReplyTooLong(chars=len(text), most=max_chars)
 
 
 @runtime_checkable

@@ -53,6 +53,8 @@ class ReplayPolicy(BasePolicy):
     def _learn(self, line: str, log: Path, number: int) -> None:
         try:
             episode = parse_json(line)
+            if not isinstance(episode["id"], str):
+                raise TypeError(f"the id must be text, not {episode['id']!r:.60}")
             messages = [Message(m["role"], m["content"]) for m in episode["messages"]]
             turn, before = -1, ""
             for call, latency in zip(episode["calls"], episode["timing"]["latencies"], strict=True):

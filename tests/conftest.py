@@ -1,13 +1,19 @@
-"""Property tests draw the same examples in each run; `make fuzz` draws new ones.
+"""What all tests share: profiles of the property tests, and `--quick`.
+
+Property tests draw the same examples in each run; `make fuzz` draws new ones.
 
 `HYPOTHESIS_PROFILE` chooses: `fixed` (the default: `make test` and CI must not fail by chance) or
-`fuzz`.
+`fuzz`. `--quick` leaves out the files that need torch, a model's weights or another process's start,
+so that a contributor has an answer in a minute or two; which ones is decided by what they name.
 """
 
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=60, database=None)
@@ -19,3 +25,21 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+
+SLOW = re.compile(
+    r"torch|tiny_models|golden_models|heads_models|mark\.embedded|find_weights|transformers"
+    r"|chromium|subprocess|warmline\.training\.(?!rows|loop\.settings)"
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--quick", action="store_true", help="only files that need neither torch nor weights"
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    if not config.getoption("--quick") or collection_path.suffix != ".py":
+        return None
+    is_test = collection_path.name.startswith("test_")
+    return True if is_test and SLOW.search(collection_path.read_text("utf-8")) else None

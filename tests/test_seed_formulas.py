@@ -42,14 +42,14 @@ from warmline.policies.wrappers.cache import request_key
 from warmline.training.candidates.rows import CandidateLog, Lineage, iter_candidates
 from warmline.training.candidates.sources import sampled_candidates
 from warmline.training.dpo.data import PairTokens
-from warmline.training.preferences.reflection import Asking
+from warmline.training.preferences.reflection import CallOptions
 from warmline.training.rows.build import Row
 from warmline.training.rows.collate import StepSampler
 from warmline.training.rows.sources import draw, split_episodes
 from warmline.training.rows.splits import split_contexts
 from warmline.training.scorer.data import Pair, coherence_pairs, real_replies, topic_pairs
 from warmline.training.scorer.settings import ScorerSettings
-from warmline.training.scorer.train import made_pairs, split_pairs
+from warmline.training.scorer.train import dialogue_pairs, split_pairs
 
 from .environments.helpers import scenario
 from .evaluation.recorded import recorded
@@ -100,7 +100,7 @@ def test_a_question_about_roles() -> None:
 
 def test_a_reply_and_a_reflection_for_a_preference_pair() -> None:
     """= blake2b-4 of `seed\\0row/purpose/0`, halved."""
-    asked = [Asking(seed=7).request(ROW, purpose, ScriptedPolicy()).seed
+    asked = [CallOptions(seed=7).request(ROW, purpose, ScriptedPolicy()).seed
              for purpose in ("rejected", "reflection", "stronger")]  # fmt: skip
     assert asked == [633858389, 659783009, 518460423]
 
@@ -359,7 +359,7 @@ def test_sides_of_a_scorers_pairs() -> None:
     assert sides == [
         ["p0", "p16", "p18", "p3", "p2", "p12", "p13"], ["p6", "p8", "p9"], ["p15", "p5"],
     ]  # fmt: skip
-    train, validation, test = made_pairs("topic", [told(), told()[:2], told()[2:]], settings)
+    train, validation, test = dialogue_pairs("topic", [told(), told()[:2], told()[2:]], settings)
     assert ids(train)[:3] == ["t0#5/topic", "t1#5/topic", "t2#3/topic"]
     assert ids(validation)[:2] == ["t0#1/topic", "t1#3/topic"]
     assert ids(test)[:2] == ["t3#1/topic", "t2#3/topic"]

@@ -22,7 +22,7 @@ FOLDERS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("text", "crisis"),
         ("",),
         ("models",),
-        ("openai", "llama", "hf", "vllm"),
+        ("openai", "llama", "hf", "vllm", "human"),
         ("autogen", "wrappers"),
         ("heads",),
     ),

@@ -19,10 +19,12 @@ from ...agents.observations import (
     SeekerBrief,
     SeekerObservation,
     SupporterBrief,
+    SupporterObservation,
 )
 from ...agents.roles import Role, Strategy
 from ...agents.speech import is_farewell, strip_greeting
 from ...core.errors import (
+    ParticipantLeft,
     PolicyCrashed,
     PolicyError,
     UnreadableReply,
@@ -30,7 +32,9 @@ from ...core.errors import (
     WarmlineError,
 )
 from ...policies.asking import ask_policy
-from ...policies.base import Reply, Request, policy_name, refuse_too_long
+from ...policies.base import Reply, Request, Usage, capabilities_of, policy_name, refuse_too_long
+from ...policies.human.policy import in_crisis, is_person
+from ...policies.safety import CRISIS_GUIDANCE
 from ...policies.text.sentences import cap_sentences
 from ..episodes.episode import Speaker, StopReason, Utterance, Verdict
 from .limits import Limits
@@ -40,6 +44,13 @@ from .view import counselor_view, judger_view, seeker_view, supporter_view
 
 EMPTY_REASKS = 2
 """How often an empty utterance is asked for again, each time with the next call's seed."""
+
+PERSON_MIN_TURNS = 8
+"""Utterances before the judger is asked, where a person speaks and `min_turns` is 0: else the talk
+could be over after its first exchange."""
+
+GUIDANCE = "crisis_guidance"
+"""Names the policy of a supporter's turn that is the help-line guidance, in a model's place."""
 
 
 READ_IN_PLACE = 20_000
@@ -102,6 +113,11 @@ class Conversation:
         )
         self._supporter_brief = SupporterBrief(scenario.problem_type, cases)
         self._ahead: asyncio.Task[Reply] | None = None
+        self._seeker_is_person = is_person(seats.seeker.policy)
+        self._min_turns = self.limits.min_turns
+        if not self._min_turns and (self._seeker_is_person or is_person(seats.supporter.policy)):
+            self._min_turns = PERSON_MIN_TURNS
+        self._person_in_crisis = False
 
     async def play(self) -> StopReason:
         """Play to the end.
@@ -115,15 +131,15 @@ class Conversation:
                 await self._speak(self.seats.seeker, self._seeker_sees(), pending=pending)
                 if stop := self._limit():
                     return stop
+                if self._person_in_crisis and _is_small(self.seats.supporter):
+                    self._say_guidance()
+                    if stop := self._limit():
+                        return stop
+                    continue
                 strategy = await self._advise()
                 if stop := self._limit():
                     return stop
-                seen = supporter_view(
-                    self._supporter_brief,
-                    self.dialogue.turns,
-                    strategy=strategy,
-                    window=self.limits.history_window,
-                )
+                seen = self._supporter_sees(strategy)
                 closes = await self._speak(self.seats.supporter, seen, strategy=strategy)
                 if stop := self._closed(closes):
                     return stop
@@ -139,6 +155,14 @@ class Conversation:
     def _seeker_sees(self) -> SeekerObservation:
         return seeker_view(
             self._seeker_brief, self.dialogue.turns, window=self.limits.history_window
+        )
+
+    def _supporter_sees(self, strategy: Strategy | None) -> SupporterObservation:
+        return supporter_view(
+            self._supporter_brief,
+            self.dialogue.turns,
+            strategy=strategy,
+            window=self.limits.history_window,
         )
 
     async def _speak(
@@ -161,6 +185,8 @@ class Conversation:
                     speaker, text, reply.text, call=call, strategy=strategy, repairs=repairs
                 )
                 self.observe(Spoken(self.dialogue.scenario.id, utterance))
+                if speaker is Role.SEEKER and self._seeker_is_person:
+                    self._person_in_crisis = bool(utterance.crisis) or in_crisis(reply)
                 return closes
             if closes:
                 return True
@@ -181,6 +207,18 @@ class Conversation:
             repairs.append("sentence_cap")
         return text, tuple(repairs)
 
+    def _say_guidance(self) -> None:
+        """Give a person in crisis the help-line guidance: a small model must not answer them.
+
+        The turn stands in the record as a call that the model was not asked. It is never cut.
+        """
+        request = self._request(self.seats.supporter, self._supporter_sees(None))
+        held = {"held_back": policy_name(self.seats.supporter.policy)}
+        reply = Reply(CRISIS_GUIDANCE, policy=GUIDANCE, usage=Usage(), notes={GUIDANCE: held})
+        call = self.dialogue.record(request, self.seats.supporter.policy, reply)
+        said = self.dialogue.say(Role.SUPPORTER, reply.text, reply.text, call=call)
+        self.observe(Spoken(self.dialogue.scenario.id, said))
+
     async def _advise(self) -> Strategy | None:
         if self.seats.counselor is None:
             return None
@@ -190,7 +228,7 @@ class Conversation:
     async def _judge(self) -> tuple[StopReason | None, PendingCall | None]:
         """The judger's verdict, and the seeker's next reply if it was asked for meanwhile."""
         turns = self.dialogue.turns
-        if self.seats.judger is None or len(turns) < self.limits.min_turns:
+        if self.seats.judger is None or len(turns) < self._min_turns:
             return None, None
         pending: PendingCall | None = None
         if self.speculative and len(turns) < self.limits.max_turns:
@@ -246,6 +284,8 @@ class Conversation:
             with _BUGS_AS_ERRORS:
                 reply = await (pending.reply if pending else ask_policy(agent.policy, request))
             refuse_too_long(reply.text, self.limits.max_reply_chars)
+        except ParticipantLeft:  # an end, not a failed call
+            raise
         except PolicyError as error:
             self.dialogue.record(request, agent.policy, error)
             raise
@@ -288,6 +328,11 @@ async def _aside(text: str, work: Callable[P, T], *args: P.args, **kwargs: P.kwa
     if len(text) <= READ_IN_PLACE:
         return work(*args, **kwargs)
     return await asyncio.to_thread(work, *args, **kwargs)
+
+
+def _is_small(agent: Agent[O, A]) -> bool:
+    able = capabilities_of(agent.policy)
+    return able is not None and able.small_model
 
 
 def _retrieve(task: asyncio.Task[Reply]) -> None:

@@ -100,7 +100,7 @@ def krippendorff_alpha(
         level: nominal, ordinal, interval or ratio.
 
     Raises:
-        ConfigError: sequences of different lengths, an unknown level, ratings that are no numbers.
+        ConfigError: sequences of different lengths, an unknown level, ratings that are not numbers.
     """
     if len({len(ratings) for ratings in raters}) > 1:
         raise ConfigError(f"raters of the same subjects: {[len(r) for r in raters]} ratings")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
@@ -15,6 +16,7 @@ from rich.text import Text
 
 from ...agents.roles import Role
 from ...core.outside.console import make_console
+from ...policies.human.terminal import TERMINAL
 from ..dialogue.conversation import Spoken
 from ..episodes.episode import Episode, Utterance
 from .runner import BatchEvent, Ended, Started
@@ -27,6 +29,9 @@ RATE_WINDOW = 30.0
 
 class LiveView:
     """Observes a batch and shows it. Use as a context manager, and pass it as `observe`.
+
+    A live display would erase what a person types. When one is asked, it ends for good and plain
+    lines take its place.
 
     Args:
         total: episodes asked for.
@@ -56,14 +61,23 @@ class LiveView:
         )
         self._task = self._progress.add_task("episodes", total=total)
         self._live: Live | None = None
+        self._entered = ExitStack()
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
             self._live = Live(
                 get_renderable=self._render, console=self.console, refresh_per_second=4
             )
-            self._live.__enter__()
+            self._live.start(refresh=True)
+            self._entered.enter_context(TERMINAL.display(self._end_live))
         return self
+
+    def _end_live(self) -> None:
+        """Erase the live display; plain lines follow."""
+        if self._live is not None:
+            self._live.transient = True
+            self._live.stop()
+            self._live = None
 
     def __exit__(
         self,
@@ -71,8 +85,9 @@ class LiveView:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._entered.close()
         if self._live is not None:
-            self._live.__exit__(kind, error, trace)
+            self._live.stop()
 
     def __call__(self, event: BatchEvent) -> None:
         match event:

@@ -30,7 +30,7 @@ from ...core.files import read_json
 from ..base import BasePolicy, Capabilities, FinishReason, Message, Reply, Request, Usage
 from ..models.sources import find_source, identity
 from .batching import Batcher
-from .files import Reading
+from .reading import Reading
 
 if TYPE_CHECKING:
     from .network import LoadedClassifier

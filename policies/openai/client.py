@@ -122,7 +122,7 @@ class ChatClient:
         max_retries: further requests after the first that a transient failure may cost.
         max_concurrency: maximum number of requests in flight at `base_url` in one event loop.
         backoff: seconds of the first wait; each next one doubles, up to 30.
-        max_reply_chars: longest answer taken, in characters.
+        max_reply_chars: maximum number of characters in an answer.
     """
 
     def __init__(

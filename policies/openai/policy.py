@@ -81,7 +81,7 @@ class OpenAIPolicy(BasePolicy):
             does not, a request that sets them is refused.
         extra_body: further fields of each HTTP request, passed on as they are. Not for secrets.
         backoff: seconds before the first retry; doubles up to 30, with jitter.
-        max_reply_chars: longest answer taken, in characters; reading a longer one ends with
+        max_reply_chars: maximum number of characters in an answer; reading a longer one ends with
             `ReplyTooLong`.
 
     Seeds are sent as their lowest 31 bits, which every server can hold. OpenAI's own honours them

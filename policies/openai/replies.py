@@ -38,14 +38,14 @@ class BoundedBody:
 
     Args:
         stream: of the HTTP library, whichever the `openai` library brings.
-        most: characters of the longest reply.
+        max_chars: maximum number of characters in the reply.
         logprobs: whether log-probabilities were asked for.
     """
 
-    def __init__(self, stream: Any, most: int, *, logprobs: bool) -> None:
-        self._stream, self._most = stream, most
+    def __init__(self, stream: Any, max_chars: int, *, logprobs: bool) -> None:
+        self._stream, self._max_chars = stream, max_chars
         each = _BYTES_WITH_LOGPROBS if logprobs else _BYTES_A_CHARACTER
-        self._left = _BODY_ROOM + each * most
+        self._left = _BODY_ROOM + each * max_chars
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
@@ -55,7 +55,7 @@ class BoundedBody:
         async for part in self._stream:
             self._left -= len(part)
             if self._left < 0:
-                raise ReplyTooLong(chars=None, most=self._most)
+                raise ReplyTooLong(chars=None, most=self._max_chars)
             yield part
 
     async def aclose(self) -> None:

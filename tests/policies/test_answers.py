@@ -117,12 +117,12 @@ SCHEMA: dict[str, Any] = {
         ({"score": 3, "tags": ["a"], "note": None}, None),
         ({"score": 3.0}, None),
         ({}, "$ lacks 'score'"),
-        ({"score": "3"}, "$.score is no integer"),
-        ({"score": True}, "$.score is no integer"),
-        ({"score": 1, "tags": ["a", 2]}, "$.tags[1] is no string"),
-        ({"score": 1, "note": 2}, "$.note is no string or null"),
+        ({"score": "3"}, "$.score is not of type integer"),
+        ({"score": True}, "$.score is not of type integer"),
+        ({"score": 1, "tags": ["a", 2]}, "$.tags[1] is not of type string"),
+        ({"score": 1, "note": 2}, "$.note is not of type string or null"),
         ({"score": 1, "more": 2}, "$ has an unknown 'more'"),
-        ([], "$ is no object"),
+        ([], "$ is not of type object"),
     ],
 )
 def test_misfit(value: Any, problem: str | None) -> None:

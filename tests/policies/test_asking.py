@@ -67,7 +67,7 @@ async def test_a_field_that_cannot_be_recorded_is_named(
 
 
 async def test_every_fault_is_named_at_once() -> None:
-    with pytest.raises(InvalidReply, match="text must.*attempts must"):
+    with pytest.raises(InvalidReply, match=r"text must.*attempts must"):
         await ask_policy(Gives(Reply(1, attempts=-1)), ASK)  # type: ignore[arg-type]
 
 

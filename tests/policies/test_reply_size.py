@@ -15,7 +15,7 @@ from warmline.policies.openai.policy import OpenAIPolicy
 
 from ..environments.helpers import scenario, talk
 from .chaos_server import ChaosServer
-from .openai_asking import ASK, asking, saying
+from .openai.asking import ASK, asking, saying
 
 LONG = "and so it goes on " * 400
 """7,200 characters that are one sentence, so that no cap ends the stream."""

@@ -125,8 +125,8 @@ def page(data: Mapping[str, Any]) -> str:
         " pairs. Relevance is the TF-IDF cosine of a reply and what the user said.",
     ]
     if data["conventions"]:
-        shown = {*TABLE2, *ALIASES.values()}
-        shown = [(name, text) for name, text in data["conventions"].items() if name in shown]
+        known = {*TABLE2, *ALIASES.values()}
+        shown = [(name, text) for name, text in data["conventions"].items() if name in known]
         parts += [
             "## Conventions",
             markdown_table(("metric", "how it is counted"), shown, numbers=False),

@@ -25,11 +25,11 @@ def checkpoints(
     merge: Annotated[
         Path | None,
         typer.Option(
-            help="Write the checkpoint FOLDER, merged with all below it, as a model here."
+            help="Merge the checkpoint FOLDER and its parents into a model, written here."
         ),
     ] = None,
 ) -> None:
-    """List checkpoints with their lineage, or merge one into a model of its own."""
+    """List checkpoints with what they were trained from, or merge one into a whole model."""
     console = make_console()
     if merge is not None:
         from .command import need_libraries

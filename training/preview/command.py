@@ -22,8 +22,10 @@ from ..rows.sources import load_episodes
 def register(app: typer.Typer) -> None:
     """Add `preview`; the options are the fields of `RowSettings`."""
     data = Annotated[list[Path], typer.Argument(help="Run folders or episode logs.")]
-    model = Annotated[str, typer.Option(help="Whose tokens: as in `warmline train sft`.")]
-    limit = Annotated[int, typer.Option(min=1, help="Show so many rows.")]
+    model = Annotated[
+        str, typer.Option(help="Model whose tokenizer is used, as in `warmline train sft`.")
+    ]
+    limit = Annotated[int, typer.Option(min=1, help="Number of rows to show.")]
     kind = inspect.Parameter.KEYWORD_ONLY
     preview.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
@@ -33,11 +35,11 @@ def register(app: typer.Typer) -> None:
             *options_of(RowSettings, panel="Rows"),
         ]
     )
-    app.command(help="Print training rows; the tokens that carry loss are coloured.")(preview)
+    app.command(help="Print training rows; tokens with loss are coloured.")(preview)
 
 
 def preview(data: list[Path], model: str, limit: int, **given: Any) -> None:
-    """Print the first rows of some episodes as a model would learn them."""
+    """Print the first rows of some episodes as a model is trained on them."""
     need_libraries()
     quiet_libraries()
     from ..loop.base_model import load_writer

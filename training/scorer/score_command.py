@@ -21,12 +21,12 @@ def score(
     log: Annotated[Path, typer.Argument(help="A run's folder, or an episode log.")],
     model: Annotated[Path, typer.Option(help="Folder that `warmline train scorer` wrote.")],
     out: Annotated[
-        Path | None, typer.Option(help="File of ratings; default ratings.jsonl beside the log.")
+        Path | None, typer.Option(help="File of ratings; default: ratings.jsonl next to the log.")
     ] = None,
-    max_batch: Annotated[int, typer.Option(min=1, help="Replies computed together.")] = 32,
-    threads: Annotated[int | None, typer.Option(min=1, help="Of the computation on a CPU.")] = None,
+    max_batch: Annotated[int, typer.Option(min=1, help="Replies in one batch.")] = 32,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default all.")] = None,
 ) -> None:
-    """Rate every reply of a log on the scorer's dimensions; the same command resumes."""
+    """Rate every reply of a log on the scorer's dimensions; resumes automatically."""
     from ...core.tasks import run_sync
     from ...environments.episodes.log import read_episodes
     from ...environments.episodes.rating import RATINGS_NAME

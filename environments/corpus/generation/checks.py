@@ -206,10 +206,10 @@ def profile_fault(
 
 def _shared_run(text: str, situation: str) -> str | None:
     words = [word.casefold() for word in _WORD.findall(text)]
-    told = " ".join(word.casefold() for word in _WORD.findall(situation))
+    whole = " ".join(word.casefold() for word in _WORD.findall(situation))
     for n in range(len(words) - COPIED_WORDS + 1):
         run = " ".join(words[n : n + COPIED_WORDS])
-        if f" {run} " in f" {told} ":
+        if f" {run} " in f" {whole} ":
             return run
     return None
 

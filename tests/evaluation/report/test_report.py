@@ -14,7 +14,7 @@ import pytest
 import warmline
 from warmline.agents.roles import Role, Strategy
 from warmline.core.errors import ConfigError, DataError
-from warmline.environments.episodes.episode import Episode, StopReason, Utterance, Verdict
+from warmline.environments.episodes.episode import Call, Episode, StopReason, Utterance, Verdict
 from warmline.environments.episodes.rating import Rating, append_ratings
 from warmline.environments.scenarios.scenario import Scenario
 from warmline.evaluation.report import read_run, write_report
@@ -62,6 +62,7 @@ PLAIN = episode(
         strategy=Strategy.QUESTION,
         repairs=("sentence_cap",),
     ),
+    calls=(Call("judger", "scripted", (), text="YES"),),
     verdicts=(Verdict(2, 0, True), Verdict(1, 0, None)),
 )
 NASTY = episode(

@@ -300,7 +300,7 @@ def test_what_is_no_client(given: Any, error: type[Exception], message: str) -> 
 
 
 def test_unknown_sampling_fields() -> None:
-    with pytest.raises(ConfigError, match=r"'temprature' is no .*did you mean 'temperature'"):
+    with pytest.raises(ConfigError, match=r"'temprature' is not .*did you mean 'temperature'"):
         AutogenClientPolicy(replay(), sampling=["temprature"])
     with pytest.raises(ConfigError, match="reasks"):
         AutogenClientPolicy(replay(), reasks=-1)

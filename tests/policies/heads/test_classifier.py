@@ -136,7 +136,7 @@ def test_what_is_no_classifier_is_refused(
         ClassifierPolicy(tmp_path)
     with pytest.raises(ConfigError, match="max_batch must be at least 1"):
         ClassifierPolicy(counselor, max_batch=0)
-    with pytest.raises(ModelNotFound, match="is a counselor, no scorer"):
+    with pytest.raises(ModelNotFound, match="is a counselor, not a scorer"):
         ScorerPolicy(counselor)
 
 
@@ -148,13 +148,13 @@ async def test_a_head_that_does_not_fit_is_refused(counselor: Path, tmp_path: Pa
     record = json.loads((copy / "checkpoint.json").read_text())
     record["heads"]["strategy"] = record["heads"]["strategy"][:5]
     (copy / "checkpoint.json").write_text(json.dumps(record))
-    with pytest.raises(ConfigError, match="cannot be laid over"):
+    with pytest.raises(ConfigError, match="cannot be attached to"):
         await make(copy).open()
 
 
 async def test_closed_it_says_so(counselor: Path) -> None:
     with pytest.raises(EngineUnavailable, match="not open"):
-        await make(counselor).decide(TALK)
+        await make(counselor).predict(TALK)
 
 
 def test_its_identity_follows_the_weights(base: Path, counselor: Path, tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ async def test_best_of_asks_it_for_its_grade(scorer: Path) -> None:
     assert reply.text == max(drawn_texts, key=grades.__getitem__)
     for key, text in notes["texts"].items():
         assert notes["scores"][key] == pytest.approx(grades[text], rel=1e-3)
-    with pytest.raises(ConfigError, match="grades by itself"):
+    with pytest.raises(ConfigError, match="grades without a rubric"):
         BestOf(speaker, scorer=named, rubric="kind")
     with pytest.raises(ConfigError, match="name no policy"):
         BestOf(speaker, scorer={"model": "x"})

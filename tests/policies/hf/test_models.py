@@ -101,7 +101,7 @@ async def test_unusable_adapters_are_named(folders: Path, llama: Path, tmp_path:
     (prompt_tuning / "adapter_config.json").write_text(json.dumps(changed))
     with pytest.raises(ConfigError, match="PROMPT_TUNING"):
         await TransformersPolicy(prompt_tuning).open()
-    with pytest.raises(ModelNotFound, match="is no adapter"):
+    with pytest.raises(ModelNotFound, match="is not an adapter"):
         await TransformersPolicy(llama, adapter=llama).open()
     deeper = tiny_models.save_causal(tmp_path / "deeper", layers=3)
     for adapter, base in (
@@ -110,10 +110,10 @@ async def test_unusable_adapters_are_named(folders: Path, llama: Path, tmp_path:
         (tiny_models.save_lora(tmp_path / "lora3", deeper), llama),  # weights without a layer
     ):
         for merge in (False, True):
-            with pytest.raises(ConfigError, match="cannot be laid over"):
+            with pytest.raises(ConfigError, match="cannot be attached to"):
                 await TransformersPolicy(base, adapter=adapter, merge_adapter=merge).open()
     async with TransformersPolicy(llama) as policy:  # one that fits not leaves the shared model be
-        with pytest.raises(ConfigError, match="cannot be laid over"):
+        with pytest.raises(ConfigError, match="cannot be attached to"):
             await TransformersPolicy(llama, adapter=tmp_path / "lora3").open()
         assert policy._opened.engine._model.peft is None
         assert (await policy.respond(ask("Hi"))).text
@@ -202,7 +202,7 @@ async def test_devices_and_dtypes(llama: Path) -> None:
     from warmline.policies.models.loading import find_device, find_dtype
 
     assert find_dtype("float16", "cpu") == "float16"
-    with pytest.raises(ConfigError, match="no device"):
+    with pytest.raises(ConfigError, match="is not a device"):
         find_device("warp")
     if not torch.cuda.is_available():
         assert find_device("auto") == "cpu"

@@ -127,10 +127,12 @@ async def test_a_key_that_a_server_repeats_is_in_no_file(
                 await policy.aclose()
         assert episode.error is not None
         assert "sk-never" not in episode.to_json()
-    async with ChaosServer(answer=lambda body: f"Your key is {KEY}. Go on.") as server:
-        async with asking(server, api_key_env="MY_KEY") as policy:
-            environment = warmline.SupportEnvironment(seeker=policy, supporter=policy, max_turns=2)
-            await warmline.run_batch(environment, scenarios, out=tmp_path / "run")
+    async with (
+        ChaosServer(answer=lambda body: f"Your key is {KEY}. Go on.") as server,
+        asking(server, api_key_env="MY_KEY") as policy,
+    ):
+        environment = warmline.SupportEnvironment(seeker=policy, supporter=policy, max_turns=2)
+        await warmline.run_batch(environment, scenarios, out=tmp_path / "run")
     written = "".join(file.read_text() for file in (tmp_path / "run").iterdir())
     assert "Your key is ***." in written
     assert "sk-never" not in written
@@ -178,7 +180,7 @@ async def test_a_body_that_no_reader_can_take_is_an_unreadable_reply(body: bytes
 
 async def test_long_numbers_in_a_refusal_do_no_harm() -> None:
     said = f"context length {'9' * 5000}, your prompt contains {'8' * 5000} tokens"
-    async with ChaosServer(refuse=lambda body: Refusal(400, said)) as server:
+    async with ChaosServer(refuse=lambda body: Refusal(400, said)) as server:  # noqa: SIM117
         async with asking(server) as policy:
             with pytest.raises(PolicyError, match="does not fit into a context"):
                 await policy.respond(ASK)

@@ -160,7 +160,7 @@ async def test_scoring_counts_as_a_prompt() -> None:
         ({}, "set tokens or money, one of the two"),
         ({"tokens": 5, "money": 5.0}, "set tokens or money, one of the two"),
         ({"money": 5.0, "prompt_price": 1.0}, "needs prompt_price and completion_price"),
-        ({"tokens": 5, "prompt_price": 1.0}, "prices are of use with money only"),
+        ({"tokens": 5, "prompt_price": 1.0}, "prices can only be used with money"),
         ({"tokens": -5}, "below 0"),
         ({"tokens": 5, "spent": -1}, "below 0"),
     ],

@@ -244,7 +244,7 @@ async def test_a_damaged_file_is_named(path: Path) -> None:
 async def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("My notes. " * 100)
-    with pytest.raises(DataError, match=r"notes\.txt: the cache is damaged, or no SQLite file"):
+    with pytest.raises(DataError, match=r"notes\.txt: the cache is damaged, or not a SQLite file"):
         await Cache(Engine(), path=text).open()
     assert text.read_text() == "My notes. " * 100
     foreign = tmp_path / "foreign.db"
@@ -261,7 +261,7 @@ async def test_a_newer_file_and_an_unreadable_row_are_refused(path: Path) -> Non
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("UPDATE replies SET reply = '{\"text\": 3}'")
     policy = Cache(Engine(), path=path)
-    with pytest.raises(DataError, match=r"replies.sqlite: no stored reply"):
+    with pytest.raises(DataError, match=r"replies.sqlite: not a stored reply"):
         await policy.respond(ASK)
     await policy.aclose()
     connection.execute("PRAGMA user_version = 99")

@@ -152,7 +152,7 @@ async def test_the_cancelled_take_nothing_from_the_others() -> None:
     await second
     assert [r.seed for r in engine.asked] == [0, 2]
     assert engine.at[-1] == pytest.approx(1001.0), "as if the first had never come"
-    assert policy._door()[0].in_flight == 0
+    assert policy._of_this_loop()[0].in_flight == 0
 
 
 async def test_cancelling_many_at_random_moments_leaves_all_slots_free() -> None:
@@ -164,7 +164,7 @@ async def test_cancelling_many_at_random_moments_leaves_all_slots_free() -> None
             task.cancel()
         await asyncio.sleep(0)
     await asyncio.gather(*tasks, return_exceptions=True)
-    assert policy._door()[0].in_flight == 0
+    assert policy._of_this_loop()[0].in_flight == 0
     assert (await asyncio.wait_for(policy.respond(request(99)), 5)).text == "seed 99"
 
 

@@ -11,7 +11,7 @@ from .base import RecordFilter
 
 
 class CrisisContent(RecordFilter):
-    """Flags each kind of crisis language of each utterance, by the rules of `policies/safety.py`.
+    """Flags each kind of crisis language of each utterance, by the rules of `policies/crisis/`.
 
     Marks that the record already holds count too. The words are not repeated in the tags.
     """

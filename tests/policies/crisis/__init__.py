@@ -1,0 +1,1 @@
+"""Labelled sentences that measure crisis detection; see `figures.py`."""
