@@ -1,6 +1,8 @@
 """The command line: the application, its errors, and the modules that bring its commands.
 
-A deliberate error prints its message and exits with code 2, an interrupt with 130.
+Exit codes: 0 done; 1 something was not answered, or a bug; 2 a deliberate error, its message printed;
+3 nothing came of it (every episode failed, every verdict was unreadable); 130, 143 and 129 stopped by
+Ctrl-C, SIGTERM and SIGHUP, with what was open finished.
 """
 
 # typer reads these annotations when the module is loaded, so they are not postponed

@@ -19,6 +19,7 @@ from autogen_agentchat.base import Response
 from autogen_agentchat.messages import BaseChatMessage, TextMessage
 from autogen_core import CancellationToken
 
+from ..core.claim import AGENT_SOURCE_KEY, own_source
 from ..core.errors import ConfigError, did_you_mean
 from ..policies.asking import ask_policy
 from ..policies.base import ChatRole, Message, Policy, Reply, Request, Sampling, describe_policy
@@ -115,8 +116,10 @@ class Agent(BaseChatAgent, Generic[O, A]):
 
     def describe(self) -> dict[str, Any]:
         """What decides this role's behaviour, as plain data; part of a run's identity."""
+        source = own_source(self)
         return {
             "agent": f"{type(self).__module__}:{type(self).__qualname__}",
+            **({} if source is None else {AGENT_SOURCE_KEY: source}),
             "template": self.template.sha256,
             "sampling": self.sampling.as_dict(),
             **describe_policy(self.policy),

@@ -11,13 +11,17 @@ class LoopSettings(Record):
 ```
 
 Where a class is part of an identity it counts by its name alone (`package.module:Name` as `Name`), so
-moving a module refuses nothing.
+moving a module refuses nothing. Of a user's own class the text of its source counts too, unless the
+class says itself what decides its answers, by a method `describe`.
 """
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import json
 from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +37,16 @@ CONFIG_NAME = "config.toml"
 NOT_SET = "(not set)"
 CLASS_KEYS = frozenset({"agent", "agent_class", "client", "function", "policy"})
 """Keys of an identity whose values may name a class by its import string."""
+
+
+SOURCE_KEY = "source_hash"
+"""Key of a policy's source in its description."""
+
+AGENT_SOURCE_KEY = "agent_source_hash"
+"""Key of an agent's source, which stands beside its policy's."""
+
+LATER_KEYS = frozenset({SOURCE_KEY, AGENT_SOURCE_KEY})
+"""Keys that earlier versions did not store: not compared with a record that lacks them."""
 
 
 class MayChange:
@@ -85,12 +99,28 @@ def claim(
         RunError: the folder holds work of another identity; the differences are shown.
         DataError: its `config.toml` cannot be read.
     """
-    identity = _storable(identity)
+    compare(folder, identity, free=free, what=what)
+    written = {**_storable(settings or {}), "identity": _storable(identity)}
+    write_whole(folder / CONFIG_NAME, tomli_w.dumps(written))
+
+
+def compare(
+    folder: Path, identity: Mapping[str, Any], *, free: Collection[str] = (), what: str = "run"
+) -> bool:
+    """The check of `claim` alone; nothing is written.
+
+    Where two processes may start in one folder, compare, take the lock of the file that is written
+    there, and then claim.
+
+    Returns:
+        Whether the folder was claimed before.
+    """
     path = folder / CONFIG_NAME
-    if path.is_file():
-        stored = read_toml(path).get("identity", {})
-        refuse_change(folder, stored, identity, free=free, what=what)
-    write_whole(path, tomli_w.dumps({**_storable(settings or {}), "identity": identity}))
+    if not path.is_file():
+        return False
+    stored = read_toml(path).get("identity", {})
+    refuse_change(folder, stored, _storable(identity), free=free, what=what)
+    return True
 
 
 def claim_json(
@@ -124,7 +154,7 @@ def refuse_change(
         f"  {key}: {before.get(key, NOT_SET)} -> {after.get(key, NOT_SET)}"
         for key in sorted(before.keys() | after.keys())
         if _counted(key, before.get(key)) != _counted(key, after.get(key))
-        and not _ignored(key, after, free)
+        and not _ignored(key, before, after, free)
     ]
     if changed:
         raise RunError(
@@ -133,10 +163,12 @@ def refuse_change(
         )
 
 
-def _ignored(key: str, now: Mapping[str, Any], free: Collection[str]) -> bool:
-    """Whether a stored key is free to differ: it, or a table that it stands in."""
+def _ignored(
+    key: str, before: Mapping[str, Any], now: Mapping[str, Any], free: Collection[str]
+) -> bool:
+    """Whether a key is free to differ: it (or a table that it stands in), or it came later."""
     if key in now:
-        return False
+        return key not in before and key.rpartition(".")[2] in LATER_KEYS
     parts = key.split(".")
     return any(".".join(parts[:n]) in free for n in range(1, len(parts) + 1))
 
@@ -169,3 +201,53 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(v) for v in value]
     return value if isinstance(value, bool | int | float | str) else str(value)
+
+
+# The source of a user's own class
+
+
+def own_source(thing: object) -> str | None:
+    """The hash of the source text of an object's class, where it is a user's and undescribed.
+
+    The text is that of the class and of its bases in the same package: functions that they call
+    elsewhere do not count.
+
+    Returns:
+        16 hexadecimal digits; None for a class of Warmline, for one with a `describe` of its own, and
+        where Python cannot find the text (a class typed into a prompt, or compiled).
+    """
+    if "describe" in getattr(thing, "__dict__", {}):
+        return None
+    made = type(thing)
+    describing = next((c for c in made.__mro__ if "describe" in vars(c)), None)
+    if _is_ours(made) or (describing is not None and not _is_ours(describing)):
+        return None
+    return _source_hash(made)
+
+
+def without_sources(described: Any) -> Any:
+    """A description as earlier versions wrote it, for keys of stores that they began."""
+    if isinstance(described, Mapping):
+        hashes = (SOURCE_KEY, AGENT_SOURCE_KEY)
+        return {k: without_sources(v) for k, v in described.items() if k not in hashes}
+    return [without_sources(v) for v in described] if isinstance(described, list) else described
+
+
+def _is_ours(made: type) -> bool:
+    return _package(made) == (__package__ or "").partition(".")[0]
+
+
+def _package(made: type) -> str:
+    return made.__module__.partition(".")[0]
+
+
+@lru_cache(maxsize=256)
+def _source_hash(made: type) -> str | None:
+    texts = []
+    for part in made.__mro__:
+        if _package(part) == _package(made):
+            try:
+                texts.append(inspect.getsource(part))
+            except (OSError, TypeError):
+                return None
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]

@@ -6,7 +6,10 @@ The whole error policy:
   error in its record. If `fatal` is set, every other episode would fail the same way (a wrong key,
   an unknown model), so the run stops too; what is finished stays finished.
 * A `ConfigError`, `DataError` or `RunError` stops the command before or between episodes.
-* Anything that is not a `WarmlineError` is a bug of ours or of a plug-in, and stops the run.
+* Anything else that a policy or an agent raises is a bug of it (`PolicyCrashed`). Before a run has an
+  episode to show, it stops the run with its traceback; later it ends that one episode, whose record
+  keeps the traceback.
+* Anything that is not a `WarmlineError` elsewhere is a bug of ours, and stops the run.
 
 Every message says what was asked, what exists, and (the hint) what to try next.
 """
@@ -19,6 +22,9 @@ from pathlib import Path
 
 from .outside.secrets import hide_secrets
 from .outside.text import clean_text
+
+NOTHING_CAME = 3
+"""Exit code of a command that ran to its end, and of which nothing can be used."""
 
 
 class WarmlineError(Exception):
@@ -99,7 +105,13 @@ class RunError(WarmlineError):
 
 
 class Interrupted(RunError):
-    """The run was asked to stop; what is finished is in the log."""
+    """The run was asked to stop; what is finished is in the log.
+
+    Attributes:
+        exit_code: of the command: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
+    """
+
+    exit_code = 130
 
 
 class PolicyError(WarmlineError):
@@ -217,6 +229,20 @@ class BudgetExceeded(PolicyError):
     """What may be spent is spent. The run stops; the same command with a larger budget resumes it."""
 
     fatal = True
+
+
+class PolicyCrashed(PolicyError):
+    """A policy or an agent raised something that is not a deliberate error: a bug in it.
+
+    Attributes:
+        original: what it raised.
+    """
+
+    def __init__(self, original: Exception) -> None:
+        super().__init__(
+            str(original) or "no message", hint="the episode's error holds the traceback"
+        )
+        self.original = original
 
 
 class AllFailed(PolicyError):

@@ -5,8 +5,11 @@ Every fault of a file from outside (not UTF-8, not JSON or TOML, nested too deep
 
 from __future__ import annotations
 
+import glob
 import hashlib
+import os
 import secrets
+import time
 import tomllib
 from contextlib import suppress
 from pathlib import Path
@@ -30,7 +33,12 @@ def write_whole(path: Path, text: str) -> None:
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(hide_secrets(clean_text(text)), "utf-8")
+        for left in path.parent.glob(f"{glob.escape(path.name)}.{'[0-9a-f]' * 8}.partial"):
+            if is_abandoned(left):
+                left.unlink(missing_ok=True)
+        with partial.open("w", encoding="utf-8") as file:
+            hold(file.fileno())
+            file.write(hide_secrets(clean_text(text)))
         partial.replace(path)
     except OSError as error:
         with suppress(OSError):  # nothing to remove where the folder itself is the fault
@@ -39,6 +47,38 @@ def write_whole(path: Path, text: str) -> None:
             f"cannot write {path}: {error.strerror}",
             hint="check the path and the space left on the disk",
         ) from error
+
+
+ABANDONED_AFTER = 1.0
+"""Seconds: what is younger may have been made by a process that has not locked it yet."""
+
+
+def hold(descriptor: int) -> None:
+    """Mark a half-written file or folder as belonging to a living process, until it is closed."""
+    with suppress(ImportError, OSError):  # Windows, and file systems without locks
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def is_abandoned(partial: Path) -> bool:
+    """Whether a half-written file or folder was left by a process that was killed: nobody holds it.
+
+    False where that cannot be known (Windows, and file systems without locks).
+    """
+    try:
+        import fcntl
+
+        descriptor = os.open(partial, os.O_RDONLY)
+    except (ImportError, OSError):
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return time.time() - os.fstat(descriptor).st_mtime > ABANDONED_AFTER
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
 
 
 def sha256_of(path: str | Path) -> str:

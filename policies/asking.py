@@ -80,8 +80,8 @@ def _faults(reply: Any) -> Iterator[str]:
         yield f"finish_reason must be one of {known}, not {_shown(reply.finish_reason)}"
     if reply.usage is not None:
         yield from _usage_faults(reply.usage)
-    if not _is_seconds(reply.latency):
-        yield f"latency must be seconds, not {_shown(reply.latency)}"
+    if reply.latency is not None and not _is_seconds(reply.latency):
+        yield f"latency must be seconds or None, not {_shown(reply.latency)}"
     if not isinstance(reply.policy, str):
         yield f"policy must be str, not {_shown(reply.policy)}"
     if not _is_count(reply.attempts):
@@ -102,6 +102,8 @@ def _usage_faults(usage: object) -> Iterator[str]:
         value = getattr(usage, name)
         if not _is_count(value):
             yield f"usage.{name} must be a whole number of at least 0, not {_shown(value)}"
+    if not isinstance(usage.estimated, bool):
+        yield f"usage.estimated must be True or False, not {_shown(usage.estimated)}"
 
 
 def _logprob_faults(logprobs: object) -> Iterator[str]:

@@ -9,11 +9,13 @@ times a turn in thousands of concurrent episodes, so they carry no validation ma
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
+from ..core.claim import SOURCE_KEY, own_source
 from ..core.errors import ConfigError, ReplyTooLong, Unsupported
 
 MAX_REPLY_CHARS = 1_000_000
@@ -92,22 +94,44 @@ def _within(low: float, value: float | None, high: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one call. `cached_tokens` of the `prompt_tokens` came from a prefix cache."""
+    """Tokens of one call, or a sum. `cached_tokens` of the `prompt_tokens` came from a prefix cache.
+
+    Attributes:
+        estimated: counted by characters, at least in part, since the engine did not say.
+    """
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    estimated: bool = False
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             self.prompt_tokens + other.prompt_tokens,
             self.cached_tokens + other.cached_tokens,
             self.completion_tokens + other.completion_tokens,
+            self.estimated or other.estimated,
         )
 
     @property
     def total_tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
+
+
+CHARACTERS_A_TOKEN = 4
+"""Usual for English and the tokenizers of current models."""
+
+OTHER_CHARACTERS_A_TOKEN = 1.5
+"""Of characters beyond ASCII: about what Chinese takes."""
+
+
+def estimated_tokens(text: str) -> int:
+    """How many tokens a text has, by its characters; 1 at least."""
+    if text.isascii():
+        return max(1, -(-len(text) // CHARACTERS_A_TOKEN))
+    plain = sum(character.isascii() for character in text)
+    other = (len(text) - plain) / OTHER_CHARACTERS_A_TOKEN
+    return max(1, math.ceil(plain / CHARACTERS_A_TOKEN + other))
 
 
 class FinishReason(StrEnum):
@@ -172,7 +196,7 @@ class Reply:
         text: the raw answer, the prefill included, nothing trimmed but surrounding white space.
         finish_reason: why it ended.
         usage: tokens, or None where the engine does not say.
-        latency: seconds from asking to answer, waiting included.
+        latency: seconds from asking to answer, waiting included; None where nobody measured.
         policy: name of the policy that answered, as it should appear in a record.
         logprobs: one entry a generated token, where asked for.
         attempts: requests sent to get this answer, retries and re-asks included.
@@ -185,7 +209,7 @@ class Reply:
     text: str
     finish_reason: FinishReason = FinishReason.STOP
     usage: Usage | None = None
-    latency: float = 0.0
+    latency: float | None = None
     policy: str = ""
     logprobs: tuple[TokenLogprob, ...] | None = None
     attempts: int = 1
@@ -345,11 +369,14 @@ def capabilities_of(policy: Policy) -> Capabilities | None:
 
 
 def describe_policy(policy: Policy) -> dict[str, Any]:
-    """The identity of a policy as plain data: its own description, else its class."""
+    """The identity of a policy as plain data: its own description, else its class and its source."""
     describe = getattr(policy, "describe", None)
     if describe is not None:
-        return dict(describe())
-    return {"policy": f"{type(policy).__module__}:{type(policy).__qualname__}"}
+        described = dict(describe())
+    else:
+        described = {"policy": f"{type(policy).__module__}:{type(policy).__qualname__}"}
+    source = own_source(policy)
+    return described if source is None else {**described, SOURCE_KEY: source}
 
 
 async def open_policy(policy: Policy) -> None:

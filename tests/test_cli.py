@@ -109,7 +109,7 @@ def test_help_shows_options_in_panels_of_at_most_twenty(command: str) -> None:
     panels = [p.partition("╰")[0] for p in run(command, "--help", TERM="dumb").split("╭─ ")[1:]]
     sizes = {p.split(" ─")[0]: len(re.findall(r"^│ \*?\s*--", p, re.MULTILINE)) for p in panels}
     assert {"Engine", "Sampling", "Limits", "The seeker's seat"} <= sizes.keys()
-    assert sizes["Limits"] == 8
+    assert sizes["Limits"] == 9
     assert max(sizes.values()) <= 20, sizes
 
 
@@ -184,28 +184,85 @@ class Slow:
 """
 
 
-def test_ctrl_c_finishes_open_conversations_and_says_how_to_resume(tmp_path: Path) -> None:
-    (tmp_path / "slow.py").write_text(SLOW)
-    out = tmp_path / "run"
+def slow_run(folder: Path, **changes: object) -> tuple[list[str], dict[str, str]]:
+    """A run of 40 conversations that takes a while: its arguments and its environment."""
+    (folder / "slow.py").write_text(SLOW)
     arguments = ["simulate", "--policy", "slow:Slow", "--max-turns", "4", "--no-judger.seated",
                  "--no-counselor.seated", "--episodes", "40", "--concurrency", "2",
-                 "--out", str(out), "--quiet"]  # fmt: skip
-    env = {**os.environ, "PYTHONPATH": str(tmp_path), "COLUMNS": "200"}
+                 "--out", str(folder / "run"), "--quiet"]  # fmt: skip
+    arguments += [word for name, value in changes.items() for word in (f"--{name}", str(value))]
+    return arguments, {**os.environ, "PYTHONPATH": str(folder), "COLUMNS": "200"}
+
+
+def wait_for_the_first_episode(out: Path) -> None:
+    while not (out / "episodes.jsonl").exists() or not (out / "episodes.jsonl").stat().st_size:
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_finishes_open_conversations_and_says_how_to_resume(
+    number: int, code: int, tmp_path: Path
+) -> None:
+    arguments, env = slow_run(tmp_path)
+    out = tmp_path / "run"
     process = subprocess.Popen(
         [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env
     )
-    while not (out / "episodes.jsonl").exists() or not (out / "episodes.jsonl").stat().st_size:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    wait_for_the_first_episode(out)
+    process.send_signal(number)
     printed = process.communicate(timeout=30)[0]
-    assert process.returncode == 130
+    assert process.returncode == code
     assert "the same command again" in printed
     done = warmline.read_episodes(out)
     assert 1 <= len(done) < 40
     assert all(len(episode.utterances) == 4 for episode in done)
     assert json.loads((out / "summary.json").read_text())["episodes"] == len(done)
-    run(*arguments, PYTHONPATH=str(tmp_path))
-    assert len(warmline.read_episodes(out)) == 40
+    if number == signal.SIGINT:
+        run(*arguments, PYTHONPATH=str(tmp_path))
+        assert len(warmline.read_episodes(out)) == 40
+
+
+def test_what_does_not_fit_into_the_grace_is_dropped_and_the_summary_written(
+    tmp_path: Path,
+) -> None:
+    arguments, env = slow_run(tmp_path, grace=0)
+    out = tmp_path / "run"
+    process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, text=True, env=env)
+    wait_for_the_first_episode(out)
+    process.send_signal(signal.SIGTERM)
+    printed = process.communicate(timeout=30)[0]
+    assert process.returncode == 143
+    assert "what was open is dropped" in printed
+    assert json.loads((out / "summary.json").read_text())["episodes"] == len(
+        warmline.read_episodes(out)
+    )
+
+
+IN_A_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_a_closed_terminal_ends_no_conversation_halfway(tmp_path: Path) -> None:
+    arguments, env = slow_run(tmp_path)
+    out = tmp_path / "run"
+    ours, theirs = os.openpty()
+
+    process = subprocess.Popen(
+        [sys.executable, "-c", IN_A_TERMINAL, *COMMAND, *arguments],
+        env=env, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    wait_for_the_first_episode(out)
+    os.close(ours)  # the terminal's window is closed: the kernel sends SIGHUP
+    assert process.wait(timeout=30) == 129
+    done = warmline.read_episodes(out)
+    assert all(len(episode.utterances) == 4 for episode in done)
+    assert json.loads((out / "summary.json").read_text())["episodes"] == len(done) < 40
 
 
 def test_doctor_and_types_and_version() -> None:

@@ -7,14 +7,16 @@ Streams, so that a corpus of any size fits; why an episode was left out is count
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ...core.errors import RunError
+from ...core.files import hold, is_abandoned
 from ...core.jsonl import complete_lines, parse_json
 from ..episodes.episode import Episode
 from ..episodes.log import iter_episodes, log_files
@@ -94,14 +96,18 @@ def new_folder(out: str | Path, *, replace: bool = False) -> Iterator[Path]:
         RunError: `out` is there, not empty and not to be replaced, or the disk refuses.
     """
     out = Path(out).absolute()
+    with suppress(OSError):  # what stands in the way of writing is reported below
+        _clean_up(out)
     if not replace and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(
             f"{out} is there already and not empty",
             hint="a whole folder is written or nothing; choose another, or remove that one",
         )
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    held: int | None = None
     try:
         partial.mkdir(parents=True)
+        held = _held(partial)
         yield partial
         _put_in_place(partial, out)
     except OSError as error:
@@ -111,6 +117,32 @@ def new_folder(out: str | Path, *, replace: bool = False) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)  # gone already if it was put in place
+        if held is not None:
+            os.close(held)
+
+
+def _held(folder: Path) -> int | None:
+    """Mark a folder as being written; see `core.files.hold`."""
+    if os.name == "nt":
+        return None
+    descriptor = os.open(folder, os.O_RDONLY)
+    hold(descriptor)
+    return descriptor
+
+
+def _clean_up(out: Path) -> None:
+    """Remove what processes that were killed left of `out`; bring back what one had set aside."""
+    pattern = f".{glob.escape(out.name)}.*"
+    for partial in out.parent.glob(f"{pattern}.partial"):
+        if is_abandoned(partial):
+            shutil.rmtree(partial, ignore_errors=True)
+    for old in out.parent.glob(f"{pattern}.old"):
+        if old.with_suffix(".partial").exists():
+            continue  # its process is putting the new one in place
+        if out.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.rename(out)
 
 
 def _put_in_place(partial: Path, out: Path) -> None:

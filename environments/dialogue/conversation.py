@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from types import TracebackType
 from typing import ParamSpec, TypeVar
 
 from ...agents.base import A, Agent, O
@@ -22,7 +23,14 @@ from ...agents.observations import (
 )
 from ...agents.roles import Role, Strategy
 from ...agents.speech import is_farewell, strip_greeting
-from ...core.errors import ParticipantLeft, PolicyError, UnreadableReply, Unsupported
+from ...core.errors import (
+    ParticipantLeft,
+    PolicyCrashed,
+    PolicyError,
+    UnreadableReply,
+    Unsupported,
+    WarmlineError,
+)
 from ...policies.asking import ask_policy
 from ...policies.base import Reply, Request, Usage, capabilities_of, policy_name, refuse_too_long
 from ...policies.human.policy import in_crisis, is_person
@@ -259,12 +267,13 @@ class Conversation:
     # One call
 
     def _request(self, agent: Agent[O, A], observation: O, *, calls_before: int = 0) -> Request:
-        return agent.request(
-            observation,
-            seed=self.dialogue.next_seed(calls_before),
-            session=f"{self.dialogue.scenario.id}/{agent.role.value}",
-            max_sentences=self.limits.max_sentences,
-        )
+        with _BUGS_AS_ERRORS:
+            return agent.request(
+                observation,
+                seed=self.dialogue.next_seed(calls_before),
+                session=f"{self.dialogue.scenario.id}/{agent.role.value}",
+                max_sentences=self.limits.max_sentences,
+            )
 
     async def _ask(
         self, agent: Agent[O, A], observation: O, pending: PendingCall | None = None
@@ -272,7 +281,8 @@ class Conversation:
         """Ask (or take what was asked ahead), record, read."""
         request = pending.request if pending else self._request(agent, observation)
         try:
-            reply = await (pending.reply if pending else ask_policy(agent.policy, request))
+            with _BUGS_AS_ERRORS:
+                reply = await (pending.reply if pending else ask_policy(agent.policy, request))
             refuse_too_long(reply.text, self.limits.max_reply_chars)
         except ParticipantLeft:  # an end, not a failed call
             raise
@@ -286,7 +296,31 @@ class Conversation:
                 " the tokens it used",
                 hint="leave token_budget out, or use an engine that reports usage",
             )
-        return await _aside(reply.text, agent.read, reply), reply, call
+        with _BUGS_AS_ERRORS:
+            return await _aside(reply.text, agent.read, reply), reply, call
+
+
+class _BugsAsErrors:
+    """Around what a user's policy or agent does.
+
+    Raises:
+        PolicyCrashed: it raised something that is not a deliberate error.
+    """
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, Exception) and not isinstance(error, WarmlineError | MemoryError):
+            raise PolicyCrashed(error) from error
+
+
+_BUGS_AS_ERRORS = _BugsAsErrors()
 
 
 async def _aside(text: str, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

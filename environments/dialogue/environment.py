@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -18,7 +19,7 @@ from ...agents.judger import Judger
 from ...agents.roles import Role
 from ...agents.seeker import Seeker
 from ...agents.supporter import Supporter
-from ...core.errors import ParticipantLeft, PolicyError
+from ...core.errors import ParticipantLeft, PolicyCrashed, PolicyError
 from ...policies.base import Policy, close_policy, open_policy
 from ..episodes.episode import Episode, StopReason
 from ..scenarios.scenario import Scenario
@@ -124,7 +125,12 @@ class SupportEnvironment:
     # One conversation
 
     async def run(
-        self, scenario: Scenario, *, seed: int = 0, observe: Observer | None = None
+        self,
+        scenario: Scenario,
+        *,
+        seed: int = 0,
+        observe: Observer | None = None,
+        keep_crashes: Callable[[], bool] | None = None,
     ) -> Episode:
         """Play one conversation to its end.
 
@@ -132,12 +138,15 @@ class SupportEnvironment:
             scenario: what it is about.
             seed: the run's seed; with the scenario's id it gives every call's seed.
             observe: called with each utterance and verdict as it happens.
+            keep_crashes: asked when a policy or an agent raised something unexpected: whether that
+                ends this episode alone, with the traceback in its record. It is raised by default.
 
         Returns:
             The record, also where a policy failed (`stop` is then `error`).
 
         Raises:
             PolicyError: one that is `fatal`: every other episode would fail the same way.
+            Exception: what a policy or an agent raised unexpectedly.
         """
         dialogue = Dialogue(scenario, seed, self.config_hash, datetime.now(UTC).isoformat())
         started = time.perf_counter()
@@ -149,6 +158,8 @@ class SupportEnvironment:
         except PolicyError as failure:
             if failure.fatal:
                 raise
+            if isinstance(failure, PolicyCrashed) and not (keep_crashes and keep_crashes()):
+                raise failure.original from None
             stop, error = StopReason.ERROR, failure
         return dialogue.close(stop, seconds=time.perf_counter() - started, error=error)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ...core.record import Record
 from ...policies.base import MAX_REPLY_CHARS
@@ -45,3 +45,12 @@ class Limits(Record):
     stop_on_farewell: bool = Field(
         True, description="end when both have said goodbye, one after the other"
     )
+
+    @model_validator(mode="after")
+    def _min_below_max(self) -> Self:
+        if self.min_turns > self.max_turns:
+            raise ValueError(
+                f"min_turns {self.min_turns} is above max_turns {self.max_turns}: the judger would"
+                " never be asked"
+            )
+        return self

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...agents.observations import Turn
 from ...agents.roles import Strategy
-from ...core.errors import PolicyError
+from ...core.errors import PolicyCrashed, PolicyError
+from ...core.outside.secrets import hide_secrets
+from ...core.outside.text import clean_text
 from ...core.seeds import call_seed
 from ...policies.base import Message, Policy, Reply, Request, policy_name
 from ...policies.safety import crisis_kinds
@@ -22,6 +25,9 @@ from ..episodes.episode import (
     Verdict,
 )
 from ..scenarios.scenario import Scenario
+
+MAX_TRACEBACK = 8_000
+"""Characters of a traceback that a record keeps, from its end, where the fault is."""
 
 
 @dataclass(slots=True)
@@ -41,7 +47,7 @@ class Dialogue:
     verdicts: list[Verdict] = field(default_factory=list)
     tokens: int = 0
     _calls: list[Call] = field(default_factory=list)
-    _latencies: list[float] = field(default_factory=list)
+    _latencies: list[float | None] = field(default_factory=list)
     _messages: dict[Message, int] = field(default_factory=dict)
 
     def next_seed(self, calls_before: int = 0) -> int:
@@ -77,9 +83,10 @@ class Dialogue:
             )
             self._latencies.append(answer.latency)
         else:
-            error = f"{type(answer).__name__}: {answer}"
+            crash = answer.original if isinstance(answer, PolicyCrashed) else answer
+            error = f"{type(crash).__name__}: {answer}"
             call = Call(**asked, policy=policy_name(policy), error=error)
-            self._latencies.append(0.0)
+            self._latencies.append(None)
         self._calls.append(call)
         return len(self._calls) - 1
 
@@ -110,11 +117,13 @@ class Dialogue:
         """The finished record. Made from checked parts, so it is not checked again."""
         failure = None
         if error is not None:
+            crash = error.original if isinstance(error, PolicyCrashed) else None
             failure = EpisodeError(
-                type=type(error).__name__,
+                type=type(crash or error).__name__,
                 message=str(error),
                 role=self._calls[-1].role if self._calls else "",
                 retryable=error.retryable,
+                traceback=None if crash is None else _traceback_of(crash),
             )
         return Episode.model_construct(
             id=self.scenario.id,
@@ -130,6 +139,11 @@ class Dialogue:
             timing=Timing(
                 started=self.started,
                 seconds=round(seconds, 4),
-                latencies=tuple(round(latency, 4) for latency in self._latencies),
+                latencies=tuple(None if s is None else round(s, 4) for s in self._latencies),
             ),
         )
+
+
+def _traceback_of(error: Exception) -> str:
+    text = "".join(traceback.format_exception(error))
+    return hide_secrets(clean_text(text))[-MAX_TRACEBACK:]

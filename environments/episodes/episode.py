@@ -134,12 +134,18 @@ class Call:
 
 
 class EpisodeError(Record):
-    """The known error that ended an episode."""
+    """The error that ended an episode.
+
+    Attributes:
+        traceback: where it was raised, for an error that a policy did not raise deliberately; the
+            last 8,000 characters.
+    """
 
     type: str
     message: str
     role: str
     retryable: bool = False
+    traceback: str | None = Field(None, repr=False)
 
 
 class Timing(Record):
@@ -148,12 +154,12 @@ class Timing(Record):
     Attributes:
         started: UTC, ISO 8601.
         seconds: from start to end.
-        latencies: seconds of each call, in order, waiting included.
+        latencies: seconds of each call, in order, waiting included; None where not measured.
     """
 
     started: str
     seconds: float
-    latencies: tuple[float, ...] = ()
+    latencies: tuple[float | None, ...] = ()
 
 
 class Episode(Record):
@@ -228,10 +234,11 @@ class Episode(Record):
     def content(self) -> dict[str, Any]:
         """The record without what may differ between two equal runs.
 
-        That is `timing`, and of each call the attempts, whether a cache answered, and how many
-        prompt tokens a prefix cache held.
+        That is `timing`, an error's traceback, and of each call the attempts, whether a cache
+        answered, and how many prompt tokens a prefix cache held.
         """
-        record = self.model_dump(mode="json", exclude={"timing"})
+        left_out = {"timing": True, "error": {"traceback"}}
+        record = self.model_dump(mode="json", exclude=left_out)  # type: ignore[arg-type]
         for call in record["calls"]:
             del call["attempts"], call["cached"]
             if call["usage"]:

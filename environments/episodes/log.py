@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from pydantic import ValidationError
 
@@ -22,11 +22,20 @@ from .episode import EPISODE_VERSION, Episode
 __all__ = ["LOG_NAME", "EpisodeLog", "iter_episodes", "log_files", "read_episodes"]
 
 
+class Origin(NamedTuple):
+    """What an episode comes from; `source` is empty where it was simulated."""
+
+    seed: int
+    config_hash: str
+    source: str
+
+
 class EpisodeLog(LineLog):
     """An open log of episodes.
 
     Attributes:
         finished: ids of the episodes already in it, with whether they ended in an error.
+        origins: what the episodes in it come from: seed, configuration hash, imported source.
 
     Raises:
         RunError: another process is writing it, or the disk refuses.
@@ -38,12 +47,18 @@ class EpisodeLog(LineLog):
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
         self.finished: dict[str, bool] = {}
+        self.origins: set[Origin] = set()
 
     def __enter__(self) -> Self:
         super().__enter__()
-        for _, line in complete_lines(self.path):
-            head = _head(line, self.path)
-            self.finished[head["id"]] = head["stop"] == "error"
+        try:
+            for _, line in complete_lines(self.path):
+                name, failed, origin = _head(line, self.path)
+                self.finished[name] = failed
+                self.origins.add(origin)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def append(self, episode: Episode) -> None:
@@ -56,14 +71,17 @@ class EpisodeLog(LineLog):
         self.finished[episode.id] = episode.error is not None
 
 
-def _head(line: str, path: Path) -> dict[str, str]:
+def _head(line: str, path: Path) -> tuple[str, bool, Origin]:
+    """An episode's id, whether it ended in an error, and what it comes from."""
     try:
         data = parse_json(line)
-        head = {"id": data["id"], "stop": data["stop"]}
-        if not all(isinstance(value, str) for value in head.values()):
-            raise TypeError(f"id and stop must be text, not {head!r:.100}")
-        return head
-    except (ValueError, KeyError, TypeError) as error:
+        name, stop = data["id"], data["stop"]
+        if not isinstance(name, str) or not isinstance(stop, str):
+            raise TypeError(f"id and stop must be text, not {name!r:.50} and {stop!r:.50}")
+        origin = Origin(data.get("seed", 0), data.get("config_hash", ""), data.get("source", ""))
+        hash(origin)  # raises where one is a list
+        return name, stop == "error", origin
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"not an episode record: {error!r}",
             file=path,

@@ -42,7 +42,8 @@ class _RoleUsage:
         from_cache: those answered by a cache of replies; their tokens are not counted again.
         unreported: answered calls whose engine reported no tokens; missing, not zero.
         unpriced: answered calls of a policy that no price is known for.
-        latencies: seconds of each answered call.
+        estimated: of the answered calls, those whose tokens are estimated.
+        latencies: seconds of each answered call that was measured.
         cost: money for the priced calls.
     """
 
@@ -50,18 +51,20 @@ class _RoleUsage:
     failed: int = 0
     from_cache: int = 0
     unreported: int = 0
+    estimated: int = 0
     unpriced: int = 0
     usage: Usage = field(default_factory=Usage)
     latencies: list[float] = field(default_factory=list)
     cost: float = 0.0
 
-    def add(self, call: Call, latency: float, price: Price | None) -> None:
+    def add(self, call: Call, latency: float | None, price: Price | None) -> None:
         """Count one call."""
         self.calls += 1
         if call.text is None:
             self.failed += 1
             return
-        self.latencies.append(latency)
+        if latency is not None:
+            self.latencies.append(latency)
         if call.cached:
             self.from_cache += 1
             return
@@ -69,6 +72,7 @@ class _RoleUsage:
             self.unreported += 1
             return
         self.usage += call.usage
+        self.estimated += call.usage.estimated
         if price is None:
             self.unpriced += 1
         else:
@@ -85,6 +89,7 @@ class _RoleUsage:
             "cached_tokens": self.usage.cached_tokens,
             "completion_tokens": self.usage.completion_tokens,
             "calls_without_usage": self.unreported,
+            "calls_with_estimated_usage": self.estimated,
             "latency_seconds": {
                 f"p{percent}": round(_percentile(latencies, percent), 3) if latencies else None
                 for percent in PERCENTILES
@@ -110,7 +115,7 @@ def account(
     total = _RoleUsage()
     for episode in episodes:
         timed = episode.timing.latencies if episode.timing else ()
-        latencies = timed or (0.0,) * len(episode.calls)
+        latencies = timed or (None,) * len(episode.calls)
         for call, latency in zip(episode.calls, latencies, strict=True):
             price = price_of(call.policy, prices)
             spent.setdefault(call.role, _RoleUsage()).add(call, latency, price)

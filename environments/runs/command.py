@@ -16,13 +16,15 @@ from rich.table import Table
 from rich.text import Text
 
 from ...agents.roles import Role
-from ...core.errors import Interrupted
+from ...core.errors import NOTHING_CAME, Interrupted
 from ...core.options import nested, options_of
 from ...core.outside.console import make_console
 from ...core.tasks import run_interruptible
 from ...policies.safety import DISCLAIMER
+from ..episodes.episode import StopReason
 from .display import LiveView
 from .estimate import estimate
+from .folder import SUMMARY_NAME
 from .settings import UNUSED_SEAT_OPTIONS, RunSettings, load_settings
 from .simulate import build_environment, choose_scenarios, simulate_settings
 
@@ -72,17 +74,35 @@ def _simulate(file: Path | None, **given: Any) -> None:
     view = LiveView(total, console=console, conversations=not quiet and total <= MAX_PRINTED)
     with view:
         interrupted = _run_interruptible(settings, view)
-    console.print(_table_of(settings.out or ""))
+    summary = json.loads((Path(settings.out or "") / SUMMARY_NAME).read_text("utf-8"))
+    console.print(_table_of(summary, settings.out or ""))
     console.print(Text(DISCLAIMER, style="dim"))
+    failed = summary["stop"].get(StopReason.ERROR.value, 0)
     if interrupted is not None:
         console.print(Text(f"{interrupted}", style="yellow"))
-        raise typer.Exit(130)
+    if failed:
+        console.print(Text(_failures(failed, summary), style="yellow"), soft_wrap=True)
+    if interrupted is not None:
+        raise typer.Exit(interrupted.exit_code)
+    if failed == summary["episodes"] > 0:
+        raise typer.Exit(NOTHING_CAME)
+
+
+def _failures(failed: int, summary: dict[str, Any]) -> str:
+    """How many episodes failed, by error, and what to type."""
+    errors = ", ".join(f"{name} {count}" for name, count in summary["errors"].items())
+    return (
+        f"{failed} of {summary['episodes']} episodes failed ({errors}): the same command with"
+        " --retry-failed plays them again"
+    )
 
 
 def _run_interruptible(settings: RunSettings, view: LiveView) -> Interrupted | None:
     """Run; the first Ctrl-C finishes open conversations, the second drops them."""
     return run_interruptible(
-        lambda stop: simulate_settings(settings, observe=view, stop=stop), view.console.print
+        lambda stop: simulate_settings(settings, observe=view, stop=stop),
+        view.console.print,
+        grace=settings.grace,
     )
 
 
@@ -91,9 +111,7 @@ def _warn_small(settings: RunSettings, console: Console) -> None:
         console.print(Text(SMALL_MODEL_NOTE, style="yellow"))
 
 
-def _table_of(folder: str) -> Table:
-    path = Path(folder) / "summary.json"
-    summary = json.loads(path.read_text("utf-8"))
+def _table_of(summary: dict[str, Any], folder: str) -> Table:
     table = Table(title=folder, show_header=False)
     for key, value in summary.items():
         if key != "usage" and value not in (None, {}, 0):
@@ -111,17 +129,27 @@ def _estimate_table(settings: RunSettings) -> Table:
         estimate(build_environment(settings), choose_scenarios(settings), prices=settings.prices)
     )
     table = Table("role", "calls", "prompt tokens", "completion tokens", "cost")
-    table.title = f"at most, for {foreseen.episodes} episodes to the turn limit, nothing cached"
+    table.title = f"{foreseen.episodes} episodes to the turn limit: expected / at most"
+    table.caption = (
+        "expected: answers of usual length; at most: every answer to max_tokens (? where a speaker has"
+        " none); nothing cached, retries not counted"
+    )
     for role, used in foreseen.usage.items():
-        cost = foreseen.cost[role]
+        most = foreseen.bound[role]
         table.add_row(
             role,
             str(foreseen.calls[role]),
-            str(used.prompt_tokens),
-            str(used.completion_tokens),
-            "no price given" if cost is None else f"{cost:.4f}",
+            f"{used.prompt_tokens} / {most.prompt_tokens if most else '?'}",
+            f"{used.completion_tokens} / {most.completion_tokens if most else '?'}",
+            _money(foreseen.cost[role], foreseen.cost_bound[role]),
         )
     return table
+
+
+def _money(expected: float | None, bound: float | None) -> str:
+    if expected is None:
+        return "no price given"
+    return f"{expected:.4f} / {'?' if bound is None else f'{bound:.4f}'}"
 
 
 def _used(used: dict[str, Any]) -> str:
@@ -132,6 +160,10 @@ def _used(used: dict[str, Any]) -> str:
         line += f", {used['from_cache']} calls from the cache"
     if used["calls_without_usage"]:
         line += f", {used['calls_without_usage']} calls without token counts"
-    waits = ", ".join(f"{name} {s} s" for name, s in used["latency_seconds"].items())
-    line += f"; {waits}"
+    if used["calls_with_estimated_usage"]:
+        line += f", {used['calls_with_estimated_usage']} calls with estimated token counts"
+    waits = ", ".join(
+        f"{name} {s} s" for name, s in used["latency_seconds"].items() if s is not None
+    )
+    line += f"; {waits}" if waits else "; latency not measured"
     return f"{line}; cost {used['cost']}" if "cost" in used else line

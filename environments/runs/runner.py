@@ -17,10 +17,10 @@ from ...core.tasks import for_each
 from ..dialogue.conversation import Spoken
 from ..dialogue.environment import SupportEnvironment
 from ..episodes.episode import Episode
-from ..episodes.log import LOG_NAME, EpisodeLog, read_episodes
+from ..episodes.log import EpisodeLog, read_episodes
 from ..episodes.usage import Price
 from ..scenarios.scenario import Scenario
-from .folder import claim_folder, write_summary
+from .folder import claimed_log, write_summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,9 @@ async def run_batch(
 ) -> list[Episode]:
     """Play one conversation for each scenario.
 
-    Every episode is independent: a known error ends that episode alone and is kept in its record.
+    Every episode is independent: a known error ends that episode alone and is kept in its record. So
+    is what a user's policy raises unexpectedly, once an episode has ended without that; before, it
+    stops the run.
     With `out`, finished episodes are appended to `out/episodes.jsonl`; the same call again plays
     only what is missing.
 
@@ -73,7 +75,7 @@ async def run_batch(
         stop: once set, no new episode begins and those in flight are finished.
         prices: money for tokens, for the costs in `summary.json`; see `account`.
         settings: saved in the run's `config.toml` beside the environment's identity.
-        identity: in place of the environment's own; see `claim_folder`.
+        identity: in place of the environment's own; see `run_identity`.
 
     Returns:
         The episodes in the order of the scenarios, those read back from the log included.
@@ -84,6 +86,7 @@ async def run_batch(
             in use, or the disk is full.
         Interrupted: `stop` was set before all were played.
         PolicyError: one that every other episode would meet too (a wrong key, say).
+        Exception: what a policy raised unexpectedly before any episode had ended without it.
     """
     scenarios = list(scenarios)
     _check(scenarios, concurrency)
@@ -93,16 +96,20 @@ async def run_batch(
     with ExitStack() as stack:
         log: EpisodeLog | None = None
         if out is not None:
-            claim_folder(Path(out), environment, seed, settings, identity)
-            log = stack.enter_context(EpisodeLog(Path(out) / LOG_NAME))
+            log = stack.enter_context(claimed_log(Path(out), environment, seed, settings, identity))
             done = _finished(log, {scenario.id for scenario in scenarios}, retry_failed)
             for episode in done.values():
                 report(Ended(episode, resumed=True))
         waiting = [scenario for scenario in scenarios if scenario.id not in done]
+        proven = any(_without_crash(episode) for episode in done.values())
 
         async def play(scenario: Scenario) -> None:
+            nonlocal proven
             report(Started(scenario))
-            episode = await environment.run(scenario, seed=seed, observe=report)
+            episode = await environment.run(
+                scenario, seed=seed, observe=report, keep_crashes=lambda: proven
+            )
+            proven = proven or _without_crash(episode)
             if log is not None:
                 log.append(episode)
             done[episode.id] = episode
@@ -166,6 +173,10 @@ def _finished(log: EpisodeLog, wanted: set[str], retry_failed: bool) -> dict[str
         for episode in read_episodes(log.path)
         if episode.id in wanted and episode.id not in again
     }
+
+
+def _without_crash(episode: Episode) -> bool:
+    return episode.error is None or episode.error.traceback is None
 
 
 def _ignore(event: BatchEvent) -> None:

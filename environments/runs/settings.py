@@ -15,6 +15,7 @@ from pydantic import Field
 from ...agents.roles import Role
 from ...core.record import Record
 from ...core.settings import read_settings
+from ...core.tasks import GRACE
 from ...policies.base import Sampling
 from ..dialogue.limits import Limits
 from ..episodes.usage import Price
@@ -110,6 +111,9 @@ class RunSettings(Limits, EngineSettings):
     seed: int = Field(0, description="the run's seed")
     speculative: bool = Field(
         False, description="ask the seeker ahead while the judger decides; changes no word"
+    )
+    grace: Annotated[float, Field(ge=0)] = Field(
+        GRACE, description="seconds that open conversations may take after SIGTERM or SIGHUP"
     )
     retry_failed: bool = Field(False, description="play logged episodes that failed once more")
     case_dialogues: Annotated[int, Field(ge=0)] | None = Field(  # type: ignore[assignment]

@@ -13,8 +13,8 @@ from ...agents.judger import Judger
 from ...agents.roles import Role
 from ...agents.seeker import Seeker
 from ...agents.supporter import Supporter
-from ...core.errors import ConfigError, did_you_mean
-from ...core.tasks import run_sync
+from ...core.errors import ConfigError, Interrupted, did_you_mean
+from ...core.tasks import run_interruptible
 from ...policies.base import Policy, capabilities_of, close_policy
 from ...policies.registry import make_policy
 from ..dialogue.environment import SupportEnvironment
@@ -23,7 +23,8 @@ from ..episodes.episode import Episode
 from ..scenarios.problem_types import problem_types
 from ..scenarios.scenario import Scenario, read_scenarios
 from ..scenarios.seed_pool import draw_scenarios, seed_scenarios
-from .runner import BatchObserver, run_batch
+from .progress import ProgressLine, is_interactive
+from .runner import BatchEvent, BatchObserver, Ended, run_batch
 from .settings import RoleSettings, RunSettings, load_settings
 
 AGENTS: dict[Role, type[Agent[Any, Any]]] = {
@@ -49,9 +50,14 @@ def simulate(
     scenarios: str | Path | Sequence[Scenario] | None = None,
     out: str | Path | None = None,
     observe: BatchObserver | None = None,
+    progress: bool | None = None,
     **settings: Any,
 ) -> list[Episode]:
     """Simulate conversations and return them. Works in scripts and in notebooks.
+
+    The first Ctrl-C lets the open conversations finish, a second one drops them. What is finished is
+    then returned, and a line on standard error says how many are missing; SIGTERM and SIGHUP do the
+    same within `grace` seconds, and end the process.
 
     Args:
         policy: for every seat; a name, an import string or a policy object.
@@ -61,10 +67,13 @@ def simulate(
         scenarios: a JSONL file or scenarios; drawn from the seed pool by default.
         out: the run's folder; the same call again resumes it.
         observe: see `run_batch`.
+        progress: count the finished episodes on standard error; by default on a terminal and in a
+            notebook.
         settings: any other field of `RunSettings`, such as `episodes`, `seed`, `max_turns`.
 
     Raises:
         WarmlineError: see `run_batch`; unknown settings are refused with a suggestion.
+        SystemExit: after SIGTERM or SIGHUP.
 
     Example:
         ```python
@@ -89,14 +98,46 @@ def simulate(
         given["out"] = str(out)
     if isinstance(scenarios, str | Path):
         given["scenarios"] = str(scenarios)
-    return run_sync(
-        simulate_settings(
-            load_settings(given=given),
-            seats=objects,
-            scenarios=None if isinstance(scenarios, str | Path) else scenarios,
-            observe=observe,
+    chosen = load_settings(given=given)
+    listed = None if isinstance(scenarios, str | Path) else scenarios
+    return _simulate_watched(chosen, objects, listed, observe, progress)
+
+
+def _simulate_watched(
+    settings: RunSettings,
+    seats: Mapping[Role, Any],
+    scenarios: Sequence[Scenario] | None,
+    observe: BatchObserver | None,
+    progress: bool | None,
+) -> list[Episode]:
+    """The run, with its progress shown; what is finished, where it is interrupted."""
+    played = choose_scenarios(settings, scenarios)
+    line = ProgressLine(len(played))
+    shown = is_interactive() if progress is None else progress
+    finished: dict[str, Episode] = {}
+
+    def watch(event: BatchEvent) -> None:
+        if isinstance(event, Ended):
+            finished[event.episode.id] = event.episode
+        if shown:
+            line(event)
+        if observe is not None:
+            observe(event)
+
+    async def work(stop: asyncio.Event) -> None:
+        await simulate_settings(
+            settings, seats=seats, scenarios=scenarios, observe=watch, stop=stop
         )
-    )
+
+    try:
+        interrupted = run_interruptible(work, line.say, grace=settings.grace)
+    finally:
+        line.end()
+    if interrupted is not None:
+        line.say(str(interrupted))
+        if interrupted.exit_code != Interrupted.exit_code:
+            raise SystemExit(interrupted.exit_code)
+    return [finished[scenario.id] for scenario in played if scenario.id in finished]
 
 
 def _take_seat(role: Role, choice: Any, given: dict[str, Any], objects: dict[Role, Any]) -> None:

@@ -12,10 +12,10 @@ from pydantic import model_validator as validator
 
 from ...agents.observations import Case, CaseTurn
 from ...agents.roles import Role, Stage, Strategy
-from ...core.errors import DataError
+from ...core.errors import DataError, did_you_mean
 from ...core.jsonl import every_line, parse_json
 from ...core.record import Record, Text, problems_of
-from .problem_types import category_of
+from .problem_types import category_of, problem_types
 
 
 class Profile(Record):
@@ -68,7 +68,8 @@ class Scenario(Record):
 
     Attributes:
         id: unique within a run; seeds derive from it.
-        problem_type: one of the 45, or the user's own.
+        problem_type: one of the 45, or the user's own; a file must give those of the user's own a
+            category, so that a misspelt type is not taken for one.
         situation: what happened, in more than 20 words for the corpus of the papers.
         profile: who the seeker is; a sentence or a `Profile`.
         category: of the problem type; filled in for the 45.
@@ -132,8 +133,8 @@ def read_scenarios(path: str | Path) -> list[Scenario]:
     """Scenarios from a JSONL file, one object a line, with the fields of `Scenario`.
 
     Raises:
-        DataError: no such file; or a line that is not JSON, has an unknown or missing field, or
-            repeats an id. Names file, line and field.
+        DataError: no such file; or a line that is not JSON, has an unknown or missing field, an
+            unknown problem type without a category, or repeats an id. Names file, line and field.
     """
     scenarios: dict[str, Scenario] = {}
     for number, data in _json_lines(Path(path)):
@@ -148,6 +149,8 @@ def read_scenarios(path: str | Path) -> list[Scenario]:
                 field=".".join(map(str, first["loc"])) or None,
                 hint="a scenario has the fields " + ", ".join(Scenario.model_fields),
             ) from None
+        if not scenario.category and scenario.origin is None:
+            raise _unknown_type(scenario.problem_type, path, number)
         if scenario.id in scenarios:
             raise DataError(
                 f"the id '{scenario.id}' occurs twice", file=path, line=number, field="id"
@@ -156,6 +159,17 @@ def read_scenarios(path: str | Path) -> list[Scenario]:
     if not scenarios:
         raise DataError("holds no scenario", file=path, hint="one JSON object a line is expected")
     return list(scenarios.values())
+
+
+def _unknown_type(name: str, path: str | Path, line: int) -> DataError:
+    return DataError(
+        f"unknown problem type '{name}'",
+        file=path,
+        line=line,
+        field="problem_type",
+        hint=did_you_mean(name, problem_types())
+        or "`warmline types` lists all; for a type of your own, give its category too",
+    )
 
 
 def _json_lines(path: Path) -> Iterator[tuple[int, Any]]:

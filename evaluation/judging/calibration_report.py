@@ -60,10 +60,12 @@ def calibration_report(
 
     Raises:
         DataError: a file that cannot be read.
-        ConfigError: no ratings by such a judge, several judges, or no dimension in common.
+        ConfigError: no ratings by such a judge, several judges, or no episode or dimension in
+            common.
     """
     ratings = ratings_by_judge(read_ratings(judged), rater, rubric)
     by_people = read_ratings(people)
+    _refuse_disjoint(ratings, by_people)
     lengths = lengths_of(iter_episodes(episodes)) if episodes is not None else None
     report = CalibrationReport(
         calibrate(ratings, by_people, lengths=lengths, seed=seed),
@@ -78,6 +80,22 @@ def calibration_report(
             f" people: {', '.join(sorted(theirs)) or 'nothing'}",
         )
     return report
+
+
+def _refuse_disjoint(judged: list[Rating], people: list[Rating]) -> None:
+    """Raises ConfigError if the judge and the people rated no episode in common."""
+    ours = {r.episode for r in judged}
+    theirs = {r.episode for r in people if r.kind == "human"}
+    if theirs and not ours & theirs:
+        raise ConfigError(
+            "the judge and the people rated no episode in common",
+            hint=f"the judge rated {_examples(ours)}; people rated {_examples(theirs)}",
+        )
+
+
+def _examples(names: set[str]) -> str:
+    shown = ", ".join(sorted(names)[:3])
+    return f"{len(names)} ({shown}{', ...' if len(names) > 3 else ''})" if names else "none"
 
 
 def ratings_by_judge(

@@ -13,6 +13,7 @@ import typer
 from rich.progress import MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
+from ...core.errors import NOTHING_CAME
 from ...core.options import nested, options_of
 from ...core.outside.console import echo_json, make_console
 from ...core.settings import read_settings
@@ -52,6 +53,8 @@ def _judge(run: Path, config: Path | None, as_json: bool, **given: Any) -> None:
         echo_json(json.dumps(result.as_dict(), ensure_ascii=False))
     else:
         _show(result, compared=settings.against is not None)
+    if result.unreadable:
+        raise typer.Exit(NOTHING_CAME)
     if result.tally.failed:
         raise typer.Exit(1)
 
@@ -71,10 +74,10 @@ def _work(run: Path, settings: JudgeSettings) -> "JudgeResult":
                 await judge_run(run, settings, observe=lambda _: progress.advance(bar), stop=stop)
             )
 
-        interrupted = run_interruptible(work, errors.print)
+        interrupted = run_interruptible(work, errors.print, grace=settings.grace)
     if interrupted is not None:
         errors.print(Text(str(interrupted), style="yellow"))
-        raise typer.Exit(130)
+        raise typer.Exit(interrupted.exit_code)
     return results[0]
 
 

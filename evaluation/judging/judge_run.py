@@ -54,6 +54,12 @@ class JudgeResult:
     scores: list[MeanScore]
     wins: list[WinRate]
 
+    @property
+    def unreadable(self) -> bool:
+        """Whether there are verdicts, and none of them could be read."""
+        found = [*self.scores, *self.wins]
+        return bool(found) and not any(each.n for each in found)
+
     def as_dict(self) -> dict[str, Any]:
         """As plain data."""
         results = [dataclasses.asdict(each) for each in (self.scores or self.wins)]

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from ...core.tasks import GRACE
 from ...environments.episodes.rating import RATINGS_NAME
 from ...environments.runs.settings import EngineSettings
 
@@ -29,6 +30,9 @@ class JudgeSettings(EngineSettings):
     )
     concurrency: Annotated[int, Field(ge=1)] = Field(
         8, description="questions asked at the same time"
+    )
+    grace: Annotated[float, Field(ge=0)] = Field(
+        GRACE, description="seconds that open questions may take after SIGTERM or SIGHUP"
     )
     seed: int = Field(0, description="seed of the sample and of the calls")
     rater: str | None = Field(None, description="the judge's name in the ratings")

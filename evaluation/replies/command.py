@@ -15,7 +15,7 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from ...core.errors import ConfigError
+from ...core.errors import NOTHING_CAME, ConfigError
 from ...core.options import nested, options_of
 from ...core.outside.console import echo_json, make_console
 from ...core.settings import read_settings
@@ -61,7 +61,13 @@ def _evaluate(
     results = _of_pairs(pairs, file, given) if pairs else _of_corpus(corpus, file, given)
     if as_json:
         echo_json(json.dumps([result.as_dict() for result in results], ensure_ascii=False))
-        return
+    else:
+        _show(results, given.get("out"))
+    if results and all(result.failed == result.replies > 0 for result in results):
+        raise typer.Exit(NOTHING_CAME)
+
+
+def _show(results: list[Any], out: Any) -> None:
     from .page import heading, notes
 
     console = make_console()
@@ -70,7 +76,7 @@ def _evaluate(
         console.print(
             Text(heading(result), style="bold"), score_table(result), Text(explained, style="dim")
         )
-    if out := given.get("out"):
+    if out:
         errors = make_console(stderr=True)
         errors.print(Text(f"written: {out}/{{{', '.join(_written(Path(out)))}}}"))
 

@@ -21,7 +21,7 @@ from ...agents.counselor import StrategyCounselor
 from ...agents.observations import SupporterBrief, Turn
 from ...agents.roles import Role, Strategy
 from ...agents.supporter import Supporter
-from ...core.claim import claim
+from ...core.claim import claim, compare
 from ...core.errors import ConfigError, PolicyError, RunError
 from ...core.jsonl import LineLog
 from ...core.seeds import call_seed
@@ -184,8 +184,9 @@ async def generate_replies(
         done: dict[tuple[Setting, str, int], EvaluatedReply] = {}
         log: LineLog | None = None
         if out is not None:
-            claim(Path(out), maker.describe(), config)
+            compare(Path(out), maker.describe())  # before anything is written there
             log = stack.enter_context(LineLog(Path(out) / REPLIES_NAME))
+            claim(Path(out), maker.describe(), config)  # under the log's lock
             done = {r.key: r for r in iter_replies(log.path) if not (retry_failed and r.error)}
         _check_same(corpus, done)
 

@@ -11,6 +11,7 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from ...core.errors import NOTHING_CAME
 from ...core.options import nested, options_of
 from ...core.outside.console import echo_json, make_console
 from ...core.settings import read_settings
@@ -78,14 +79,24 @@ def _self_play(file: Path | None, as_json: bool, **given: Any) -> None:
             )
             results.append(result)
 
-        interrupted = run_interruptible(work, errors.print)
+        interrupted = run_interruptible(work, errors.print, grace=settings.grace)
     if interrupted is not None:
         errors.print(Text(str(interrupted), style="yellow"))
-        raise typer.Exit(130)
+        raise typer.Exit(interrupted.exit_code)
     [result] = results
     if as_json:
         echo_json(json.dumps(result.as_dict(), ensure_ascii=False))
-        return
+    else:
+        _show(result)
+    if any(result.failed.values()):
+        failed = ", ".join(f"{side} {count}" for side, count in result.failed.items() if count)
+        text = f"conversations failed ({failed}): the same command with --retry-failed plays them"
+        errors.print(Text(f"{text} again", style="yellow"), soft_wrap=True)
+    if result.nothing_came:
+        raise typer.Exit(NOTHING_CAME)
+
+
+def _show(result: "SelfPlayResult") -> None:
     from .page import summary
 
     console = make_console()

@@ -55,6 +55,13 @@ class SelfPlayResult:
     outcomes: list[Outcome]
     wins: list[WinRate]
 
+    @property
+    def nothing_came(self) -> bool:
+        """Whether a side failed in every conversation, or no verdict at all could be read."""
+        judged = [o for o in self.outcomes if o.judged]
+        unread = bool(self.unreadable) and not any(o.a.n or o.b.n for o in judged)
+        return unread or self.scenarios * len(self.seeds) in self.failed.values()
+
     def as_dict(self) -> dict[str, Any]:
         """As plain data."""
         return dataclasses.asdict(self)

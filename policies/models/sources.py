@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...core.errors import ConfigError, DataError, ModelNotFound
+from ...core.errors import ConfigError, DataError, ModelNotFound, did_you_mean
 from ...core.files import read_json
 from .weights import find_weights
 
@@ -17,6 +17,9 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 MAX_CHAIN = 16
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+OUTPUT_FOLDERS = frozenset({"runs", "corpora", "checkpoints"})
+"""Names that commands write under: what begins with one is a folder's path, not a hub id."""
+
 _SAMPLES, _SAMPLE_BYTES = 64, 4096
 _IDENTITY = ("config.json", "model.safetensors.index.json", "tokenizer.json", "chat_template.jinja")
 
@@ -127,11 +130,35 @@ def _base(named: str) -> tuple[str, str | None]:
     if (path := _local(named)) is not None:
         return _base_folder(path)
     if _HUB_ID.fullmatch(named):
+        _refuse_mistyped(named)
         return named, None
     raise ModelNotFound(
         f"no model at '{named}'",
         hint="give a folder with config.json, a .gguf file, an adapter folder, or an id such as"
         " 'owner/model' on the Hugging Face hub",
+    )
+
+
+def _refuse_mistyped(named: str) -> None:
+    """Raise for a name that must mean a folder, since it begins with one; no hub is asked.
+
+    Raises:
+        ModelNotFound: no such folder, and no such model in the hub's local cache.
+    """
+    parent, _, name = named.partition("/")
+    if not name or not (Path(parent).is_dir() or parent in OUTPUT_FOLDERS):
+        return
+    from huggingface_hub import try_to_load_from_cache
+
+    files = ("config.json", ADAPTER_CONFIG)
+    if any(isinstance(try_to_load_from_cache(named, file), str) for file in files):
+        return
+    there = [p.name for p in Path(parent).iterdir()] if Path(parent).is_dir() else []
+    raise ModelNotFound(
+        f"no folder '{named}'",
+        hint=did_you_mean(name, there)
+        or (f"'{parent}' holds: {', '.join(sorted(there)[:5])}" if there else None)
+        or f"there is no folder '{parent}' here; check the path",
     )
 
 
@@ -171,6 +198,7 @@ def _adapter_folder(named: str | Path) -> str:
 def _adapter_from_hub(named: str) -> Path:
     if not _HUB_ID.fullmatch(named):
         raise ModelNotFound(f"no adapter at '{named}'")
+    _refuse_mistyped(named)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 

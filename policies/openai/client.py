@@ -14,7 +14,7 @@ import random
 import re
 import time
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
@@ -359,7 +359,7 @@ class ChatClient:
             async for chunk in stream:
                 answer.add(chunk)
                 if until(answer.text):
-                    return answer.stopped()
+                    return answer.stopped(_text_of(sent["messages"]))
                 refuse_too_long(answer.text, self._max_reply_chars)
         finally:
             await stream.close()  # the server sees the line cut, and stops generating
@@ -384,3 +384,7 @@ def _report_load(slot: Slot, error: Exception, failure: PolicyError, wait: float
     busy = getattr(error, "status_code", None) == 503 and isinstance(failure, EngineUnavailable)
     if busy or isinstance(failure, (RateLimited, EngineTimeout)):
         slot.overloaded(wait if wait is not None and wait <= MAX_WAIT else None)
+
+
+def _text_of(messages: Iterable[Mapping[str, Any]]) -> str:
+    return "\n".join(str(message.get("content") or "") for message in messages)

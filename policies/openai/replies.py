@@ -13,7 +13,7 @@ from typing import Any
 
 from ...core.errors import BadRequest, ReplyTooLong, UnreadableReply
 from ...core.outside.secrets import hide_secrets
-from ..base import FinishReason, TokenLogprob, Usage
+from ..base import FinishReason, TokenLogprob, Usage, estimated_tokens
 
 _BYTES_A_CHARACTER = 6
 """Of a body: a character that JSON escapes."""
@@ -107,12 +107,18 @@ class StreamedCompletion:
             self._logprobs.extend(logprobs)
         self._finish = choice.get("finish_reason") or self._finish
 
-    def stopped(self) -> Completion:
+    def stopped(self, prompt: str) -> Completion:
         """What came so far, reading having been stopped by us.
 
-        `usage` is known only if the server counts along (vLLM's `continuous_usage_stats`): a chunk
-        may hold several tokens, so chunks are not counted instead.
+        Servers say what a call took at its end. Unless this one counts along (vLLM's
+        `continuous_usage_stats`), `usage` is estimated by characters, and marked so.
+
+        Args:
+            prompt: all text that was sent.
         """
+        if self._usage is None:
+            tokens = estimated_tokens(prompt), estimated_tokens(self.text)
+            self._usage = Usage(tokens[0], 0, tokens[1], estimated=True)
         return self._completion(FinishReason.SENTENCES)
 
     def _completion(self, finish: FinishReason) -> Completion:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from ...core.claim import without_sources
 from ..asking import ask_policy
 from ..base import Policy, Reply, Request, describe_policy, policy_name
 from .base import Wrapper
@@ -152,5 +153,5 @@ def request_key(request: Request, policy: Policy) -> bytes:
         request.prefill,
         request.logprobs,
     ]
-    engine = json.dumps(describe_policy(policy), sort_keys=True, default=str)
+    engine = json.dumps(without_sources(describe_policy(policy)), sort_keys=True, default=str)
     return hashlib.sha256(f"1\n{engine}\n{json.dumps(asked, default=dict)}".encode()).digest()

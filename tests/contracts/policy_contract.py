@@ -96,7 +96,7 @@ async def answers(policy: Policy) -> None:
     assert isinstance(reply, Reply)
     assert isinstance(reply.text, str)
     assert isinstance(reply.finish_reason, FinishReason)
-    assert reply.latency >= 0
+    assert reply.latency is None or reply.latency >= 0
     assert reply.attempts >= 1
     if reply.usage is not None:
         assert reply.usage.prompt_tokens >= reply.usage.cached_tokens >= 0

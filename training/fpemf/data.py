@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from ...core.claim import claim
+from ...core.claim import claim, compare
 from ...core.errors import ConfigError
 from ...core.files import write_whole
 from ...core.tasks import run_sync
@@ -66,14 +66,13 @@ def candidate_sets(
     rows, sources = context_rows(settings, base)
     folder = Path(settings.out or ".") / "candidates"
     lineage = _lineage(settings, base)
-    claim(
-        folder,
-        {
-            "lineage": lineage.model_dump(),
-            "rows": hashlib.sha256(repr(rows).encode()).hexdigest(),
-        },
-    )
+    identity = {
+        "lineage": lineage.model_dump(),
+        "rows": hashlib.sha256(repr(rows).encode()).hexdigest(),
+    }
+    compare(folder, identity)  # before anything is written there
     with CandidateLog(folder) as log:
+        claim(folder, identity)  # under the log's lock
         done = len(log.finished & {row.id for row in rows})
         console.print(f"candidates: {done} of {len(rows)} contexts at hand in {folder}")
         if settings.source == "beams":

@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ....core.claim import without_sources
 from ....core.errors import ConfigError
 from ....core.files import write_whole
 from ....core.jsonl import LineLog
@@ -118,7 +119,7 @@ def clean_run(
         raise ConfigError(f"{folder} is not a folder", hint="give a run's folder")
     log_files(folder)  # before anything is written: a folder without a log stays as it is
     judge = judge or _judge_policy(settings.judge)
-    digest = settings.digest(None if judge is None else describe_policy(judge))
+    digest = settings.digest(None if judge is None else without_sources(describe_policy(judge)))
     asker = None
     if judge is not None:
         sampling = settings.judge.sampling()

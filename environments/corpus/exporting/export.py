@@ -17,7 +17,7 @@ from ....core.record import Record
 from ....core.settings import read_settings
 from ..folder import new_folder, tags_of
 from ..review.agreement import agreement
-from ..review.database import store_path
+from ..review.database import review_started
 from ..review.review import agreement_items
 from ..review.store import ReviewStore
 from ..splits import Groups, add, split_of
@@ -278,7 +278,7 @@ def _card_values(
 
 
 def _review_values(folder: Path) -> dict[str, Any]:
-    if not store_path(folder).is_file():
+    if not review_started(folder):
         return {"review": None, "agreement": None}
     with ReviewStore(folder) as store:
         return {

@@ -15,7 +15,7 @@ from ...episodes.episode import Episode, StopReason
 from ..cleaning import known_filters
 from ..cleaning.judge import NAME as JUDGE
 from ..folder import cleaned_episodes, tags_of
-from ..review.database import store_path
+from ..review.database import review_started, store_path
 from ..review.review import ReviewState, Standing, edited_episode, fingerprint
 from ..review.store import ReviewStore
 from ..sources import Source, read_sources
@@ -56,7 +56,7 @@ class Selection:
         self.standings: dict[str, Standing] | None = None
         self._originals: dict[str, str] = {}
         _check_filters(folder, (*settings.ignore, *settings.also_drop))
-        if settings.only_reviewed or store_path(folder).is_file():
+        if settings.only_reviewed or review_started(folder):
             with ReviewStore(folder) as store:
                 self.standings = {standing.id: standing for standing in store.standings()}
                 self._originals = store.originals()

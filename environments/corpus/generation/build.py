@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ....agents.roles import Role
+from ....core.claim import claim, compare
 from ....core.errors import ConfigError, Interrupted, did_you_mean
 from ....core.files import episode_logs
 from ....core.settings import read_settings
@@ -26,7 +27,7 @@ from ....policies.base import Policy, close_policy, describe_policy, open_policy
 from ....policies.registry import make_policy
 from ...dialogue.environment import SupportEnvironment
 from ...episodes.episode import Episode
-from ...runs.folder import claim_folder, write_summary
+from ...runs.folder import run_identity, write_summary
 from ...runs.runner import BatchObserver, run_batch
 from ...runs.simulate import build_environment
 from ...scenarios.scenario import Scenario
@@ -161,10 +162,12 @@ class _Build:
         prompts = Prompts.of(settings, settings.generator.sampling())
         identity = self._identity(pools, prompts)
         with_settings = settings.model_dump(exclude_defaults=True)
-        claim_folder(self.folder, self.environment, settings.seed, with_settings, identity)
-        if settings.source is not None and (sources := read_sources(settings.source)):
-            write_sources(self.folder, sources)  # what examples and cases were made after
+        whole = run_identity(self.environment, settings.seed, identity)
+        compare(self.folder, whole)  # before anything is written there
         with PoolJournal(self.folder) as journal:
+            claim(self.folder, whole, with_settings)  # under the journal's lock
+            if settings.source is not None and (sources := read_sources(settings.source)):
+                write_sources(self.folder, sources)  # what examples and cases were made after
             for number, part in enumerate(_rounds(slots, settings.rounds), 1):
                 pools = await self._round(number, part, pools, prompts, journal, identity)
             scenarios = list(journal.scenarios.values())

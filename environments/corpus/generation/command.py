@@ -10,17 +10,21 @@ import typer
 from rich.markdown import Markdown
 from rich.text import Text
 
+from ....core.errors import NOTHING_CAME
 from ....core.options import nested, options_of
 from ....core.outside.console import echo_json, make_console
 from ....core.settings import read_settings
 from ....core.tasks import run_interruptible
 from ....policies.safety import DISCLAIMER
+from ...episodes.episode import StopReason
 from ...runs.command import SMALL_MODEL_NOTE
 from ...runs.settings import UNUSED_SEAT_OPTIONS
 from .settings import NOT_OURS, BuildSettings
 
 if TYPE_CHECKING:
     import asyncio
+
+    from rich.console import Console
 
     from .report import BuildReport
 
@@ -72,17 +76,29 @@ def _build(settings: BuildSettings, quiet: bool, as_json: bool) -> None:
         with LiveView(settings.dialogues, console=progress) as view:
             reports.append(await build_corpus(settings, observe=view, tell=say, stop=stop))
 
-    interrupted = run_interruptible(work, say)
+    interrupted = run_interruptible(work, say, grace=settings.grace)
     if interrupted is not None:
         progress.print(Text(f"{interrupted}", style="yellow"))
-        raise typer.Exit(130)
+        raise typer.Exit(interrupted.exit_code)
     if as_json:
         echo_json(json.dumps(as_data(reports[0]), ensure_ascii=False))
-        return
-    console.print(Markdown(as_markdown(reports[0])))
-    if reports[0].statistics.dialogues:
+    else:
+        console.print(Markdown(as_markdown(reports[0])))
+        _say_next(reports[0], settings.out or "", console)
+    ended = reports[0].conversations
+    failed, count = ended.get(StopReason.ERROR.value, 0), sum(ended.values())
+    if failed:
+        again = "the same command with --retry-failed plays them again"
+        said = f"{failed} of {count} conversations failed: {again}"
+        progress.print(Text(said, style="yellow"), soft_wrap=True)
+    if failed == count > 0:
+        raise typer.Exit(NOTHING_CAME)
+
+
+def _say_next(report: "BuildReport", out: str, console: "Console") -> None:
+    if report.statistics.dialogues:
         advice = "next, `warmline review`, or `warmline export`"
     else:
         advice = "nothing is kept; rejects.jsonl holds every answer refused, and why"
-    console.print(Text(f"in {settings.out}: {advice}"))
+    console.print(Text(f"in {out}: {advice}"))
     console.print(Text(DISCLAIMER, style="dim"))

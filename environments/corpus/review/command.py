@@ -18,6 +18,7 @@ from ...episodes.log import log_files
 from ...episodes.rating import RATINGS_NAME, append_ratings, iter_ratings
 from ..folder import cleaned_episodes
 from .agreement import agreement
+from .database import remove_store
 from .review import REQUIRED_REVIEWERS, Verdict, agreement_items, decision_records, ratings_of
 from .store import ReviewStore
 from .terminal import review_one, shown
@@ -54,8 +55,13 @@ def start(
     """Enrol the corpus, or what was added to it; cleaning's tags are followed if present."""
     log_files(folder)  # before a store is made: a wrong path leaves nothing behind
     with ReviewStore(folder, create=True) as store:
-        store.start(required=required, seed=seed)
-        added = store.enrol(cleaned_episodes(folder))
+        try:
+            store.start(required=required, seed=seed)
+            added = store.enrol(cleaned_episodes(folder))
+        except BaseException:
+            if not store.enrolled():
+                remove_store(folder)  # half a start would pass for a review
+            raise
         echo(f"{added} dialogues enrolled, {store.progress().dialogues} under review")
         echo(f"next: warmline review next {folder} --reviewer NAME")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import sqlite3
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +47,33 @@ def store_path(folder: str | Path) -> Path:
     return Path(folder) / STORE_NAME
 
 
+def review_started(folder: str | Path) -> bool:
+    """Whether a corpus is under review. A start that was killed or found the disk full is none.
+
+    Raises:
+        DataError: a file lies there that is not a review store.
+    """
+    if not store_path(folder).is_file():
+        return False
+    with ReviewDatabase(folder) as database:
+        return database.enrolled() > 0
+
+
+def remove_store(folder: str | Path) -> None:
+    """Take away the store of a review that could not be started."""
+    path = store_path(folder)
+    for file in (path, *(path.with_name(f"{path.name}-{part}") for part in ("wal", "shm"))):
+        file.unlink(missing_ok=True)
+
+
+def reviewer_key(name: str) -> str:
+    """What two spellings of one reviewer's name share: case, width, spaces and invisible characters
+    do not count."""
+    plain = unicodedata.normalize("NFKC", name).casefold()
+    shown = "".join(c for c in plain if unicodedata.category(c) not in ("Cf", "Cc"))
+    return " ".join(shown.split())
+
+
 class ReviewDatabase:
     """An open review store as rows; `ReviewStore` gives them their meaning.
 
@@ -70,12 +98,17 @@ class ReviewDatabase:
                 hint="`warmline review start FOLDER` enrols a corpus",
             )
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        made = not self.path.exists()
         self._db = sqlite3.connect(self.path, timeout=WAIT_SECONDS, isolation_level=None)
         self._db.row_factory = sqlite3.Row
         try:
             self._prepare()
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, RunError) as error:
             self._db.close()
+            if made:
+                remove_store(folder)
+            if isinstance(error, RunError):
+                raise
             raise DataError(f"cannot be used as a review store: {error}", file=self.path) from error
 
     def __enter__(self) -> Self:
@@ -110,6 +143,19 @@ class ReviewDatabase:
                 hint="a newer Warmline wrote it; update Warmline to read it",
             )
 
+    def enrolled(self) -> int:
+        """Number of dialogues under review."""
+        return int(self._db.execute("SELECT COUNT(*) FROM episodes").fetchone()[0])
+
+    def _spellings(self) -> dict[str, str]:
+        """The spelling under which each reviewer first decided, by `reviewer_key`."""
+        first: dict[str, str] = {}
+        for table in ("decisions", "edits", "skips"):
+            query = f"SELECT reviewer FROM {table} GROUP BY reviewer ORDER BY MIN(number)"  # noqa: S608
+            for row in self._db.execute(query):
+                first.setdefault(reviewer_key(row["reviewer"]), row["reviewer"])
+        return first
+
     def _schema_version(self) -> int:
         return int(self._db.execute("PRAGMA user_version").fetchone()[0])
 
@@ -122,9 +168,11 @@ class ReviewDatabase:
     def _rows(self, table: str, episode: str | None) -> Iterator[dict[str, Any]]:
         where, values = ("", ()) if episode is None else ("WHERE episode = ?", (episode,))
         query = f"SELECT * FROM {table} {where} ORDER BY number"  # noqa: S608 - our own names
+        spelling = self._spellings()
         for row in self._db.execute(query, values):
             fields = dict(row)
             del fields["number"]
+            fields["reviewer"] = spelling[reviewer_key(row["reviewer"])]
             yield fields
 
     @contextmanager
@@ -150,7 +198,13 @@ class ReviewDatabase:
     def _ending(self) -> Iterator[None]:
         try:
             yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            if self._db.in_transaction:  # a full disk ends it by itself
+                self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError):
+                raise RunError(
+                    f"{self.path} cannot be written: {error}",
+                    hint="free some space and try again; what was said before is kept",
+                ) from error
             raise
-        self._db.execute("COMMIT")

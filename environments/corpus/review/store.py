@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from ....core.errors import ConfigError, DataError, RunError, did_you_mean
 from ....core.record import Record
 from ...episodes.episode import Episode
-from .database import ReviewDatabase
+from .database import ReviewDatabase, reviewer_key
 from .review import (
     REQUIRED_REVIEWERS,
     Decision,
@@ -142,24 +142,24 @@ class ReviewStore(ReviewDatabase):
         That is the first in the reviewer's own order whose current version neither this reviewer
         nor enough others have judged; skipped ones come last, the earliest skipped first.
         """
+        reviewer = self._named(reviewer)
+        key = reviewer_key(reviewer)
         seen: dict[str, set[str]] = defaultdict(set)
         for row in self._db.execute(
             "SELECT d.episode, d.reviewer FROM decisions d JOIN episodes e"
             " ON e.id = d.episode AND e.version = d.version"
         ):
-            seen[row["episode"]].add(row["reviewer"])
+            seen[row["episode"]].add(reviewer_key(row["reviewer"]))
         skipped = {
-            row["episode"]: row["last"]
-            for row in self._db.execute(
-                "SELECT episode, MAX(number) AS last FROM skips WHERE reviewer = ? GROUP BY episode",
-                (reviewer,),
-            )
+            row["episode"]: row["number"]
+            for row in self._db.execute("SELECT * FROM skips ORDER BY number")
+            if reviewer_key(row["reviewer"]) == key
         }
         required = self.required
         open_ids = [
             row["id"]
             for row in self._db.execute("SELECT id FROM episodes")
-            if reviewer not in seen[row["id"]] and len(seen[row["id"]]) < required
+            if key not in seen[row["id"]] and len(seen[row["id"]]) < required
         ]
         ordered = reading_order(open_ids, reviewer, self.seed)
         ordered.sort(key=lambda episode: skipped.get(episode, 0))
@@ -174,7 +174,7 @@ class ReviewStore(ReviewDatabase):
             ConfigError: no such episode, no reviewer's name, or a rejection without a reason.
             RunError: it was edited meanwhile.
         """
-        reviewer, reason = _named(reviewer), reason.strip()
+        reviewer, reason = self._named(reviewer), reason.strip()
         if verdict is Verdict.REJECT and not reason:
             raise ConfigError(
                 "a rejection needs a reason", hint='--reason "the seeker gives advice"'
@@ -212,7 +212,7 @@ class ReviewStore(ReviewDatabase):
             ConfigError: no such episode or utterance, an empty text, or the text that stands there.
             RunError: it was edited meanwhile.
         """
-        reviewer, text = _named(reviewer), text.strip()
+        reviewer, text = self._named(reviewer), text.strip()
         with self._change():
             item = self._expect(episode, version)
             if not 0 <= utterance < len(item.turns):
@@ -243,7 +243,7 @@ class ReviewStore(ReviewDatabase):
             self.item(episode)
             self._db.execute(
                 "INSERT INTO skips (episode, reviewer, at) VALUES (?, ?, ?)",
-                (episode, _named(reviewer), self.clock()),
+                (episode, self._named(reviewer), self.clock()),
             )
 
     # Reading
@@ -319,8 +319,9 @@ class ReviewStore(ReviewDatabase):
             )
         return item
 
-
-def _named(reviewer: str) -> str:
-    if not reviewer.strip():
-        raise ConfigError("a reviewer needs a name", hint="a pseudonym will do")
-    return reviewer.strip()
+    def _named(self, reviewer: str) -> str:
+        """The reviewer's name as it was first spelt here; see `reviewer_key`."""
+        key = reviewer_key(reviewer)
+        if not key:
+            raise ConfigError("a reviewer needs a name", hint="a pseudonym will do")
+        return self._spellings().get(key, reviewer.strip())

@@ -116,3 +116,57 @@ async def test_the_estimate_bounds_the_run_and_asks_nobody() -> None:
     assert foreseen.calls == dict.fromkeys(("seeker", "counselor", "supporter", "judger"), 400)
     assert foreseen.usage["supporter"].prompt_tokens > 400 * 300
     assert foreseen.cost["seeker"] == pytest.approx(foreseen.usage["seeker"].total_tokens / 1e6)
+
+
+class Chatty:
+    """Says as much as it may, in tokens of four characters."""
+
+    name = "chatty"
+
+    async def respond(self, request: warmline.Request) -> warmline.Reply:
+        limit = request.sampling.max_tokens or 0
+        text = request.choices[0] if request.choices else "and " * limit
+        prompt = sum(len(m.content) for m in request.messages) // 4
+        return warmline.Reply(text, usage=Usage(prompt, 0, limit))
+
+
+async def test_no_run_takes_more_than_the_bound() -> None:
+    seats = dict.fromkeys(("seeker", "counselor", "supporter", "judger"), Chatty())
+    environment = warmline.SupportEnvironment(**seats, max_turns=8)
+    chosen = warmline.draw_scenarios(3, seed=1)
+    foreseen = await estimate(environment, chosen)
+    played = account(await warmline.run_batch(environment, chosen))
+    for role in seats:
+        bound, used = foreseen.bound[role], played[role]
+        assert bound is not None
+        assert foreseen.calls[role] == used["calls"]
+        assert used["completion_tokens"] <= bound.completion_tokens
+        assert used["prompt_tokens"] <= bound.prompt_tokens
+        assert foreseen.usage[role].completion_tokens < bound.completion_tokens
+
+
+async def test_an_answer_without_max_tokens_has_no_bound() -> None:
+    class Boundless(warmline.Supporter):
+        default_sampling = warmline.Sampling()
+
+    environment = warmline.SupportEnvironment(seeker=talk(), supporter=Boundless(talk()))
+    foreseen = await estimate(environment, warmline.draw_scenarios(2, seed=1))
+    assert foreseen.bound == {"seeker": None, "supporter": None}
+
+
+def test_latency_that_nobody_measured_is_missing() -> None:
+    (episode, _) = run()
+    unmeasured = episode.timing.model_copy(update={"latencies": (None,) * len(episode.calls)})
+    used = account([episode.model_copy(update={"timing": unmeasured})])
+    assert used["supporter"]["latency_seconds"] == {"p50": None, "p90": None, "p99": None}
+    assert used["supporter"]["calls"] == 2
+
+
+def test_estimated_tokens_are_counted_and_marked() -> None:
+    (episode, _) = run()
+    guessed = dataclasses.replace(episode.calls[0], usage=Usage(10, 0, 5, estimated=True))
+    marked = episode.model_copy(update={"calls": (guessed, *episode.calls[1:])})
+    assert account([marked])["seeker"]["calls_with_estimated_usage"] == 1
+    assert marked.usage.estimated
+    again = warmline.Episode.model_validate_json(marked.to_json())
+    assert again.calls[0].usage == Usage(10, 0, 5, estimated=True)

@@ -104,17 +104,67 @@ async def test_a_fatal_error_stops_the_run_and_keeps_what_is_finished(tmp_path: 
     assert [e.id for e in warmline.read_episodes(tmp_path)] == ["s0", "s1", "s2", "s3"]
 
 
-async def test_an_unknown_error_stops_the_run(tmp_path: Path) -> None:
+def crashing(*names: str) -> warmline.ScriptedPolicy:
+    """A policy with a bug that shows in some episodes."""
+
     def answer(request: warmline.Request) -> str:
-        if request.session.startswith("s2/"):
-            raise ZeroDivisionError
+        if request.session.split("/")[0] in names:
+            raise ZeroDivisionError("nothing to divide by")
         return "Well."
 
+    return warmline.ScriptedPolicy(answer)
+
+
+async def test_a_bug_of_a_policy_is_one_episodes_error_with_its_traceback(tmp_path: Path) -> None:
+    made = await warmline.run_batch(
+        environment(crashing("s2")), scenarios(5), out=tmp_path, concurrency=1
+    )
+    assert [e.id for e in made if e.error] == ["s2"]
+    failed = warmline.read_episodes(tmp_path)[2]
+    assert failed.error is not None
+    assert failed.error.type == "ZeroDivisionError"
+    assert 'raise ZeroDivisionError("nothing to divide by")' in (failed.error.traceback or "")
+    assert (failed.calls[-1].error or "").startswith("ZeroDivisionError: nothing to divide by")
+    assert "traceback" not in failed.content()["error"]
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["errors"] == {"ZeroDivisionError": 1}
+    made = await warmline.run_batch(
+        environment(crashing()), scenarios(5), out=tmp_path, retry_failed=True
+    )
+    assert not any(episode.error for episode in made)
+
+
+async def test_a_bug_before_any_episode_has_ended_stops_the_run(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         await warmline.run_batch(
-            environment(warmline.ScriptedPolicy(answer)), scenarios(5), out=tmp_path, concurrency=1
+            environment(crashing("s0")), scenarios(5), out=tmp_path, concurrency=1
         )
-    assert len(warmline.read_episodes(tmp_path)) == 2
+    assert warmline.read_episodes(tmp_path) == []
+    with pytest.raises(ZeroDivisionError):
+        await environment(crashing("s0")).run(scenario("s0"))
+
+
+async def test_a_bug_of_an_agent_is_an_episodes_error_too(tmp_path: Path) -> None:
+    class Careless(warmline.Supporter):
+        def read(self, reply: warmline.Reply) -> Any:
+            if "Well, s2" in reply.text:
+                raise KeyError("s2")
+            return super().read(reply)
+
+    policy = warmline.ScriptedPolicy(lambda r: f"Well, {r.session.split('/')[0]}.")
+    made = await warmline.run_batch(
+        environment(policy, supporter=Careless(policy)), scenarios(4), concurrency=1
+    )
+    assert [e.error.type for e in made if e.error] == ["KeyError"]
+
+
+async def test_a_fault_of_an_observer_stops_the_run() -> None:
+    def observe(event: object) -> None:
+        if isinstance(event, Ended) and event.episode.id == "s1":
+            raise OSError("the screen is gone")
+
+    with pytest.raises(OSError, match="the screen is gone"):
+        await warmline.run_batch(environment(talk()), scenarios(5), concurrency=1, observe=observe)
 
 
 async def test_the_same_call_again_plays_only_what_is_missing(tmp_path: Path) -> None:

@@ -255,3 +255,32 @@ def test_a_policy_given_as_an_object_stays_open() -> None:
     policy = Closing()
     warmline.simulate(policy=policy, scenarios=scenarios(1), max_turns=2)
     assert policy.closed == 0
+
+
+def test_a_judger_that_would_never_be_asked_is_refused() -> None:
+    with pytest.raises(ConfigError, match="min_turns 200 is above max_turns 100"):
+        load_settings(given={"min_turns": 200, "max_turns": 100})
+    with pytest.raises(ConfigError, match="min_turns 30 is above max_turns 20"):
+        warmline.SupportEnvironment(seeker=talk(), supporter=talk(), min_turns=30)
+
+
+@pytest.mark.parametrize(
+    ("problem_type", "more", "hint"),
+    [
+        ("Job Crisys", "", "did you mean 'Job Crisis'?"),
+        ("Lost Keys", "", "for a type of your own, give its category too"),
+        ("Lost Keys", ', "category": "Daily Life"', None),
+    ],
+)
+def test_an_unknown_problem_type_in_a_file_needs_a_category(
+    problem_type: str, more: str, hint: str | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.jsonl"
+    line = f'{{"id": "a", "problem_type": "{problem_type}", "situation": "It is cold."{more}}}\n'
+    path.write_text(line)
+    if hint is None:
+        assert warmline.read_scenarios(path)[0].category == "Daily Life"
+        return
+    with pytest.raises(DataError, match="line 1, field 'problem_type': unknown") as caught:
+        warmline.read_scenarios(path)
+    assert hint in str(caught.value)

@@ -151,6 +151,10 @@ def test_calibration_from_files(tmp_path: Path) -> None:
     people.write_text("episode,dimension,value\ne1,warmth,3\n")
     other = RUN.invoke(app, command)
     assert "the judge rated: safety; people: warmth" in str(other.exception)
+    people.write_text("episode,dimension,value\nelsewhere,safety,3\n")
+    apart = str(RUN.invoke(app, command).exception)
+    assert "rated no episode in common" in apart
+    assert "the judge rated 6 (e0, e1, e2, ...); people rated 1 (elsewhere)" in apart
 
 
 def test_a_rubric_is_chosen_by_its_name(tmp_path: Path) -> None:
@@ -233,6 +237,17 @@ def test_an_unreadable_answer_says_where_it_is(tmp_path: Path, judges: str) -> N
     run = write_log(tmp_path / "run", [episode("e1")])
     done = RUN.invoke(app, ["judge", str(run), "--policy", f"{judges}:says"])
     assert "notes.answer" in done.stdout
+
+
+def test_a_judge_of_which_no_answer_can_be_read_has_an_exit_code(
+    tmp_path: Path, judges: str
+) -> None:
+    run = write_log(tmp_path / "run", [episode("e1")])
+    for _ in range(2):  # asked, and found there
+        assert RUN.invoke(app, ["judge", str(run), "--policy", f"{judges}:says"]).exit_code == 3
+    other = write_log(tmp_path / "other", [episode("e1")])
+    compared = ["judge", str(run), "--against", str(other), "--policy", f"{judges}:says"]
+    assert RUN.invoke(app, compared).exit_code == 3
 
 
 def test_helpful_rates_stand_beside_the_published_ones(tmp_path: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from warmline.core.errors import (
     UnreadableReply,
     Unsupported,
 )
+from warmline.environments.episodes.log import read_episodes
 from warmline.policies.base import Capabilities, FinishReason, Message, Request, Sampling
 from warmline.policies.llama import policy as embedded
 from warmline.policies.llama.policy import EmbeddedPolicy, without_control_tokens
@@ -525,3 +528,46 @@ async def test_an_engine_can_be_closed_right_after_it_was_opened() -> None:
         subprocess.run, [sys.executable, "-c", CLOSED_AT_ONCE], capture_output=True, timeout=60
     )
     assert done.returncode == 0
+
+
+KILLED = """
+import sys
+import warmline
+from warmline.policies.llama.policy import EmbeddedPolicy
+from warmline.environments import Ended
+
+def observe(event):
+    if isinstance(event, Ended):
+        print(event.episode.id, flush=True)
+
+warmline.simulate(
+    policy=EmbeddedPolicy(slots=2, threads=1, context_tokens=1536, deterministic=True),
+    episodes=3, concurrency=1, max_turns=2, max_tokens=8, case_dialogues=0, counselor=False,
+    judger=False, seed=3, out=sys.argv[1], observe=observe,
+)
+"""
+
+
+async def test_a_run_killed_inside_the_engine_ends_up_the_same(tmp_path: Path) -> None:
+    """SIGKILL once an episode is written and the next is being generated."""
+
+    def start(name: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", KILLED, str(tmp_path / name)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    whole = start("whole")
+    torn = start("torn")
+    assert torn.stdout is not None
+    first = torn.stdout.readline().strip()
+    torn.kill()
+    assert torn.wait() == -signal.SIGKILL
+    done = [episode.id for episode in read_episodes(tmp_path / "torn")]
+    assert done[0] == first
+    assert len(done) < 3
+    assert start("torn").wait() == 0
+    assert whole.wait() == 0
+    expected, found = (
+        {e.id: e.content() for e in read_episodes(tmp_path / name)} for name in ("whole", "torn")
+    )
+    assert found == expected
+    assert len(expected) == 3

@@ -204,17 +204,22 @@ async def test_a_stream_that_ends_by_itself() -> None:
     assert reply.usage == Usage(7, 3, 14)
 
 
-async def test_usage_of_a_stopped_stream_is_not_guessed() -> None:
+async def test_usage_of_a_stopped_stream_is_estimated_and_marked() -> None:
     def refuse(body: dict[str, Any]) -> Refusal | None:
         along = "continuous_usage_stats" in body.get("stream_options", {})
         return Refusal(422, "continuous_usage_stats: unknown field") if along else None
 
     async with ChaosServer(refuse=refuse) as server, asking(server) as policy:
         stopped = await policy.respond(Request(messages=ASK.messages, max_sentences=1))
-        assert (stopped.finish_reason, stopped.usage) == (FinishReason.SENTENCES, None)
+        assert stopped.finish_reason is FinishReason.SENTENCES
+        assert stopped.usage is not None
+        assert stopped.usage.estimated
+        assert stopped.usage.completion_tokens >= len(stopped.text) / 4
+        assert stopped.usage.prompt_tokens >= sum(len(m.content) for m in ASK.messages) / 4
         assert stopped.attempts == 2
         ended = await policy.respond(Request(messages=ASK.messages, max_sentences=9))
         assert ended.usage is not None
+        assert not ended.usage.estimated
         assert ended.attempts == 1
 
 

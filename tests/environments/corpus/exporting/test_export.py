@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import tomli_w
 
 from warmline.agents.templates import PromptTemplate
 from warmline.core.errors import ConfigError, DataError, RunError
+from warmline.core.files import hold
 from warmline.environments.corpus.cleaning.filters.duplicates import NearDuplicates
 from warmline.environments.corpus.exporting import card
 from warmline.environments.corpus.exporting.card import MARK, front_matter
@@ -377,7 +379,32 @@ def test_a_kill_while_writing_leaves_no_half_export(corpus: Path, tmp_path: Path
     command = [sys.executable, "-c", script, str(corpus), str(tmp_path / "out")]
     assert subprocess.run(command, check=False).returncode == -9
     assert not (tmp_path / "out").exists()
+    [left] = tmp_path.glob(".out.*.partial")
+    long_ago = left.stat().st_mtime - 60
+    os.utime(left, (long_ago, long_ago))
     export_corpus(corpus, tmp_path / "out")
+    assert not list(tmp_path.glob(".out.*")), "the next start cleans up"
+
+
+def test_what_another_process_is_writing_is_left_alone(corpus: Path, tmp_path: Path) -> None:
+    other = tmp_path / ".out.1.partial"
+    other.mkdir()
+    os.utime(other, (0, 0))
+    descriptor = os.open(other, os.O_RDONLY)
+    hold(descriptor)
+    export_corpus(corpus, tmp_path / "out")
+    os.close(descriptor)
+    assert other.is_dir()
+
+
+def test_an_export_set_aside_by_a_killed_replacement_comes_back(
+    corpus: Path, tmp_path: Path
+) -> None:
+    export_corpus(corpus, tmp_path / "out")
+    (tmp_path / "out").rename(tmp_path / ".out.1.old")
+    with pytest.raises(RunError, match="is there already"):
+        export_corpus(corpus, tmp_path / "out")
+    assert (tmp_path / "out" / "README.md").is_file()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ from typer.testing import CliRunner
 
 from warmline.cli import app
 from warmline.core.errors import DataError, WarmlineError
+from warmline.environments.corpus.review.store import ReviewStore
 from warmline.environments.episodes.log import read_episodes
 from warmline.environments.episodes.rating import iter_ratings
 
@@ -128,3 +133,28 @@ def test_a_wrong_path_starts_no_review(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["review", "start", str(tmp_path / "none")])
     assert isinstance(result.exception, DataError)
     assert not (tmp_path / "none").exists()
+
+
+def test_a_review_killed_at_the_terminal_loses_no_answer(corpus: Path) -> None:
+    command = [sys.executable, "-m", "warmline.cli", "review", "next", str(corpus),
+               "--reviewer", "ada"]  # fmt: skip
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    assert process.stdin is not None
+    process.stdin.write(b"a\n")
+    process.stdin.flush()
+
+    def answered() -> list[str]:
+        with ReviewStore(corpus) as store:
+            return [decision.episode for decision in store.decisions()]
+
+    while process.poll() is None and not answered():
+        time.sleep(0.02)
+    process.kill()  # while it asks about the second dialogue
+    assert process.wait() == -signal.SIGKILL
+    [first] = answered()
+    shown = run("review", "next", corpus, "--reviewer", "ada", typed="a\n")
+    assert "nothing left to review" in shown
+    assert sorted(answered()) == ["grave", "mild"]
+    assert answered()[0] == first

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from warmline.core.errors import ConfigError, DataError, RunError
-from warmline.environments.corpus.review.database import store_path
+from warmline.environments.corpus.review.database import review_started, store_path
 from warmline.environments.corpus.review.review import (
     EDITED,
     ReviewState,
@@ -257,3 +257,60 @@ def test_a_killed_reviewer_loses_nothing_that_was_answered(tmp_path: Path) -> No
     with ReviewStore(tmp_path) as store:
         assert store.standing("e1").approved_by == ("ada",)
         assert store.item("e2").version == 0, "half a change is no change"
+
+
+def test_one_reviewer_is_one_however_the_name_is_spelt(store: ReviewStore) -> None:
+    names = ["Zoe", "zoe", "Zoe\u200b", " ZOE ", "\uff3aoe"]
+    for name in names:
+        assert store.decide("e1", name, APPROVE, version=0).state is ReviewState.PENDING
+    assert store.standing("e1").approved_by == ("Zoe",)
+    assert store.progress().decisions == {"Zoe": 5}
+    order = [store.next_item(name) for name in names]
+    assert len({item.id for item in order if item is not None}) == 1
+    assert approve(store, "e1", "Ann", "Bo") is ReviewState.APPROVED
+    with pytest.raises(ConfigError, match="a reviewer needs a name"):
+        store.decide("e2", "\u200b", APPROVE, version=0)
+
+
+def test_spellings_that_an_earlier_version_counted_apart_are_one(store: ReviewStore) -> None:
+    for name in ("Zoe", "zoe", "Zoe\u200b"):
+        store._db.execute(
+            "INSERT INTO decisions (episode, version, reviewer, verdict, reason, at)"
+            " VALUES ('e1', 0, ?, 'approve', '', '2026-01-01')",
+            (name,),
+        )
+    assert store.standing("e1").state is ReviewState.PENDING
+    assert {rating.rater for rating in ratings_of(store.decisions())} == {"Zoe"}
+
+
+FULL = """
+import resource, sys
+from typer.testing import CliRunner
+from warmline.cli import app
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
+done = CliRunner().invoke(app, ["review", "start", sys.argv[1]])
+print(type(done.exception).__name__, done.exception)
+"""
+
+
+@pytest.mark.parametrize("size", [0, 4096, 40_000])
+def test_a_full_disk_at_the_start_of_a_review_leaves_no_store(size: int, tmp_path: Path) -> None:
+    log = tmp_path / "episodes.jsonl"
+    log.write_text("".join(episode(f"e{n}").to_json() + "\n" for n in range(60)))
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path), str(size)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.startswith(("RunError", "DataError")), done.stdout + done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["episodes.jsonl"]
+    assert not review_started(tmp_path)
+
+
+def test_what_a_killed_start_left_is_no_review(tmp_path: Path) -> None:
+    store_path(tmp_path).touch()
+    assert not review_started(tmp_path)
+    with ReviewStore(tmp_path, create=True) as store:
+        store.start()
+        assert not review_started(tmp_path)
+        store.enrol([episode("e1")])
+    assert review_started(tmp_path)

@@ -1,0 +1,58 @@
+"""The progress of a run that was started from Python: one line on standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import IO
+
+from .runner import BatchEvent, Ended
+
+REDRAW = 0.1
+"""Least seconds between two drawings of the line."""
+
+
+def is_interactive() -> bool:
+    """Whether somebody watches: a terminal, or a notebook."""
+    return "ipykernel" in sys.modules or sys.stderr.isatty()
+
+
+class ProgressLine:
+    """Observes a batch and counts its episodes on one line.
+
+    Args:
+        total: episodes asked for.
+        stream: where to write; standard error by default.
+    """
+
+    def __init__(self, total: int, stream: IO[str] | None = None) -> None:
+        self.total = total
+        self.done = self.failed = 0
+        self._stream = stream or sys.stderr
+        self._drawn = 0.0
+
+    def __call__(self, event: BatchEvent) -> None:
+        if not isinstance(event, Ended):
+            return
+        self.done += 1
+        self.failed += event.episode.error is not None
+        now = time.monotonic()
+        if self.done == self.total or now - self._drawn > REDRAW:
+            self._drawn = now
+            failed = f", {self.failed} failed" if self.failed else ""
+            self._write(f"\r{self.done}/{self.total} episodes{failed}")
+
+    def say(self, line: str) -> None:
+        """Write a line of its own."""
+        self.end()
+        self._write(f"{line}\n")
+
+    def end(self) -> None:
+        """Leave the line as it is; what is written next begins on a new one."""
+        if self._drawn:
+            self._write("\n")
+        self._drawn = 0.0
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
