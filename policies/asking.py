@@ -15,7 +15,16 @@ from typing import Any
 from ..core.errors import InvalidReply, NotAReply
 from ..core.outside.secrets import hide_secrets, hide_secrets_in
 from ..core.outside.text import clean_data, clean_text
-from .base import FinishReason, Policy, Reply, Request, TokenLogprob, Usage, policy_name
+from .base import (
+    FinishReason,
+    Policy,
+    Reply,
+    Request,
+    ScoringPolicy,
+    TokenLogprob,
+    Usage,
+    policy_name,
+)
 
 LARGEST_NUMBER = 2**63 - 1
 """Whole numbers beyond this are refused: not every reader of JSON can hold them."""
@@ -52,15 +61,21 @@ def checked(reply: object, policy: Policy) -> Reply:
     return _cleaned(reply)
 
 
-def check_logprobs(logprobs: tuple[TokenLogprob, ...], policy: Policy) -> None:
-    """Refuse log-probabilities that cannot be summed.
+async def ask_score(
+    policy: ScoringPolicy, request: Request, continuation: str
+) -> tuple[TokenLogprob, ...]:
+    """The log-probabilities that a policy gives to a text; see `ScoringPolicy.score`.
 
     Raises:
-        InvalidReply: one is not a number; names the policy.
+        PolicyError: raised by the policy.
+        InvalidReply: they cannot be summed; names the policy and the first such token.
     """
-    if faults := list(_logprob_faults(logprobs)):
-        raise InvalidReply(f"policy '{policy_name(policy)}' gave a score that cannot be used: "
-                           + "; ".join(faults))  # fmt: skip
+    scored = await policy.score(request, continuation)
+    if faults := list(_logprob_faults(scored)):
+        raise InvalidReply(
+            f"policy '{policy_name(policy)}' gave a score that cannot be used: {faults[0]}"
+        )
+    return tuple(scored)
 
 
 def _not_a_reply(policy: Policy, answer: object) -> NotAReply:

@@ -8,6 +8,7 @@ characters that a terminal obeys (clipboard, title, clear screen) or that revers
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -32,7 +33,7 @@ def clean_data(value: Any) -> Any:
     """Plain data with `clean_text` applied to every text and key in it."""
     if isinstance(value, str):
         return clean_text(value)
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {clean_data(key): clean_data(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [clean_data(part) for part in value]

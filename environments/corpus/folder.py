@@ -47,7 +47,8 @@ def _ids(path: str | Path) -> Iterator[object]:
     for file in log_files(path):
         for _, line in complete_lines(file):
             try:
-                yield parse_json(line)["id"]
+                name = parse_json(line)["id"]
+                yield name if isinstance(name, str) else None
             except (ValueError, KeyError, TypeError):
                 yield None  # reading the record reports what is wrong with this line
 

@@ -22,6 +22,7 @@ from ...core.jsonl import LineLog, complete_objects
 from ...core.tasks import for_each
 from ...environments.dialogue.view import supporter_view, turns_of
 from ...environments.episodes.episode import Episode
+from ...policies.asking import ask_score
 from ...policies.base import Policy, ScoringPolicy, capabilities_of, policy_name
 from ..metrics.metric import Measurement
 from ..statistics.uncertainty import Floats, Tally
@@ -129,7 +130,7 @@ async def _likelihood(
     text = turns[turn].text
     words = len(text.split())
     try:
-        scored = await policy.score(request, text)
+        scored = await ask_score(policy, request, text)
     except ContextTooLong:
         return Likelihood(episode.id, turn, None, 0, words)
     return Likelihood(episode.id, turn, -sum(t.logprob for t in scored), len(scored), words)

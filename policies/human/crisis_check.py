@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...core.errors import ConfigError, EngineTimeout, PolicyError, UnreadableReply
+from ..asking import ask_policy
 from ..base import Message, Policy, Request, capabilities_of, describe_policy
 from ..registry import make_policy
 
@@ -92,7 +93,7 @@ class CrisisCheck:
             session=f"{session}/crisis_check" if session else "",
         )
         try:
-            reply = await asyncio.wait_for(self.policy.respond(request), self.seconds)
+            reply = await asyncio.wait_for(ask_policy(self.policy, request), self.seconds)
             if reply.text not in (NO, YES):
                 raise UnreadableReply(f"the crisis check was answered with {reply.text!r}")
         except TimeoutError:

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from ...core.outside.console import echo
+
 READ_BYTES = 4096
 
 
@@ -46,8 +48,7 @@ class Terminal:
         Raises:
             EOFError: the input is at its end.
         """
-        sys.stdout.write(prompt)
-        sys.stdout.flush()
+        echo(prompt, end="")
         while b"\n" not in self._typed:
             more = await _read_some(sys.stdin.fileno())
             if not more and not self._typed:

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from ...core.seeds import salted_seed
 from ..answers import read_json
-from ..asking import ask_policy
+from ..asking import ask_policy, ask_score
 from ..base import (
     Message,
     Policy,
@@ -97,7 +97,7 @@ class ByLikelihood:
 
     async def grade(self, request: Request, reply: Reply) -> Grade:
         text = reply.text.removeprefix(request.prefill)
-        scored = await self._policy.score(request, text)
+        scored = await ask_score(self._policy, request, text)
         if not scored:
             return Grade(None)
         return Grade(sum(token.logprob for token in scored) / len(scored))

@@ -15,7 +15,7 @@ import warmline
 from warmline.core.errors import InvalidReply, NotAReply, PolicyError
 from warmline.core.outside.secrets import register_secret
 from warmline.environments.episodes.episode import Episode
-from warmline.policies.asking import ask_policy, checked
+from warmline.policies.asking import ask_policy, ask_score, checked
 from warmline.policies.base import FinishReason, Message, Reply, Request, TokenLogprob, Usage
 
 ROOT = Path(__file__).parents[2]
@@ -111,6 +111,16 @@ async def test_halves_of_characters_and_secrets_are_taken_out_of_every_text() ->
     assert reply.notes == {"a": ["�", {"b": "***"}]}
     assert reply.logprobs == (TokenLogprob("�", -1.0),)
     assert checked(GOOD, Gives(GOOD)) is GOOD, "nothing is copied where nothing is to be done"
+
+
+async def test_a_score_that_cannot_be_summed_is_refused() -> None:
+    class Scores(Gives):
+        async def score(self, request: Request, continuation: str) -> tuple[TokenLogprob, ...]:
+            return (TokenLogprob("a", -1.0), TokenLogprob("b", self.answer))
+
+    assert len(await ask_score(Scores(-math.inf), ASK, "a b")) == 2, "an impossible token is one"
+    with pytest.raises(InvalidReply, match=r"policy 'plugin' gave a score .*logprobs\[1\]"):
+        await ask_score(Scores(math.nan), ASK, "a b")
 
 
 def test_an_error_from_a_server_is_cleaned() -> None:
