@@ -1,4 +1,4 @@
-# Everything runs in .venv, which the targets make by themselves. `make help` lists them.
+# Everything runs in .venv, which the targets make as needed. `make help` lists them.
 
 PYTHON ?= python3
 BIN := .venv/bin

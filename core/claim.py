@@ -11,8 +11,9 @@ class LoopSettings(Record):
 ```
 
 Where a class is part of an identity it counts by its name alone (`package.module:Name` as `Name`), so
-moving a module refuses nothing. Of a user's own class the text of its source counts too, unless the
-class says itself what decides its answers, by a method `describe`.
+moving a module refuses nothing; the name of a model (`llama3:8b`) counts whole. Of a user's own class
+the text of its source counts too, unless the class says itself what decides its answers, by a method
+`describe`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -37,6 +39,8 @@ CONFIG_NAME = "config.toml"
 NOT_SET = "(not set)"
 CLASS_KEYS = frozenset({"agent", "agent_class", "client", "function", "policy"})
 """Keys of an identity whose values may name a class by its import string."""
+_CLASS = re.compile(r"[^\W\d][\w.]*:((?:[\w<>]+\.)*_*[A-Z]\w*)")
+_FUNCTION = re.compile(r"[^\W\d][\w.]*:([\w.<>]+)")
 
 
 SOURCE_KEY = "source_hash"
@@ -173,11 +177,25 @@ def _ignored(
     return any(".".join(parts[:n]) in free for n in range(1, len(parts) + 1))
 
 
+def without_modules(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """An identity in which classes count by their names, without the modules that define them."""
+    return {key: _counted(key, value) for key, value in identity.items()}
+
+
 def _counted(key: str, value: Any) -> Any:
-    """A value as it counts in a comparison: a class without the module it is defined in."""
-    if isinstance(value, str) and key.rpartition(".")[2] in CLASS_KEYS:
-        return value.rpartition(":")[2]
-    return value
+    """A value as it counts in a comparison: a class without the module it is defined in.
+
+    A class begins with a capital letter: `llama3:latest` and `qwen3:latest` are two models.
+    """
+    if isinstance(value, Mapping):
+        return without_modules(value)
+    if isinstance(value, list | tuple):
+        return [_counted("", each) for each in value]
+    name = key.rpartition(".")[2]
+    if not isinstance(value, str) or name not in CLASS_KEYS:
+        return value
+    found = (_FUNCTION if name == "function" else _CLASS).fullmatch(value)
+    return found.group(1) if found else value
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -218,7 +236,7 @@ def own_source(thing: object) -> str | None:
     """
     if "describe" in getattr(thing, "__dict__", {}):
         return None
-    made = type(thing)
+    made: type[Any] = type(thing)
     describing = next((c for c in made.__mro__ if "describe" in vars(c)), None)
     if _is_ours(made) or (describing is not None and not _is_ours(describing)):
         return None

@@ -21,15 +21,20 @@ from .outside.secrets import hide_secrets
 from .outside.text import clean_text
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str, *, holds_episodes: bool = False) -> None:
     """Replace a small file in one step, so that a kill leaves the old one or the new one.
 
-    Known secrets are hidden in it. An episode log is never replaced.
+    Known secrets are hidden in it.
+
+    Args:
+        holds_episodes: the text is a copy of episodes, which may be made anew; nothing else
+            replaces an episode log.
 
     Raises:
         RunError: the disk refuses, or an episode log lies there.
     """
-    refuse_log(path)
+    if not holds_episodes:
+        refuse_log(path)
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

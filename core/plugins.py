@@ -8,7 +8,8 @@ entry points too. A package adds one in its `pyproject.toml`:
 mine = "my_package.policies:MyPolicy"
 ```
 
-Without packaging, the import string itself is a name: `my_package.policies:MyPolicy`. Where several
+Without packaging, the import string itself is a name: `my_package.policies:MyPolicy`. One that an
+earlier version of Warmline had for a plug-in of its own finds it where it is now. Where several
 packages use one name, Warmline's own plug-in is taken; two other packages with the same name are an
 error that names both.
 """
@@ -22,6 +23,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from typing import Any, Generic, TypeVar
 
 from .errors import ConfigError, MissingExtra, did_you_mean
@@ -93,7 +95,7 @@ class Plugins(Generic[T]):
         if points := self._points().get(name):
             return self._load(self._one(name, points))
         if ":" in name:
-            return self._import(name, name)
+            return self._import(name, self._moved(name) or name)
         known = [*self._reserved, *self.known()]
         raise self._not_found(
             f"no {self.noun} named '{name}'; known: {', '.join(known) or 'none installed'}",
@@ -157,6 +159,20 @@ class Plugins(Generic[T]):
     def _points(self) -> dict[str, list[EntryPoint]]:
         return _installed(self.group, tuple(map(str, sys.path)))
 
+    def _moved(self, name: str) -> str | None:
+        """Where a plug-in of Warmline lives now, for the import string of an earlier version."""
+        module, _, attribute = name.partition(":")
+        if not module.startswith(f"{_OWN}."):
+            return None
+        try:
+            if find_spec(module) and hasattr(importlib.import_module(module), attribute):
+                return None
+        except ModuleNotFoundError as error:
+            if not _is_inside(module, error.name):
+                return None
+        targets = [p.value for points in self._points().values() for p in points if _is_own(p)]
+        return next((each for each in targets if each.partition(":")[2] == attribute), None)
+
     def _sample(self) -> str:
         return next(iter(self.known()), "my_plugin")
 
@@ -190,7 +206,7 @@ class Plugins(Generic[T]):
         try:
             module = importlib.import_module(module_name)
         except ModuleNotFoundError as error:
-            if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            if not _is_inside(module_name, error.name):
                 raise
             raise self._not_found(
                 f"{self.noun} '{name}': no module named '{error.name}'",
@@ -261,6 +277,11 @@ _VARIABLE = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 
 def _is_own(point: EntryPoint) -> bool:
     return point.value.startswith(f"{_OWN}.")
+
+
+def _is_inside(module: str, missing: str | None) -> bool:
+    """Whether what is missing is the module itself or a package that it is in."""
+    return missing is not None and f"{module}.".startswith(f"{missing}.")
 
 
 def _package(point: EntryPoint) -> str:

@@ -48,6 +48,19 @@ def read_settings(
         ) from None
 
 
+def expect_settings(settings: object, model: type[Record], function: str) -> None:
+    """Refuse, at the start of a function of settings, what is not its record.
+
+    Raises:
+        ConfigError: settings of another function, a mapping, or nothing.
+    """
+    if not isinstance(settings, model):
+        raise ConfigError(
+            f"{function} takes {model.__name__}, not {type(settings).__name__}",
+            hint=f"{function}({model.__name__}(...)) has the settings as keywords",
+        )
+
+
 def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(under)
     for key, value in over.items():

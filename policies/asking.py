@@ -117,8 +117,9 @@ def _usage_faults(usage: object) -> Iterator[str]:
         value = getattr(usage, name)
         if not _is_count(value):
             yield f"usage.{name} must be a whole number of at least 0, not {_shown(value)}"
-    if not isinstance(usage.estimated, bool):
-        yield f"usage.estimated must be True or False, not {_shown(usage.estimated)}"
+    estimated: object = usage.estimated
+    if not isinstance(estimated, bool):
+        yield f"usage.estimated must be True or False, not {_shown(estimated)}"
 
 
 def _logprob_faults(logprobs: object) -> Iterator[str]:

@@ -57,8 +57,8 @@ class JudgeResult:
     @property
     def unreadable(self) -> bool:
         """Whether there are verdicts, and none of them could be read."""
-        found = [*self.scores, *self.wins]
-        return bool(found) and not any(each.n for each in found)
+        counts = [each.n for each in self.scores] + [each.n for each in self.wins]
+        return bool(counts) and not any(counts)
 
     def as_dict(self) -> dict[str, Any]:
         """As plain data."""

@@ -50,6 +50,23 @@ def test_a_class_counts_by_its_name_wherever_its_module_lives(tmp_path: Path) ->
         claim(tmp_path, {"seeker": {"agent": "elsewhere.people:Seeker"}, "judge": "c:b"})
 
 
+def test_a_class_counts_by_its_name_inside_lists(tmp_path: Path) -> None:
+    claim(tmp_path, {"policies": [{"policy": "a:Mine"}, {"policy": "a:fun.<locals>.Other"}]})
+    claim(tmp_path, {"policies": [{"policy": "b.c:Mine"}, {"policy": "b:fun.<locals>.Other"}]})
+    with pytest.raises(RunError, match="policies"):
+        claim(tmp_path, {"policies": [{"policy": "a:Mine"}, {"policy": "a:Other"}]})
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [("llama3:8b", "qwen3:8b"), ("llama3:latest", "qwen3:latest"), ("a:m:Big", "b:m:Big")],
+)
+def test_a_model_counts_by_its_whole_name(before: str, now: str, tmp_path: Path) -> None:
+    claim(tmp_path, {"seeker": {"policy": before}})
+    with pytest.raises(RunError, match=r"seeker\.policy"):
+        claim(tmp_path, {"seeker": {"policy": now}})
+
+
 def test_what_earlier_versions_stored_of_a_free_field_is_ignored(tmp_path: Path) -> None:
     file = tmp_path / "training.json"
     file.write_text('{"seed": 0, "concurrency": 1}')

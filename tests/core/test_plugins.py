@@ -142,6 +142,26 @@ def test_warmlines_own_name_cannot_be_taken(
     assert POLICIES.known().count("scripted") == 1
 
 
+@pytest.mark.parametrize(
+    ("before", "name"),
+    [
+        ("warmline.policies.openai:OpenAIPolicy", "openai"),
+        ("warmline.policies.embedded:EmbeddedPolicy", "embedded"),
+        ("warmline.policies.human:HumanPolicy", "human"),
+    ],
+)
+def test_an_import_string_of_version_0_1_finds_our_plug_in_where_it_is_now(
+    before: str, name: str
+) -> None:
+    from warmline.policies.registry import POLICIES
+
+    assert POLICIES.find(before) is POLICIES.find(name)
+    with pytest.raises(ConfigError, match="has no class or function 'OpenAIPolic'"):
+        POLICIES.find("warmline.policies.openai:OpenAIPolic")
+    with pytest.raises(ConfigError, match=r"no module named 'warmline\.policies\.gone'"):
+        POLICIES.find("warmline.policies.gone:Gone")
+
+
 NEEDY = "import a_library_that_is_not_there\nclass X: ...\n"
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import warmline
 import warmline.training
-from warmline.core.errors import MissingExtra
+from warmline.core.errors import ConfigError, MissingExtra
 from warmline.training.loop.checkpoint import read_checkpoint
 
 from ..policies.tiny_models import save_causal
@@ -61,6 +61,20 @@ def test_public_names_exist_and_match_the_type_checkers_view() -> None:
     assert imported == set(warmline.training.__all__)
     with pytest.raises(AttributeError, match="train_sftt"):
         _ = warmline.training.train_sftt
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["train_sft", "train_counselor", "train_scorer", "train_fpemf", "train_dpo", "evolve",
+     "preference_pairs"],
+)  # fmt: skip
+def test_settings_of_another_kind_are_refused_by_name(name: str) -> None:
+    function = getattr(warmline.training, name)
+    for given in (None, {"data": ("runs/talks",)}, warmline.training.Checkpoint):
+        with pytest.raises(
+            ConfigError, match=rf"{name} takes \w+Settings, not {type(given).__name__}"
+        ):
+            function(given)
 
 
 def test_without_its_libraries_a_trainer_names_what_to_install() -> None:

@@ -1,6 +1,6 @@
 """The state of diverse beam search: beams, finished hypotheses, groups. No model.
 
-Scores come in as numbers and tokens go out; `beams.py` runs the model. The rules for when a group
+Scores come in as numbers and tokens go out; `search.py` runs the model. The rules for when a group
 keeps a hypothesis and when it is done are those of transformers' beam search.
 """
 
@@ -28,7 +28,7 @@ class Rules:
         early_stopping: True ends a group once it is full; False once its best open beam, divided by
             today's length, is no better than its worst hypothesis; "never" once none can be.
         eos: ids that end a sequence.
-        as_transformers: follow transformers 4.51 where its rules are worse; see `beams.py`.
+        as_transformers: follow transformers 4.51 where its rules are worse; see `search.py`.
         pad: what a finished group counts as having chosen, where `as_transformers`.
     """
 

@@ -21,6 +21,7 @@ from ...agents.roles import STRATEGY_LABELS
 from ...core.errors import ConfigError
 from ...core.files import write_whole
 from ...core.outside.console import make_console
+from ...core.settings import expect_settings
 from ...policies.base import Message
 from ...policies.registry import make_policy
 from ..heads.data import HeadRow, split_sides
@@ -75,6 +76,7 @@ def train_counselor(
             training in the folder.
         Stopped: Ctrl-C; the same call resumes.
     """
+    expect_settings(settings, CounselorSettings, "train_counselor")
     console = console or make_console(quiet=True)
     data = read_data(settings)
     train_form = _train_labels if settings.form == "labels" else _train_head

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ...core.errors import ConfigError
 from ...core.outside.console import make_console
+from ...core.settings import expect_settings
 from ...policies.base import Policy
 from ..candidates.batch import CandidateLogProbs
 from ..candidates.losses import dpo_loss, nll_loss
@@ -66,6 +67,7 @@ def train_dpo(
         ConfigError, DataError, RunError: nothing to train on, or another training in the folder.
         Stopped: Ctrl-C; the same call resumes.
     """
+    expect_settings(settings, DpoSettings, "train_dpo")
     console = console or make_console(quiet=True)
     pairs, sources = in_turn(
         lambda: read_pairs(settings, supporter, reviser, console), cpu=not on_gpu(settings)

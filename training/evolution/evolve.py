@@ -23,6 +23,7 @@ from ...core.files import read_json, read_text, write_whole
 from ...core.fixed import fixed_fields
 from ...core.outside.console import make_console
 from ...core.record import Record, problems_of
+from ...core.settings import expect_settings
 from ...environments.corpus.splits import scenario_groups
 from ...environments.episodes.episode import Episode
 from ...environments.episodes.log import LOG_NAME
@@ -91,13 +92,15 @@ def evolve(
         ConfigError, DataError, RunError: nothing to learn from, another evolution in the folder, or
             an evaluation that failed.
     """
+    expect_settings(settings, EvolveSettings, "evolve")
     console = console or make_console(quiet=True)
     if settings.out is None:
         raise ConfigError("no folder for the evolution", hint="--out runs/evolve")
     out = Path(settings.out)
     episodes, held = _held_out(settings)
     _claim(out, settings)
-    write_whole(out / "held-out" / LOG_NAME, "".join(e.to_json() + "\n" for e in held))
+    lines = "".join(e.to_json() + "\n" for e in held)
+    write_whole(out / "held-out" / LOG_NAME, lines, holds_episodes=True)
     states: list[RoundState] = []
     best = settings.model
     before: Mapping[str, float | None] = {}

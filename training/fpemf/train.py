@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ...core.errors import ConfigError
 from ...core.outside.console import make_console
+from ...core.settings import expect_settings
 from ..candidates.batch import CandidateLogProbs
 from ..candidates.feedback import Key, Labeller, Marks
 from ..candidates.losses import contrastive_loss, fpemf_loss, nll_loss, sequence_scores
@@ -64,6 +65,7 @@ def train_fpemf(
         ConfigError, DataError, RunError: nothing to train on, or another training in the folder.
         Stopped: Ctrl-C; the same call resumes.
     """
+    expect_settings(settings, FpemfSettings, "train_fpemf")
     console = console or make_console(quiet=True)
     dtype = _dtype(settings)
     base = load_base(settings.model, dtype=dtype)

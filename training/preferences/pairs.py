@@ -15,6 +15,7 @@ from typing import TypeVar
 from rich.console import Console
 
 from ...core.outside.console import make_console
+from ...core.settings import expect_settings
 from ...core.tasks import run_sync
 from ...policies.base import Policy
 from ..rows.sources import DataSource, load_episodes, source_of
@@ -54,6 +55,7 @@ def preference_pairs(
         RunError: the folder holds calls for other contexts, policies or settings.
         PolicyError: a policy failed; what is answered is kept.
     """
+    expect_settings(settings, PairSourceSettings, "preference_pairs")
     console = console or make_console(quiet=True)
     episodes, sources = load_episodes(settings.data)
     out = Path(settings.out or ".")

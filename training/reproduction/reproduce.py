@@ -105,7 +105,7 @@ def _identity_of(mark: Done) -> tuple[str, dict[str, Any]] | None:
 
 def reproduce(
     preset: str,
-    out: Path,
+    out: str | Path,
     *,
     model: str | None = None,
     until: str | None = None,
@@ -124,7 +124,7 @@ def reproduce(
     """
     from ...evaluation.report.page import write_report as write_html
 
-    chosen = read_preset(preset)
+    out, chosen = Path(out), read_preset(preset)
     steps = first_stages(plan(chosen, out, model), until)
     marks = run_plan(steps, chosen.environment, say)
     tables = write_report(out, as_data(chosen, steps, marks))

@@ -18,6 +18,7 @@ from rich.console import Console
 from ...core.errors import ConfigError, did_you_mean
 from ...core.files import write_whole
 from ...core.outside.console import make_console
+from ...core.settings import expect_settings
 from ...environments.episodes.episode import Episode
 from ...policies.base import Message
 from ...policies.heads.scorer import ANSWERS, FAILS, HOLDS
@@ -63,6 +64,7 @@ def train_scorer(settings: ScorerSettings, *, console: Console | None = None) ->
             the folder.
         Stopped: Ctrl-C; the same call resumes.
     """
+    expect_settings(settings, ScorerSettings, "train_scorer")
     console = console or make_console(quiet=True)
     data = read_data(settings)
     made = []

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from ...core.errors import ConfigError
 from ...core.outside.console import make_console
+from ...core.settings import expect_settings
 from ...environments.episodes.episode import Episode
 from ..loop.base_model import load_base
 from ..loop.checkpoint import Checkpoint
@@ -51,6 +52,7 @@ def train_sft(settings: SftSettings, *, console: Console | None = None) -> Train
             training in the folder.
         Stopped: Ctrl-C; the same call resumes.
     """
+    expect_settings(settings, SftSettings, "train_sft")
     console = console or make_console(quiet=True)
     data = read_data(settings)
 

@@ -1,6 +1,6 @@
 """Review by experts: what a reviewer sees and decides, and the rule that follows from it.
 
-Pure values and functions; who said what is kept by `review_store.py`. Experts see problem type,
+Pure values and functions; who said what is kept by `store.py`. Experts see problem type,
 scenario, profile and dialogue, and a dialogue is kept only if all of them approve (FPEMF §3.1.5,
 three experts). Edits make a new version of a dialogue; what was said about an older version stays
 on record and no longer counts.

@@ -94,7 +94,7 @@ def used(reply: Reply) -> Usage:
 @pytest.mark.parametrize("check", warmline.testing.POLICY_CHECKS)
 async def test_the_contract(policy: VLLMPolicy, base: Path, check: str) -> None:
     if check == "repeats_a_seed":
-        pytest.skip("seeds hold with `deterministic` only, see test_vllm_engine.py")
+        pytest.skip("seeds hold with `deterministic` only, see test_engine.py")
     await warmline.testing.check_policy(lambda: VLLMPolicy(base, **SETTINGS), check)
 
 
