@@ -236,11 +236,11 @@ def own_source(thing: object) -> str | None:
     """
     if "describe" in getattr(thing, "__dict__", {}):
         return None
-    made: type[Any] = type(thing)
+    made = type(thing)
     describing = next((c for c in made.__mro__ if "describe" in vars(c)), None)
     if _is_ours(made) or (describing is not None and not _is_ours(describing)):
         return None
-    return _source_hash(made)
+    return _source_hash(made)  # type: ignore[arg-type]  # classes are hashable
 
 
 def without_sources(described: Any) -> Any:
