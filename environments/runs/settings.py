@@ -87,7 +87,7 @@ class EngineSettings(SamplingSettings, PolicySettings):
 class RoleSettings(EngineSettings):
     """One seat; what is not set here comes from the run's own settings."""
 
-    seated: bool = Field(True, description="leave the seat empty (counselor and judger only)")
+    seated: bool = Field(True, description="whether anyone sits there (counselor, judger only)")
     template: str | None = Field(None, description="prompt template: shipped name or path")
     openings: bool | None = Field(
         None,

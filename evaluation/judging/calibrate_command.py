@@ -77,8 +77,7 @@ def helpful(
     seed: Annotated[int, typer.Option(help="Seed of the intervals.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="The rates as JSON.")] = False,
 ) -> None:
-    """Show how many replies a scorer finds helpful, by dimension and on all four (FPEMF Table
-    4)."""
+    """Show how many replies a scorer finds helpful, by dimension and on all (FPEMF Table 4)."""
     from ...core.published import refuse_unknown
     from .helpful import DIMENSIONS, helpful_rates
     from .tables import helpful_table

@@ -36,7 +36,7 @@ def add_trainer(
         about: for the help.
     """
     file = Annotated[
-        Path | None, typer.Argument(help="TOML file with settings; options come on top.")
+        Path | None, typer.Argument(help="TOML file with settings; options override it.")
     ]
 
     def command(file: Path | None, **given: Any) -> None:
