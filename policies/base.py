@@ -13,7 +13,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, Protocol, Self, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, Self, runtime_checkable
+
+from pydantic import Field
 
 from ..core.claim import SOURCE_KEY, own_source
 from ..core.errors import ConfigError, ReplyTooLong, Unsupported
@@ -92,6 +94,11 @@ def _within(low: float, value: float | None, high: float) -> bool:
     return value is None or low < value <= high
 
 
+def _is_false(value: bool) -> bool:
+    """Keeps a mark out of the records of the many that do not have it."""
+    return not value
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens of one call, or a sum. `cached_tokens` of the `prompt_tokens` came from a prefix cache.
@@ -103,7 +110,7 @@ class Usage:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
-    estimated: bool = False
+    estimated: Annotated[bool, Field(exclude_if=_is_false)] = False
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
