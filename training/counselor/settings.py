@@ -29,7 +29,7 @@ class CounselorSettings(ClassifierSettings):
         "none", description="weigh strategies equally or, balanced, by how rare they are"
     )
     baselines: bool = Field(True, description="measure the baselines on the same turns")
-    zero_shot: EngineSettings = EngineSettings()
+    zero_shot: EngineSettings = Field(EngineSettings(), title="The zero-shot engine")
     zero_shot_turns: Positive = Field(
         200, description="number of turns that the zero-shot policy is asked"
     )
