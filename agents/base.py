@@ -19,8 +19,8 @@ from autogen_agentchat.base import Response
 from autogen_agentchat.messages import BaseChatMessage, TextMessage
 from autogen_core import CancellationToken
 
-from ..core.claim import AGENT_SOURCE_KEY, own_source
 from ..core.errors import ConfigError, did_you_mean
+from ..core.source_text import AGENT_SOURCE_KEY, own_source
 from ..policies.asking import ask_policy
 from ..policies.base import ChatRole, Message, Policy, Reply, Request, Sampling, describe_policy
 from .observations import Action, Advise, Judge, Observation, Say, Turn

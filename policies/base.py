@@ -17,8 +17,8 @@ from typing import Annotated, Any, Literal, Protocol, Self, runtime_checkable
 
 from pydantic import Field
 
-from ..core.claim import SOURCE_KEY, own_source
 from ..core.errors import ConfigError, ReplyTooLong, Unsupported
+from ..core.source_text import SOURCE_KEY, own_source
 
 MAX_REPLY_CHARS = 1_000_000
 """Longest text of a reply, in characters, where nothing else is set: far more than any role says."""

@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING
 
 from ...core.errors import ConfigError, EngineUnavailable, ModelNotFound
 from ...core.files import sha256_of
-from ...core.outside.console import make_console
 from .requantize import requantize
 
 if TYPE_CHECKING:
@@ -268,6 +267,8 @@ def _progress(bar: Progress, task: TaskID) -> Callable[[int, int], None]:
 
 def _bar() -> Progress:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    from ...core.outside.console import make_console
 
     # On a terminal a moving bar; elsewhere rich prints the finished lines once.
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())

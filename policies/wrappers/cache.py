@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from ...core.claim import without_sources
+from ...core.source_text import without_sources
 from ..asking import ask_policy
 from ..base import Policy, Reply, Request, describe_policy, policy_name
 from .base import Wrapper

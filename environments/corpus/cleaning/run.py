@@ -14,10 +14,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ....core.claim import without_sources
 from ....core.errors import ConfigError
 from ....core.files import write_whole
 from ....core.jsonl import LineLog
+from ....core.source_text import without_sources
 from ....core.tasks import run_sync
 from ....policies.base import Policy, close_policy, describe_policy, open_policy
 from ....policies.registry import make_policy

@@ -99,7 +99,7 @@ async def test_json_without_room_to_end_is_refused_after_re_asks(policy: Embedde
     schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
     request = Request(SEEKER_SPOKE, seed=1, schema=schema, sampling=Sampling(max_tokens=2))
     with pytest.raises(
-        UnreadableReply, match=r"asked 3 times; its last answer is no complete JSON"
+        UnreadableReply, match=r"asked 3 times; its last answer is not complete JSON"
     ):
         await policy.respond(request)
 
