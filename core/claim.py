@@ -31,6 +31,7 @@ from .errors import DataError, RunError
 from .files import read_json, read_toml, write_whole
 from .outside.secrets import hide_secrets_in, without_secrets
 from .outside.text import clean_data
+from .source_text import AGENT_SOURCE_KEY, SOURCE_KEY
 
 CONFIG_NAME = "config.toml"
 NOT_SET = "(not set)"

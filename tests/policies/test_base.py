@@ -102,7 +102,9 @@ async def test_one_method_makes_a_policy() -> None:
     assert isinstance(echo, Policy)
     assert (await echo.respond(Request(ASK))).text == "Hello?"
     assert policy_name(echo) == "Echo"
-    assert describe_policy(echo) == {"policy": f"{__name__}:Echo"}
+    described = describe_policy(echo)
+    assert described["policy"] == f"{__name__}:Echo"
+    assert set(described) == {"policy", "source_hash"}
     await open_policy(echo)
     await close_policy(echo)
 

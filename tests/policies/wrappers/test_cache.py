@@ -364,7 +364,7 @@ async def main():
     engine = Logged(warmline.ScriptedPolicy(answer), folder / "engine.log")
     policy = Logged(Cache(engine, path=folder / "cache.sqlite"), folder / "outside.log")
     environment = warmline.SupportEnvironment(
-        seeker=policy, counselor=policy, supporter=policy, judger=policy, max_turns=10, min_turns=99
+        seeker=policy, counselor=policy, supporter=policy, judger=policy, max_turns=10, min_turns=10
     )
     scenarios = warmline.draw_scenarios(4, seed=1)
     async with environment:

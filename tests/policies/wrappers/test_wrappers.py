@@ -183,7 +183,7 @@ def test_importing_the_wrappers_is_light() -> None:
         "import sys; print(*sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert {"openai", "autogen_core", "pydantic", "tenacity"}.isdisjoint(run.stdout.split())
+    assert {"openai", "autogen_core", "tenacity", "rich"}.isdisjoint(run.stdout.split())
 
 
 @pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL))

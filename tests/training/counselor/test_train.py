@@ -375,7 +375,7 @@ def test_any_label_is_a_hit_where_that_is_asked_for(causal: Path, tmp_path: Path
 
 def test_settings_that_contradict(causal: Path, tmp_path: Path) -> None:
     for wrong, said in (
-        ({"merge": True}, "merged when loaded"),
+        ({"merge": True}, "merged when it is loaded"),
         ({"prompt": "asked", "history_window": 3}, "history_window"),
         ({"form": "labels", "class_weights": "balanced"}, "class_weights"),
         ({"form": "labels", "history_window": 3}, "whole prompt"),
@@ -386,16 +386,16 @@ def test_settings_that_contradict(causal: Path, tmp_path: Path) -> None:
 
 def test_an_encoder_decoder_is_refused(tmp_path: Path, data: Path) -> None:
     model = save_seq2seq(tmp_path / "m")
-    with pytest.raises(ConfigError, match="no head fits on a blenderbot"):
+    with pytest.raises(ConfigError, match="heads cannot be put on a blenderbot"):
         train_counselor(settings(model, data, tmp_path / "out"))
 
 
 def test_class_weights_change_the_training(causal: Path, data: Path, tmp_path: Path) -> None:
     few = {"max_steps": 2, "evaluate_every": 2, "test_share": 0.25, "baselines": False}
     losses = [
-        train_counselor(settings(causal, data, tmp_path / form, class_weights=form, **few))[
-            0
-        ].metrics["validation_loss"]
+        train_counselor(settings(causal, data, tmp_path / form, class_weights=form, **few)).metrics[
+            "validation_loss"
+        ]
         for form in ("none", "balanced")
     ]
     assert losses[0] != losses[1]

@@ -342,7 +342,7 @@ def test_a_policy_that_labels_is_asked_through_that(
 ) -> None:
     judge = {"policy": f"{__name__}:OwnQuestions"}
     settings = given(causal, data, tmp_path, max_steps=1, judge=judge, dimensions=("brevity",))
-    assert train_fpemf(settings)[0].rows["helpful"] > 0
+    assert train_fpemf(settings).checkpoint.rows["helpful"] > 0
     other = given(
         causal, data, tmp_path / "o", judge={"policy": "scripted"}, dimensions=("brevity",)
     )

@@ -204,7 +204,7 @@ def test_no_sources_are_none_and_broken_ones_are_reported(tmp_path: Path) -> Non
     assert read_sources(tmp_path) == ()
     path = tmp_path / "sources.json"
     for text, told in (
-        ("{", "line 1: not JSON"),
+        ("{", "sources.json: not JSON"),
         ("[]", "field 'sources': no list of sources"),
         ('{"sources": [{"name": "a"}, {"nam": "b"}]}', "field 'sources.1.name'"),
     ):
