@@ -51,7 +51,7 @@ def usual(place: Path, out: Path, **changed: Any) -> dict[str, Any]:
         "template": str(place / "short.jinja"),
         "dtype": "float32",
         "device": "cpu",
-        "max_steps": 60,
+        "max_steps": 24,
         "evaluate_every": 1000,
         "save_minutes": 1e-9,
         "accumulation": 1,
@@ -94,7 +94,7 @@ def test_a_training_killed_at_any_moment_ends_up_the_same(
         seen = step_of(saves)
     assert kills == 2, "the training was over before it could be killed"
     resumed = train(settings).checkpoint
-    assert resumed.metrics["steps"] == whole.metrics["steps"] == 60
+    assert resumed.metrics["steps"] == whole.metrics["steps"] == 24
     expected, found = weights(tmp_path / "whole"), weights(tmp_path / "out")
     assert all(torch.allclose(found[name], expected[name], atol=1e-6) for name in expected)
     assert not saves.exists()
