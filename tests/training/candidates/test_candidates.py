@@ -83,9 +83,9 @@ def test_a_search_that_was_killed_goes_on(base: Base, tmp_path: Path) -> None:
     search(base, path, rows[:3])
     file = path / "candidates.jsonl"
     file.write_text(file.read_text("utf-8")[:-30], "utf-8")
-    told: list[int] = []
-    resumed = search(base, path, rows, told=told.append)
-    assert sum(told) == len(rows) - 2
+    finished: list[int] = []
+    resumed = search(base, path, rows, on_done=finished.append)
+    assert sum(finished) == len(rows) - 2
     assert replies(resumed) == replies(whole)
 
 

@@ -27,7 +27,7 @@ def turn(
 ) -> CounselorTurn:
     history = (Turn(Role.SEEKER, said),)
     return CounselorTurn(
-        f"{said}#{exchange}", "g", "e", history, asked(history, exchange), (strategy,), previous,
+        f"{said}#{exchange}", "g", "e", history, asked(history), (strategy,), previous,
         exchange,
     )  # fmt: skip
 
