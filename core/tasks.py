@@ -98,9 +98,9 @@ class _Threaded(Generic[T]):
         self._failure: list[BaseException] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
-        self._begun = threading.Event()
+        self._early: list[Callable[[], None]] = []
+        self._handing = threading.RLock()  # a signal may come while another is handled
         self._ended = threading.Event()  # an interrupted `Thread.join` cannot be called again
-        threading.Thread(target=self._run, name="warmline", daemon=True).start()
 
     def _run(self) -> None:
         try:
@@ -108,27 +108,35 @@ class _Threaded(Generic[T]):
         except BaseException as error:  # noqa: BLE001 - handed to the calling thread
             self._failure.append(error)
         finally:
-            self._begun.set()
             self._ended.set()
 
     async def _main(self) -> T:
-        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
-        self._begun.set()
+        with self._handing:
+            self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+            for what in self._early:
+                self._loop.call_soon(what)
         return await self._work
 
     def result(self, on_interrupt: Callable[[], None] | None, wait: float) -> T:
-        """Wait for it; Ctrl-C cancels it, or is handed to `on_interrupt` for the first two times."""
+        """Do it; Ctrl-C cancels it, or is handed to `on_interrupt` for the first two times."""
         interrupts = 0
-        with _ctrl_c_raises():
-            while not self._ended.is_set():
-                try:
-                    self._ended.wait()
-                except KeyboardInterrupt:
-                    interrupts += 1
-                    self._call(on_interrupt or self._cancel)
-                    if on_interrupt is None or interrupts > 2:
-                        self._ended.wait(wait)
-                        raise
+
+        def interrupted(*_: object) -> None:
+            nonlocal interrupts
+            interrupts += 1
+            self._call(on_interrupt or self._cancel)
+            if on_interrupt is None or interrupts > 2:
+                raise KeyboardInterrupt
+
+        # The handler stands before the thread starts: the loop of this thread, which stands still,
+        # may have taken Ctrl-C over, and would keep one that came in between to itself.
+        with _on_ctrl_c(interrupted):
+            try:
+                threading.Thread(target=self._run, name="warmline", daemon=True).start()
+                self._ended.wait()
+            except KeyboardInterrupt:
+                self._ended.wait(wait)
+                raise
         if self._failure:
             raise self._failure[0]
         return self._outcome[0]
@@ -138,20 +146,22 @@ class _Threaded(Generic[T]):
             self._task.cancel()
 
     def _call(self, what: Callable[[], None]) -> None:
-        """Call something in the work's loop, unless that has ended meanwhile."""
-        self._begun.wait()
-        if self._loop is not None:
-            with suppress(RuntimeError):  # the loop is closed: the work has ended
-                self._loop.call_soon_threadsafe(what)
+        """Call something in the work's loop once that runs, unless it has ended meanwhile."""
+        with self._handing:
+            if self._loop is None:
+                self._early.append(what)
+            else:
+                with suppress(RuntimeError):  # the loop is closed: the work has ended
+                    self._loop.call_soon_threadsafe(what)
 
 
 @contextmanager
-def _ctrl_c_raises() -> Iterator[None]:
-    """Let Ctrl-C raise here: the loop of this thread, which stands still, may have taken it over."""
+def _on_ctrl_c(handler: Callable[..., None]) -> Iterator[None]:
+    """Handle Ctrl-C this way, where this is the thread that signals reach."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = signal.signal(signal.SIGINT, handler)
     try:
         yield
     finally:

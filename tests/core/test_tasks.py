@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+import time
 
 import pytest
 
@@ -84,6 +85,29 @@ async def test_ctrl_c_in_a_notebook_cancels_the_work_in_its_thread() -> None:
     with pytest.raises(KeyboardInterrupt):
         run_sync(work())
     assert ended == ["warmline"]
+
+
+async def test_ctrl_c_that_comes_as_the_thread_starts_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        started(thread)
+        if thread.name == "warmline":
+            time.sleep(0.2)  # the work has begun, and nobody waits for it yet
+            signal.raise_signal(signal.SIGINT)
+
+    async def work(stop: asyncio.Event) -> None:
+        await stop.wait()
+        raise Interrupted("stopped")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    stopped = run_interruptible(work, lambda _: None)
+    assert stopped is not None
+    assert stopped.exit_code == 130
+    with pytest.raises(KeyboardInterrupt):
+        run_sync(asyncio.sleep(60))
 
 
 async def test_ctrl_c_in_a_notebook_finishes_what_is_open() -> None:
