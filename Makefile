@@ -47,13 +47,16 @@ help: ## List the targets
 demo: .venv/core ## Simulate four conversations on the embedded model into runs/demo
 	$(BIN)/warmline simulate --episodes 4 --max-turns 8 --min-turns 6 --seed 7 --concurrency 4 --out runs/demo
 
+# One process a core, each with one thread: more threads than cores only wait for one another.
+PYTEST := OMP_NUM_THREADS=1 GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+
 .PHONY: test
 test: .venv/dev ## Install what the tests need and run them
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 .PHONY: quick
 quick: .venv/dev ## The tests that need neither torch nor weights, in under 90 seconds
-	$(BIN)/python -m pytest -q --quick -n 2 --dist loadfile
+	$(PYTEST) -q --quick
 
 # New examples in each round, until the time is over or a test fails.
 FUZZ_SECONDS ?= 600

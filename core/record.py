@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from .errors import ConfigError, did_you_mean
 from .outside.secrets import HIDDEN, hide_secrets, is_secret_name, without_secrets
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+MAX_NESTING: Final = 100
+"""Lists and objects within one another in data of a free form; more cannot always be written again."""
+
+
+def refuse_nesting(value: Any) -> Any:
+    """Plain data, unless lists and objects stand in it more than `MAX_NESTING` deep.
+
+    Raises:
+        ValueError: they do.
+    """
+    level, depth = [value], 0
+    while level := [item for item in level if isinstance(item, dict | list | tuple)]:
+        depth += 1
+        if depth > MAX_NESTING:
+            raise ValueError(f"nested more than {MAX_NESTING} levels deep")
+        level = [
+            inner for item in level for inner in (item.values() if isinstance(item, dict) else item)
+        ]
+    return value
+
+
+PlainData = Annotated[dict[str, Any], AfterValidator(refuse_nesting)]
+"""Data of a free form in a record, which can be written as JSON and read again."""
 
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from ...agents.roles import Role, Strategy
-from ...core.record import Record
+from ...core.record import PlainData, Record
 from ...policies.base import FinishReason, Message, Sampling, Usage
 from ..scenarios.scenario import Scenario
 
@@ -121,7 +121,7 @@ class Call:
     sampling: Sampling = field(default_factory=Sampling)
     seed: int | None = None
     choices: tuple[str, ...] | None = None
-    json_schema: dict[str, Any] | None = None
+    json_schema: PlainData | None = None
     max_sentences: int | None = None
     prefill: str = ""
     text: str | None = None
@@ -129,7 +129,7 @@ class Call:
     usage: Usage | None = None
     attempts: int = 1
     cached: bool = False
-    notes: dict[str, Any] | None = None
+    notes: PlainData | None = None
     error: str | None = None
 
 
@@ -189,7 +189,7 @@ class Episode(Record):
     messages: tuple[Message, ...] = ()
     timing: Timing | None = Field(None, repr=False)
     source: str = ""
-    annotations: dict[str, Any] | None = None
+    annotations: PlainData | None = None
 
     @model_validator(mode="after")
     def _refers_to_what_is_there(self) -> Self:

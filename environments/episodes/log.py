@@ -13,7 +13,7 @@ from typing import NamedTuple, Self
 
 from pydantic import ValidationError
 
-from ...core.errors import DataError
+from ...core.errors import ConfigError, DataError
 from ...core.files import episode_logs, unread_logs
 from ...core.jsonl import LOG_NAME, LineLog, complete_lines, parse_json
 from ...core.record import problems_of
@@ -169,6 +169,8 @@ def _episode(line: str, file: Path, number: int) -> Episode:
         )
     try:
         return Episode.model_validate(data)
+    except ConfigError as error:  # of a part that checks itself, such as the sampling settings
+        raise DataError(error.message, file=file, line=number) from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise DataError(

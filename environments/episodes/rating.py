@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -16,7 +16,7 @@ from ...core.errors import DataError
 from ...core.jsonl import complete_lines, refuse_log
 from ...core.outside.secrets import hide_secrets
 from ...core.outside.text import clean_text
-from ...core.record import Record, Text, problems_of
+from ...core.record import PlainData, Record, Text, problems_of
 
 RATING_VERSION: Literal[1] = 1
 RATINGS_NAME = "ratings.jsonl"
@@ -51,7 +51,7 @@ class Rating(Record):
     explanation: str = ""
     rubric: str = ""
     sample: int = 0
-    notes: dict[str, Any] | None = None
+    notes: PlainData | None = None
 
     def to_json(self) -> str:
         """One line of `ratings.jsonl`."""

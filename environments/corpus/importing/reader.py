@@ -19,6 +19,7 @@ from typing import Any
 from ....agents.roles import Role
 from ....core.errors import ConfigError, DataError
 from ....core.files import sha256_of
+from ....core.record import refuse_nesting
 from ....policies.safety import crisis_kinds
 from ...episodes.episode import Episode, StopReason, Utterance
 from ...episodes.log import LOG_NAME
@@ -201,6 +202,10 @@ class Import:
                 f"importer '{self.format}' gave a {type(recorded).__name__}, no Recorded dialogue",
                 hint="an importer is a function from a record to Recorded (docs/importing.md)",
             )
+        try:
+            refuse_nesting(recorded.annotations)
+        except ValueError as error:
+            raise BrokenRecord(str(error), field="annotations") from None
         return recorded
 
     def _fault(

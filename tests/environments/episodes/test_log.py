@@ -165,3 +165,16 @@ def test_an_episode_tried_again_counts_once(tmp_path: Path, episodes: list[Episo
 def test_a_missing_log_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no episode log there"):
         warmline.read_episodes(tmp_path)
+
+
+def test_impossible_sampling_in_a_record_is_named_by_file_and_line(
+    tmp_path: Path, episodes: list[Episode]
+) -> None:
+    record = json.loads(episodes[0].to_json())
+    record["calls"][0]["sampling"]["temperature"] = -1
+    path = tmp_path / "log.jsonl"
+    path.write_text(json.dumps(record) + "\n")
+    with pytest.raises(
+        DataError, match=r"log\.jsonl, line 1: .*\n.*temperature must be at least 0"
+    ):
+        warmline.read_episodes(path)

@@ -289,3 +289,11 @@ def test_finding_the_format_of_broken_lines_reports_the_first(tmp_path: Path) ->
     path.write_text("hello\nthere\n")
     with pytest.raises(DataError, match="line 1: not JSON"):
         Import(path)
+
+
+def test_annotations_nested_too_deeply_to_be_written_are_broken_records(tmp_path: Path) -> None:
+    deep = json.loads("[" * 150 + "]" * 150)
+    importing = Import(write(tmp_path / "x.json", [{**esconv(), "survey": deep}, esconv()]))
+    assert len(list(importing)) == 1
+    assert importing.report.dropped == {"broken_record": 1}
+    assert "nested more than 100 levels deep" in importing.report.faults[0]
