@@ -20,7 +20,7 @@ from pydantic import Field
 from ..core.errors import ConfigError, ReplyTooLong, Unsupported
 from ..core.source_text import SOURCE_KEY, own_source
 
-MAX_REPLY_CHARS = 1_000_000
+MAX_REPLY_CHARS = 200_000
 """Longest text of a reply, in characters, where nothing else is set: far more than any role says."""
 
 ChatRole = Literal["system", "user", "assistant"]

@@ -211,6 +211,9 @@ class Episode(Record):
                     f"call {number} names messages {call.messages!r:.60};"
                     f" there are {len(messages)} messages"
                 )
+        timed = len(self.timing.latencies) if self.timing else 0
+        if timed not in (0, len(calls)):
+            raise ValueError(f"timing has {timed} latencies for {len(calls)} calls")
         return self
 
     @property

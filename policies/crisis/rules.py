@@ -29,6 +29,10 @@ FORMS = {
 
 WINDOW = 160
 """Characters either side of a match that can speak against it; it bounds the work a match costs."""
+PART = 20_000
+"""Characters that are looked at in one go."""
+OVERLAP = 1_000
+"""Characters that two parts share: more than a match and what is looked at around it."""
 
 _SENTENCE_END = re.compile("[.!?;\u2026\u3002\u061f\u0964]")
 _MARKS = str.maketrans(dict.fromkeys(".,!?;:", " "))
@@ -121,14 +125,26 @@ def find_crisis(text: str) -> tuple[CrisisFinding, ...]:
 
     Rules are no clinical instrument: see `docs/safety.md` for what they miss.
     """
-    found = _all_findings(fold(text))
+    found = dict.fromkeys(finding for part in _parts(text) for finding in _all_findings(fold(part)))
     return tuple(sorted(found, key=lambda f: (-f.severity, KINDS.index(f.kind))))
 
 
 def crisis_kinds(text: str) -> tuple[str, ...]:
     """The kinds of crisis language in `text`, of `suicide`, `self_harm` and `violence`."""
-    found = {finding.kind for finding in _all_findings(fold(text))}
+    found = {finding.kind for part in _parts(text) for finding in _all_findings(fold(part))}
     return tuple(kind for kind in KINDS if kind in found) if found else ()
+
+
+def _parts(text: str) -> Iterator[str]:
+    """A text beyond `PART` characters in parts that overlap, so that no single pattern runs long.
+
+    A pattern keeps all other threads waiting while it looks through its text.
+    """
+    if len(text) <= PART:
+        yield text
+        return
+    for start in range(0, len(text) - OVERLAP, PART - OVERLAP):
+        yield text[start : start + PART]
 
 
 def _all_findings(plain: str) -> Iterator[CrisisFinding]:

@@ -97,7 +97,9 @@ async def test_the_size_limit_is_no_part_of_a_runs_identity() -> None:
 @pytest.mark.parametrize("unit", [". ", "a\n", "I cry. "])
 async def test_reading_a_huge_reply_lets_the_other_episodes_go_on(unit: str) -> None:
     text = "I cry " + unit * (400_000 // len(unit))
-    environment = warmline.SupportEnvironment(seeker=Says(text), supporter=talk(), max_turns=1)
+    environment = warmline.SupportEnvironment(
+        seeker=Says(text), supporter=talk(), max_turns=1, max_reply_chars=500_000
+    )
     turns = 0
 
     async def others() -> None:

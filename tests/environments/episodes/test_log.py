@@ -178,3 +178,12 @@ def test_impossible_sampling_in_a_record_is_named_by_file_and_line(
         DataError, match=r"log\.jsonl, line 1: .*\n.*temperature must be at least 0"
     ):
         warmline.read_episodes(path)
+
+
+def test_latencies_of_other_calls_are_refused(tmp_path: Path, episodes: list[Episode]) -> None:
+    record = json.loads(episodes[0].to_json())
+    record["timing"]["latencies"].pop()
+    path = tmp_path / "log.jsonl"
+    path.write_text(json.dumps(record) + "\n")
+    with pytest.raises(DataError, match="timing has 3 latencies for 4 calls"):
+        warmline.read_episodes(path)

@@ -10,7 +10,13 @@ import warmline
 from warmline.core.errors import DataError
 from warmline.policies.crisis import rules
 from warmline.policies.crisis.folding import fold
-from warmline.policies.crisis.rules import Severity, find_crisis, languages, read_language
+from warmline.policies.crisis.rules import (
+    Severity,
+    crisis_kinds,
+    find_crisis,
+    languages,
+    read_language,
+)
 
 from .sentences import sentences
 
@@ -185,3 +191,10 @@ def test_a_megabyte_without_a_word_is_quick_work(unit: str) -> None:
 def test_a_long_text_of_anything_takes_time_in_proportion(unit: str) -> None:
     """Guards against patterns that backtrack: such a text would take hours."""
     find_crisis(unit * (200_000 // len(unit)))
+
+
+@pytest.mark.parametrize("before", [0, 18_990, 19_500, 19_995, 57_000])
+def test_a_crisis_is_found_wherever_it_stands_in_a_long_text(before: int) -> None:
+    text = ("rain " * 20_000)[:before] + " I want to die. " + "rain " * 20_000
+    assert crisis_kinds(text) == ("suicide",)
+    assert [finding.form for finding in find_crisis(text)] == ["ideation"]
