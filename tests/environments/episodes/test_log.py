@@ -185,5 +185,5 @@ def test_latencies_of_other_calls_are_refused(tmp_path: Path, episodes: list[Epi
     record["timing"]["latencies"].pop()
     path = tmp_path / "log.jsonl"
     path.write_text(json.dumps(record) + "\n")
-    with pytest.raises(DataError, match="timing has 3 latencies for 4 calls"):
+    with pytest.raises(DataError, match="timing has 5 latencies for 6 calls"):
         warmline.read_episodes(path)
