@@ -19,7 +19,7 @@ from ...environments.corpus.statistics import CorpusStatistics, StatisticsCounte
 from ...environments.episodes.episode import Episode, StopReason, Utterance
 from ...environments.episodes.log import iter_episodes
 from ...environments.episodes.rating import RATINGS_NAME, Rating, iter_ratings
-from ...environments.runs.folder import summarize
+from ...environments.runs.summary import summarize
 from ..analyses.profile import Counts
 
 

@@ -24,7 +24,7 @@ from ...core.files import write_whole
 from ...environments.episodes.episode import Episode, StopReason
 from ...environments.episodes.log import read_episodes
 from ...environments.episodes.rating import RATINGS_NAME, Rating, iter_ratings
-from ...environments.runs.runner import BatchObserver
+from ...environments.runs.events import BatchObserver
 from ...environments.runs.simulate import choose_scenarios, simulate_settings
 from ...environments.scenarios.scenario import Scenario
 from ...policies.base import Policy, close_policy

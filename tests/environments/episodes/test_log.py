@@ -90,7 +90,7 @@ def test_records_are_closed_and_versioned(
     path = tmp_path / "log.jsonl"
     path.write_text(json.dumps(record) + "\n")
     with pytest.raises(DataError, match=message):
-        warmline.read_episodes(path)
+        list(warmline.read_episodes(path))
 
 
 def test_a_stored_first_version_still_loads() -> None:
