@@ -12,6 +12,13 @@ from .episode import Episode
 from .index import LogIndex
 
 
+def ids_of(episodes: Sequence[Episode]) -> list[str]:
+    """The ids of episodes, without reading the records where they are in a log."""
+    if isinstance(episodes, Episodes):
+        return episodes.ids
+    return [episode.id for episode in episodes]
+
+
 class Episodes(Sequence[Episode]):
     """Episodes in logs: `len`, iteration, indexing, slices and comparison as of a list.
 
