@@ -19,6 +19,13 @@ def ids_of(episodes: Sequence[Episode]) -> list[str]:
     return [episode.id for episode in episodes]
 
 
+def take(episodes: Sequence[Episode], numbers: Iterable[int]) -> Sequence[Episode]:
+    """The episodes at these places, without reading the records where they are in a log."""
+    if isinstance(episodes, Episodes):
+        return episodes.take(numbers)
+    return [episodes[n] for n in numbers]
+
+
 class Episodes(Sequence[Episode]):
     """Episodes in logs: `len`, iteration, indexing, slices and comparison as of a list.
 
@@ -84,6 +91,10 @@ class Episodes(Sequence[Episode]):
     def in_log_order(self) -> Self:
         """The same in the order in which they stand in the logs."""
         return self._at(sorted(self._places()))
+
+    def take(self, numbers: Iterable[int]) -> Self:
+        """Those at these places in the sequence."""
+        return self._at([(self._files[n], self._numbers[n]) for n in numbers])
 
     def _at(self, places: Collection[tuple[int, int]]) -> Self:
         return type(self)(self._logs, (at for at, _ in places), (n for _, n in places))

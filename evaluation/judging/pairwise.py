@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ...core.errors import ConfigError
-from ...environments.episodes.episode import StopReason
+from ...environments.episodes.episode import Episode, StopReason
 from ...environments.episodes.rating import Rating
 from ...environments.episodes.sequence import ids_of
 from ...policies.base import Policy, Request, Sampling
