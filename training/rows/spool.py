@@ -69,8 +69,12 @@ class Spool(Sequence[T], Generic[T]):
             self._file.flush()
             self._unwritten = False
         start, end = self._ends[place], self._ends[place + 1]
-        # at a place of its own: processes that share the file share its position
-        data = os.pread(self._file.fileno(), end - start, start)
+        if hasattr(os, "pread"):  # processes that share the file share its position
+            data = os.pread(self._file.fileno(), end - start, start)
+        else:
+            self._file.seek(start)
+            data = self._file.read(end - start)
+            self._file.seek(0, os.SEEK_END)
         item: T = pickle.loads(data)  # noqa: S301 - pickled above
         return item
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import weakref
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,45 +10,20 @@ import pytest
 
 import warmline
 from warmline.environments import Ended, Episodes, Resumed
-from warmline.environments.corpus.cleaning import CleanSettings, clean_run
-from warmline.environments.corpus.exporting.export import export_corpus
-from warmline.environments.corpus.folder import cleaned_episodes
 from warmline.environments.episodes import index, log
 from warmline.environments.episodes.derived import derived_path
+from warmline.environments.episodes.usage import Price
 from warmline.environments.runs import finished, summary
 from warmline.environments.runs.summary import TOTALS, summarize
 
+from ...live import Live, counting
 from ..helpers import scenarios, talk
 from .test_runner import environment
 
 
-class Live:
-    """Counts the episodes that were read or played and are still held by somebody."""
-
-    def __init__(self) -> None:
-        self.now = self.most = self.read = 0
-
-    def watch(self, episode: warmline.Episode) -> warmline.Episode:
-        self.now += 1
-        self.most = max(self.most, self.now)
-        weakref.finalize(episode, self._gone)
-        return episode
-
-    def _gone(self) -> None:
-        self.now -= 1
-
-
 @pytest.fixture
 def live(monkeypatch: pytest.MonkeyPatch) -> Live:
-    counted, parse = Live(), index.parse_episode
-
-    def parsed(line: str, file: Path, number: int) -> warmline.Episode:
-        counted.read += 1
-        return counted.watch(parse(line, file, number))
-
-    monkeypatch.setattr(index, "parse_episode", parsed)
-    monkeypatch.setattr(log, "parse_episode", parsed)
-    return counted
+    return counting(monkeypatch)
 
 
 @pytest.mark.parametrize("count", [20, 80])
@@ -96,7 +69,7 @@ async def test_sums_are_kept_and_only_for_the_same_episodes(
     monkeypatch.setattr(summary, "WORTH_KEEPING", 1)
     monkeypatch.setattr(index, "WORTH_KEEPING", 1)
     path = tmp_path / "summary.json"
-    prices = {"scripted": warmline.environments.episodes.usage.Price(prompt=1, completion=2)}
+    prices = {"scripted": Price(prompt=1, completion=2)}
 
     async def run(count: int, **more: Any) -> tuple[int, Any]:
         """Records read, and what the summary says of usage."""
@@ -129,90 +102,3 @@ async def test_only_the_crashes_are_read_to_see_whether_a_policy_has_proven_itse
     with log.EpisodeLog(tmp_path / "episodes.jsonl") as opened:
         assert finished.FinishedInLog(opened, [f"s{n}" for n in range(5)]).proven
     assert live.read == 0
-
-
-def simulated(folder: Path, count: int) -> Path:
-    policy = warmline.ScriptedPolicy(record=False)
-    warmline.simulate(policy=policy, scenarios=scenarios(count), max_turns=4, out=folder)
-    return folder
-
-
-def clean(folder: Path) -> None:
-    clean_run(folder, CleanSettings(skip=("near_duplicates",)))
-
-
-def export(folder: Path) -> None:
-    export_corpus(folder, folder / "export", clean=False)
-
-
-def analyse(folder: Path) -> None:
-    from warmline.evaluation.analyses.corpus import read_corpus
-
-    read_corpus(folder, sample=3)
-
-
-def report(folder: Path) -> None:
-    from warmline.evaluation.report import read_run
-
-    view = read_run(folder, shown=3)
-    assert (len(view.episodes), view.conversations) == (3, len(warmline.read_episodes(folder)))
-
-
-def judge(folder: Path) -> None:
-    from warmline.core.tasks import run_sync
-    from warmline.evaluation.judging.judge_run import judge_run
-    from warmline.evaluation.judging.settings import JudgeSettings
-
-    policy = warmline.ScriptedPolicy(lambda _: '{"reason": "fine", "score": 4}', record=False)
-    run_sync(judge_run(folder, JudgeSettings(concurrency=2), policy=policy))
-    run_sync(judge_run(folder, JudgeSettings(against=str(folder), concurrency=2), policy=policy))
-
-
-def rows(folder: Path) -> None:
-    from warmline.training.rows.build import build_rows
-    from warmline.training.rows.settings import RowSettings
-    from warmline.training.rows.sources import load_episodes, split_episodes
-
-    for side in split_episodes(load_episodes([folder])[0], 0.2, 0):
-        build_rows(side, RowSettings())
-
-
-def read_cleaned(folder: Path) -> None:
-    for _ in cleaned_episodes(folder):
-        pass
-
-
-@pytest.mark.parametrize("work", [export, analyse, report, judge, rows, read_cleaned])
-def test_what_reads_a_log_holds_a_few_episodes_of_it(
-    tmp_path: Path, live: Live, work: Callable[[Path], None]
-) -> None:
-    most = []
-    for count in (20, 60):
-        folder = simulated(tmp_path / str(count), count)
-        live.most = live.now = 0
-        work(folder)
-        most.append(live.most)
-    assert most[0] <= 8
-    assert most[1] <= most[0]
-
-
-def test_cleaning_holds_one_block_of_episodes(tmp_path: Path, live: Live) -> None:
-    clean(simulated(tmp_path, 300))
-    assert live.read == 300
-    assert live.most <= 130
-
-
-def test_preview_reads_what_it_shows(tmp_path: Path, live: Live) -> None:
-    pytest.importorskip("torch")
-    from typer.testing import CliRunner
-    from warmline.cli import app
-
-    from ...training.models import save_causal
-
-    folder = simulated(tmp_path / "run", 40)
-    model = save_causal(tmp_path / "model")
-    command = ["preview", str(folder), "--model", str(model), "--limit", "3"]
-    shown = CliRunner().invoke(app, [*command, "--template", "You help.{% block note %}{% endblock %}"])
-    assert shown.exit_code == 0, shown.output
-    assert "episodes, the others were not read" in shown.output
-    assert live.read <= 3
