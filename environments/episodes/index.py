@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from array import array
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -143,8 +144,9 @@ class LogIndex:
     def add(self, head: Head, place: int, length: int) -> int:
         """Take in one more record; its number."""
         number = len(self.ids)
-        self.ids.append(head.id)
-        self.last[head.id] = number
+        name = sys.intern(head.id)  # the same text as in a run's own lists
+        self.ids.append(name)
+        self.last[name] = number
         self._places.append(place)
         self._lengths.append(length)
         if head.stop not in self._names:
@@ -156,7 +158,7 @@ class LogIndex:
 
     def _take(self, data: dict[str, Any]) -> None:
         """Take over what `keep` wrote."""
-        self.ids = data["ids"]
+        self.ids = list(map(sys.intern, data["ids"]))
         self.last = {name: number for number, name in enumerate(self.ids)}
         self.origins = [Origin(*origin) for origin in data["origins"]]
         self._places = array("Q", data["places"])

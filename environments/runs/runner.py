@@ -71,7 +71,8 @@ async def run_batch(
         PolicyError: one that every other episode would meet too (a wrong key, say).
         Exception: what a policy raised unexpectedly before any episode had ended without it.
     """
-    scenarios = list(scenarios)
+    if not isinstance(scenarios, Sequence):
+        scenarios = list(scenarios)
     _check(scenarios, concurrency)
     report = observe or _ignore
     with ExitStack() as stack:
@@ -124,11 +125,12 @@ def _patient_collector() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-def _check(scenarios: list[Scenario], concurrency: int) -> None:
+def _check(scenarios: Sequence[Scenario], concurrency: int) -> None:
     if concurrency < 1:
         raise ConfigError(f"concurrency must be at least 1, not {concurrency}")
-    twice = [name for name, count in Counter(s.id for s in scenarios).items() if count > 1]
-    if twice:
+    if len({scenario.id for scenario in scenarios}) < len(scenarios):
+        counts = Counter(scenario.id for scenario in scenarios)
+        twice = [name for name, count in counts.items() if count > 1]
         raise ConfigError(
             f"scenario ids occur more than once: {', '.join(twice[:5])}",
             hint="seeds derive from the id; scenario.sample(2) makes a second one of a scenario",

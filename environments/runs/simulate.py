@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from ..dialogue.limits import Limits
 from ..episodes.episode import Episode
 from ..episodes.log import LOG_NAME, read_episodes
 from ..scenarios.problem_types import problem_types
+from ..scenarios.samples import Samples
 from ..scenarios.scenario import Scenario, read_scenarios
 from ..scenarios.seed_pool import draw_scenarios, seed_scenarios
 from .events import BatchEvent, BatchObserver, Ended, Resumed
@@ -124,7 +126,7 @@ def _simulate_watched(
 
     def watch(event: BatchEvent) -> None:
         if isinstance(event, Ended):  # where there is a folder, it is in the log
-            ended[event.episode.id] = event.episode if settings.out is None else None
+            ended[sys.intern(event.episode.id)] = event.episode if settings.out is None else None
         elif isinstance(event, Resumed):
             ended.update(dict.fromkeys(event.episodes.ids))
         if shown:
@@ -135,7 +137,7 @@ def _simulate_watched(
     async def work(stop: asyncio.Event) -> None:
         made.append(
             await simulate_settings(
-                settings, seats=seats, scenarios=scenarios, observe=watch, stop=stop
+                settings, seats=seats, scenarios=played, observe=watch, stop=stop
             )
         )
 
@@ -273,7 +275,7 @@ def _default_cases(supporter: Any) -> int:
 
 def choose_scenarios(
     settings: RunSettings, scenarios: Sequence[Scenario] | None = None
-) -> list[Scenario]:
+) -> Sequence[Scenario]:
     """The scenarios of a run: given, from a file, or drawn from the seed pool.
 
     A given list or file is played in its order, and from the start again (as `<id>~2`) if more
@@ -285,7 +287,7 @@ def choose_scenarios(
     """
     if scenarios is None and settings.scenarios is not None:
         scenarios = read_scenarios(settings.scenarios)
-    pool = list(seed_scenarios() if scenarios is None else scenarios)
+    pool = seed_scenarios() if scenarios is None else scenarios
     if settings.problem_types:
         pool = _of_types(pool, settings.problem_types)
     if not pool:
@@ -293,10 +295,10 @@ def choose_scenarios(
     if scenarios is None:
         return draw_scenarios(settings.episodes or DEFAULT_EPISODES, seed=settings.seed, pool=pool)
     count = settings.episodes or len(pool)
-    return [pool[i % len(pool)].sample(i // len(pool) + 1) for i in range(count)]
+    return Samples(pool, ((i % len(pool), i // len(pool) + 1) for i in range(count)))
 
 
-def _of_types(pool: list[Scenario], wanted: Sequence[str]) -> list[Scenario]:
+def _of_types(pool: Sequence[Scenario], wanted: Sequence[str]) -> list[Scenario]:
     known = {scenario.problem_type for scenario in pool} | problem_types().keys()
     unknown = [
         f"'{name}'" + (f"; {hint}" if (hint := did_you_mean(name, known)) else "")
