@@ -91,7 +91,7 @@ def environment(policy: Any) -> warmline.SupportEnvironment:
     )
 
 
-def scenarios(count: int) -> list[warmline.Scenario]:
+def scenarios(count: int) -> Sequence[warmline.Scenario]:
     return warmline.draw_scenarios(count, seed=0)
 
 

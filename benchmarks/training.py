@@ -159,10 +159,10 @@ def main() -> None:
     encoder = RowEncoder(base.tokenizer, base.model.config, base.model.generation_config)
     built = build_rows(load_episodes(settings.data)[0], settings)
     needed = (settings.max_steps or 1) * settings.batch_size * settings.accumulation
-    rows, _, _ = encode_rows(encoder, built.rows[: 2 * needed], settings.max_tokens)
-    if len(rows) < needed:
-        raise SystemExit(f"{needed} rows are needed, and the data gives {len(rows)}")
-    rows = rows[:needed]
+    made, _, _ = encode_rows(encoder, built.rows[: 2 * needed], settings.max_tokens)
+    if len(made) < needed:
+        raise SystemExit(f"{needed} rows are needed, and the data gives {len(made)}")
+    rows = made[:needed]
     seconds, losses, order = ours(rows, settings)
     in_order = [rows[n] for n in order]
     trl_seconds, trl_losses = theirs(in_order, settings)

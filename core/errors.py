@@ -82,7 +82,11 @@ class MissingExtra(ConfigError):
 
 
 class DataError(WarmlineError):
-    """A file whose content cannot be used; names the file, and the line and field where known."""
+    """A file whose content cannot be used; names the file, and the line and field where known.
+
+    Attributes:
+        reason: the message without the place.
+    """
 
     def __init__(
         self,
@@ -98,6 +102,7 @@ class DataError(WarmlineError):
             place += f", field '{field}'"
         super().__init__(f"{place}: {message}", hint=hint)
         self.file, self.line, self.field = Path(file), line, field
+        self.reason = message
 
 
 class RunError(WarmlineError):

@@ -103,8 +103,8 @@ class LineLog:
             self._file.close()
             self._file = None
 
-    def write_line(self, text: str, what: str) -> None:
-        """Append one line, whole or not at all.
+    def write_line(self, text: str, what: str) -> tuple[int, bytes]:
+        """Append one line, whole or not at all; its place in the file, and its bytes.
 
         Args:
             text: without a line break.
@@ -131,6 +131,17 @@ class LineLog:
                 f"could not write {what} to {self.path}: {error.strerror}",
                 hint="free some space and give the same command again; nothing finished is lost",
             ) from error
+        return before, line
+
+    def descriptor(self) -> int:
+        """The open file's.
+
+        Raises:
+            RunError: it is not open.
+        """
+        if self._file is None:
+            raise RunError(f"{self.path} is not open")
+        return self._file.fileno()
 
     def _lock(self, file: IO[bytes]) -> None:
         try:
@@ -232,22 +243,42 @@ def complete_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _placed(path: Path, *, torn: bool) -> Iterator[tuple[int, int, str]]:
+    return (
+        (number, place, line_text(line, path, number))
+        for number, place, line in placed_bytes(path, torn=torn)
+    )
+
+
+def placed_bytes(path: Path, *, torn: bool = False) -> Iterator[tuple[int, int, bytes]]:
+    """Number, place and bytes of each line, its line break included; see `placed_lines`.
+
+    Args:
+        torn: a last line without a line break counts in any case.
+    """
     place = 0
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             start, place = place, place + len(line)
-            if line.isspace() or not (torn or line.endswith(b"\n") or _is_json(line)):
-                continue
-            try:
-                yield number, start, storable_json(line.decode("utf-8"))
-            except UnicodeDecodeError as error:
-                raise DataError(
-                    f"not UTF-8: byte 0x{line[error.start]:02x} at position {error.start + 1}",
-                    file=path,
-                    line=number,
-                    hint="the file was damaged or changed by something else; correct the line or"
-                    " take it out",
-                ) from None
+            if not (line.isspace() or not (torn or line.endswith(b"\n") or _is_json(line))):
+                yield number, start, line
+
+
+def line_text(line: bytes, path: Path, number: int) -> str:
+    """The text of a line of JSON; see `storable_json`.
+
+    Raises:
+        DataError: it is not UTF-8.
+    """
+    try:
+        return storable_json(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"not UTF-8: byte 0x{line[error.start]:02x} at position {error.start + 1}",
+            file=path,
+            line=number,
+            hint="the file was damaged or changed by something else; correct the line or"
+            " take it out",
+        ) from None
 
 
 def _is_json(line: bytes) -> bool:

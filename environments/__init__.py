@@ -6,10 +6,12 @@ from .dialogue.environment import SupportEnvironment
 from .dialogue.limits import Limits
 from .episodes.episode import Call, Episode, EpisodeError, StopReason, Timing, Utterance, Verdict
 from .episodes.log import EpisodeLog, iter_episodes, read_episodes
-from .runs.folder import summarize
-from .runs.runner import Ended, Started, run_batch
+from .episodes.sequence import Episodes
+from .runs.events import Ended, Resumed, Started
+from .runs.runner import run_batch
 from .runs.settings import RoleSettings, RunSettings, load_settings
 from .runs.simulate import build_environment, choose_scenarios, simulate, simulate_settings
+from .runs.summary import summarize
 from .scenarios.problem_types import ProblemType, problem_types
 from .scenarios.scenario import (
     CaseDialogue,
@@ -30,11 +32,13 @@ __all__ = [
     "Episode",
     "EpisodeError",
     "EpisodeLog",
+    "Episodes",
     "Interrupted",
     "Limits",
     "Origin",
     "ProblemType",
     "Profile",
+    "Resumed",
     "RoleSettings",
     "RunSettings",
     "Scenario",

@@ -17,9 +17,8 @@ from pathlib import Path
 
 from ...core.errors import RunError
 from ...core.files import hold, is_abandoned
-from ...core.jsonl import complete_lines, parse_json
 from ..episodes.episode import Episode
-from ..episodes.log import iter_episodes, log_files
+from ..episodes.log import latest_episodes
 from .tags import FOLLOW_THE_FILTERS, TAGS_NAME, Choice, TagFile, Tags, cleaned, read_tags
 
 FAILED = "ended in an error"
@@ -32,25 +31,6 @@ def tags_of(folder: str | Path) -> TagFile | None:
     """The tags of a corpus by episode; None where it was never cleaned."""
     path = Path(folder) / TAGS_NAME
     return read_tags(path) if path.is_file() else None
-
-
-def latest_episodes(path: str | Path) -> Iterator[Episode]:
-    """Each id once, its last attempt, in the order of the last attempts. Reads the log twice."""
-    last = {name: number for number, name in enumerate(_ids(path))}
-    for number, episode in enumerate(iter_episodes(path)):
-        if last[episode.id] == number:
-            yield episode
-
-
-def _ids(path: str | Path) -> Iterator[object]:
-    """The id on every line, without the cost of reading the record."""
-    for file in log_files(path):
-        for _, line in complete_lines(file):
-            try:
-                name = parse_json(line)["id"]
-                yield name if isinstance(name, str) else None
-            except (ValueError, KeyError, TypeError):
-                yield None  # reading the record reports what is wrong with this line
 
 
 def cleaned_episodes(

@@ -16,11 +16,13 @@ all rows of a conversation go with it.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from ...core.seeds import hashed_order, hashed_place
 from ..episodes.episode import Episode
+from ..episodes.sequence import take
 
 SITUATION_WORDS = 8
 """A situation of fewer words may be a placeholder, and does not tie two scenarios together."""
@@ -68,7 +70,8 @@ def scenario_keys(episode: Episode) -> tuple[str, ...]:
     words = episode.scenario.situation.casefold().split()
     if len(words) < SITUATION_WORDS:
         return tuple(ids)
-    return (*ids, "situation:" + " ".join(words))
+    digest = hashlib.blake2b(" ".join(words).encode("utf-8", "replace"), digest_size=16)
+    return (*ids, f"situation:{digest.hexdigest()}")
 
 
 def group(episodes: Iterable[Episode], duplicates: Mapping[str, str] | None = None) -> Groups:
@@ -113,13 +116,17 @@ def split_of(episode_id: str, groups: Groups, ratios: Mapping[str, float], seed:
     return [name for name, ratio in ratios.items() if ratio > 0][-1]
 
 
-def scenario_groups(episodes: Sequence[Episode]) -> list[str]:
+def scenario_groups(episodes: Iterable[Episode]) -> list[str]:
     """For each conversation the name of its group: the least id of the scenarios in it."""
-    groups = group(episodes)
-    keys = [groups.key(scenario_keys(episode)[0]) for episode in episodes]
+    groups = Groups()
+    firsts, roots = [], []
+    for episode in episodes:
+        add(groups, episode, {})
+        firsts.append(scenario_keys(episode)[0])
+        roots.append(scenario_root(episode.scenario.id))
+    keys = [groups.key(first) for first in firsts]
     least: dict[str, str] = {}
-    for key, episode in zip(keys, episodes, strict=True):
-        root = scenario_root(episode.scenario.id)
+    for key, root in zip(keys, roots, strict=True):
         least[key] = min(least.get(key, root), root)
     return [least[key] for key in keys]
 
@@ -135,7 +142,7 @@ def held_out_groups(groups: Iterable[str], share: float, seed: int) -> set[str]:
 
 def held_out(
     episodes: Sequence[Episode], share: float, seed: int
-) -> tuple[list[Episode], list[Episode]]:
+) -> tuple[Sequence[Episode], Sequence[Episode]]:
     """The conversations to train on, and those of an exact share of the groups, held out.
 
     Groups are ordered by a hash of the seed and their name (see `scenario_groups`), so the split
@@ -147,5 +154,8 @@ def held_out(
     """
     groups = scenario_groups(episodes)
     held = held_out_groups(groups, share, seed)
-    train = [e for e, name in zip(episodes, groups, strict=True) if name not in held]
-    return train, [e for e, name in zip(episodes, groups, strict=True) if name in held]
+    train, kept_back = (
+        take(episodes, [n for n, name in enumerate(groups) if (name in held) is side])
+        for side in (False, True)
+    )
+    return train, kept_back

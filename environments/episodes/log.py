@@ -7,35 +7,36 @@ full disk leaves the log as it was. Two processes cannot write the same log.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, Self
+from types import TracebackType
+from typing import Self
 
-from pydantic import ValidationError
-
-from ...core.errors import ConfigError, DataError
+from ...core.errors import DataError
 from ...core.files import episode_logs, unread_logs
-from ...core.jsonl import LOG_NAME, LineLog, complete_lines, parse_json
-from ...core.record import problems_of
-from .episode import EPISODE_VERSION, Episode
+from ...core.jsonl import LOG_NAME, LineLog, complete_lines
+from .derived import Signature
+from .episode import Episode
+from .index import LogIndex, head_of
+from .reading import parse_episode
+from .sequence import Episodes
 
-__all__ = ["LOG_NAME", "EpisodeLog", "iter_episodes", "log_files", "read_episodes"]
-
-
-class Origin(NamedTuple):
-    """What an episode comes from; `source` is empty where it was simulated."""
-
-    seed: int
-    config_hash: str
-    source: str
+__all__ = [
+    "LOG_NAME",
+    "EpisodeLog",
+    "attempts_of",
+    "iter_episodes",
+    "latest_episodes",
+    "log_files",
+    "read_episodes",
+]
 
 
 class EpisodeLog(LineLog):
     """An open log of episodes.
 
     Attributes:
-        finished: ids of the episodes already in it, with whether they ended in an error.
-        origins: what the episodes in it come from: seed, configuration hash, imported source.
+        index: of what is in it.
 
     Raises:
         RunError: another process is writing it, or the disk refuses.
@@ -46,47 +47,51 @@ class EpisodeLog(LineLog):
 
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
-        self.finished: dict[str, bool] = {}
-        self.origins: set[Origin] = set()
+        self.index = LogIndex(self.path)
 
     def __enter__(self) -> Self:
         super().__enter__()
         try:
-            for _, line in complete_lines(self.path):
-                name, failed, origin = _head(line, self.path)
-                self.finished[name] = failed
-                self.origins.add(origin)
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
+            self.index = LogIndex.of(self.path)
+        except BaseException as error:
+            super().__exit__(None, None, None)
+            if not isinstance(error, DataError):
+                raise
+            raise DataError(
+                f"not an episode record: {error.reason}",
+                file=self.path,
+                line=error.line,
+                field=error.field,
+                hint="the log was changed by something else; restore it or choose another folder",
+            ) from error
         return self
 
-    def append(self, episode: Episode) -> None:
-        """Write one finished episode.
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        self.index.keep()
+
+    @property
+    def finished(self) -> Mapping[str, int]:
+        """The number of the last record of each episode in it, by id; see `LogIndex`."""
+        return self.index.last
+
+    def append(self, episode: Episode) -> int:
+        """Write one finished episode; the number of its record.
 
         Raises:
             RunError: the disk is full or fails; the log is left as it was before the call.
         """
-        self.write_line(episode.to_json(), f"episode '{episode.id}'")
-        self.finished[episode.id] = episode.error is not None
-
-
-def _head(line: str, path: Path) -> tuple[str, bool, Origin]:
-    """An episode's id, whether it ended in an error, and what it comes from."""
-    try:
-        data = parse_json(line)
-        name, stop = data["id"], data["stop"]
-        if not isinstance(name, str) or not isinstance(stop, str):
-            raise TypeError(f"id and stop must be text, not {name!r:.50} and {stop!r:.50}")
-        origin = Origin(data.get("seed", 0), data.get("config_hash", ""), data.get("source", ""))
-        hash(origin)  # raises where one is a list
-        return name, stop == "error", origin
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"not an episode record: {error!r}",
-            file=path,
-            hint="the log was changed by something else; restore it or choose another folder",
-        ) from error
+        known = self.index.signature
+        if known is not None and known != Signature.of(self.descriptor()):
+            known = None  # something else wrote to the log: its index is not to be kept
+        place, line = self.write_line(episode.to_json(), f"episode '{episode.id}'")
+        self.index.signature = known and Signature.of(self.descriptor())
+        return self.index.add(head_of(line, self.path, 0), place, len(line))
 
 
 def log_files(path: str | Path) -> list[Path]:
@@ -133,49 +138,36 @@ def iter_episodes(path: str | Path) -> Iterator[Episode]:
     """
     for file in log_files(path):
         for number, line in complete_lines(file):
-            yield _episode(line, file, number)
+            yield parse_episode(line, file, number)
 
 
-def read_episodes(path: str | Path) -> list[Episode]:
-    """All episodes of a run folder or a log file, each id once, in the order of their first end.
+def attempts_of(path: str | Path, names: Collection[str]) -> Iterator[Episode]:
+    """Every attempt at the episodes with these ids, in log order; no other record is read.
 
     Raises:
-        DataError: no log, or a line that is not an episode; names file, line and field.
+        DataError: see `read_episodes`.
     """
-    return list({episode.id: episode for episode in iter_episodes(path)}.values())
+    for file in log_files(path):
+        index = LogIndex.of(file)
+        yield from Episodes.of_log(index, (n for n, i in enumerate(index.ids) if i in names))
 
 
-def _episode(line: str, file: Path, number: int) -> Episode:
-    try:
-        data = parse_json(line)
-    except ValueError as error:
-        raise DataError(f"not JSON: {error}", file=file, line=number) from None
-    version = data.get("version") if isinstance(data, dict) else None
-    if version is None:
-        raise DataError(
-            "not an episode record: it has no version",
-            file=file,
-            line=number,
-            field="version",
-            hint="`warmline import` makes episodes of recorded dialogues in other forms",
-        )
-    if version != EPISODE_VERSION:
-        raise DataError(
-            f"episode version {version!r}; this Warmline reads version {EPISODE_VERSION}",
-            file=file,
-            line=number,
-            field="version",
-            hint="a newer Warmline wrote this log; update Warmline to read it",
-        )
-    try:
-        return Episode.model_validate(data)
-    except ConfigError as error:  # of a part that checks itself, such as the sampling settings
-        raise DataError(error.message, file=file, line=number) from None
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise DataError(
-            "; ".join(problems_of(error, Episode)[:3]),
-            file=file,
-            line=number,
-            field=".".join(map(str, first["loc"])),
-        ) from None
+def latest_episodes(path: str | Path) -> Iterator[Episode]:
+    """Each id once, its last attempt, in the order of the last attempts.
+
+    Raises:
+        DataError: see `read_episodes`.
+    """
+    yield from read_episodes(path).in_log_order()
+
+
+def read_episodes(path: str | Path) -> Episodes:
+    """The episodes of a run folder or a log file, each id once, in the order of their first end.
+
+    Their records are read when they are asked for; `list(read_episodes(path))` reads them all.
+
+    Raises:
+        DataError: no log, or a line that is not an episode; names file, line and field. A wrong
+            field within an episode is found when the episode is read.
+    """
+    return Episodes.of_files(log_files(path))

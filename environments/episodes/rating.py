@@ -6,7 +6,9 @@ Judger, LLM judge, scorer and people all write it; training and evaluation meet 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -99,3 +101,21 @@ def iter_ratings(path: str | Path) -> Iterator[Rating]:
                 field=".".join(map(str, first["loc"])) or None,
                 hint="a rating has the fields " + ", ".join(Rating.model_fields),
             ) from None
+
+
+@dataclass(slots=True)
+class RatedValues:
+    """Values of ratings and the episodes they are about, without the ratings themselves."""
+
+    values: list[float | None] = field(default_factory=list)
+    episodes: list[str] = field(default_factory=list)
+
+    def add(self, rating: Rating) -> None:
+        """Take in one rating."""
+        self.values.append(rating.value)
+        self.episodes.append(sys.intern(rating.episode))
+
+    @property
+    def missing(self) -> int:
+        """Ratings without a value."""
+        return self.values.count(None)

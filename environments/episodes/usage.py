@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Any
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any, Self
 
 from pydantic import Field
 
@@ -33,18 +34,17 @@ class Price(Record):
 
 
 @dataclass(slots=True)
-class _RoleUsage:
-    """Sums over calls.
+class _Calls:
+    """Sums over the calls of one role to one policy.
 
     Attributes:
         calls: model calls, the failed ones included.
         failed: those without an answer.
         from_cache: those answered by a cache of replies; their tokens are not counted again.
         unreported: answered calls whose engine reported no tokens; missing, not zero.
-        unpriced: answered calls of a policy that no price is known for.
         estimated: of the answered calls, those whose tokens are estimated.
-        latencies: seconds of each answered call that was measured.
-        cost: money for the priced calls.
+        prompt, cached, completion: tokens.
+        waits: answered calls that were measured, by their milliseconds.
     """
 
     calls: int = 0
@@ -52,52 +52,121 @@ class _RoleUsage:
     from_cache: int = 0
     unreported: int = 0
     estimated: int = 0
-    unpriced: int = 0
-    usage: Usage = field(default_factory=Usage)
-    latencies: list[float] = field(default_factory=list)
-    cost: float = 0.0
+    prompt: int = 0
+    cached: int = 0
+    completion: int = 0
+    waits: Counter[int] = field(default_factory=Counter)
 
-    def add(self, call: Call, latency: float | None, price: Price | None) -> None:
+    def add(self, call: Call, latency: float | None) -> None:
         """Count one call."""
         self.calls += 1
         if call.text is None:
             self.failed += 1
             return
         if latency is not None:
-            self.latencies.append(latency)
+            self.waits[round(latency * 1000)] += 1
         if call.cached:
             self.from_cache += 1
-            return
-        if call.usage is None:
+        elif (used := call.usage) is None:
             self.unreported += 1
-            return
-        self.usage += call.usage
-        self.estimated += call.usage.estimated
-        if price is None:
-            self.unpriced += 1
         else:
-            self.cost += price.of(call.usage)
+            self.prompt += used.prompt_tokens
+            self.cached += used.cached_tokens
+            self.completion += used.completion_tokens
+            self.estimated += used.estimated
 
-    def as_dict(self, *, priced: bool) -> dict[str, Any]:
-        """Plain data; latency as percentiles in seconds."""
-        latencies = sorted(self.latencies)
-        shown: dict[str, Any] = {
-            "calls": self.calls,
-            "failed": self.failed,
-            "from_cache": self.from_cache,
-            "prompt_tokens": self.usage.prompt_tokens,
-            "cached_tokens": self.usage.cached_tokens,
-            "completion_tokens": self.usage.completion_tokens,
-            "calls_without_usage": self.unreported,
-            "calls_with_estimated_usage": self.estimated,
-            "latency_seconds": {
-                f"p{percent}": round(_percentile(latencies, percent), 3) if latencies else None
-                for percent in PERCENTILES
-            },
-        }
-        if priced:
-            shown |= {"cost": round(self.cost, 6), "calls_without_price": self.unpriced}
-        return shown
+    def merge(self, other: _Calls) -> None:
+        """Add the sums of others."""
+        for each in fields(self):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+
+    def as_data(self) -> dict[str, Any]:
+        """As plain data."""
+        sums = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {**sums, "waits": list(self.waits.items())}
+
+    @property
+    def reported(self) -> int:
+        """Calls whose tokens are counted."""
+        return self.calls - self.failed - self.from_cache - self.unreported
+
+
+class UsageCounter:
+    """Counts the calls of episodes as they pass; holds some numbers for each role and policy.
+
+    Prices are put to the sums, so what was counted can be kept and priced later.
+    """
+
+    def __init__(self) -> None:
+        self._calls: dict[tuple[str, str], _Calls] = {}
+
+    def add(self, episode: Episode) -> None:
+        """Count one episode's calls."""
+        timed = episode.timing.latencies if episode.timing else ()
+        latencies = timed or (None,) * len(episode.calls)
+        for call, latency in zip(episode.calls, latencies, strict=True):
+            self._of(call.role, call.policy).add(call, latency)
+
+    def merge(self, other: UsageCounter) -> None:
+        """Add what another has counted."""
+        for (role, policy), calls in other._calls.items():
+            self._of(role, policy).merge(calls)
+
+    def _of(self, role: str, policy: str) -> _Calls:
+        return self._calls.setdefault((role, policy), _Calls())
+
+    def result(self, prices: Mapping[str, Price] | None = None) -> dict[str, dict[str, Any]]:
+        """Usage by role, and in total under `total`; see `account`."""
+        shown = {}
+        for role in dict.fromkeys(role for role, _ in self._calls):
+            shown[role] = _shown({p: c for (r, p), c in self._calls.items() if r == role}, prices)
+        whole: dict[str, _Calls] = {}
+        for (_, policy), calls in self._calls.items():
+            whole.setdefault(policy, _Calls()).merge(calls)
+        return {**shown, "total": _shown(whole, prices)}
+
+    def as_data(self) -> list[Any]:
+        """What was counted, as plain data for `from_data`."""
+        return [[role, policy, calls.as_data()] for (role, policy), calls in self._calls.items()]
+
+    @classmethod
+    def from_data(cls, data: list[Any]) -> Self:
+        """The counter that `as_data` describes."""
+        made = cls()
+        for role, policy, sums in data:
+            waits: Counter[int] = Counter(dict(sums["waits"]))
+            made._calls[role, policy] = _Calls(**{**sums, "waits": waits})
+        return made
+
+
+def _shown(by_policy: Mapping[str, _Calls], prices: Mapping[str, Price] | None) -> dict[str, Any]:
+    """Sums as plain data; latency as percentiles in seconds."""
+    sums = _Calls()
+    for calls in by_policy.values():
+        sums.merge(calls)
+    waits = sorted(sums.waits.items())
+    shown: dict[str, Any] = {
+        "calls": sums.calls,
+        "failed": sums.failed,
+        "from_cache": sums.from_cache,
+        "prompt_tokens": sums.prompt,
+        "cached_tokens": sums.cached,
+        "completion_tokens": sums.completion,
+        "calls_without_usage": sums.unreported,
+        "calls_with_estimated_usage": sums.estimated,
+        "latency_seconds": {
+            f"p{percent}": _percentile(waits, percent) if waits else None for percent in PERCENTILES
+        },
+    }
+    if prices:
+        cost, unpriced = 0.0, 0
+        for policy, calls in by_policy.items():
+            if (price := price_of(policy, prices)) is None:
+                unpriced += calls.reported
+            else:
+                cost += price.of(Usage(calls.prompt, calls.cached, calls.completion))
+        shown |= {"cost": round(cost, 6), "calls_without_price": unpriced}
+    return shown
 
 
 def account(
@@ -106,23 +175,14 @@ def account(
     """Usage by role, and in total under `total`.
 
     Args:
-        episodes: any number; only sums and one latency a call are kept.
+        episodes: any number; only sums are kept.
         prices: by policy as it stands in the record (`openai:gpt-x`); the longest name that the
             policy begins with counts.
     """
-    prices = prices or {}
-    spent: dict[str, _RoleUsage] = {}
-    total = _RoleUsage()
+    counter = UsageCounter()
     for episode in episodes:
-        timed = episode.timing.latencies if episode.timing else ()
-        latencies = timed or (None,) * len(episode.calls)
-        for call, latency in zip(episode.calls, latencies, strict=True):
-            price = price_of(call.policy, prices)
-            spent.setdefault(call.role, _RoleUsage()).add(call, latency, price)
-            total.add(call, latency, price)
-    return {
-        role: sums.as_dict(priced=bool(prices)) for role, sums in {**spent, "total": total}.items()
-    }
+        counter.add(episode)
+    return counter.result(prices)
 
 
 def price_of(policy: str, prices: Mapping[str, Price]) -> Price | None:
@@ -132,7 +192,11 @@ def price_of(policy: str, prices: Mapping[str, Price]) -> Price | None:
     return prices[max(fitting, key=len)] if fitting else None
 
 
-def _percentile(ordered: list[float], percent: int) -> float:
-    """Nearest-rank percentile of sorted values."""
-    rank = max(1, -(-len(ordered) * percent // 100))
-    return ordered[rank - 1]
+def _percentile(waits: list[tuple[int, int]], percent: int) -> float:
+    """Nearest-rank percentile, in seconds, of sorted milliseconds with their counts."""
+    rank = max(1, -(-sum(count for _, count in waits) * percent // 100))
+    for wait, count in waits:
+        rank -= count
+        if rank <= 0:
+            return wait / 1000
+    raise AssertionError("no rank lies beyond the last value")

@@ -24,9 +24,9 @@ from ...policies.safety import DISCLAIMER
 from ..episodes.episode import StopReason
 from .display import LiveView
 from .estimate import estimate
-from .folder import SUMMARY_NAME
 from .settings import UNUSED_SEAT_OPTIONS, RunSettings, load_settings
 from .simulate import build_environment, choose_scenarios, simulate_settings
+from .summary import SUMMARY_NAME
 
 MAX_PRINTED = 20
 """Runs of up to this many episodes print every conversation."""

@@ -19,7 +19,7 @@ from ...core.outside.console import make_console
 from ...policies.human.terminal import TERMINAL
 from ..dialogue.conversation import Spoken
 from ..episodes.episode import Episode, Utterance
-from .runner import BatchEvent, Ended, Started
+from .events import BatchEvent, Ended, Resumed, Started
 
 STYLES = {Role.SEEKER: "cyan", Role.SUPPORTER: "green"}
 SHOWN_EXCHANGES = 6
@@ -96,15 +96,16 @@ class LiveView:
                 self._types[scenario.id] = scenario.problem_type
             case Spoken(episode=episode, what=Utterance() as utterance):
                 self._recent.append((episode, utterance))
-            case Ended(episode=finished, resumed=resumed):
-                self._end(finished, resumed)
+            case Ended(episode=finished):
+                self._end(finished)
+            case Resumed(episodes=found, stops=stops):
+                self.stops.update(stops)
+                self._resumed += len(found)
+                self._progress.advance(self._task, len(found))
 
-    def _end(self, episode: Episode, resumed: bool) -> None:
+    def _end(self, episode: Episode) -> None:
         self.stops[episode.stop.value] += 1
         self._progress.advance(self._task)
-        if resumed:
-            self._resumed += 1
-            return
         self._open -= 1
         self._types.pop(episode.id, None)
         self._tokens.append((time.monotonic(), episode.usage.completion_tokens))

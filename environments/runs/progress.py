@@ -6,7 +6,7 @@ import sys
 import time
 from typing import IO
 
-from .runner import BatchEvent, Ended
+from .events import BatchEvent, Ended, Resumed
 
 REDRAW = 0.1
 """Least seconds between two drawings of the line."""
@@ -32,10 +32,14 @@ class ProgressLine:
         self._drawn = 0.0
 
     def __call__(self, event: BatchEvent) -> None:
-        if not isinstance(event, Ended):
+        if isinstance(event, Resumed):
+            self.done += len(event.episodes)
+            self.failed += event.failed
+        elif isinstance(event, Ended):
+            self.done += 1
+            self.failed += event.episode.error is not None
+        else:
             return
-        self.done += 1
-        self.failed += event.episode.error is not None
         now = time.monotonic()
         if self.done == self.total or now - self._drawn > REDRAW:
             self._drawn = now

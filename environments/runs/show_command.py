@@ -13,7 +13,7 @@ from ...core.errors import DataError
 from ...core.outside.console import echo_json, make_console
 from ...policies.safety import DISCLAIMER
 from ..episodes.episode import Episode
-from ..episodes.log import iter_episodes
+from ..episodes.log import attempts_of, iter_episodes
 from .display import conversation
 
 
@@ -32,9 +32,8 @@ def show(
     """Print the conversations of a run."""
     console = make_console()
     wanted = set(episode or ())
-    chosen = (e for e in iter_episodes(path) if not wanted or e.id in wanted)
     shown = 0
-    for record in islice(chosen, limit):
+    for record in islice(attempts_of(path, wanted) if wanted else iter_episodes(path), limit):
         shown += 1
         if as_json:
             echo_json(record.to_json())

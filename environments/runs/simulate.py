@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,11 +21,14 @@ from ...policies.registry import make_policy
 from ..dialogue.environment import SupportEnvironment
 from ..dialogue.limits import Limits
 from ..episodes.episode import Episode
+from ..episodes.log import LOG_NAME, read_episodes
 from ..scenarios.problem_types import problem_types
+from ..scenarios.samples import Samples
 from ..scenarios.scenario import Scenario, read_scenarios
 from ..scenarios.seed_pool import draw_scenarios, seed_scenarios
+from .events import BatchEvent, BatchObserver, Ended, Resumed
 from .progress import ProgressLine, is_interactive
-from .runner import BatchEvent, BatchObserver, Ended, run_batch
+from .runner import run_batch
 from .settings import RoleSettings, RunSettings, load_settings
 
 AGENTS: dict[Role, type[Agent[Any, Any]]] = {
@@ -52,8 +56,11 @@ def simulate(
     observe: BatchObserver | None = None,
     progress: bool | None = None,
     **settings: Any,
-) -> list[Episode]:
+) -> Sequence[Episode]:
     """Simulate conversations and return them. Works in scripts and in notebooks.
+
+    With `out` the episodes returned are an `Episodes`: as a list, but a record is read when it is
+    asked for.
 
     The first Ctrl-C lets the open conversations finish, a second one drops them. What is finished is
     then returned, and a line on standard error says how many are missing; SIGTERM and SIGHUP do the
@@ -109,24 +116,29 @@ def _simulate_watched(
     scenarios: Sequence[Scenario] | None,
     observe: BatchObserver | None,
     progress: bool | None,
-) -> list[Episode]:
+) -> Sequence[Episode]:
     """The run, with its progress shown; what is finished, where it is interrupted."""
     played = choose_scenarios(settings, scenarios)
     line = ProgressLine(len(played))
     shown = is_interactive() if progress is None else progress
-    finished: dict[str, Episode] = {}
+    ended: dict[str, Episode | None] = {}
+    made: list[Sequence[Episode]] = []
 
     def watch(event: BatchEvent) -> None:
-        if isinstance(event, Ended):
-            finished[event.episode.id] = event.episode
+        if isinstance(event, Ended):  # where there is a folder, it is in the log
+            ended[sys.intern(event.episode.id)] = event.episode if settings.out is None else None
+        elif isinstance(event, Resumed):
+            ended.update(dict.fromkeys(event.episodes.ids))
         if shown:
             line(event)
         if observe is not None:
             observe(event)
 
     async def work(stop: asyncio.Event) -> None:
-        await simulate_settings(
-            settings, seats=seats, scenarios=scenarios, observe=watch, stop=stop
+        made.append(
+            await simulate_settings(
+                settings, seats=seats, scenarios=played, observe=watch, stop=stop
+            )
         )
 
     try:
@@ -137,7 +149,13 @@ def _simulate_watched(
         line.say(str(interrupted))
         if interrupted.exit_code != Interrupted.exit_code:
             raise SystemExit(interrupted.exit_code)
-    return [finished[scenario.id] for scenario in played if scenario.id in finished]
+    if made:
+        return made[0]
+    if settings.out is not None:
+        names = [scenario.id for scenario in played if scenario.id in ended]
+        return read_episodes(Path(settings.out) / LOG_NAME).chosen(names)
+    found = (ended.get(scenario.id) for scenario in played)
+    return [episode for episode in found if episode is not None]
 
 
 def _take_seat(role: Role, choice: Any, given: dict[str, Any], objects: dict[Role, Any]) -> None:
@@ -164,7 +182,7 @@ async def simulate_settings(
     scenarios: Sequence[Scenario] | None = None,
     observe: BatchObserver | None = None,
     stop: asyncio.Event | None = None,
-) -> list[Episode]:
+) -> Sequence[Episode]:
     """Run the conversations that the settings describe; `seats` holds ready agents or policies for
     some roles.
 
@@ -257,7 +275,7 @@ def _default_cases(supporter: Any) -> int:
 
 def choose_scenarios(
     settings: RunSettings, scenarios: Sequence[Scenario] | None = None
-) -> list[Scenario]:
+) -> Sequence[Scenario]:
     """The scenarios of a run: given, from a file, or drawn from the seed pool.
 
     A given list or file is played in its order, and from the start again (as `<id>~2`) if more
@@ -269,7 +287,7 @@ def choose_scenarios(
     """
     if scenarios is None and settings.scenarios is not None:
         scenarios = read_scenarios(settings.scenarios)
-    pool = list(seed_scenarios() if scenarios is None else scenarios)
+    pool = seed_scenarios() if scenarios is None else scenarios
     if settings.problem_types:
         pool = _of_types(pool, settings.problem_types)
     if not pool:
@@ -277,10 +295,10 @@ def choose_scenarios(
     if scenarios is None:
         return draw_scenarios(settings.episodes or DEFAULT_EPISODES, seed=settings.seed, pool=pool)
     count = settings.episodes or len(pool)
-    return [pool[i % len(pool)].sample(i // len(pool) + 1) for i in range(count)]
+    return Samples(pool, ((i % len(pool), i // len(pool) + 1) for i in range(count)))
 
 
-def _of_types(pool: list[Scenario], wanted: Sequence[str]) -> list[Scenario]:
+def _of_types(pool: Sequence[Scenario], wanted: Sequence[str]) -> list[Scenario]:
     known = {scenario.problem_type for scenario in pool} | problem_types().keys()
     unknown = [
         f"'{name}'" + (f"; {hint}" if (hint := did_you_mean(name, known)) else "")

@@ -5,18 +5,21 @@ One TOML file a problem type, in `seeds/`. The pool `S` of the papers begins wit
 
 from __future__ import annotations
 
+import itertools
 import random
 import tomllib
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib.resources import files
+from itertools import islice
 from typing import Any
 
 from ...agents.observations import Case
 from ...agents.roles import Role, Stage, Strategy
 from ...core.errors import ConfigError
 from .problem_types import category_of, problem_types
+from .samples import Samples
 from .scenario import CaseDialogue, CaseDialogueTurn, Profile, Scenario
 
 SOURCE = "warmline seed pool"
@@ -80,23 +83,24 @@ def _files() -> tuple[dict[str, Any], ...]:
 
 def draw_scenarios(
     count: int, *, seed: int, pool: Sequence[Scenario] | None = None
-) -> list[Scenario]:
+) -> Sequence[Scenario]:
     """`count` scenarios in seeded random order, from the seed pool unless another is given.
 
     No scenario comes twice before all came once; a repeated one gets the id `<id>~2` and so on. A
     longer draw with the same seed begins with the shorter one, so a run can be extended.
     """
-    pool = list(seed_scenarios() if pool is None else pool)
+    pool = seed_scenarios() if pool is None else tuple(pool)
     if not pool:
         raise ConfigError("no scenario to draw from")
-    drawn: list[Scenario] = []
-    cycle = 0
-    while len(drawn) < count:
-        cycle += 1
-        order = list(pool)
+    return Samples(pool, islice(_drawn(len(pool), seed), max(0, count)))
+
+
+def _drawn(size: int, seed: int) -> Iterator[tuple[int, int]]:
+    """Places in a pool and numbers of the conversation, without an end."""
+    for cycle in itertools.count(1):
+        order = list(range(size))
         random.Random(f"{seed}/{cycle}").shuffle(order)  # noqa: S311 - not cryptography
-        drawn += [scenario.sample(cycle) for scenario in order[: count - len(drawn)]]
-    return drawn
+        yield from ((place, cycle) for place in order)
 
 
 class CasePool:

@@ -7,12 +7,13 @@ import asyncio
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from ...core.errors import ConfigError
 from ...environments.episodes.log import iter_episodes, read_episodes
-from ...environments.episodes.rating import RATINGS_NAME, Rating, iter_ratings
+from ...environments.episodes.rating import RATINGS_NAME, RatedValues, Rating, iter_ratings
 from ...policies.base import Policy, close_policy
 from ...policies.registry import make_policy
 from ..statistics.uncertainty import estimate_mean
@@ -111,12 +112,12 @@ async def judge_run(
     finally:
         if policy is None:
             await close_policy(used)
-    ratings = [
+    ratings = (
         r
         for r in (iter_ratings(out) if out.is_file() else ())
         if (r.rubric, r.rater) == (rubric.id, tally.rater)
         and (settings.against is None or r.candidate == _candidate(run, settings))
-    ]
+    )
     return JudgeResult(
         out,
         rubric,
@@ -145,13 +146,15 @@ async def _compare(
     run: Path, settings: JudgeSettings, policy: Policy, rubric: Rubric, how: dict[str, Any]
 ) -> JudgeTally:
     other = settings.against or ""
-    pairs = list(episode_pairs(read_episodes(run), read_episodes(other)))
-    if not pairs:
+    pairs = episode_pairs(read_episodes(run), read_episodes(other))
+    if (first := next(pairs, None)) is None:
         raise ConfigError(
             f"no conversation of {run} has a partner in {other}",
             hint="partners have the same id: let both runs play the same scenarios",
         )
-    return await compare(pairs, policy, rubric, candidate=_candidate(run, settings), **how)
+    return await compare(
+        chain([first], pairs), policy, rubric, candidate=_candidate(run, settings), **how
+    )
 
 
 def _candidate(run: Path, settings: JudgeSettings) -> str:
@@ -167,13 +170,13 @@ def _place(run: Path, settings: JudgeSettings) -> Path:
 
 def mean_scores(ratings: Iterable[Rating]) -> list[MeanScore]:
     """Means by dimension over ratings of one rater and rubric; comparisons are left aside."""
-    by_dimension: dict[str, list[Rating]] = {}
+    by_dimension: dict[str, RatedValues] = {}
     for rating in ratings:
         if shown_first(rating) is None:
-            by_dimension.setdefault(rating.dimension, []).append(rating)
+            by_dimension.setdefault(rating.dimension, RatedValues()).add(rating)
     found = []
     for name, each in by_dimension.items():
-        mean = estimate_mean([r.value for r in each], groups=[r.episode for r in each])
+        mean = estimate_mean(each.values, groups=each.episodes)
         low = mean.interval.low if mean.interval else None
         high = mean.interval.high if mean.interval else None
         found.append(MeanScore(name, mean.value, low, high, mean.n, mean.missing))

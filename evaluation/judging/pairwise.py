@@ -16,6 +16,7 @@ import numpy as np
 from ...core.errors import ConfigError
 from ...environments.episodes.episode import Episode, StopReason
 from ...environments.episodes.rating import Rating
+from ...environments.episodes.sequence import ids_of
 from ...policies.base import Policy, Request, Sampling
 from ..statistics.uncertainty import Interval, Tally, bootstrap, mean_tally, ratio
 from .asking import Answer, JudgeTally, OnRating, ask_all, shown_first
@@ -69,13 +70,16 @@ class _Comparison:
         return Answer(_value(verdict, self.first), verdict.explanation, {"first": self.first})
 
 
-def episode_pairs(a: Iterable[Episode], b: Iterable[Episode]) -> Iterator[Pair]:
-    """Conversations of two runs about the same scenario; those without a partner, and those that
-    ended in an error, are left out."""
-    texts = {e.id: e.transcript() for e in a if e.stop is not StopReason.ERROR and e.utterances}
-    for episode in b:
-        if episode.stop is not StopReason.ERROR and episode.utterances and episode.id in texts:
-            yield Pair(episode.id, None, "", texts[episode.id], episode.transcript())
+def episode_pairs(a: Sequence[Episode], b: Sequence[Episode]) -> Iterator[Pair]:
+    """Conversations of two runs about the same scenario, in the order of `b`; those without a
+    partner, and those that ended in an error, are left out. One pair is read at a time."""
+    places = {name: place for place, name in enumerate(ids_of(a))}
+    for number, name in enumerate(ids_of(b)):
+        if name not in places:
+            continue
+        one, other = a[places[name]], b[number]
+        if all(e.stop is not StopReason.ERROR and e.utterances for e in (one, other)):
+            yield Pair(one.id, None, "", one.transcript(), other.transcript())
 
 
 async def compare(
@@ -182,8 +186,12 @@ def win_rates(ratings: Iterable[Rating], *, seed: int = 0) -> list[WinRate]:
     Raises:
         ConfigError: comparisons of several candidates, raters or rubrics, which no rate can mix.
     """
-    comparisons = [rating for rating in ratings if shown_first(rating) is not None]
-    kinds = {(r.candidate, r.rater, r.rubric) for r in comparisons}
+    kinds: set[tuple[str, str, str]] = set()
+    compared: dict[str, Orders] = {}
+    for rating in ratings:
+        if shown_first(rating) is not None:
+            kinds.add((rating.candidate, rating.rater, rating.rubric))
+            _add(rating, compared.setdefault(rating.dimension, {}))
     if len(kinds) > 1:
         raise ConfigError(
             "one win rate cannot be taken over these comparisons: "
@@ -192,36 +200,38 @@ def win_rates(ratings: Iterable[Rating], *, seed: int = 0) -> list[WinRate]:
             ),
             hint="choose one rater, rubric and candidate (--rater, --rubric)",
         )
-    dimensions = list(dict.fromkeys(r.dimension for r in comparisons))
-    return [
-        _win_rate(name, [r for r in comparisons if r.dimension == name], seed)
-        for name in dimensions
-    ]
+    return [_win_rate(name, pairs, seed) for name, pairs in compared.items()]
 
 
-def _by_order(ratings: Iterable[Rating]) -> dict[Judged, dict[str, float | None]]:
-    """The verdicts on each pair by which text was shown first."""
-    pairs: dict[Judged, dict[str, float | None]] = {}
-    for rating in ratings:
-        place = (rating.episode, rating.utterance, rating.sample)
-        pairs.setdefault(place, {})[str(shown_first(rating))] = rating.value
-    return pairs
+Orders = dict[Judged, dict[str, float | None]]
+"""The verdicts on each pair by which text was shown first."""
+
+
+def _add(rating: Rating, pairs: Orders) -> None:
+    place = (rating.episode, rating.utterance, rating.sample)
+    pairs.setdefault(place, {})[str(shown_first(rating))] = rating.value
 
 
 def pair_verdicts(ratings: Iterable[Rating]) -> dict[Judged, float | None]:
     """One verdict a pair and sample, from comparisons of one rater on one dimension: 1 for A, -1
     for B, 0 where it is a tie or the orders differ, None where an order could not be read."""
+    pairs: Orders = {}
+    for rating in ratings:
+        _add(rating, pairs)
+    return _agreed(pairs)
+
+
+def _agreed(pairs: Orders) -> dict[Judged, float | None]:
     found: dict[Judged, float | None] = {}
-    for place, orders in _by_order(ratings).items():
+    for place, orders in pairs.items():
         values = list(orders.values())
         same = values[0] if len(set(values)) == 1 else 0.0
         found[place] = None if None in values else same
     return found
 
 
-def _win_rate(dimension: str, ratings: Sequence[Rating], seed: int) -> WinRate:
-    pairs = _by_order(ratings)
-    verdicts = list(pair_verdicts(ratings).values())
+def _win_rate(dimension: str, pairs: Orders, seed: int) -> WinRate:
+    verdicts = list(_agreed(pairs).values())
     known = [v for v in verdicts if v is not None]
     groups = [place[0] for place in pairs]
     won = mean_tally([None if v is None else (v + 1) / 2 for v in verdicts])

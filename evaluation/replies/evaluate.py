@@ -22,7 +22,8 @@ from ...core.record import Record, problems_of
 from ...core.settings import read_settings
 from ...core.tasks import run_sync
 from ...environments.episodes.episode import Episode
-from ...environments.episodes.log import iter_episodes
+from ...environments.episodes.log import read_episodes
+from ...environments.episodes.sequence import Episodes
 from ...policies.base import Policy, close_policy, policy_name
 from ...policies.registry import make_policy
 from ..metrics.metric import Metric, Score, make_pairs
@@ -93,7 +94,7 @@ def evaluate(
             hint="put these fields into the EvaluationSettings",
         )
     chosen = settings or read_settings(EvaluationSettings, given=given)
-    episodes = iter_episodes(corpus) if isinstance(corpus, str | Path) else corpus
+    episodes = read_episodes(corpus) if isinstance(corpus, str | Path) else corpus
     return run_sync(evaluate_settings(chosen, episodes, observe=observe, **ready))
 
 
@@ -115,7 +116,11 @@ async def evaluate_settings(
         setting: beside(settings.preset, setting.value, chosen=settings.published)
         for setting in settings.contexts()
     }
-    corpus = list({e.id: e for e in islice(episodes, settings.limit)}.values())
+    corpus: Sequence[Episode]
+    if isinstance(episodes, Episodes):  # in a log, where they stay
+        corpus = episodes[: settings.limit]
+    else:
+        corpus = list({e.id: e for e in islice(episodes, settings.limit)}.values())
     maker, made = _make_maker(settings, policy, counselor)
     try:
         if settings.perplexity:

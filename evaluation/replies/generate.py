@@ -228,7 +228,7 @@ class _Job:
 def _corpus(episodes: Iterable[Episode], concurrency: int) -> list[Dialogue]:
     if concurrency < 1:
         raise ConfigError(f"concurrency must be at least 1, not {concurrency}")
-    corpus = [(episode, recorded_turns(episode)) for episode in episodes]
+    corpus = [(_said(episode), recorded_turns(episode)) for episode in episodes]
     counts = Counter(episode.id for episode, _ in corpus)
     if twice := [name for name, count in counts.items() if count > 1]:
         raise ConfigError(f"episode ids occur more than once: {', '.join(twice[:5])}")
@@ -238,6 +238,11 @@ def _corpus(episodes: Iterable[Episode], concurrency: int) -> list[Dialogue]:
             hint="`warmline show PATH` prints what the corpus holds",
         )
     return corpus
+
+
+def _said(episode: Episode) -> Episode:
+    """The episode without its calls, which are most of a record and are not needed here."""
+    return episode.model_copy(update={"calls": (), "messages": (), "verdicts": (), "timing": None})
 
 
 def _check_same(

@@ -1,13 +1,14 @@
 """What the page shows of a run, read from its folder in one pass.
 
-Of each episode a small plain record is kept for the browser, without the calls: 5,000 conversations
-are then some 15 MB of page. Text is kept as it is; the page never treats it as markup.
+Of each episode shown a small plain record is kept for the browser, without the calls: 5,000
+conversations are then some 15 MB of page. Of a larger run that many are shown, a sample; the numbers
+are over all. Text is kept as it is; the page never treats it as markup.
 """
 
 from __future__ import annotations
 
+import heapq
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +16,19 @@ from typing import Any
 
 from ...agents.roles import Role
 from ...core.errors import DataError
+from ...core.seeds import hashed_rank
 from ...environments.corpus.statistics import CorpusStatistics, StatisticsCounter
 from ...environments.episodes.episode import Episode, StopReason, Utterance
 from ...environments.episodes.log import iter_episodes
-from ...environments.episodes.rating import RATINGS_NAME, Rating, iter_ratings
-from ...environments.runs.folder import summarize
+from ...environments.episodes.rating import RATINGS_NAME, RatedValues, Rating, iter_ratings
+from ...environments.runs.summary import Totals
 from ..analyses.profile import Counts
+
+SHOWN = 5_000
+"""Conversations of one run that the page shows."""
+
+SAMPLE_SEED = 0
+"""Of the sample; with the id alone it decides, so that two runs of the same scenarios show the same."""
 
 
 @dataclass(slots=True)
@@ -32,8 +40,9 @@ class RunView:
         counts: over the conversations that did not fail.
         statistics: sizes and lengths in the form of FPEMF Table 2, over the same.
         summary: as in `summary.json`, failed attempts included.
-        episodes: one plain record a conversation, see `episode_view`.
-        ratings: all that were found, also those of conversations that are not here.
+        conversations: how many there are.
+        episodes: one plain record a conversation that is shown, see `episode_view`.
+        rated: ratings by kind and dimension, also those of conversations that are not here.
         unmatched: ratings of conversations that are not in this run.
     """
 
@@ -41,49 +50,83 @@ class RunView:
     counts: Counts
     statistics: CorpusStatistics
     summary: dict[str, Any]
+    conversations: int
     episodes: list[dict[str, Any]] = field(repr=False)
-    ratings: list[Rating] = field(repr=False)
+    rated: dict[tuple[str, str], RatedValues] = field(default_factory=dict, repr=False)
     unmatched: int = 0
 
 
-def read_run(path: str | Path, *, name: str | None = None, ratings: Iterable[Path] = ()) -> RunView:
+class _Sample:
+    """The views of at most so many conversations: those with the lowest ranks by their ids."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._ranks: list[tuple[int, str]] = []
+        self.views: dict[str, dict[str, Any]] = {}
+
+    def add(self, episode: Episode) -> None:
+        """Take in one attempt; a later one of the same conversation takes its place."""
+        if episode.id not in self.views:
+            entry = (-hashed_rank(SAMPLE_SEED, episode.id), episode.id)
+            if len(self.views) < self._size:
+                heapq.heappush(self._ranks, entry)
+            elif not self._ranks or entry < self._ranks[0]:
+                return
+            else:
+                del self.views[heapq.heapreplace(self._ranks, entry)[1]]
+        self.views[episode.id] = episode_view(episode)
+
+
+def read_run(
+    path: str | Path,
+    *,
+    name: str | None = None,
+    ratings: Iterable[Path] = (),
+    shown: int = SHOWN,
+) -> RunView:
     """Read a run's folder or a log file, and the ratings beside it.
 
     Args:
         path: a run's folder or a log file.
         name: the column's heading; the folder's or file's name by default.
         ratings: further files of ratings.
+        shown: conversations that are kept for the page at most.
 
     Raises:
         DataError: no log, or a line that is not an episode or a rating.
     """
     path = Path(path)
-    counts, counter = Counts(), StatisticsCounter()
-    views: dict[str, dict[str, Any]] = {}
-
-    def passing() -> Iterator[Episode]:
-        for episode in iter_episodes(path):
-            views[episode.id] = episode_view(episode)
-            if episode.stop is not StopReason.ERROR and episode.utterances:
-                counts.add(episode, [u.strategies for u in episode.utterances])
-                counter.add(episode)
-            yield episode
-
-    summary = summarize(passing())
-    if not views:
+    counts, counter, totals, sample = Counts(), StatisticsCounter(), Totals(), _Sample(shown)
+    seen: set[str] = set()
+    failed: set[str] = set()
+    for episode in iter_episodes(path):
+        totals.add(episode)
+        sample.add(episode)
+        seen.add(episode.id)
+        if episode.stop is StopReason.ERROR:
+            failed.add(episode.id)
+            continue
+        failed.discard(episode.id)
+        if episode.utterances:
+            counts.add(episode, [u.strategies for u in episode.utterances])
+            counter.add(episode)
+    if not seen:
         raise DataError("holds no conversation", file=path, hint="simulate into it first")
-    counts.failed = sum(view["stop"] == "error" for view in views.values())
-    found = list(_ratings_of(path, ratings))
-    unmatched = _attach(views, found)
-    return RunView(
+    counts.failed = len(failed)
+    view = RunView(
         name=name or (path.name if path.is_dir() else path.stem),
         counts=counts,
         statistics=counter.result(),
-        summary=summary,
-        episodes=list(views.values()),
-        ratings=found,
-        unmatched=unmatched,
+        summary=totals.summary(),
+        conversations=len(seen),
+        episodes=list(sample.views.values()),
     )
+    for rating in _ratings_of(path, ratings):
+        view.rated.setdefault((rating.kind, rating.dimension), RatedValues()).add(rating)
+        view.unmatched += rating.episode not in seen
+        if rating.episode in sample.views:
+            sample.views[rating.episode].setdefault("ratings", []).append(_note(rating))
+    return view
 
 
 def _ratings_of(path: Path, further: Iterable[Path]) -> Iterator[Rating]:
@@ -94,28 +137,17 @@ def _ratings_of(path: Path, further: Iterable[Path]) -> Iterator[Rating]:
         yield from iter_ratings(file)
 
 
-def _attach(views: dict[str, dict[str, Any]], ratings: list[Rating]) -> int:
-    of: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    unmatched = 0
-    for rating in ratings:
-        if rating.episode not in views:
-            unmatched += 1
-            continue
-        of[rating.episode].append(
-            _lean(
-                dimension=rating.dimension,
-                value=rating.value,
-                by=rating.rater,
-                kind=rating.kind,
-                at=rating.utterance,
-                candidate=rating.candidate,
-                why=rating.explanation,
-                unreadable=rating.value is None,
-            )
-        )
-    for key, notes in of.items():
-        views[key]["ratings"] = notes
-    return unmatched
+def _note(rating: Rating) -> dict[str, Any]:
+    return _lean(
+        dimension=rating.dimension,
+        value=rating.value,
+        by=rating.rater,
+        kind=rating.kind,
+        at=rating.utterance,
+        candidate=rating.candidate,
+        why=rating.explanation,
+        unreadable=rating.value is None,
+    )
 
 
 def episode_view(episode: Episode) -> dict[str, Any]:

@@ -95,6 +95,7 @@ def render(
         guidance=CRISIS_GUIDANCE,
         crisis=sum(run.counts.crisis for run in runs),
         tables=[_with_markup(table) for table in tables(runs)],
+        samples=[note for run in runs if (note := sample_note(run)) is not None],
         appendices=[
             {"title": each.title, "html": Markup(each.html), "figures": each.figures}  # noqa: S704
             for each in appendices
@@ -103,6 +104,17 @@ def render(
         script=Markup(script),  # noqa: S704
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data=Markup(as_script(data)),  # noqa: S704 - escaped there
+    )
+
+
+def sample_note(run: RunView) -> str | None:
+    """What the page says of a run whose conversations it does not all show."""
+    if len(run.episodes) == run.conversations:
+        return None
+    return (
+        f"Shown of {run.name}: a sample of {len(run.episodes):,} of {run.conversations:,}"
+        " conversations, drawn by a hash of their ids. All numbers are over all conversations;"
+        " `warmline show --id` prints any of them."
     )
 
 

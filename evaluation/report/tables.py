@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ...agents.roles import Strategy
 from ...core.published import published_strategy_shares
 from ...environments.corpus.statistics import comparison
-from ...environments.episodes.rating import Rating
+from ...environments.episodes.rating import RatedValues
 from ..analyses.profile import INTERVALS, lengths, shares
 from ..statistics.uncertainty import estimate_mean
 from .charts import bars, histogram, stacked
@@ -37,22 +36,22 @@ class Table:
 def tables(runs: Sequence[RunView]) -> list[Table]:
     """Everything that the page shows in numbers."""
     made = [overview(runs), sizes(runs), strategies(runs), *progress(runs), ends(runs)]
-    made += [ratings(runs)] if any(run.ratings for run in runs) else []
+    made += [ratings(runs)] if any(run.rated for run in runs) else []
     return [*made, *dialogue_lengths(runs), usage(runs)]
 
 
 def overview(runs: Sequence[RunView]) -> Table:
     """What was played, and what went wrong."""
     rows = [
-        ("Conversations", *(_count(len(run.episodes)) for run in runs)),
+        ("Conversations", *(_count(run.conversations) for run in runs)),
         ("of these failed", *(_count(run.counts.failed) for run in runs)),
         ("Problem types", *(_count(len(run.counts.problem_types)) for run in runs)),
         ("Utterances", *(_count(run.counts.utterances) for run in runs)),
         ("Conversations with crisis language", *(_count(run.counts.crisis) for run in runs)),
         ("Supporter turns without a strategy", *(_count(run.counts.unlabelled) for run in runs)),
         ("Verdicts that could not be read", *(_count(run.summary["unreadable_verdicts"]) for run in runs)),
-        ("Ratings", *(_count(len(run.ratings)) for run in runs)),
-        ("of these unreadable", *(_count(sum(r.value is None for r in run.ratings)) for run in runs)),
+        ("Ratings", *(_count(sum(len(v.values) for v in run.rated.values())) for run in runs)),
+        ("of these unreadable", *(_count(sum(v.missing for v in run.rated.values())) for run in runs)),
         ("of these for conversations not here", *(_count(run.unmatched) for run in runs)),
     ]  # fmt: skip
     return Table("Overview", ("", *(run.name for run in runs)), tuple(rows))
@@ -131,13 +130,9 @@ def ends(runs: Sequence[RunView]) -> Table:
 
 def ratings(runs: Sequence[RunView]) -> Table:
     """Mean of each dimension with its interval, and how many values are missing."""
-    values: dict[tuple[str, str], dict[str, list[Rating]]] = defaultdict(lambda: defaultdict(list))
-    for run in runs:
-        for rating in run.ratings:
-            values[rating.kind, rating.dimension][run.name].append(rating)
     rows = tuple(
-        (f"{dimension} ({kind})", *(_estimate(of.get(run.name, [])) for run in runs))
-        for (kind, dimension), of in sorted(values.items())
+        (f"{dimension} ({kind})", *(_estimate(run.rated.get((kind, dimension))) for run in runs))
+        for kind, dimension in sorted({key for run in runs for key in run.rated})
     )
     return Table(
         "Ratings",
@@ -178,10 +173,10 @@ def usage(runs: Sequence[RunView]) -> Table:
     return Table("Calls and tokens", ("", *(run.name for run in runs)), rows)
 
 
-def _estimate(ratings: Sequence[Rating]) -> str:
-    if not ratings:
+def _estimate(rated: RatedValues | None) -> str:
+    if rated is None:
         return "no value"
-    found = estimate_mean([r.value for r in ratings], groups=[r.episode for r in ratings])
+    found = estimate_mean(rated.values, groups=rated.episodes)
     missing = f", {found.missing} missing" if found.missing else ""
     if found.value is None:
         return f"no value{missing}"

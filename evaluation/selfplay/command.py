@@ -17,7 +17,7 @@ from ...core.outside.console import echo_json, make_console
 from ...core.settings import read_settings
 from ...core.tables import plain_table
 from ...core.tasks import run_interruptible
-from ...environments.runs.runner import Ended
+from ...environments.runs.events import Ended, Resumed
 from ...environments.runs.settings import RoleSettings
 from ...policies.safety import DISCLAIMER
 from .settings import SelfPlaySettings
@@ -73,7 +73,7 @@ def _self_play(file: Path | None, as_json: bool, **given: Any) -> None:
         async def work(stop: Any) -> None:
             result = await self_play(
                 settings,
-                observe=lambda event: bars.advance(played, isinstance(event, Ended)),
+                observe=lambda event: bars.advance(played, _ended(event)),
                 on_rating=lambda _: bars.advance(judged),
                 stop=stop,
             )
@@ -116,3 +116,10 @@ def outcome_table(result: "SelfPlayResult") -> Table:
     for row in outcome_rows(result):
         table.add_row(*map(Text, row))
     return table
+
+
+def _ended(event: object) -> int:
+    """How many episodes an event tells of."""
+    if isinstance(event, Resumed):
+        return len(event.episodes)
+    return int(isinstance(event, Ended))

@@ -21,10 +21,11 @@ from typing import Any
 from ...agents.roles import Role
 from ...core.errors import ConfigError
 from ...core.files import write_whole
-from ...environments.episodes.episode import Episode, StopReason
+from ...environments.episodes.episode import StopReason
 from ...environments.episodes.log import read_episodes
 from ...environments.episodes.rating import RATINGS_NAME, Rating, iter_ratings
-from ...environments.runs.runner import BatchObserver
+from ...environments.episodes.sequence import Episodes
+from ...environments.runs.events import BatchObserver
 from ...environments.runs.simulate import choose_scenarios, simulate_settings
 from ...environments.scenarios.scenario import Scenario
 from ...policies.base import Policy, close_policy
@@ -131,7 +132,7 @@ async def _judge_all(
             out = settings.folder(side, seed) / RATINGS_NAME
             _refuse_unfinished(await judge(played[side], policy, rubric, out=out, seed=seed, **how))
         if settings.pairwise:
-            pairs = list(episode_pairs(played["a"], played["b"]))
+            pairs = episode_pairs(played["a"], played["b"])
             out = _comparisons(settings, seed)
             _refuse_unfinished(
                 await compare(pairs, policy, rubric_of_pairs(rubric), out=out, seed=seed, **how)
@@ -152,8 +153,9 @@ def _refuse_unfinished(tally: JudgeTally) -> None:
         )
 
 
-def _episodes(settings: SelfPlaySettings, side: str, seed: int, names: set[str]) -> list[Episode]:
-    return [e for e in read_episodes(settings.folder(side, seed)) if e.id in names]
+def _episodes(settings: SelfPlaySettings, side: str, seed: int, names: set[str]) -> Episodes:
+    played = read_episodes(settings.folder(side, seed))
+    return played.chosen([name for name in played.ids if name in names])
 
 
 def _comparisons(settings: SelfPlaySettings, seed: int) -> Path:

@@ -27,6 +27,7 @@ from ...core.settings import expect_settings
 from ...environments.corpus.splits import scenario_groups
 from ...environments.episodes.episode import Episode
 from ...environments.episodes.log import LOG_NAME
+from ...environments.episodes.sequence import take
 from ...evaluation.replies.evaluate import SCORES_NAME
 from ...policies.base import Policy
 from ..loop.base_model import free_memory
@@ -143,7 +144,7 @@ def _claim(out: Path, settings: EvolveSettings) -> None:
     claim(out, {"evolve": identity_of(settings, fixed=kept)}, free=free, what="evolution")
 
 
-def _held_out(settings: EvolveSettings) -> tuple[list[Episode], list[Episode]]:
+def _held_out(settings: EvolveSettings) -> tuple[Sequence[Episode], Sequence[Episode]]:
     """Conversations to learn from, and those to measure on."""
     episodes, _ = load_episodes(settings.data)
     if settings.held_out:
@@ -151,17 +152,14 @@ def _held_out(settings: EvolveSettings) -> tuple[list[Episode], list[Episode]]:
     return split_episodes(episodes, settings.held_out_share, settings.seed)
 
 
-def _part(episodes: Sequence[Episode], number: int, settings: EvolveSettings) -> list[Episode]:
+def _part(episodes: Sequence[Episode], number: int, settings: EvolveSettings) -> Sequence[Episode]:
     """The conversations of a round: all, or its own part of the scenarios."""
     if not settings.split_rounds or number == 0:
-        return list(episodes)
+        return episodes
     groups = scenario_groups(episodes)
     places = {name: n for n, name in enumerate(sorted(set(groups)))}
-    return [
-        episode
-        for episode, group in zip(episodes, groups, strict=True)
-        if places[group] % settings.rounds == number - 1
-    ]
+    mine = (n for n, name in enumerate(groups) if places[name] % settings.rounds == number - 1)
+    return take(episodes, mine)
 
 
 # A round

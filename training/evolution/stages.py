@@ -25,6 +25,7 @@ from ..dpo.settings import DpoSettings
 from ..dpo.train import train_dpo
 from ..loop.base_model import base_name, load_base
 from ..loop.loop import attention, base_dtype, on_gpu
+from ..loop.row_trainer import longest_first
 from ..preferences.build import (
     SUMMARY_NAME,
     Context,
@@ -37,7 +38,7 @@ from ..preferences.build import (
 )
 from ..preferences.policies import engine_names, open_engines
 from ..rows.build import Row, build_rows, template_of
-from ..rows.encode import IGNORED, RowEncoder, encode_rows
+from ..rows.encode import IGNORED, Encoded, RowEncoder, encode_rows
 from ..rows.settings import TurnRowSettings
 from ..rows.sources import load_episodes
 from .evaluation import round_evaluation
@@ -221,8 +222,9 @@ def gold_nll(model: str, rows: Sequence[Row], settings: EvolveSettings) -> tuple
     dtype = base_dtype(settings)
     base = load_base(model, dtype=dtype, attention=attention(settings, dtype))
     encoder = RowEncoder(base.tokenizer, base.model.config, base.model.generation_config)
+    encoded: Sequence[Encoded]
     encoded, _, _ = encode_rows(encoder, rows, min(settings.max_tokens, base.context))
-    encoded.sort(key=lambda row: row.tokens, reverse=True)
+    encoded = longest_first(encoded)
     device = "cuda" if on_gpu(settings) else "cpu"
     network = base.model.to(device).eval()
     seq2seq = bool(network.config.is_encoder_decoder)

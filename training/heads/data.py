@@ -150,11 +150,14 @@ def known_labels(rows: Sequence[Packed]) -> list[list[int]]:
 
 def split_sides(
     settings: ClassifierSettings,
-) -> tuple[tuple[list[Episode], list[Episode], list[Episode]], tuple[DataSource, ...]]:
+) -> tuple[tuple[Sequence[Episode], Sequence[Episode], Sequence[Episode]], tuple[DataSource, ...]]:
     """Training, validation and test episodes: shares of the scenarios, or logs of their own.
 
     The share for validation is of what the test leaves.
     """
+    episodes: Sequence[Episode]
+    test: Sequence[Episode]
+    validation: Sequence[Episode]
     episodes, sources = load_episodes(settings.data)
     if settings.test:
         test, more = load_episodes(settings.test)

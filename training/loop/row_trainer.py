@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from transformers import Trainer
 
 from ..rows.collate import Collator, RowDataset, StepSampler, places_to_keep
 from ..rows.encode import IGNORED, Encoded
+from ..rows.spool import Ordered
 from .base_model import Base, with_lora
 from .callbacks import EpochOrder, make_callbacks
 from .distributed import held_out_batches
@@ -88,6 +90,12 @@ class RowTrainer(Trainer):  # type: ignore[misc]
         return total[0], total[1]
 
 
+def longest_first(rows: Sequence[Encoded]) -> Sequence[Encoded]:
+    """The rows by length, without a copy of them."""
+    lengths = array("Q", (row.tokens for row in rows))
+    return Ordered(rows, sorted(range(len(rows)), key=lengths.__getitem__, reverse=True))
+
+
 def make_row_trainer(
     base: Base,
     train: Sequence[Encoded],
@@ -112,11 +120,11 @@ def make_row_trainer(
         resumed=resumed,
     )
     step = settings.batch_size * settings.accumulation * arguments.world_size
-    held = sorted(validation, key=lambda row: row.tokens, reverse=True)
+    held = longest_first(validation)
     return RowTrainer(
         model=model,
         args=arguments,
-        sampler=StepSampler([row.tokens for row in train], step, seed),
+        sampler=StepSampler(array("Q", (row.tokens for row in train)), step, seed),
         train_dataset=RowDataset(train),
         eval_dataset=RowDataset(held) if held else None,
         data_collator=Collator(base.tokenizer.pad_token_id, base.arguments),

@@ -141,10 +141,13 @@ def contexts_of(
     built = build_rows(strict, settings)
     refuse_bad(built.bad, settings.on_bad_row)
     counts.update({f"bad_row_{fault}": number for fault, number in built.faults.items()})
+    rows: dict[str, list[Row]] = {}
+    for row in built.rows:
+        rows.setdefault(row.id.rpartition("#")[0], []).append(row)
     found: list[Context] = []
     for episode in strict:
         inner = set(_inner_turns(episode, settings))
-        own = [row for row in built.rows if row.id.rpartition("#")[0] == episode.id]
+        own = rows.get(episode.id, [])
         kept = [row for row in own if _turn(row) in inner]
         counts["greeting_turns"] += len(own) - len(kept)
         found += [_context(episode, replace(row, group=groups[episode.id])) for row in kept]

@@ -14,9 +14,9 @@ from ...core.outside.console import make_console
 from ...core.settings import read_settings
 from ...policies.safety import DISCLAIMER
 from ..loop.command import need_libraries, quiet_libraries
-from ..rows.build import Rows, build_rows
+from ..rows.build import BadRow, Row, Rows, build_rows
 from ..rows.settings import RowSettings
-from ..rows.sources import load_episodes
+from ..rows.sources import open_episodes
 
 
 def register(app: typer.Typer) -> None:
@@ -39,7 +39,10 @@ def register(app: typer.Typer) -> None:
 
 
 def preview(data: list[Path], model: str, limit: int, **given: Any) -> None:
-    """Print the first rows of some episodes as a model is trained on them."""
+    """Print the first rows of some episodes as a model is trained on them.
+
+    No more episodes are read than those rows need.
+    """
     need_libraries()
     quiet_libraries()
     from ..loop.base_model import load_writer
@@ -47,15 +50,24 @@ def preview(data: list[Path], model: str, limit: int, **given: Any) -> None:
     from .display import colored, counts, heading
 
     settings = read_settings(RowSettings, None, nested(given))
-    episodes, _ = load_episodes(data)
-    rows = build_rows(episodes, settings)
+    episodes = open_episodes(data)
     encoder, tokenizer, context = load_writer(model)
     longest = min(settings.max_tokens, context)
     console = make_console()
-    shown, kept, bad = encode_rows(encoder, rows.rows, longest)
-    for row, encoded in list(zip(kept, shown, strict=True))[:limit]:
-        console.print(heading(row, encoded))
-        console.print(colored(encoded, tokenizer, brackets=console.color_system is None))
-        console.print()
-    console.print(counts(Rows(tuple(kept), (*rows.bad, *bad))))
+    kept: list[Row] = []
+    bad: list[BadRow] = []
+    read = 0
+    for read, episode in enumerate(episodes, 1):  # noqa: B007 - told below
+        rows = build_rows([episode], settings)
+        shown, fitting, long = encode_rows(encoder, rows.rows, longest)
+        for row, encoded in zip(fitting, shown, strict=True):
+            if len(kept) < limit:
+                console.print(heading(row, encoded))
+                console.print(colored(encoded, tokenizer, brackets=console.color_system is None))
+                console.print()
+            kept.append(row)
+        bad += (*rows.bad, *long)
+        if len(kept) >= limit:
+            break
+    console.print(counts(Rows(kept, tuple(bad)), read, len(episodes)), soft_wrap=True)
     console.print(Text(DISCLAIMER, style="dim"))

@@ -56,12 +56,19 @@ def heading(row: Row, encoded: Encoded) -> Text:
     )
 
 
-def counts(rows: Rows) -> str:
-    """How many rows there are, and how many were left out and why."""
+def counts(rows: Rows, read: int, episodes: int) -> str:
+    """How many rows there are, and how many were left out and why.
+
+    Args:
+        read: episodes that gave them.
+        episodes: all that there are.
+    """
     shown = f"{len(rows.rows)} rows"
     if rows.bad:
         faults = ", ".join(f"{n} {fault.replace('_', ' ')}" for fault, n in rows.faults.items())
         shown += f"; left out: {faults}"
+    if read < episodes:
+        shown += f"; of the first {read} of {episodes} episodes, the others were not read"
     return shown
 
 

@@ -30,6 +30,7 @@ from .settings import (
     BadRows,
     TurnRowSettings,
 )
+from .spool import Spool
 
 Fault = Literal["empty_reply", "unknown_label", "no_supporter_turn", "too_long"]
 
@@ -86,7 +87,7 @@ class BadRow:
 class Rows:
     """The rows of some episodes, and what could not be used."""
 
-    rows: tuple[Row, ...]
+    rows: Sequence[Row]
     bad: tuple[BadRow, ...] = ()
 
     @property
@@ -96,20 +97,20 @@ class Rows:
 
 
 def build_rows(episodes: Iterable[Episode], settings: TurnRowSettings) -> Rows:
-    """The rows of all episodes, in order.
+    """The rows of all episodes, in order; beyond a thousand they lie in a file, see `Spool`.
 
     Raises:
         ConfigError: a template that cannot be used; or there are bad rows and the settings refuse
             them.
     """
-    rows: list[Row] = []
+    rows: Spool[Row] = Spool()
     bad: list[BadRow] = []
     for episode in episodes:
         good, faulty = rows_of(episode, settings)
-        rows += good
+        rows.extend(good)
         bad += faulty
     refuse_bad(bad, settings.on_bad_row)
-    return Rows(tuple(rows), tuple(bad))
+    return Rows(rows, tuple(bad))
 
 
 def refuse_bad(bad: Sequence[BadRow], on_bad_row: BadRows) -> None:

@@ -20,10 +20,10 @@ MEGABATCH = 32
 
 
 class RowDataset(Dataset[Encoded]):  # type: ignore[misc]
-    """Encoded rows in memory."""
+    """Encoded rows, wherever they lie."""
 
     def __init__(self, rows: Sequence[Encoded]) -> None:
-        self.rows = list(rows)
+        self.rows = rows
 
     def __len__(self) -> int:
         return len(self.rows)

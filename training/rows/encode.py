@@ -7,7 +7,7 @@ token (a line break, mostly) is context for later turns and never learned.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from ...core.errors import ConfigError
 from ...policies.base import Message, Request
 from ...policies.models.prompts import PromptWriter
 from .build import BadRow, Row
+from .spool import Spool
 
 TAIL = 8
 """Characters by which the end of a question is recognised in another text."""
@@ -173,11 +174,11 @@ class RowEncoder:
 
 
 def encode_rows(
-    encoder: RowEncoder, rows: Sequence[Row], max_tokens: int
-) -> tuple[list[Encoded], list[Row], list[BadRow]]:
+    encoder: RowEncoder, rows: Iterable[Row], max_tokens: int
+) -> tuple[Spool[Encoded], Spool[Row], list[BadRow]]:
     """The encoded rows with their rows, and those that are longer than `max_tokens`."""
-    encoded: list[Encoded] = []
-    kept: list[Row] = []
+    encoded: Spool[Encoded] = Spool()
+    kept: Spool[Row] = Spool()
     bad: list[BadRow] = []
     for row in rows:
         made = encoder.encode(row)

@@ -20,6 +20,7 @@ from ...core.record import Record
 from ...environments.corpus.splits import held_out
 from ...environments.episodes.episode import Episode
 from ...environments.episodes.log import log_files, read_episodes
+from ...environments.episodes.sequence import Episodes
 from ...policies.base import Message
 from .build import Row
 
@@ -40,26 +41,33 @@ class DataSource(Record):
     items: int
 
 
-def load_episodes(paths: Sequence[str | Path]) -> tuple[list[Episode], tuple[DataSource, ...]]:
-    """The episodes of run folders and logs, and what identifies them.
+def load_episodes(paths: Sequence[str | Path]) -> tuple[Episodes, tuple[DataSource, ...]]:
+    """The episodes of run folders and logs, and what identifies them; see `open_episodes`."""
+    parts = _parts(paths)
+    read = zip(paths, parts, strict=True)
+    sources = tuple(source_of(path, log_files(path), len(part)) for path, part in read)
+    return Episodes.joined(parts), sources
+
+
+def open_episodes(paths: Sequence[str | Path]) -> Episodes:
+    """The episodes of run folders and logs; their records are read when they are asked for.
 
     Raises:
         ConfigError: no path is given.
         DataError: a path holds no log, or a line that is not an episode.
     """
+    return Episodes.joined(_parts(paths))
+
+
+def _parts(paths: Sequence[str | Path]) -> list[Episodes]:
     if not paths:
         raise ConfigError(
             "no data to train on", hint="--data FOLDER, with a run's folder or an episode log"
         )
-    episodes: list[Episode] = []
-    sources = []
-    for path in paths:
-        read = read_episodes(path)
-        episodes += read
-        sources.append(source_of(path, log_files(path), len(read)))
-    if not episodes:
+    parts = [read_episodes(path) for path in paths]
+    if not any(map(len, parts)):
         raise DataError("holds no episode", file=paths[0])
-    return episodes, tuple(sources)
+    return parts
 
 
 def source_of(path: str | Path, files: Iterable[Path], items: int) -> DataSource:
@@ -70,7 +78,7 @@ def source_of(path: str | Path, files: Iterable[Path], items: int) -> DataSource
 
 def split_episodes(
     episodes: Sequence[Episode], share: float, seed: int
-) -> tuple[list[Episode], list[Episode]]:
+) -> tuple[Sequence[Episode], Sequence[Episode]]:
     """Training and validation episodes; whole scenarios go to one side, see `held_out`.
 
     Args:

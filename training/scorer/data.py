@@ -13,7 +13,7 @@ import random
 import re
 import tomllib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.resources import files
@@ -212,7 +212,12 @@ class RealReply:
 
 def real_replies(episodes: Iterable[Episode]) -> list[RealReply]:
     """All replies of supporters that answer something."""
-    return [
+    return list(iter_real_replies(episodes))
+
+
+def iter_real_replies(episodes: Iterable[Episode]) -> Iterator[RealReply]:
+    """The same as a stream."""
+    return (
         RealReply(
             turn_id(episode, n), episode.id, group_of(episode), episode.scenario.problem_type,
             history, utterance.text.strip(),
@@ -221,7 +226,7 @@ def real_replies(episodes: Iterable[Episode]) -> list[RealReply]:
         for n, utterance in enumerate(episode.utterances)
         if utterance.role is Role.SUPPORTER and utterance.text.strip()
         and (history := history_of(episode, n))
-    ]  # fmt: skip
+    )  # fmt: skip
 
 
 def coherence_pairs(

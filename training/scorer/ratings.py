@@ -12,7 +12,7 @@ from ...core.tasks import for_each
 from ...environments.episodes.episode import Episode
 from ...environments.episodes.rating import Rating, iter_ratings
 from ...policies.heads.scorer import RUBRIC, ScorerPolicy
-from .data import RealReply, judged, real_replies
+from .data import RealReply, iter_real_replies, judged
 from .train import helpful
 
 HELPFUL = "helpful"
@@ -73,9 +73,11 @@ async def rate_episodes(
             on_done(1)
 
         whole = len(scorer.dimensions) + 1  # fewer where a kill came in between
-        open_ones = [
-            real for real in real_replies(episodes) if rated[real.episode, place_of(real)] < whole
-        ]
+        open_ones = (
+            real
+            for real in iter_real_replies(episodes)
+            if rated[real.episode, place_of(real)] < whole
+        )
         await for_each(open_ones, rate, concurrency)
 
 
@@ -86,8 +88,10 @@ def place_of(real: RealReply) -> int:
 
 def rates_of(file: Path, rater: str) -> dict[str, tuple[float | None, int]]:
     """By dimension the share of replies of which it holds, and how many could be judged."""
-    values: dict[str, list[bool]] = {}
+    judged_of: Counter[str] = Counter()
+    holding: Counter[str] = Counter()
     for rating in iter_ratings(file):
         if rating.rater == rater and rating.value is not None:
-            values.setdefault(rating.dimension, []).append(rating.value >= 0.5)
-    return {name: (sum(found) / len(found), len(found)) for name, found in values.items()}
+            judged_of[rating.dimension] += 1
+            holding[rating.dimension] += rating.value >= 0.5
+    return {name: (holding[name] / count, count) for name, count in judged_of.items()}

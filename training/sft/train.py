@@ -8,7 +8,9 @@ Left out on purpose: packing (rows are sorted by length instead), optimizers bes
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from rich.console import Console
@@ -41,6 +43,7 @@ from ..rows.sources import (
     source_of,
     split_episodes,
 )
+from ..rows.spool import Spool
 from .settings import SftSettings
 
 
@@ -69,8 +72,8 @@ def train_sft(settings: SftSettings, *, console: Console | None = None) -> Train
 class SftData:
     """Rows on both sides of the split, before any tokenizer."""
 
-    train: tuple[Row, ...]
-    validation: tuple[Row, ...]
+    train: Sequence[Row]
+    validation: Sequence[Row]
     bad: tuple[BadRow, ...]
     sources: tuple[DataSource, ...]
 
@@ -78,14 +81,15 @@ class SftData:
 def read_data(settings: SftSettings) -> SftData:
     """Episodes, their split and their rows; instruction rows join the training side."""
     episodes, sources = load_episodes(settings.data)
-    held: list[Episode]
+    learned: Sequence[Episode] = episodes
+    held: Sequence[Episode]
     if settings.validation:
         held, held_sources = load_episodes(settings.validation)
         sources += held_sources
     else:
-        episodes, held = split_episodes(episodes, settings.validation_share, settings.seed)
-    train, validation = build_rows(episodes, settings), build_rows(held, settings)
-    rows = train.rows
+        learned, held = split_episodes(episodes, settings.validation_share, settings.seed)
+    train, validation = build_rows(learned, settings), build_rows(held, settings)
+    rows: Sequence[Row] = train.rows
     if not rows:
         raise ConfigError(
             f"{len(episodes)} episodes give no row to train on",
@@ -96,7 +100,7 @@ def read_data(settings: SftSettings) -> SftData:
         count = replay_count(
             len(rows), len(available), number=settings.replay_rows, share=settings.replay_share
         )
-        rows += tuple(draw(available, count, settings.seed))
+        rows = Spool(chain(rows, draw(available, count, settings.seed)))
         sources += (source_of(settings.replay, [Path(settings.replay)], len(available)),)
     return SftData(rows, validation.rows, train.bad + validation.bad, sources)
 

@@ -27,12 +27,14 @@ from ....policies.base import Policy, close_policy, describe_policy, open_policy
 from ....policies.registry import make_policy
 from ...dialogue.environment import SupportEnvironment
 from ...episodes.episode import Episode
-from ...runs.folder import run_identity, write_summary
-from ...runs.runner import BatchObserver, run_batch
+from ...episodes.log import latest_episodes
+from ...runs.events import BatchObserver
+from ...runs.folder import run_identity
+from ...runs.runner import run_batch
 from ...runs.simulate import build_environment
+from ...runs.summary import totals_of, write_summary
 from ...scenarios.scenario import Scenario
 from ..cleaning import CleanSettings, clean_run, examine
-from ..folder import latest_episodes
 from ..sources import read_sources, write_sources
 from ..tags import Severity, edited
 from .coverage import Slot, plan
@@ -175,7 +177,7 @@ class _Build:
         if settings.clean and scenarios:
             self.tell("cleaning")
             await asyncio.to_thread(clean_run, self.folder)
-        write_summary(self.folder, self._episodes(), settings.prices)
+        write_summary(self.folder, totals_of(self._episodes()), settings.prices)
         report = report_of(self.folder, slots, scenarios, rejects, types)
         write_report(self.folder, report)
         return report

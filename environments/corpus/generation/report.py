@@ -12,8 +12,9 @@ from ....core.files import episode_logs, write_whole
 from ....core.record import Record
 from ....core.tables import markdown_table
 from ...episodes.episode import Episode
+from ...episodes.log import latest_episodes
 from ...scenarios.scenario import Profile, Scenario
-from ..folder import cleaned_episodes, latest_episodes, tags_of
+from ..folder import cleaned_episodes, tags_of
 from ..statistics import CorpusStatistics, comparison_markdown, corpus_statistics, strategy_shares
 from .coverage import Cell, CoverageReport, Slot, coverage_report
 from .journal import Reject

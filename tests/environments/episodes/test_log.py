@@ -90,7 +90,7 @@ def test_records_are_closed_and_versioned(
     path = tmp_path / "log.jsonl"
     path.write_text(json.dumps(record) + "\n")
     with pytest.raises(DataError, match=message):
-        warmline.read_episodes(path)
+        list(warmline.read_episodes(path))
 
 
 def test_a_stored_first_version_still_loads() -> None:
@@ -177,7 +177,7 @@ def test_impossible_sampling_in_a_record_is_named_by_file_and_line(
     with pytest.raises(
         DataError, match=r"log\.jsonl, line 1: .*\n.*temperature must be at least 0"
     ):
-        warmline.read_episodes(path)
+        list(warmline.read_episodes(path))
 
 
 def test_latencies_of_other_calls_are_refused(tmp_path: Path, episodes: list[Episode]) -> None:
@@ -186,4 +186,4 @@ def test_latencies_of_other_calls_are_refused(tmp_path: Path, episodes: list[Epi
     path = tmp_path / "log.jsonl"
     path.write_text(json.dumps(record) + "\n")
     with pytest.raises(DataError, match="timing has 5 latencies for 6 calls"):
-        warmline.read_episodes(path)
+        list(warmline.read_episodes(path))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -57,10 +59,11 @@ def test_crisis_language_and_errors_are_visible() -> None:
     assert "UnreadableReply" in failing
 
 
-def test_resumed_episodes_count_but_are_not_printed() -> None:
+def test_resumed_episodes_count_but_are_not_printed(tmp_path: Path) -> None:
     out = io.StringIO()
-    view = LiveView(1, console=Console(file=out), conversations=True)
-    (episode,) = warmline.simulate(policy=talk(), scenarios=scenarios(1), max_turns=2)
-    view(warmline.environments.Ended(episode, resumed=True))
+    view = LiveView(2, console=Console(file=out), conversations=True)
+    run: dict[str, Any] = {"policy": talk(), "scenarios": scenarios(2), "max_turns": 2}
+    warmline.simulate(**run, out=tmp_path)
+    warmline.simulate(**run, out=tmp_path, observe=view)
     assert out.getvalue() == ""
-    assert view.stops == {"turn_limit": 1}
+    assert view.stops == {"turn_limit": 2}

@@ -27,7 +27,7 @@ def interrupt_at(count: int) -> Callable[[object], None]:
     ended: list[str] = []
 
     def observe(event: object) -> None:
-        if isinstance(event, Ended) and not event.resumed:
+        if isinstance(event, Ended):
             ended.append(event.episode.id)
             if len(ended) == count:
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)

@@ -298,3 +298,31 @@ def test_five_thousand_conversations_stay_quick(browser: Any, tmp_path: Path) ->
     page.fill("#search", "needle in all")
     counts(page, "1 of 5000")
     page.close()
+
+
+def test_of_a_large_run_a_named_sample_is_shown_and_the_numbers_are_over_all(
+    tmp_path: Path,
+) -> None:
+    """5,003 conversations, of which some are rated; the sample depends on ids alone."""
+    line = PLAIN.to_json()
+    names = [f"talk-{number}" for number in range(5_003)]
+    lines = [line.replace('"id":"plain"', f'"id":"{name}"') for name in names]
+    for folder, order in (("a", lines), ("b", lines[::-1])):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "episodes.jsonl").write_text("\n".join(order) + "\n", "utf-8")
+    append_ratings(
+        tmp_path / "a/ratings.jsonl",
+        [
+            Rating(episode=name, rater="r", kind="judge", dimension="empathy", value=4)
+            for name in names[:100]
+        ],
+    )
+    view, other = read_run(tmp_path / "a"), read_run(tmp_path / "b")
+    shown = {each["id"]: each for each in view.episodes}
+    assert (len(shown), view.conversations, view.counts.dialogues) == (5_000, 5_003, 5_003)
+    assert {each["id"] for each in other.episodes} == set(shown)
+    assert len(view.rated["judge", "empathy"].values) == 100
+    assert sum("ratings" in each for each in view.episodes) == len(set(names[:100]) & set(shown))
+    page = write_report([tmp_path / "a"]).read_text("utf-8")
+    assert "Shown of a: a sample of 5,000 of 5,003 conversations" in page
+    assert "a sample of" not in write_report([save(tmp_path / "c", PLAIN)]).read_text("utf-8")

@@ -145,12 +145,14 @@ def test_the_layers_of_attention(tmp_path: Path) -> None:
 def test_preview_marks_the_tokens_with_loss(tmp_path: Path) -> None:
     model = save_causal(tmp_path / "m")
     data = write_log(tmp_path / "run", [episode(), episode("b", ())])
-    command = ["preview", str(data), "--model", str(model), "--limit", "1", "--template", TEMPLATE]
-    shown = CliRunner().invoke(app, command).output
+    command = ["preview", str(data), "--model", str(model), "--template", TEMPLATE, "--limit"]
+    shown = CliRunner().invoke(app, [*command, "9"]).output
     assert "a#1, Question" in shown
     assert "⟦What happened there?<|im_end|>⟧" in shown
     assert "3 rows; left out: 1 no supporter turn" in shown
     assert "must not stand in for help" in " ".join(shown.split())
+    first = CliRunner().invoke(app, [*command, "1"]).output
+    assert "3 rows; of the first 1 of 2 episodes, the others were not read" in first
 
 
 def test_train_sft_from_the_command_line(tmp_path: Path) -> None:

@@ -1,0 +1,137 @@
+"""Episodes of logs as a sequence that reads a record when it is asked for."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Self, overload
+
+from .episode import Episode
+from .index import LogIndex
+
+
+def ids_of(episodes: Sequence[Episode]) -> list[str]:
+    """The ids of episodes, without reading the records where they are in a log."""
+    if isinstance(episodes, Episodes):
+        return episodes.ids
+    return [episode.id for episode in episodes]
+
+
+def take(episodes: Sequence[Episode], numbers: Iterable[int]) -> Sequence[Episode]:
+    """The episodes at these places, without reading the records where they are in a log."""
+    if isinstance(episodes, Episodes):
+        return episodes.take(numbers)
+    return [episodes[n] for n in numbers]
+
+
+class Episodes(Sequence[Episode]):
+    """Episodes in logs: `len`, iteration, indexing, slices and comparison as of a list.
+
+    A record is read when it is asked for, so a million episodes take 16 bytes each, beside the
+    logs' indices. What is appended to the logs later is not in it.
+
+    Raises:
+        DataError: (when a record is read) it is no episode, or its log was changed meanwhile.
+    """
+
+    def __init__(
+        self, logs: Sequence[LogIndex], files: Iterable[int], numbers: Iterable[int]
+    ) -> None:
+        self._logs = tuple(logs)
+        self._files = array("Q", files)
+        self._numbers = array("Q", numbers)
+
+    @classmethod
+    def of_log(cls, log: LogIndex, numbers: Iterable[int]) -> Self:
+        """The records of one log that have these numbers."""
+        chosen = array("Q", numbers)
+        return cls((log,), (0 for _ in chosen), chosen)
+
+    @classmethod
+    def of_files(cls, files: Sequence[Path]) -> Self:
+        """Each id once, its last attempt, in the order of the first ones.
+
+        Raises:
+            DataError: a line that is not an episode; names file, line and field.
+        """
+        logs = [LogIndex.of(file) for file in files]
+        if len(logs) == 1:
+            return cls.of_log(logs[0], logs[0].last.values())
+        last = {name: (at, n) for at, log in enumerate(logs) for name, n in log.last.items()}
+        return cls(logs, (at for at, _ in last.values()), (n for _, n in last.values()))
+
+    @classmethod
+    def joined(cls, parts: Iterable[Episodes]) -> Self:
+        """The episodes of all parts, one after the other."""
+        logs: list[LogIndex] = []
+        files, numbers = array("Q"), array("Q")
+        for part in parts:
+            files.extend(at + len(logs) for at in part._files)
+            numbers.extend(part._numbers)
+            logs += part._logs
+        return cls(logs, files, numbers)
+
+    @property
+    def ids(self) -> list[str]:
+        """Their ids, without reading the records."""
+        return [self._logs[at].ids[n] for at, n in self._places()]
+
+    @property
+    def stops(self) -> list[str]:
+        """How they ended, as `Episode.stop` says it, without reading the records."""
+        return [self._logs[at].stop(n) for at, n in self._places()]
+
+    def chosen(self, names: Iterable[str]) -> Self:
+        """Those with these ids, in the order of the ids, without reading the records."""
+        places = {self._logs[at].ids[n]: (at, n) for at, n in self._places()}
+        return self._at([places[name] for name in names if name in places])
+
+    def in_log_order(self) -> Self:
+        """The same in the order in which they stand in the logs."""
+        return self._at(sorted(self._places()))
+
+    def take(self, numbers: Iterable[int]) -> Self:
+        """Those at these places in the sequence."""
+        return self._at([(self._files[n], self._numbers[n]) for n in numbers])
+
+    def _at(self, places: Collection[tuple[int, int]]) -> Self:
+        return type(self)(self._logs, (at for at, _ in places), (n for _, n in places))
+
+    def _places(self) -> Iterator[tuple[int, int]]:
+        return zip(self._files, self._numbers, strict=True)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> Episode: ...
+    @overload
+    def __getitem__(self, index: slice) -> Self: ...
+
+    def __getitem__(self, index: int | slice) -> Episode | Self:
+        if isinstance(index, slice):
+            return type(self)(self._logs, self._files[index], self._numbers[index])
+        return self._logs[self._files[index]].read(self._numbers[index])
+
+    def __iter__(self) -> Iterator[Episode]:
+        with ExitStack() as stack:
+            opened: dict[int, IO[bytes]] = {}
+            for at, number in self._places():
+                if at not in opened:
+                    opened[at] = stack.enter_context(self._logs[at].opened())
+                yield self._logs[at].read(number, opened[at])
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence) or isinstance(other, str | bytes):
+            return NotImplemented
+        return len(self) == len(other) and all(
+            mine == theirs for mine, theirs in zip(self, other, strict=True)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        logs = ", ".join(str(log.path) for log in self._logs)
+        return f"<{len(self)} episodes of {logs or 'no log'}>"

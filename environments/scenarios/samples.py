@@ -1,0 +1,49 @@
+"""Scenarios of a pool, each perhaps several times, as a sequence that makes them when asked for."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import overload
+
+from .scenario import Scenario
+
+
+class Samples(Sequence[Scenario]):
+    """Conversations about the scenarios of a pool; a million take 16 bytes each.
+
+    Args:
+        pool: the scenarios.
+        chosen: for each conversation the place of its scenario in the pool, and its number among
+            those about it, from 1; see `Scenario.sample`.
+    """
+
+    def __init__(self, pool: Sequence[Scenario], chosen: Iterable[tuple[int, int]]) -> None:
+        self._pool = pool
+        self._places, self._numbers = array("Q"), array("Q")
+        for place, number in chosen:
+            self._places.append(place)
+            self._numbers.append(number)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> Scenario: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Scenario]: ...
+
+    def __getitem__(self, index: int | slice) -> Scenario | list[Scenario]:
+        if isinstance(index, slice):
+            return [self[n] for n in range(*index.indices(len(self)))]
+        return self._pool[self._places[index]].sample(self._numbers[index])
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence) or isinstance(other, str | bytes):
+            return NotImplemented
+        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} scenarios>"
