@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
@@ -15,15 +16,19 @@ MAX_NESTING: Final = 100
 """Lists and objects within one another in data of a free form; more cannot always be written again."""
 
 
-def refuse_nesting(value: Any) -> Any:
-    """Plain data, unless lists and objects stand in it more than `MAX_NESTING` deep.
+def refuse_unwritable(value: Any) -> Any:
+    """Plain data, unless it cannot be written as JSON and read again.
 
     Raises:
-        ValueError: they do.
+        ValueError: lists and objects stand in it more than `MAX_NESTING` deep, or a number is
+            infinite or none.
     """
     level, depth = [value], 0
-    while level := [item for item in level if isinstance(item, dict | list | tuple)]:
-        depth += 1
+    while level:
+        if any(isinstance(item, float) and not isfinite(item) for item in level):
+            raise ValueError("holds a number that is infinite or none")
+        level = [item for item in level if isinstance(item, dict | list | tuple)]
+        depth += bool(level)
         if depth > MAX_NESTING:
             raise ValueError(f"nested more than {MAX_NESTING} levels deep")
         level = [
@@ -32,7 +37,7 @@ def refuse_nesting(value: Any) -> Any:
     return value
 
 
-PlainData = Annotated[dict[str, Any], AfterValidator(refuse_nesting)]
+PlainData = Annotated[dict[str, Any], AfterValidator(refuse_unwritable)]
 """Data of a free form in a record, which can be written as JSON and read again."""
 
 

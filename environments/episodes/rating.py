@@ -10,9 +10,9 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from ...core.errors import DataError
 from ...core.jsonl import complete_lines, refuse_log
@@ -49,7 +49,7 @@ class Rating(Record):
     rater: Text
     kind: Literal["judge", "scorer", "human", "rule"]
     dimension: Text
-    value: float | None = None
+    value: Annotated[float, Field(allow_inf_nan=False)] | None = None
     explanation: str = ""
     rubric: str = ""
     sample: int = 0

@@ -17,6 +17,7 @@ from ...core.errors import RunError
 from ..dialogue.environment import SupportEnvironment
 from ..episodes.episode import EPISODE_VERSION
 from ..episodes.log import LOG_NAME, EpisodeLog
+from .summary import SUMMARY_NAME
 
 SOURCES_NAME = "sources.json"
 """The provenance that an import writes; see `corpus/sources.py`."""
@@ -57,13 +58,32 @@ def claimed_log(
         DataError: its `config.toml` or its log cannot be read.
     """
     whole = run_identity(environment, seed, identity)
-    if not compare(folder, whole) and (folder / SOURCES_NAME).is_file():
+    if not _compared(folder, whole) and (folder / SOURCES_NAME).is_file():
         raise _imported(folder)
     with EpisodeLog(folder / LOG_NAME) as log:
-        claimed = compare(folder, whole)  # once more: another process may have had the lock
+        claimed = _compared(folder, whole)  # once more: another process may have had the lock
         _refuse_foreign(log, seed, None if claimed else environment.config_hash)
+        if not claimed:
+            (folder / CONFIG_NAME).unlink(missing_ok=True)
         claim(folder, whole, settings)
         yield log
+
+
+def _compared(folder: Path, identity: Mapping[str, Any]) -> bool:
+    """Whether this run has claimed the folder; a start that came to nothing claims none.
+
+    Raises:
+        RunError: another run has; the difference is shown.
+    """
+    try:
+        return compare(folder, identity)
+    except RunError:
+        log = folder / LOG_NAME
+        begun = log.is_file() and log.stat().st_size > 0
+        more = {f.name for f in folder.iterdir()} - {CONFIG_NAME, LOG_NAME, SUMMARY_NAME}
+        if begun or more or not log.is_file():
+            raise
+        return False
 
 
 def _imported(folder: Path) -> RunError:

@@ -19,7 +19,7 @@ from typing import Any
 from ....agents.roles import Role
 from ....core.errors import ConfigError, DataError
 from ....core.files import sha256_of
-from ....core.record import refuse_nesting
+from ....core.record import refuse_unwritable
 from ....policies.safety import crisis_kinds
 from ...episodes.episode import Episode, StopReason, Utterance
 from ...episodes.log import LOG_NAME
@@ -203,7 +203,7 @@ class Import:
                 hint="an importer is a function from a record to Recorded (docs/importing.md)",
             )
         try:
-            refuse_nesting(recorded.annotations)
+            refuse_unwritable(recorded.annotations)
         except ValueError as error:
             raise BrokenRecord(str(error), field="annotations") from None
         return recorded

@@ -187,3 +187,14 @@ def test_latencies_of_other_calls_are_refused(tmp_path: Path, episodes: list[Epi
     path.write_text(json.dumps(record) + "\n")
     with pytest.raises(DataError, match="timing has 5 latencies for 6 calls"):
         list(warmline.read_episodes(path))
+
+
+@pytest.mark.parametrize("number", ["1e999", "NaN", "-Infinity"])
+def test_numbers_that_cannot_be_written_again_are_refused(
+    tmp_path: Path, episodes: list[Episode], number: str
+) -> None:
+    record = json.loads(episodes[0].to_json()) | {"annotations": {"why": ["NUMBER"]}}
+    path = tmp_path / "log.jsonl"
+    path.write_text(json.dumps(record).replace('"NUMBER"', number) + "\n")
+    with pytest.raises(DataError, match=r"log\.jsonl, line 1"):
+        list(warmline.read_episodes(path))

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 import warmline
-from warmline.core.errors import RunError
+from warmline.core.errors import AuthenticationFailed, RunError
 from warmline.environments.corpus import Source, write_sources
 
 from ..helpers import scenarios, talk
@@ -154,3 +154,20 @@ async def test_a_run_from_before_sources_counted_goes_on(written: Path) -> None:
     config.write_text("\n".join(old))
     await warmline.run_batch(environment(policy), scenarios(2), out=out)
     assert "source_hash" in config.read_text()
+
+
+async def test_a_start_that_came_to_nothing_leaves_the_folder_free(tmp_path: Path) -> None:
+    def failing(request: warmline.Request) -> str:
+        raise AuthenticationFailed("no key")
+
+    async def played(policy: warmline.ScriptedPolicy, turns: int) -> int:
+        env = environment(policy, max_turns=turns)
+        return len(await warmline.run_batch(env, scenarios(2), out=tmp_path, seed=1))
+
+    with pytest.raises(AuthenticationFailed):
+        await played(warmline.ScriptedPolicy(failing), 2)
+    assert (tmp_path / "config.toml").is_file()
+    assert await played(talk(), 4) == 2
+    assert "max_turns = 4" in (tmp_path / "config.toml").read_text()
+    with pytest.raises(RunError, match="max_turns: 4 -> 6"):
+        await played(talk(), 6)
