@@ -203,6 +203,12 @@ def _message(role: ChatRole, content: str) -> Message:
     return Message(role, content)
 
 
+@lru_cache(maxsize=1024)
+def _note(content: str) -> Message:
+    """A message in which nobody in the conversation said anything."""
+    return Message("user", content, "")
+
+
 def starts_with_own(history: Sequence[Turn], me: Role) -> bool:
     """Whether a prompt needs an opening: the dialogue is empty or begins with an own utterance."""
     return not history or history[0].role is me
@@ -219,15 +225,21 @@ def chat_messages(
     """
     messages = [system]
     if starts_with_own(history, me):
-        messages.append(_message("user", opening or BEGIN))
+        messages.append(_note(opening or BEGIN))
     for turn in history:
         role: ChatRole = "assistant" if turn.role is me else "user"
         if messages[-1].role == role:
-            messages[-1] = Message(role, f"{messages[-1].content}\n\n{turn.text}")
+            before = messages[-1]
+            messages[-1] = Message(
+                role,
+                f"{before.content}\n\n{turn.text}",
+                None if before.said is None else f"{before.said}\n\n{turn.text}".strip(),
+            )
         else:
             messages.append(_message(role, turn.text))
     if messages[-1].role == "assistant":
-        messages.append(_message("user", note or GO_ON))
+        messages.append(_note(note or GO_ON))
     elif note:
-        messages[-1] = Message("user", f"{messages[-1].content}\n\n{note}")
+        last = messages[-1]
+        messages[-1] = Message("user", f"{last.content}\n\n{note}", last.utterance)
     return tuple(messages)

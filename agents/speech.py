@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from .observations import Say
-from .roles import STRATEGY_LABELS, Role
+from .roles import STRATEGY_LABELS, Role, Strategy, parse_strategy
 
 _CLOSE_ALONE = re.compile(r"""[\s"'“”‘’(\[*]*N\s*/\s*A[\s"'“”‘’)\].!*]*""", re.IGNORECASE)
 _CLOSE_SIGNS = ("N/A", "n/a", "N/a", "n/A")
@@ -107,6 +107,18 @@ def read_speech(raw: str, role: Role) -> Say:
     if (before := _before_sign(text)) is not None:
         return Say(before, closes=True, repairs=tuple(repairs))
     return Say(text, repairs=tuple(repairs))
+
+
+def written_strategy(raw: str) -> Strategy | None:
+    """The strategy that a supporter wrote in front of its answer (`[Question] What happened?`)."""
+    text = raw.strip()
+    if own := _OWN_LABEL[Role.SUPPORTER].match(text):
+        text = text[own.end() :]
+    label = _STRATEGY_LABEL.match(text)
+    if label is None:
+        return None
+    name = re.sub(r"\A\W*(?:strategy\W+)?|\W*\Z", "", label[0], flags=re.IGNORECASE)
+    return parse_strategy(name)
 
 
 def _before_sign(text: str) -> str | None:

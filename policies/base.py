@@ -28,10 +28,22 @@ ChatRole = Literal["system", "user", "assistant"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One chat message, in the roles that chat templates know."""
+    """One chat message, in the roles that chat templates know.
+
+    Attributes:
+        said: the part of `content` that somebody in the conversation said, where the rest is a note
+            to the model; empty where all of it is, None where nothing is. No part of what engines
+            and records see.
+    """
 
     role: ChatRole
     content: str
+    said: str | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def utterance(self) -> str:
+        """What somebody said, without notes to the model; empty if the message is a note alone."""
+        return self.content if self.said is None else self.said
 
 
 @dataclass(frozen=True, slots=True)

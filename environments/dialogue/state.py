@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...agents.observations import Turn
-from ...agents.roles import Strategy
+from ...agents.roles import Role, Strategy
+from ...agents.speech import written_strategy
 from ...core.errors import PolicyCrashed, PolicyError
 from ...core.outside.secrets import hide_secrets
 from ...core.outside.text import clean_text
@@ -100,9 +101,18 @@ class Dialogue:
         strategy: Strategy | None = None,
         repairs: tuple[str, ...] = (),
     ) -> Utterance:
-        """Add an utterance; crisis language in it is marked."""
+        """Add an utterance; crisis language in it is marked.
+
+        Without advice, the strategy that the supporter wrote in front of its answer counts.
+        """
         self.turns.append(Turn(role, text))
-        utterance = Utterance(role, text, raw, call, strategy, repairs, crisis_kinds(text))
+        own = None
+        if strategy is None and role is Role.SUPPORTER and "strategy_label" in repairs:
+            own = written_strategy(raw)
+        utterance = Utterance(
+            role, text, raw, call, strategy or own, repairs, crisis_kinds(text),
+            strategy_by="model" if own else None,
+        )  # fmt: skip
         self.utterances.append(utterance)
         return utterance
 
@@ -135,7 +145,9 @@ class Dialogue:
             utterances=tuple(self.utterances),
             verdicts=tuple(self.verdicts),
             calls=tuple(self._calls),
-            messages=tuple(self._messages),
+            messages=tuple(
+                m if m.said is None else Message(m.role, m.content) for m in self._messages
+            ),
             timing=Timing(
                 started=self.started,
                 seconds=round(seconds, 4),

@@ -62,12 +62,13 @@ class Utterance:
         role: seeker or supporter.
         text: as the others heard it.
         raw: as the policy wrote it.
-        strategy: chosen by the counselor for this supporter turn.
+        strategy: of this supporter turn: the counselor's choice, or as `strategy_by` says.
         repairs: what was done between raw and text, by name; `sentence_cap` is one.
         crisis: kinds of crisis language found in the text.
         call: index of the call that made it; None where no policy did (an imported conversation).
         labels: every strategy that a source gives for this utterance, in order, where it gives
             several; `strategy` is the first of them.
+        strategy_by: `model` where the supporter wrote the strategy in front of its own answer.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = CLOSED
@@ -80,6 +81,14 @@ class Utterance:
     repairs: tuple[str, ...] = ()
     crisis: tuple[str, ...] = ()
     labels: tuple[Strategy, ...] = ()
+    strategy_by: Literal["model"] | None = None
+
+    @property
+    def strategy_source(self) -> Literal["counselor", "model", "person"] | None:
+        """Who chose the strategy: `person` is whoever labelled a recorded conversation."""
+        if self.strategy is None:
+            return None
+        return self.strategy_by or ("person" if self.call is None else "counselor")
 
     @property
     def strategies(self) -> tuple[Strategy, ...]:

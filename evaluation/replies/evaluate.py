@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ...agents.conditions import StrategyCondition
 from ...agents.counselor import StrategyCounselor
 from ...agents.roles import Strategy
 from ...agents.supporter import Supporter
@@ -144,6 +145,7 @@ async def evaluate_settings(
             setting,
             [reply for reply in replies if reply.setting is setting],
             settings,
+            maker.condition,
             further,
             compared[setting],
             fluency if setting is Setting.REFERENCE or len(compared) == 1 else [],
@@ -227,10 +229,11 @@ def _make_maker(
             options = settings.counselor.policy_options()
             advisor = make_policy(settings.counselor.policy, **options)
             made.append(advisor)
+    condition = settings.condition(advised=advisor is not None)
     maker = ReplyMaker(
         supporter=Supporter(
             supporter,
-            template=settings.template,
+            template=settings.template or condition.template(definitions=settings.definitions),
             sampling=settings.sampling(),
             openings=settings.openings,
         ),
@@ -244,6 +247,7 @@ def _make_maker(
         history_window=settings.history_window,
         max_sentences=settings.max_sentences,
         seed=settings.seed,
+        condition=condition,
     )
     return maker, made
 
@@ -252,6 +256,7 @@ def _result(
     setting: Setting,
     replies: Sequence[EvaluatedReply],
     settings: EvaluationSettings,
+    condition: StrategyCondition,
     further: Sequence[Metric],
     published: Mapping[str, dict[str, float]],
     fluency: Sequence[Score],
@@ -274,7 +279,11 @@ def _result(
     )
     advised = [(r.labels[0], r.strategy, r.episode) for r in replies if r.labels]
     choices: dict[str, dict[str, int]] | None = None
-    if advised and any(strategy is not None for _, strategy, _ in advised):
+    if (
+        not condition.upper_bound
+        and advised
+        and any(strategy is not None for _, strategy, _ in advised)
+    ):
         gold: list[Strategy] = [label for label, _, _ in advised]
         chosen = [strategy for _, strategy, _ in advised]
         choices = confusion(gold, chosen)
@@ -293,6 +302,7 @@ def _result(
         len(failed),
         choices,
         dict(published),
+        condition,
     )
 
 

@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...agents.conditions import StrategyCondition
 from ...agents.counselor import StrategyCounselor
 from ...agents.observations import SupporterBrief, Turn
 from ...agents.roles import Role, Strategy
+from ...agents.speech import written_strategy
 from ...agents.supporter import Supporter
 from ...core.claim import claim, compare
 from ...core.errors import ConfigError, PolicyError, RunError
@@ -38,6 +40,7 @@ from .reply import (
     EvaluatedReply,
     RecordedTurn,
     Setting,
+    StrategySource,
     evaluated_turns,
     iter_replies,
     recorded_turns,
@@ -56,6 +59,7 @@ class ReplyMaker:
         history_window: latest turns that the supporter sees.
         max_sentences: cap of a reply.
         seed: of the run.
+        condition: what the prompt tells of strategies; the supporter's template says the rest.
     """
 
     supporter: Supporter
@@ -63,10 +67,12 @@ class ReplyMaker:
     history_window: int = HISTORY_WINDOW
     max_sentences: int = 3
     seed: int = 0
+    condition: StrategyCondition = StrategyCondition.HIDDEN
 
     def describe(self) -> dict[str, Any]:
         """What decides the replies, as plain data."""
-        return {
+        oracle = {"strategy": self.condition.value} if self._shows_labels else {}
+        return oracle | {
             "replies_version": REPLY_VERSION,
             "seed": self.seed,
             "history_window": self.history_window,
@@ -74,6 +80,10 @@ class ReplyMaker:
             "supporter": self.supporter.describe(),
             "counselor": self.counselor.describe() if self.counselor else "none",
         }
+
+    @property
+    def _shows_labels(self) -> bool:
+        return self.condition is StrategyCondition.ORACLE
 
     async def open(self) -> None:
         """Open the policies."""
@@ -96,24 +106,36 @@ class ReplyMaker:
         )  # fmt: skip
         strategy = None
         try:
-            if self.counselor is not None:
-                strategy = await self._advice(self.counselor, episode, turn, history)
+            strategy = await self.note(episode, turn, history, place)
             return await self._answer(record, episode, history, strategy)
         except PolicyError as error:
             if error.fatal:
                 raise
             said = f"{type(error).__name__}: {error.message}"
-            return record.model_copy(update={"error": said, "strategy": strategy})
+            return record.model_copy(
+                update={"error": said, "strategy": strategy, "strategy_by": self._source(strategy)}
+            )
 
-    async def _advice(
-        self, counselor: StrategyCounselor, episode: Episode, turn: int, history: Sequence[Turn]
+    async def note(
+        self, episode: Episode, turn: int, history: Sequence[Turn], place: RecordedTurn
     ) -> Strategy | None:
+        """The strategy that the prompt names: the counselor's advice, or the label of the oracle."""
+        if self._shows_labels:
+            return place.labels[0] if place.labels else None
+        counselor = self.counselor
+        if counselor is None:
+            return None
         request = counselor.request(
             counselor_view(history),
             seed=call_seed(self.seed, episode.id, 2 * turn),
             session=f"{episode.id}/{Role.COUNSELOR.value}",
         )
         return counselor.read(await ask_policy(counselor.policy, request)).strategy
+
+    def _source(self, strategy: Strategy | None) -> StrategySource | None:
+        if strategy is None:
+            return None
+        return "label" if self._shows_labels else "counselor"
 
     async def _answer(
         self,
@@ -132,11 +154,15 @@ class ReplyMaker:
         reply = await ask_policy(self.supporter.policy, request)
         said = self.supporter.read(reply)
         text, _ = cap_sentences(said.text, self.max_sentences)
+        source = self._source(strategy)
+        if strategy is None and (strategy := written_strategy(reply.text)) is not None:
+            source = "model"
         return record.model_copy(
             update={
                 "text": text or None,
                 "raw": reply.text,
                 "strategy": strategy,
+                "strategy_by": source,
                 "closes": said.closes,
                 "usage": reply.usage,
                 "cached": reply.cached,

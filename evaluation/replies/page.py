@@ -21,7 +21,10 @@ def heading(result: Result) -> str:
     counted = f"{result.replies} replies" + (f", {result.failed} failed" if result.failed else "")
     if result.dialogues is not None:
         counted += f", {result.dialogues} dialogues"
-    return f"{where}, convention {result.preset}: {counted}"
+    told = f", strategy {result.condition}" if result.condition else ""
+    if result.condition and result.condition.upper_bound:
+        told += " (an upper bound: the prompt names the reply's own label)"
+    return f"{where}, convention {result.preset}{told}: {counted}"
 
 
 def score_rows(result: Result) -> list[list[str]]:

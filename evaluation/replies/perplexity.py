@@ -74,7 +74,7 @@ async def score_references(
 ) -> list[Likelihood]:
     """Score every recorded supporter turn as the answer to the prompt that the policy would get.
 
-    The counselor is not asked: the note with a strategy is left out of the prompt.
+    The prompt is the one under which it would answer, the counselor's advice included.
 
     Args:
         episodes: recorded conversations.
@@ -121,9 +121,10 @@ async def _likelihood(
     policy: ScoringPolicy, maker: ReplyMaker, episode: Episode, turn: int
 ) -> Likelihood:
     turns = recorded_turns(episode)
-    brief = SupporterBrief(episode.scenario.problem_type)
+    brief, history = SupporterBrief(episode.scenario.problem_type), turns_of(turns[:turn])
+    strategy = await maker.note(episode, turn, history, turns[turn])
     request = maker.supporter.request(
-        supporter_view(brief, turns_of(turns[:turn]), window=maker.history_window),
+        supporter_view(brief, history, strategy=strategy, window=maker.history_window),
         session=f"{episode.id}/{Role.SUPPORTER.value}",
         max_sentences=maker.max_sentences,
     )

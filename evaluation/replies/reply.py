@@ -26,6 +26,9 @@ from ...policies.base import Usage
 REPLIES_NAME = "replies.jsonl"
 REPLY_VERSION: Literal[1] = 1
 
+StrategySource = Literal["counselor", "model", "label"]
+"""Who chose a strategy: the counselor, the answering model itself, or whoever labelled the corpus."""
+
 
 class Setting(StrEnum):
     """Which history a reply is asked for with."""
@@ -45,7 +48,9 @@ class EvaluatedReply(Record):
         labels: every strategy that the corpus gives for it, in order.
         text: what the policy said, within the sentence cap; None where it failed or said nothing.
         raw: the policy's answer as it came.
-        strategy: what the counselor advised; None without one, or where it could not be read.
+        strategy: what the counselor advised, what the model wrote in front of its answer, or the
+            reply's own label (an upper bound); None without one, or where it could not be read.
+        strategy_by: whose choice that is; None in records of earlier versions: the counselor's.
         closes: the supporter asked to end the conversation.
         error: class and message of the failure, if one.
         cached: the answer came from a store.
@@ -60,6 +65,7 @@ class EvaluatedReply(Record):
     text: str | None = None
     raw: str | None = None
     strategy: Strategy | None = None
+    strategy_by: StrategySource | None = None
     closes: bool = False
     error: str | None = None
     policy: str = ""

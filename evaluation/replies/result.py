@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ...agents.conditions import StrategyCondition
 from ...core.published import published_tables
 from ..metrics.metric import Score
 
@@ -23,6 +24,7 @@ class Result:
         failed: how many of them an error left empty.
         strategies: confusion matrix, gold label by advised one; None without a counselor.
         published: figures of the papers for this setting, by system and metric.
+        condition: what the prompts told of strategies; None for given texts.
     """
 
     setting: str
@@ -33,6 +35,7 @@ class Result:
     failed: int = 0
     strategies: dict[str, dict[str, int]] | None = None
     published: dict[str, dict[str, float]] = field(default_factory=dict)
+    condition: StrategyCondition | None = None
 
     def published_conventions(self) -> dict[str, str]:
         """How the papers' tables shown beside were counted, as far as it is known, and on what."""

@@ -6,10 +6,12 @@ for.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
+from ...agents.conditions import StrategyCondition, read_condition
+from ...core.errors import ConfigError
 from ...core.record import Record
 from ...environments.runs.settings import DEFAULT_POLICY, EngineSettings, RoleSettings
 from .reply import Setting
@@ -86,9 +88,50 @@ class EvaluationSettings(MetricSettings, EngineSettings):
     perplexity: bool = Field(
         False, description="also measure the perplexity of the recorded replies"
     )
-    template: str | None = Field(None, description="prompt template: shipped name or path")
+    strategy: Annotated[StrategyCondition, BeforeValidator(read_condition)] | None = Field(
+        None,
+        description="what the prompt tells of strategies: hidden (nothing), listed (all eight),"
+        " self (the model writes its choice first), advised (the counselor's choice) or oracle (the"
+        " recorded reply's own label, an upper bound); default: advised with a counselor, else"
+        " hidden",
+    )
+    definitions: bool = Field(False, description="system prompt defines the eight strategies")
+    template: str | None = Field(
+        None, description="prompt template: shipped name or path; default by strategy"
+    )
     openings: bool = Field(False, description="pre-fill first words that fit the strategy")
     counselor: RoleSettings = RoleSettings(seated=False)
+
+    @model_validator(mode="after")
+    def _conditions_agree(self) -> Self:
+        if self.strategy is StrategyCondition.SELF and self.perplexity:
+            raise ValueError(
+                "perplexity under strategy self: recorded replies do not begin with a choice of the"
+                " model; measure it under listed"
+            )
+        return self
+
+    def condition(self, *, advised: bool) -> StrategyCondition:
+        """What the prompt tells of strategies.
+
+        Args:
+            advised: a counselor is there.
+
+        Raises:
+            ConfigError: a counselor that is not to be asked, or none where one is needed.
+        """
+        found = self.strategy
+        if found is None:
+            return StrategyCondition.ADVISED if advised else StrategyCondition.HIDDEN
+        if advised is not (found is StrategyCondition.ADVISED):
+            raise ConfigError(
+                f"strategy '{found}' "
+                + ("leaves the counselor unasked" if advised else "needs a counselor"),
+                hint="`--no-counselor.seated` leaves it out"
+                if advised
+                else "`--counselor.seated`, with a policy of its own or the supporter's",
+            )
+        return found
 
     def contexts(self) -> tuple[Setting, ...]:
         """The settings to run."""

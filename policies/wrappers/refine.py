@@ -248,11 +248,11 @@ def read_analysis(text: str) -> dict[str, Any] | None:
 
 
 def _dialogue(messages: Sequence[Message]) -> str:
-    """The conversation without the role's instructions, which must not pass for the person's
+    """The conversation without instructions and notes, which must not pass for the person's
     words."""
     names = {"user": "Person", "assistant": "Supporter"}
     return "\n\n".join(
-        f"[{names[message.role]}]\n{message.content}"
+        f"[{names[message.role]}]\n{message.utterance}"
         for message in messages
-        if message.role in names
+        if message.role in names and message.utterance
     )

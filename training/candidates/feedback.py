@@ -200,9 +200,9 @@ class PolicyLabeller:
 
     async def _ask(self, prompt: tuple[Message, ...], reply: str, question: str) -> float | None:
         dialogue = "\n".join(
-            f"{'Supporter' if m.role == 'assistant' else 'Seeker'}: {m.content}"
+            f"{'Supporter' if m.role == 'assistant' else 'Seeker'}: {m.utterance}"
             for m in prompt
-            if m.role != "system"
+            if m.role != "system" and m.utterance
         )
         asked = (
             f"{dialogue}\n\nThe reply to judge:\nSupporter: {reply}\n\n{question} Answer yes or no."

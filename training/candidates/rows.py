@@ -27,10 +27,20 @@ GOLD = "gold"
 
 
 class PromptMessage(Record):
-    """One message of a prompt."""
+    """One message of a prompt; `said` as in `Message`."""
 
     role: ChatRole
     content: str
+    said: str | None = None
+
+    @classmethod
+    def of(cls, message: Message) -> PromptMessage:
+        """As it is stored."""
+        return cls(role=message.role, content=message.content, said=message.said)
+
+    def message(self) -> Message:
+        """As a policy takes it."""
+        return Message(self.role, self.content, self.said)
 
 
 class Candidate(Record):
@@ -90,7 +100,7 @@ class CandidateSet(Record):
         return cls(
             id=row.id,
             group=row.group,
-            prompt=tuple(PromptMessage(role=m.role, content=m.content) for m in row.prompt),
+            prompt=tuple(map(PromptMessage.of, row.prompt)),
             gold=row.reply,
             candidates=candidates,
             lineage=lineage,
@@ -110,7 +120,7 @@ class CandidateSet(Record):
     @property
     def messages(self) -> tuple[Message, ...]:
         """The prompt as a policy takes it."""
-        return tuple(Message(m.role, m.content) for m in self.prompt)
+        return tuple(m.message() for m in self.prompt)
 
     def row(self, reply: str) -> Row:
         """A training row that ends in `reply`."""

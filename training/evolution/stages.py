@@ -37,9 +37,8 @@ from ..preferences.build import (
     pairs_from,
 )
 from ..preferences.policies import engine_names, open_engines
-from ..rows.build import Row, build_rows, template_of
+from ..rows.build import Row, build_rows
 from ..rows.encode import IGNORED, Encoded, RowEncoder, encode_rows
-from ..rows.settings import TurnRowSettings
 from ..rows.sources import load_episodes
 from .evaluation import round_evaluation
 from .settings import EvolveSettings
@@ -189,8 +188,9 @@ def _evaluation(work: RoundWork) -> Measures:
         "options": {"device": settings.device},
         "published": published_names(work.number, settings.variant),
     }
-    if (template := template_of(settings)) != template_of(TurnRowSettings()):
-        own["template"] = template
+    own |= {"strategy": settings.strategy, "definitions": settings.definitions}
+    if settings.template is not None:
+        own["template"] = settings.template
     chosen = round_evaluation(own, settings.evaluation)
     result, *_ = evaluate(work.held_out, chosen)
     return {score.metric: score.value for score in result.scores}

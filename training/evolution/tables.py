@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...agents.conditions import StrategyCondition
 from ...core.files import write_whole
 from ...core.tables import DASH, markdown_table
 from ...policies.safety import DISCLAIMER
@@ -63,6 +64,7 @@ def tables(
     models = []
     published: dict[str, dict[str, float]] = {}
     conventions: dict[str, str] = {}
+    condition: str | None = None
     for state, results in zip(states, scores, strict=True):
         models.append(
             {
@@ -73,11 +75,17 @@ def tables(
             }
         )
         for result in results[:1]:
+            condition = result.get("condition")
             conventions |= {s["metric"]: s["convention"] for s in result["scores"]}
             for name, figures in result["published"].items():
                 if name.startswith(_PAPER):
                     published[name] = figures
-    return {"models": models, "published": published, "conventions": conventions}
+    return {
+        "models": models,
+        "published": published,
+        "conventions": conventions,
+        "condition": condition,
+    }
 
 
 def page(data: Mapping[str, Any]) -> str:
@@ -87,8 +95,10 @@ def page(data: Mapping[str, Any]) -> str:
     named = [(name.partition(": ")[2] + f" ({name.partition(':')[0][-7:]})", figures)
              for name, figures in published.items()]  # fmt: skip
     objective = [("ours " + n, f) for n, f in ours] + [("published " + n, f) for n, f in named]
+    upper = "**An upper bound**: prompts name the label of the reply to be predicted."
     parts = [
         "# Self-evolution",
+        *([upper] if data["condition"] == StrategyCondition.ORACLE else []),
         "## Rounds",
         markdown_table(
             ("model", "kept", "why"),

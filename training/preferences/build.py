@@ -20,8 +20,9 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from ...agents.conditions import StrategyCondition
 from ...agents.roles import Role
-from ...agents.speech import read_speech
+from ...agents.speech import written_strategy
 from ...core.claim import claim
 from ...core.errors import ConfigError, DataError
 from ...core.files import write_whole
@@ -29,10 +30,9 @@ from ...core.jsonl import complete_lines
 from ...core.record import Record, Text, problems_of
 from ...environments.corpus.splits import scenario_groups
 from ...environments.episodes.episode import Episode
-from ...policies.base import Message, Policy
-from ...policies.text.sentences import cap_sentences
+from ...policies.base import Policy
 from ..candidates.rows import PromptMessage
-from ..rows.build import Row, build_rows, history_of, refuse_bad
+from ..rows.build import Row, build_rows, history_of, labelled, refuse_bad, unlabelled
 from ..rows.sources import draw
 from .hygiene import Origin, Replaced, choose, identical, strict_turns, without_greetings
 from .reflection import (
@@ -43,11 +43,11 @@ from .reflection import (
     ask_replies,
     call_id,
     iter_calls,
-    read_reflection,
     texts_of,
 )
 from .relevance import relevance
 from .settings import PreferenceSettings
+from .sides import chosen_strategy, read_reply, written_reply
 
 PAIRS_NAME = "pairs.jsonl"
 SUMMARY_NAME = "summary.json"
@@ -92,13 +92,15 @@ class PreferencePair(Record):
     def row(self, side: Literal["chosen", "rejected"]) -> Row:
         """A training row that ends in one of the replies."""
         said = (*self.prompt, *getattr(self, side))
-        messages = tuple(Message(m.role, m.content) for m in said)
+        messages = tuple(message.message() for message in said)
         return Row(self.id, self.group, messages, (len(messages) - 1,))
 
     def as_trl(self) -> dict[str, Any]:
         """TRL's conversational preference row, and nothing else."""
-        plain = self.model_dump(mode="json")
-        return {name: plain[name] for name in ("prompt", "chosen", "rejected")}
+        return {
+            name: [{"role": m.role, "content": m.content} for m in getattr(self, name)]
+            for name in ("prompt", "chosen", "rejected")
+        }
 
     def to_json(self) -> str:
         """One line of the file."""
@@ -298,44 +300,29 @@ def _pair(
     rejected = read_reply(first.text or "", settings)
     if not rejected:
         return "empty_reply"
-    written, score, used = _written(row.id, calls, settings)
+    written, score, used = written_reply(row.id, calls, settings)
+    gold, label = unlabelled(row)
     chosen = choose(
-        settings.variant, written, rejected=rejected, gold=row.reply, longest=settings.longest
+        settings.variant, written, rejected=rejected, gold=gold, longest=settings.longest
     )
     if identical(chosen.text, rejected):
         return "identical"
+    own = written_strategy(first.text or "")
+    better = label if chosen.origin == "gold" else chosen_strategy(row.id, calls, settings) or own
+    said = {"chosen": chosen.text, "rejected": rejected}
+    if settings.strategy is StrategyCondition.SELF and own and better:  # both sides, or neither
+        said = {"chosen": labelled(chosen.text, better), "rejected": labelled(rejected, own)}
     return PreferencePair(
         id=row.id,
         group=row.group,
-        prompt=tuple(PromptMessage(role=m.role, content=m.content) for m in row.prompt),
-        chosen=(PromptMessage(role="assistant", content=chosen.text),),
-        rejected=(PromptMessage(role="assistant", content=rejected),),
+        prompt=tuple(map(PromptMessage.of, row.prompt)),
+        chosen=(PromptMessage(role="assistant", content=said["chosen"]),),
+        rejected=(PromptMessage(role="assistant", content=said["rejected"]),),
         origin=chosen.origin,
         replaced=chosen.replaced,
         score=score,
         calls=(first.id, *used),
     )
-
-
-def _written(
-    context: str, calls: dict[str, CallRecord], settings: PreferenceSettings
-) -> tuple[str | None, int | None, list[str]]:
-    """The reply that is to be chosen, the model's score of the rejected one, and the calls used."""
-    if settings.variant == "gold":
-        return None, None, []
-    if settings.variant == "stronger":
-        name = call_id(context, "stronger")
-        text = texts_of(calls, [context], "stronger").get(context, "")
-        return read_reply(text, settings) or None, None, [name] if name in calls else []
-    analysis, used = read_reflection(context, calls, settings.tries)
-    if analysis is None:
-        return None, None, used
-    return read_reply(analysis["reply"], settings) or None, int(analysis["score"]), used
-
-
-def read_reply(text: str, settings: PreferenceSettings) -> str:
-    """What a supporter said, as a simulation reads it: no labels, no `N/A`, sentences capped."""
-    return cap_sentences(read_speech(text, Role.SUPPORTER).text, settings.max_sentences)[0].strip()
 
 
 # Files

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from ...agents.base import GO_ON
+from ...agents.conditions import StrategyCondition as _Condition
 from ...agents.observations import SupporterBrief, Turn
 from ...agents.roles import Role, Strategy
 from ...agents.supporter import Supporter
@@ -32,7 +33,7 @@ from .settings import (
 )
 from .spool import Spool
 
-Fault = Literal["empty_reply", "unknown_label", "no_supporter_turn", "too_long"]
+Fault = Literal["empty_reply", "unknown_label", "no_advice", "no_supporter_turn", "too_long"]
 
 NAMED = 8
 """Bad rows that a message names."""
@@ -168,14 +169,13 @@ def _fault(episode: Episode, turn: int, settings: TurnRowSettings) -> BadRow | N
     utterance = episode.utterances[turn]
     if not utterance.text.strip():
         return BadRow(turn_id(episode, turn), "empty_reply")
-    if settings.strategy == "hidden" or settings.as_asked:
+    if settings.as_asked or settings.strategy in (_Condition.HIDDEN, _Condition.LISTED):
         return None
+    if settings.strategy is _Condition.ADVISED:
+        return None if utterance.call is not None else BadRow(turn_id(episode, turn), "no_advice")
     if strategy_of(utterance, settings.label) is not None:
         return None
-    labelled = any(strategy_of(u) for u in episode.utterances)
-    if settings.strategy == "first" or labelled:  # a source without any labels is not a fault
-        return BadRow(turn_id(episode, turn), "unknown_label", "no known strategy")
-    return None
+    return BadRow(turn_id(episode, turn), "unknown_label", "no known strategy")
 
 
 def _turn_row(episode: Episode, turn: int, settings: TurnRowSettings) -> Row:
@@ -204,11 +204,20 @@ def _rendered(
     observation = supporter_view(
         _brief(episode, settings),
         turns_of(episode.utterances[:turn]),
-        strategy=strategy if settings.strategy == "shown" else None,
+        strategy=_noted(episode.utterances[turn], strategy, settings),
         window=settings.history_window or HISTORY_WINDOW,
     )
     agent = _supporter(template_of(settings))
     return agent.request(observation, max_sentences=settings.max_sentences).messages
+
+
+def _noted(
+    utterance: Utterance, strategy: Strategy | None, settings: TurnRowSettings
+) -> Strategy | None:
+    """The strategy that a note in the prompt names."""
+    if settings.strategy is _Condition.ADVISED:
+        return strategy if utterance.strategy_source == "counselor" else None
+    return strategy if settings.strategy is _Condition.ORACLE else None
 
 
 def _conversation_row(episode: Episode, good: list[int], settings: TurnRowSettings) -> Row:
@@ -224,7 +233,7 @@ def _conversation_row(episode: Episode, good: list[int], settings: TurnRowSettin
             heard.append(Turn(Role.SEEKER, utterance.text))
             continue
         strategy = strategy_of(utterance, settings.label)
-        shown = strategy if settings.strategy == "shown" else None
+        shown = _noted(utterance, strategy, settings)
         if heard or len(messages) == 1:
             asked = agent.request(supporter_view(brief, heard, strategy=shown, window=None))
             messages += asked.messages[1:]
@@ -255,17 +264,26 @@ def _note(agent: Supporter, brief: SupporterBrief, strategy: Strategy | None) ->
 
 
 def _target(text: str, strategy: Strategy | None, settings: TurnRowSettings) -> str:
-    if settings.strategy == "first" and strategy is not None:
-        return f"[{strategy.value}] {text.strip()}"
+    if settings.strategy is _Condition.SELF and strategy is not None:
+        return labelled(text, strategy)
     return text.strip()
+
+
+def labelled(text: str, strategy: Strategy) -> str:
+    """A reply with the strategy in front, as a supporter writes it that chooses its own."""
+    return f"[{strategy.value}] {text.strip()}"
+
+
+def unlabelled(row: Row) -> tuple[str, Strategy | None]:
+    """A row's reply without the strategy that stands in front of it, and that strategy."""
+    if row.strategy is not None and row.reply.startswith(front := labelled("", row.strategy)):
+        return row.reply.removeprefix(front).lstrip(), row.strategy
+    return row.reply, None
 
 
 def template_of(settings: TurnRowSettings) -> str:
     """The supporter's template for these settings; the trained model is seated with it."""
-    if settings.template:
-        return settings.template
-    stem = "supporter_first" if settings.strategy == "first" else "supporter"
-    return f"{stem}_defined.jinja" if settings.definitions else f"{stem}.jinja"
+    return settings.template or settings.strategy.template(definitions=settings.definitions)
 
 
 @lru_cache(maxsize=16)

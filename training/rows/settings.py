@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from ...agents.conditions import StrategyCondition, read_condition
 from ...core.record import Record
 
 Positive = Annotated[int, Field(ge=1)]
@@ -23,10 +24,12 @@ class TurnRowSettings(Record):
     history_window: Positive | None = Field(
         None, description="latest utterances shown before a turn; default 6"
     )
-    strategy: Literal["shown", "hidden", "first"] = Field(
-        "shown", description="strategy in the prompt, hidden, or written first by the supporter:"
-        " shown, hidden or first"
-    )  # fmt: skip
+    strategy: Annotated[StrategyCondition, BeforeValidator(read_condition)] = Field(
+        StrategyCondition.LISTED,
+        description="what the prompt tells of strategies: hidden (nothing), listed (all eight),"
+        " self (the model writes its choice first), advised (the counselor's choice) or oracle (the"
+        " reply's own label, an upper bound)",
+    )
     label: Literal["first", "last"] = Field(
         "first", description="which of several strategies of one turn counts: first or last"
     )
