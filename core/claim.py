@@ -45,6 +45,10 @@ LATER_KEYS = frozenset({SOURCE_KEY, AGENT_SOURCE_KEY})
 """Keys that earlier versions did not store: not compared with a record that lacks them."""
 
 
+EARLIER_VALUES: Final = {("strategy", "shown"): "oracle", ("strategy", "first"): "self"}
+"""Values, by key, that earlier versions stored under another name."""
+
+
 class MayChange:
     """Marks a settings field that may differ between two starts of the same work."""
 
@@ -185,7 +189,7 @@ def _counted(key: str, value: Any) -> Any:
         return [_counted("", each) for each in value]
     name = key.rpartition(".")[2]
     if not isinstance(value, str) or name not in CLASS_KEYS:
-        return value
+        return EARLIER_VALUES.get((name, value), value) if isinstance(value, str) else value
     found = (_FUNCTION if name == "function" else _CLASS).fullmatch(value)
     return found.group(1) if found else value
 

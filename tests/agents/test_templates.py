@@ -34,6 +34,7 @@ def test_the_shipped_templates() -> None:
         "supporter_defined.jinja",
         "supporter_first.jinja",
         "supporter_first_defined.jinja",
+        "supporter_listed.jinja",
     ]
     assert prompt("supporter.jinja") == [
         message.content for message in Supporter(POLICY).request(SEEN).messages

@@ -37,6 +37,7 @@ from ..preferences.build import (
     pairs_from,
 )
 from ..preferences.policies import engine_names, open_engines
+from ..preferences.reflection import DECODING
 from ..rows.build import Row, build_rows
 from ..rows.encode import IGNORED, Encoded, RowEncoder, encode_rows
 from ..rows.sources import load_episodes
@@ -189,6 +190,7 @@ def _evaluation(work: RoundWork) -> Measures:
         "published": published_names(work.number, settings.variant),
     }
     own |= {"strategy": settings.strategy, "definitions": settings.definitions}
+    own |= settings.supporter.sampling().over(DECODING).as_dict()  # Self-Evolution appendix B
     if settings.template is not None:
         own["template"] = settings.template
     chosen = round_evaluation(own, settings.evaluation)

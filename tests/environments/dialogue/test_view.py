@@ -26,7 +26,7 @@ async def test_seated_evaluated_and_trained_prompts_are_equal(window: int) -> No
     await generate_replies(
         [episode], ReplyMaker(Supporter(evaluated), history_window=window), concurrency=1
     )
-    rows = build_rows([episode], RowSettings(history_window=window)).rows
+    rows = build_rows([episode], RowSettings(history_window=window, strategy="hidden")).rows
     assert [request.messages for request in evaluated.requests] == asked
     assert [row.prompt for row in rows] == asked
     assert len(asked) == 4

@@ -43,8 +43,14 @@ def test_both_settings_into_a_table_and_a_folder(corpus: Path, tmp_path: Path) -
     out = tmp_path / "eval"
     found = run(corpus, "--policy", "scripted", "--setting", "both", "--out", out)
     assert found.exit_code == 0, found.output
-    assert "reference context, convention esconv: 6 replies, 3 dialogues" in found.output
-    assert "generated context, convention esconv: 6 replies, 3 dialogues" in found.output
+    assert (
+        "reference context, convention esconv, strategy hidden: 6 replies, 3 dialogues"
+        in found.output
+    )
+    assert (
+        "generated context, convention esconv, strategy hidden: 6 replies, 3 dialogues"
+        in found.output
+    )
     assert "corpus BLEU, NLTK smoothing 3; lower-cased NLTK words" in found.output
     assert "published, FPEMF Table 3: BBJ" in found.output
     assert "18.78" in found.output
@@ -54,7 +60,9 @@ def test_both_settings_into_a_table_and_a_folder(corpus: Path, tmp_path: Path) -
         "generated",
     ]
     page = (out / "tables.md").read_text()
-    assert "## Generated context, convention esconv: 6 replies, 3 dialogues" in page
+    assert (
+        "## Generated context, convention esconv, strategy hidden: 6 replies, 3 dialogues" in page
+    )
     assert "* c: corpus BLEU" in page
     assert "| bleu-1 % |" in page
     again = run(corpus, "--policy", "scripted", "--setting", "both", "--out", out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,9 +14,12 @@ from typing import Any
 
 import pytest
 
+from warmline.agents.roles import Strategy
 from warmline.core.claim import claim
 from warmline.core.errors import ConfigError, DataError, RunError
 from warmline.core.published import systems
+from warmline.evaluation.replies.evaluate import evaluate
+from warmline.evaluation.replies.settings import EvaluationSettings
 from warmline.policies.base import Request
 from warmline.policies.scripted import ScriptedPolicy
 from warmline.training.evolution.evaluation import round_evaluation
@@ -23,6 +27,7 @@ from warmline.training.evolution.evolve import STATE_NAME, checkpoint_of, decide
 from warmline.training.evolution.settings import EvolveSettings
 from warmline.training.evolution.tables import page, published_names, tables
 from warmline.training.preferences.build import iter_pairs
+from warmline.training.rows.build import build_rows
 
 from ...policies.tiny_models import save_causal
 from ..building import CHATML, TEMPLATE, episode, write_log
@@ -347,3 +352,89 @@ def test_every_published_system_exists() -> None:
         for variant in ("gold", "stronger", "refined"):
             for name in published_names(number, variant):
                 assert name in known
+
+
+# What the model is told of strategies
+
+
+def labels_in(texts: list[str]) -> set[str]:
+    return {s.value for s in Strategy if any(s.value in text for text in texts)}
+
+
+def roomy_model(place: Path) -> str:
+    """The tiny model with room for whole system prompts."""
+    folder = place / "roomy"
+    if not folder.is_dir():
+        shutil.copytree(place / "model", folder)
+        for name, key in (
+            ("config.json", "max_position_embeddings"), ("tokenizer_config.json", "model_max_length"),
+        ):  # fmt: skip
+            held = json.loads((folder / name).read_text("utf-8"))
+            (folder / name).write_text(json.dumps(held | {key: 4096}), "utf-8")
+    return str(folder)
+
+
+def prompts_of_an_evolution(
+    place: Path, out: Path, monkeypatch: pytest.MonkeyPatch, **changed: Any
+) -> tuple[dict[str, list[Any]], list[EvaluationSettings]]:
+    """The prompts of every stage of one round, and the settings of its evaluations."""
+    seen: dict[str, list[Any]] = {}
+    evaluated: list[EvaluationSettings] = []
+
+    def rows(episodes: Any, settings: Any) -> Any:
+        built = build_rows(episodes, settings)
+        seen.setdefault("held-out", []).extend(row.prompt for row in built.rows)
+        return built
+
+    def evaluation(corpus: Any, settings: EvaluationSettings) -> Any:
+        evaluated.append(settings)
+        answering = ScriptedPolicy(lambda request: "I see.")
+        found = evaluate(corpus, settings, policy=answering)
+        seen.setdefault("evaluation", []).extend(r.messages for r in answering.requests)
+        return found
+
+    monkeypatch.setattr("warmline.training.evolution.stages.build_rows", rows)
+    monkeypatch.setattr("warmline.training.evolution.stages.evaluate", evaluation)
+    asked = policy()
+    settings = given(place, out, rounds=1, evaluate=True, template=None, max_steps=1, **changed)
+    evolve(settings.model_copy(update={"model": roomy_model(place)}), supporter=asked)
+    seen["replies"] = [r.messages for r in asked.requests if own(r)]
+    seen["reflections"] = [r.messages for r in asked.requests if not own(r)]
+    pairs = list(iter_pairs(out / "round-1" / "pairs"))
+    seen["training"] = [[m.message() for m in pair.prompt] for pair in pairs]
+    return seen, evaluated
+
+
+@pytest.mark.parametrize("condition", ["hidden", "listed"])
+def test_no_prompt_of_any_stage_names_the_label_of_a_reference_reply(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, condition: str
+) -> None:
+    seen, evaluated = prompts_of_an_evolution(
+        place, tmp_path / "out", monkeypatch, strategy=condition
+    )
+    assert set(seen) == {"held-out", "evaluation", "replies", "reflections", "training"}
+    listed = {s.value for s in Strategy} if condition == "listed" else set()
+    for stage, prompts in seen.items():
+        assert prompts, stage
+        for prompt in prompts:
+            assert not labels_in([m.content for m in prompt if m.role != "system"]), stage
+            if stage != "reflections":
+                assert labels_in([m.content for m in prompt if m.role == "system"]) == listed, stage
+    # an answer to a context is asked for, learned and measured under one prompt
+    assert {m[0].content for m in seen["evaluation"]} == {m[0].content for m in seen["training"]}
+    assert [(s.temperature, s.top_p, s.top_k, s.repetition_penalty) for s in evaluated] == [
+        (0.9, 0.8, 50, 1.2)
+    ] * 2
+
+
+def test_the_oracle_shows_labels_and_says_so_but_not_to_the_reflection(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, _ = prompts_of_an_evolution(place, tmp_path / "out", monkeypatch, strategy="oracle")
+    for stage in ("held-out", "evaluation", "replies", "training"):
+        shown = [labels_in([p[-1].content]) for p in seen[stage]]
+        assert all(len(labels) == 1 for labels in shown), stage
+    notes = "Note, not from the person"
+    assert any(notes in prompt[-1].content for prompt in seen["replies"])
+    assert not [p for p in seen["reflections"] if notes in p[-1].content]
+    assert "**An upper bound**" in (tmp_path / "out" / "table.md").read_text("utf-8")

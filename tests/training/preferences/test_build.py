@@ -232,7 +232,7 @@ def test_pairs_are_trls_preference_rows(settings: PreferenceSettings, tmp_path: 
             {"role": "system", "content": "Help with Job Crisis."},
             {"role": "user", "content": "I worry about my rent in week 0."},
             {"role": "assistant", "content": "Rent in week 0 weighs on you."},
-            {"role": "user", "content": "I worry about my rent in week 1.\n\n(Reflection of Feelings)"},
+            {"role": "user", "content": "I worry about my rent in week 1."},
         ],
         "chosen": [{"role": "assistant", "content": "Rent is a heavy worry."}],
         "rejected": [{"role": "assistant", "content": "That is bad."}],

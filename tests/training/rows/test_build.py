@@ -29,7 +29,7 @@ def chat(row: Row) -> list[tuple[str, str]]:
 
 
 def test_a_row_for_each_turn_of_the_supporter() -> None:
-    rows = build_rows([episode()], RowSettings(**SHORT)).rows
+    rows = build_rows([episode()], RowSettings(strategy="oracle", **SHORT)).rows
     assert [row.id for row in rows] == ["a#1", "a#3", "a#5"]
     assert chat(rows[1]) == [
         ("system", "Help with Job Crisis."),
@@ -47,7 +47,8 @@ def test_a_row_for_each_turn_of_the_supporter() -> None:
 
 
 def test_a_row_for_the_whole_conversation() -> None:
-    (row,) = build_rows([episode()], RowSettings(per="conversation", **SHORT)).rows
+    oracle = RowSettings(per="conversation", strategy="oracle", **SHORT)
+    (row,) = build_rows([episode()], oracle).rows
     assert row.trained == (2, 4, 6)
     assert chat(row)[1:5] == [
         ("user", "I lost my job on Monday.\n\n(Question)"),
@@ -65,10 +66,10 @@ def test_the_history_window(window: int) -> None:
     assert len(shown) == min(window, 5)
 
 
-def test_the_strategy_is_shown_hidden_or_written_first() -> None:
+def test_the_strategy_is_noted_hidden_or_written_first() -> None:
     shown, hidden, first = (
         build_rows([episode()], RowSettings(strategy=how, **SHORT)).rows[0]
-        for how in ("shown", "hidden", "first")
+        for how in ("oracle", "hidden", "self")
     )
     assert chat(shown)[-2:] == [
         ("user", "I lost my job on Monday.\n\n(Question)"),
@@ -86,20 +87,20 @@ def test_the_strategy_is_shown_hidden_or_written_first() -> None:
     assert read_speech(first.reply, Role.SUPPORTER).text == "What happened there?"
 
 
-@pytest.mark.parametrize("how", ["shown", "hidden", "first"])
+@pytest.mark.parametrize("how", ["oracle", "hidden", "listed", "self"])
 @pytest.mark.parametrize("defined", [True, False])
 def test_the_system_prompt_with_and_without_definitions(how: str, defined: bool) -> None:
     settings = RowSettings(strategy=how, definitions=defined)
     system = build_rows([episode()], settings).rows[0].messages[0].content
     assert all((s.definition in system) is defined for s in Strategy)
-    assert ("in square brackets" in system) is (how == "first")
+    assert ("in square brackets" in system) is (how == "self")
     # the same template seats the trained model
     seated = warmline.Supporter(warmline.ScriptedPolicy(), template=template_of(settings))
     row = build_rows([episode()], settings).rows[0]
     observation = warmline.agents.SupporterObservation(
         warmline.agents.SupporterBrief("Job Crisis"),
         (warmline.agents.Turn(Role.SEEKER, "I lost my job on Monday."),),
-        Strategy.QUESTION if how == "shown" else None,
+        Strategy.QUESTION if how == "oracle" else None,
     )
     assert seated.request(observation, max_sentences=3).messages == row.prompt
 
@@ -174,7 +175,7 @@ async def test_as_asked_takes_the_logged_messages() -> None:
 async def test_rendered_rows_equal_what_was_asked_but_for_the_cases() -> None:
     played = await simulated()
     asked = build_rows([played], RowSettings(as_asked=True)).rows
-    built = build_rows([played], RowSettings(case_dialogues=3)).rows
+    built = build_rows([played], RowSettings(case_dialogues=3, strategy="advised")).rows
     assert [row.messages for row in built] == [row.messages for row in asked]
 
 
@@ -185,7 +186,7 @@ def test_bad_rows_are_counted_named_and_skipped() -> None:
     empty = episode("empty", (("Hello.", "  ", Strategy.QUESTION), *episode_talk()))
     unknown = episode("unknown", (("Hello.", "Hi.", None), *episode_talk()))
     silent = episode("silent", ())
-    rows = build_rows([empty, unknown, silent, episode()], RowSettings(**SHORT))
+    rows = build_rows([empty, unknown, silent, episode()], RowSettings(strategy="oracle", **SHORT))
     assert rows.faults == {"empty_reply": 1, "unknown_label": 1, "no_supporter_turn": 1}
     assert [bad.id for bad in rows.bad] == ["empty#1", "unknown#1", "silent"]
     assert [row.id for row in rows.rows] == ["empty#3", "unknown#3", "a#1", "a#3", "a#5"]
@@ -198,18 +199,19 @@ def episode_talk() -> tuple[tuple[str, str, Strategy | None], ...]:
 def test_bad_rows_can_be_refused() -> None:
     unknown = episode("unknown", (("Hello.", "Hi.", None), *episode_talk()))
     with pytest.raises(ConfigError, match=r"1 rows cannot be used\n  - unknown#1: unknown label"):
-        build_rows([unknown], RowSettings(on_bad_row="refuse"))
+        build_rows([unknown], RowSettings(strategy="oracle", on_bad_row="refuse"))
 
 
 def test_a_source_without_any_labels_is_no_fault_unless_they_are_needed() -> None:
     plain = episode("plain", (("Hello.", "Hi.", None),))
     assert not build_rows([plain], RowSettings()).bad
-    assert build_rows([plain], RowSettings(strategy="first")).faults == {"unknown_label": 1}
+    assert build_rows([plain], RowSettings(strategy="self")).faults == {"unknown_label": 1}
 
 
 def test_an_unknown_label_stays_in_a_conversation_as_context() -> None:
     talk = episode("a", (("Hello.", "Hi.", None), *episode_talk()))
-    (row,) = rows_of(talk, RowSettings(per="conversation", **SHORT))[0]
+    oracle = RowSettings(per="conversation", strategy="oracle", **SHORT)
+    (row,) = rows_of(talk, oracle)[0]
     assert row.messages[2] == Message("assistant", "Hi.")
     assert row.trained == (4,)
 
@@ -238,7 +240,7 @@ words = st.text(alphabet="abc .?!\n", max_size=12)
 @given(st.lists(st.tuples(words, words, st.sampled_from([None, *Strategy])), max_size=5))
 def test_every_row_ends_in_what_was_said(talk: list[tuple[str, str, Strategy | None]]) -> None:
     made = episode("x", tuple(talk))
-    for how in ("shown", "hidden"):
+    for how in ("oracle", "hidden", "listed"):
         rows, bad = rows_of(made, RowSettings(strategy=how, **SHORT))
         by_turn = {row.id: row for row in rows}
         assert len(rows) + len(bad) == max(1, len(talk))
@@ -248,3 +250,49 @@ def test_every_row_ends_in_what_was_said(talk: list[tuple[str, str, Strategy | N
                 roles = [message.role for message in row.messages]
                 assert roles[0] == "system"
                 assert all(a != b for a, b in pairwise(roles))
+
+
+# Strategy conditions
+
+
+async def test_listed_names_the_eight_and_no_note() -> None:
+    for row in build_rows([episode()], RowSettings()).rows:
+        system, *rest = row.prompt
+        assert all(strategy.value in system.content for strategy in Strategy)
+        assert "which one" not in system.content
+        assert not [m for m in rest if row.strategy and row.strategy.value in m.content]
+
+
+async def test_advised_shows_what_the_counselor_said_and_never_a_label() -> None:
+    played = await simulated()
+    rows = build_rows([played], RowSettings(strategy="advised")).rows
+    assert all("your next answer should be Question" in r.prompt[-1].content for r in rows)
+    recorded = build_rows([episode()], RowSettings(strategy="advised"))
+    assert not recorded.rows
+    assert recorded.faults == {"no_advice": 3}
+
+
+async def test_a_strategy_that_the_model_wrote_is_recorded_as_its_own() -> None:
+    policy = warmline.ScriptedPolicy(
+        seeker=["It is hard."], supporter=["[Question] What is hard?", "Go on."]
+    )
+    environment = warmline.SupportEnvironment(
+        seeker=policy, supporter=warmline.Supporter(policy, template="supporter_first.jinja"),
+        max_turns=4,
+    )  # fmt: skip
+    scenario = warmline.Scenario(id="s", problem_type="Job Crisis", situation="It is over.")
+    played = Episode.model_validate_json((await environment.run(scenario, seed=1)).to_json())
+    first, second = played.utterances[1], played.utterances[3]
+    assert (first.text, first.strategy, first.strategy_source) == (
+        "What is hard?", Strategy.QUESTION, "model",
+    )  # fmt: skip
+    assert (second.strategy, second.strategy_source) == (None, None)
+    advised = build_rows([played], RowSettings(strategy="advised")).rows
+    assert "your next answer should be" not in advised[0].prompt[-1].content
+
+
+def test_conditions_have_their_earlier_names() -> None:
+    assert RowSettings(strategy="shown") == RowSettings(strategy="oracle")
+    assert RowSettings(strategy="first") == RowSettings(strategy="self")
+    with pytest.raises(ConfigError, match="'hidden', 'listed', 'self', 'advised' or 'oracle'"):
+        RowSettings(strategy="all")
