@@ -14,7 +14,7 @@ TALKING = "tests.stored.script:talking"
 JUDGING = "tests.stored.script:judging"
 PLAIN = "tests.stored.script:plain"
 
-TINY = (
+TINY = ("--strategy", "shown", 
     "--model", "base", "--template", "short.jinja", "--dtype", "float32", "--device", "cpu",
     "--lora-r", "1", "--learning-rate", "0.01", "--max-steps", "2",
 )  # fmt: skip
@@ -157,10 +157,10 @@ TRAININGS = (
     Form("scorer", ("train", "scorer", *HEADS, "--data", "talks", "--dimensions", "coherence",
                     "--coherent", "12", "--incoherent", "12", "--out", "scorer"),
          "scorer", changed=("--incoherent", "8")),
-    Form("pairs", ("pairs", "--data", "talks", "--template", "short.jinja", "--model", "base",
+    Form("pairs", ("pairs", "--data", "talks", "--strategy", "shown", "--template", "short.jinja", "--model", "base",
                    "--supporter.policy", TALKING, "--concurrency", "1", "--out", "pairs"),
          "pairs", changed=("--tries", "2")),
-    Form("pairs begun", ("pairs", "--data", "talks", "--template", "short.jinja", "--model", "base",
+    Form("pairs begun", ("pairs", "--data", "talks", "--strategy", "shown", "--template", "short.jinja", "--model", "base",
                          "--supporter.policy", TALKING, "--concurrency", "1",
                          "--out", "pairs-begun"),
          "pairs-begun", left=15, rest=9, journals=("pairs-begun/replies/calls.jsonl",),

@@ -315,7 +315,7 @@ def _pair(
     return PreferencePair(
         id=row.id,
         group=row.group,
-        prompt=tuple(map(PromptMessage.of, row.prompt)),
+        prompt=tuple(PromptMessage(role=m.role, content=m.content) for m in row.prompt),
         chosen=(PromptMessage(role="assistant", content=said["chosen"]),),
         rejected=(PromptMessage(role="assistant", content=said["rejected"]),),
         origin=chosen.origin,

@@ -288,7 +288,7 @@ def _record(
 
 def prompt_of(request: Request) -> tuple[PromptMessage, ...]:
     """The messages of a request as they are stored."""
-    return tuple(map(PromptMessage.of, request.messages))
+    return tuple(PromptMessage(role=m.role, content=m.content) for m in request.messages)
 
 
 def texts_of(

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from warmline import ScriptedPolicy
+from warmline.agents.roles import Strategy
 from warmline.cli import app
 from warmline.core.errors import ConfigError, DataError, EngineTimeout, RunError
 from warmline.evaluation import EvaluationSettings, evaluate, evaluate_pairs
@@ -261,3 +262,51 @@ def test_help_has_panels_of_at_most_twenty_options(command: str) -> None:
     )
     assert len(panels) >= 2
     assert max(panels.values()) <= 20
+
+
+# What the prompt tells of strategies
+
+
+def test_the_oracle_is_an_upper_bound_wherever_its_numbers_stand(
+    corpus: Path, tmp_path: Path
+) -> None:
+    asked = ScriptedPolicy(lambda request: "I see.")
+    out = tmp_path / "oracle"
+    evaluate(corpus, policy=asked, strategy="oracle", out=str(out))
+    assert "your next answer should be Question" in asked.requests[0].messages[-1].content
+    assert "strategy oracle (an upper bound" in (out / "tables.md").read_text("utf-8")
+    (result,) = json.loads((out / "scores.json").read_text("utf-8"))
+    assert result["condition"] == "oracle"
+    assert "strategy-accuracy" not in {score["metric"] for score in result["scores"]}
+    found = run(corpus, "--policy", "scripted", "--strategy", "oracle")
+    assert "an upper bound" in found.output
+
+
+def test_a_model_that_chooses_is_measured_by_its_choice(corpus: Path, tmp_path: Path) -> None:
+    policy = ScriptedPolicy(lambda request: "[Question] What happened?")
+    out = tmp_path / "self"
+    (result,) = evaluate(corpus, policy=policy, strategy="self", out=str(out))
+    assert "in square brackets" in policy.requests[0].messages[0].content
+    rows = [json.loads(line) for line in (out / "replies.jsonl").open(encoding="utf-8")]
+    assert {(r["text"], r["strategy"], r["strategy_by"]) for r in rows} == {
+        ("What happened?", "Question", "model")
+    }
+    assert "strategy-accuracy" in {score.metric for score in result.scores}
+
+
+def test_listed_names_all_strategies_and_hidden_none(corpus: Path) -> None:
+    shown = {}
+    for condition in ("listed", "hidden"):
+        policy = ScriptedPolicy(lambda request: "I see.")
+        evaluate(corpus, policy=policy, strategy=condition)
+        shown[condition] = {s.value in policy.requests[0].messages[0].content for s in Strategy}
+    assert shown == {"listed": {True}, "hidden": {False}}
+
+
+def test_conditions_that_need_or_refuse_a_counselor(corpus: Path) -> None:
+    with pytest.raises(ConfigError, match="'advised' needs a counselor"):
+        evaluate(corpus, policy="scripted", strategy="advised")
+    with pytest.raises(ConfigError, match="'listed' leaves the counselor unasked"):
+        evaluate(corpus, policy="scripted", counselor="scripted", strategy="listed")
+    with pytest.raises(ConfigError, match="measure it under listed"):
+        evaluate(corpus, policy="scripted", strategy="self", perplexity=True)

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from warmline import ScriptedPolicy, Supporter
+from warmline import ScriptedPolicy, StrategyCounselor, Supporter
+from warmline.agents.conditions import StrategyCondition
 from warmline.core.errors import ConfigError, ContextTooLong
 from warmline.evaluation.metrics.presets import scores_of
 from warmline.evaluation.replies.generate import ReplyMaker
 from warmline.evaluation.replies.perplexity import Likelihood, measure_perplexity, score_references
+from warmline.evaluation.replies.reply import recorded_turns
 from warmline.policies import BasePolicy, Capabilities, Reply, Request
 from warmline.policies.base import TokenLogprob
 
@@ -90,3 +92,17 @@ async def test_a_policy_that_cannot_score_is_refused() -> None:
     for policy in refused:
         with pytest.raises(ConfigError, match="cannot score given text"):
             await score_references([recorded()], ReplyMaker(Supporter(policy)))
+
+
+async def test_replies_are_scored_under_the_prompt_that_would_be_answered() -> None:
+    policy, adviser = Letters(0.5), ScriptedPolicy(counselor=["Question"])
+    maker = ReplyMaker(Supporter(policy), counselor=StrategyCounselor(adviser))
+    await score_references([recorded()], maker)
+    assert len(adviser.requests) == 2
+    assert all("should be Question" in r.messages[-1].content for r, _ in policy.asked)
+    policy = Letters(0.5)
+    oracle = ReplyMaker(Supporter(policy), condition=StrategyCondition.ORACLE)
+    await score_references([recorded()], oracle)
+    labels = [t.labels[0].value for t in recorded_turns(recorded()) if t.labels][-2:]
+    for label, (request, _) in zip(labels, policy.asked, strict=True):
+        assert f"should be {label}" in request.messages[-1].content

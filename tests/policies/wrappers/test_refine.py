@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import warmline
+from warmline.agents.roles import Role, Strategy
 from warmline.core.errors import ConfigError, EngineTimeout, UnreadableReply, Unsupported
 from warmline.policies.base import Capabilities, Reply, Request, Sampling, Usage, describe_policy
 from warmline.policies.registry import wrap_policy
@@ -238,3 +239,17 @@ def test_old_option_names_mean_the_same_and_identities_stay(old: Any, new: Any) 
 def test_an_option_under_both_names_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"(?s)old name of max_attempts.*old name of max_length"):
         Refine(Engine(), max_attempts=2, tries=1, max_length=None, longest=1.0)
+
+
+def test_notes_to_the_supporter_do_not_pass_for_the_persons_words() -> None:
+    said = warmline.agents.Turn(Role.SEEKER, "I lost the shop.")
+    own = warmline.agents.Turn(Role.SUPPORTER, "When?")
+    brief = warmline.agents.SupporterBrief("Job Crisis")
+    supporter = warmline.Supporter(engine())
+    for history in ((said,), (said, own), (own, said), ()):
+        seen = warmline.agents.SupporterObservation(brief, history, Strategy.QUESTION)
+        asked = supporter.request(seen)
+        assert "Note, not from the person" in asked.messages[-1].content
+        shown = Refine(engine()).question(asked, "Why?").messages[-1].content
+        words = [f"[{'Person' if t is said else 'Supporter'}]\n{t.text}" for t in history]
+        assert shown.partition("[Planned reply]")[0].strip() == "\n\n".join(words)

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from warmline.agents.observations import SupporterBrief, SupporterObservation, Turn
+from warmline.agents.roles import Role, Strategy
+from warmline.agents.supporter import Supporter
 from warmline.core.errors import ConfigError, RunError
 from warmline.environments.episodes.rating import Rating, iter_ratings
 from warmline.policies.base import Message, Reply, Request
@@ -163,3 +166,20 @@ def test_any_labeller_will_do(tmp_path: Path) -> None:
     ratings = rate(Scorer(), tmp_path / "ratings.jsonl", context())
     marks = marks_of(ratings, dimensions=("empathy", "topic"))
     assert labels_of(context(), marks) == (1, 0)
+
+
+async def test_notes_to_the_supporter_do_not_pass_for_the_seekers_words() -> None:
+    asked = Supporter(Sentiment()).request(
+        SupporterObservation(
+            SupporterBrief("Job Crisis"), (Turn(Role.SEEKER, "It is over."),), Strategy.QUESTION
+        )
+    )
+    stored = CandidateSet.model_validate_json(
+        CandidateSet(
+            **context().model_dump() | {"prompt": tuple(map(PromptMessage.of, asked.messages))}
+        ).to_json()
+    )
+    assert "Note, not from the person" in stored.prompt[-1].content
+    judge = Sentiment()
+    await PolicyLabeller(judge, {"topic": DIMENSIONS["topic"]}).label(stored.messages, "warm")
+    assert judge.asked[0].messages[-1].content.startswith("Seeker: It is over.\n\nThe reply")

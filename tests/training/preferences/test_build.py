@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from warmline.agents.conditions import StrategyCondition
 from warmline.agents.roles import Role, Strategy
 from warmline.core.errors import BadRequest, ConfigError, EngineUnavailable, RunError
 from warmline.core.tasks import run_sync
@@ -474,3 +475,25 @@ def test_pairs_are_not_made_while_a_part_is_being_asked_for(
 def test_there_is_no_such_part(part: str) -> None:
     with pytest.raises(ConfigError, match="part"):
         PairSettings(part=part)
+
+
+def test_both_sides_carry_a_strategy_that_the_model_chose_or_neither_does(
+    settings: PreferenceSettings, tmp_path: Path
+) -> None:
+    chooses = settings.model_copy(update={"strategy": StrategyCondition.SELF})
+
+    def labelled(request: Request) -> str:
+        reply = "[Question] How bad is it?" if own(request) else analysis("Rent is a heavy worry.")
+        return reply.replace("[Question] ", "") if "week 2" in str(request.messages) else reply
+
+    pairs, _, _ = made(chooses, tmp_path / "round", labelled)
+    said = [(pair.chosen[0].content, pair.rejected[0].content) for pair in pairs]
+    assert said == [
+        ("[Question] Rent is a heavy worry.", "[Question] How bad is it?"),
+        ("Rent is a heavy worry.", "How bad is it?"),
+    ]
+    gold = chooses.model_copy(update={"variant": "gold"})
+    pairs, _, _ = made(gold, tmp_path / "gold", labelled)
+    assert pairs[0].chosen[0].content == "[Reflection of Feelings] Rent in week 1 weighs on you."
+    assert pairs[0].rejected[0].content == "[Question] How bad is it?"
+    assert pairs[1].chosen[0].content == "Rent in week 2 weighs on you."
