@@ -14,7 +14,7 @@ TALKING = "tests.stored.script:talking"
 JUDGING = "tests.stored.script:judging"
 PLAIN = "tests.stored.script:plain"
 
-TINY = ("--strategy", "shown", 
+TINY = ("--strategy", "shown",
     "--model", "base", "--template", "short.jinja", "--dtype", "float32", "--device", "cpu",
     "--lora-r", "1", "--learning-rate", "0.01", "--max-steps", "2",
 )  # fmt: skip
