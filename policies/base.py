@@ -86,12 +86,12 @@ class Sampling:
 
     def over(self, defaults: Sampling) -> Sampling:
         """These settings, with `defaults` where this one says None."""
-        mine = {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
+        mine: dict[str, Any] = {**self.as_dict()}
         return dataclasses.replace(defaults, **mine)
 
     def as_dict(self) -> dict[str, float | int]:
         """Only the settings that are set."""
-        return {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
+        return {name: v for name in self.__slots__ if (v := getattr(self, name)) is not None}
 
 
 def _at_least(low: float, value: float | None) -> bool:
@@ -351,13 +351,18 @@ class BasePolicy:
             Unsupported: names the options and what the engine can do.
         """
         able = self.capabilities
-        forms = {
-            "choices": (request.choices is not None, able.choices),
-            "schema": (request.schema is not None, able.schema),
-            "prefill": (bool(request.prefill), able.prefill),
-        }
-        options = {**forms, "logprobs": (request.logprobs, able.logprobs)}
-        refused = [name for name, (asked, can) in options.items() if asked and not can]
+        asked = [
+            name
+            for name, wanted in (
+                ("choices", request.choices is not None),
+                ("schema", request.schema is not None),
+                ("prefill", bool(request.prefill)),
+            )
+            if wanted
+        ]
+        refused = [name for name in asked if not getattr(able, name)]
+        if request.logprobs and not able.logprobs:
+            refused.append("logprobs")
         refused += [f for f in request.sampling.as_dict() if f not in able.sampling]
         if refused:
             raise Unsupported(
@@ -367,10 +372,9 @@ class BasePolicy:
             )
         if request.choices is not None and not request.choices:
             raise Unsupported("choices must hold at least one option")
-        together = [name for name, (asked, _) in forms.items() if asked]
-        if len(together) > 1:
+        if len(asked) > 1:
             raise Unsupported(
-                f"policy '{self.name}' cannot honour {' and '.join(together)} together",
+                f"policy '{self.name}' cannot honour {' and '.join(asked)} together",
                 hint="ask for one of them",
             )
 

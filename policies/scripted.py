@@ -6,6 +6,7 @@ import inspect
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from ..core.errors import ConfigError, PolicyError
@@ -100,9 +101,7 @@ class ScriptedPolicy(BasePolicy):
         return Reply(
             text=text,
             finish_reason=FinishReason.CHOICE if request.choices else FinishReason.STOP,
-            usage=Usage(
-                sum(len(m.content.split()) for m in request.messages), 0, len(text.split())
-            ),
+            usage=Usage(sum(_words(m.content) for m in request.messages), 0, len(text.split())),
             latency=time.perf_counter() - started,
             policy=self.name,
         )
@@ -130,6 +129,12 @@ class ScriptedPolicy(BasePolicy):
         return {"policy": self.name, "lines": {r: list(v) for r, v in self._lines.items()}} | (
             {"every_role": list(self._any_role)} if self._any_role else {}
         )
+
+
+@lru_cache(maxsize=4096)
+def _words(text: str) -> int:
+    """Words of a message; most messages are sent again with every later call."""
+    return len(text.split())
 
 
 def _checked(role: object, lines: Sequence[str]) -> tuple[str, ...]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Any
 
@@ -118,6 +118,19 @@ class Language:
     past: re.Pattern[str] | None
     others: re.Pattern[str] | None
     spellings: dict[str, tuple[re.Pattern[str], str]]
+    _places: dict[str, list[int]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        places: dict[str, list[int]] = {}
+        for place, rule in enumerate(self.rules):
+            for word in rule.words or ("",):
+                places.setdefault(word, []).append(place)
+        object.__setattr__(self, "_places", places)
+
+    def tried(self, seen: Iterable[str]) -> Iterator[Rule]:
+        """The rules of which a word is seen, and those without words, in order."""
+        places = {place for word in ("", *seen) for place in self._places.get(word, ())}
+        return (self.rules[place] for place in sorted(places))
 
 
 def find_crisis(text: str) -> tuple[CrisisFinding, ...]:
@@ -150,25 +163,30 @@ def _parts(text: str) -> Iterator[str]:
 def _all_findings(plain: str) -> Iterator[CrisisFinding]:
     tokens = {token.strip("*") for token in plain.translate(_MARKS).split()}
     ascii_only = plain.isascii()
+    begun: dict[str, set[str]] = {}
+    for token in tokens:
+        for code, word in _words_begun(token):
+            begun.setdefault(code, set()).add(word)
     for language in languages():
-        if not (ascii_only and language.letters == "own"):
-            yield from _findings(plain, tokens, language)
+        seen = begun.get(language.code)
+        if (seen is None and language.words) or (ascii_only and language.letters == "own"):
+            continue
+        yield from _findings(plain, tokens, seen or set(), language)
 
 
-def _findings(plain: str, tokens: set[str], language: Language) -> Iterator[CrisisFinding]:
+def _findings(
+    plain: str, tokens: set[str], seen: set[str], language: Language
+) -> Iterator[CrisisFinding]:
     if not language.spellings.keys().isdisjoint(tokens):
         for wrong in language.spellings.keys() & tokens:
             pattern, right = language.spellings[wrong]
-            plain, tokens = pattern.sub(right, plain), tokens | {right}
-    seen = _words_seen(tokens, language)
+            plain = pattern.sub(right, plain)
     if language.words and not seen:
         return
     if language.only is not None and not language.only.search(plain):
         return
     masked: str | None = None
-    for rule in language.rules:
-        if rule.words and seen.isdisjoint(rule.words):
-            continue
+    for rule in language.tried(seen):
         if _stands_in(plain, rule, language) is None:
             continue
         if language.idioms is not None and masked is None:
@@ -179,14 +197,22 @@ def _findings(plain: str, tokens: set[str], language: Language) -> Iterator[Cris
             yield CrisisFinding(FORMS[rule.form], rule.form, severity, rule.name)
 
 
-def _words_seen(tokens: set[str], language: Language) -> set[str]:
-    """Words of the rules that are in the text; for nearly every utterance there is none."""
-    seen = set()
-    for token in tokens:
-        for word in language.by_start.get(token[:2], ()):
-            if token == word[:-1] if word[-1] == "=" else token.startswith(word):
-                seen.add(word)
-    return seen
+@lru_cache(maxsize=1 << 15)
+def _words_begun(token: str) -> tuple[tuple[str, str], ...]:
+    """Words of the rules that a word of a text is or begins with, each with its language's code.
+
+    For a word that is written wrongly there, the right one stands too.
+    """
+    found: list[tuple[str, str]] = []
+    for language in languages():
+        _, right = language.spellings.get(token, (None, token))
+        for written in {token, right}:
+            found += [
+                (language.code, word)
+                for word in language.by_start.get(written[:2], ())
+                if (written == word[:-1] if word[-1] == "=" else written.startswith(word))
+            ]
+    return tuple(dict.fromkeys(found))
 
 
 def _stands_in(plain: str, rule: Rule, language: Language) -> str | None:
@@ -293,22 +319,22 @@ def _read(name: str, text: str, *, whole: bool) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise DataError(f"not TOML: {error}", file=f"{name}.toml") from None
     known = _LANGUAGE_FIELDS if whole else {"rules"}
-    for field in data.keys() - known:
+    for unknown in data.keys() - known:
         raise DataError(
-            f"no field '{field}'; there are {', '.join(sorted(known))}",
+            f"no field '{unknown}'; there are {', '.join(sorted(known))}",
             file=f"{name}.toml",
-            hint=did_you_mean(field, known),
+            hint=did_you_mean(unknown, known),
         )
     return data
 
 
 def _rule(name: str, entry: dict[str, Any], parts: dict[str, str]) -> Rule:
     file = _file_of(name)
-    for field in entry.keys() - _RULE_FIELDS:
+    for unknown in entry.keys() - _RULE_FIELDS:
         raise DataError(
-            f"rule {name} has no field '{field}'; there are {', '.join(sorted(_RULE_FIELDS))}",
+            f"rule {name} has no field '{unknown}'; there are {', '.join(sorted(_RULE_FIELDS))}",
             file=file,
-            hint=did_you_mean(field, _RULE_FIELDS),
+            hint=did_you_mean(unknown, _RULE_FIELDS),
         )
     form, severity = entry.get("form", ""), str(entry.get("severity", "")).upper()
     if form not in FORMS:
