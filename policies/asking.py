@@ -1,7 +1,8 @@
 """The one place where a policy's reply enters: `ask_policy`.
 
 Policies are plug-ins, and what they answer is written into records that must be read back. So each
-reply is checked here, text that UTF-8 cannot hold is replaced, and known secrets are hidden.
+reply is checked here, text that UTF-8 cannot hold is replaced, known secrets are hidden, and
+thinking that a policy left in the text is told from it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from .base import (
     Usage,
     policy_name,
 )
+from .thinking.reader import part
 
 LARGEST_NUMBER = 2**63 - 1
 """Whole numbers beyond this are refused: not every reader of JSON can hold them."""
@@ -58,7 +60,7 @@ def checked(reply: object, policy: Policy) -> Reply:
             + "; ".join(faults),
             hint="a reply has the fields " + ", ".join(f.name for f in dataclasses.fields(Reply)),
         )
-    return _cleaned(reply)
+    return _cleaned(_parted(reply, policy))
 
 
 async def ask_score(
@@ -107,13 +109,15 @@ def _faults(reply: Any) -> Iterator[str]:
         yield from _logprob_faults(reply.logprobs)
     if reply.notes is not None:
         yield from _note_faults(reply.notes)
+    if not isinstance(reply.thinking, str | None):
+        yield f"thinking must be str or None, not {_shown(reply.thinking)}"
 
 
 def _usage_faults(usage: object) -> Iterator[str]:
     if not isinstance(usage, Usage):
         yield f"usage must be a Usage or None, not {_shown(usage)}"
         return
-    for name in ("prompt_tokens", "cached_tokens", "completion_tokens"):
+    for name in ("prompt_tokens", "cached_tokens", "completion_tokens", "thinking_tokens"):
         value = getattr(usage, name)
         if not _is_count(value):
             yield f"usage.{name} must be a whole number of at least 0, not {_shown(value)}"
@@ -182,11 +186,25 @@ def _shown(value: object) -> str:
     return f"{type(value).__name__} {hide_secrets(repr(value)):.60}"
 
 
+def _parted(reply: Reply, policy: Policy) -> Reply:
+    """The reply without thinking in its text; what a person typed stays as it is.
+
+    Tokens are not counted here: whoever counted those of the reply did not say which are which.
+    """
+    parted = part(reply.text)
+    if parted.text == reply.text or getattr(policy, "is_person", False):
+        return reply
+    thought = "\n\n".join(filter(None, (reply.thinking, parted.thinking)))
+    return dataclasses.replace(reply, text=parted.text, thinking=thought or None)
+
+
 def _cleaned(reply: Any) -> Reply:
     """The reply with texts that can be stored; the same object where nothing is to be done."""
     changes: dict[str, Any] = {}
     if (text := hide_secrets(clean_text(reply.text))) != reply.text:
         changes["text"] = text
+    if reply.thinking is not None:
+        changes["thinking"] = hide_secrets(clean_text(reply.thinking)) or None
     if (name := hide_secrets(clean_text(reply.policy))) != reply.policy:
         changes["policy"] = name
     if not isinstance(reply.finish_reason, FinishReason):

@@ -9,9 +9,8 @@ times a turn in thousands of concurrent episodes, so they carry no validation ma
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Protocol, Self, runtime_checkable
 
@@ -19,6 +18,7 @@ from pydantic import Field
 
 from ..core.errors import ConfigError, ReplyTooLong, Unsupported
 from ..core.source_text import SOURCE_KEY, own_source
+from .thinking.switches import LEVELS, Thinking
 
 MAX_REPLY_CHARS = 200_000
 """Longest text of a reply, in characters, where nothing else is set: far more than any role says."""
@@ -57,6 +57,9 @@ class Sampling:
         min_p: least probability, relative to the most likely token, in [0, 1).
         repetition_penalty: divides the logits of tokens already seen; 1 is none.
         max_tokens: maximum number of tokens in the answer.
+        thinking: whether the model thinks before it answers (`off`, `on`), or how much (`low`,
+            `medium`, `high`).
+        max_thinking_tokens: maximum number of tokens that it thinks, besides `max_tokens`.
     """
 
     temperature: float | None = None
@@ -65,6 +68,8 @@ class Sampling:
     min_p: float | None = None
     repetition_penalty: float | None = None
     max_tokens: int | None = None
+    thinking: Thinking | None = None
+    max_thinking_tokens: int | None = None
 
     def __post_init__(self) -> None:
         problems = [
@@ -78,6 +83,10 @@ class Sampling:
                 ("repetition_penalty", self.repetition_penalty,
                  _within(0, self.repetition_penalty, 10), "above 0 and at most 10"),
                 ("max_tokens", self.max_tokens, _at_least(1, self.max_tokens), "at least 1"),
+                ("thinking", self.thinking, self.thinking in (None, *LEVELS),
+                 f"one of {', '.join(LEVELS)}"),
+                ("max_thinking_tokens", self.max_thinking_tokens,
+                 _at_least(1, self.max_thinking_tokens), "at least 1"),
             )
             if not ok
         ]  # fmt: skip
@@ -89,7 +98,7 @@ class Sampling:
         mine: dict[str, Any] = {**self.as_dict()}
         return dataclasses.replace(defaults, **mine)
 
-    def as_dict(self) -> dict[str, float | int]:
+    def as_dict(self) -> dict[str, Any]:
         """Only the settings that are set."""
         return {name: v for name in self.__slots__ if (v := getattr(self, name)) is not None}
 
@@ -106,7 +115,14 @@ def _within(low: float, value: float | None, high: float) -> bool:
     return value is None or low < value <= high
 
 
-def _is_false(value: bool) -> bool:
+THINKING = frozenset({"thinking", "max_thinking_tokens"})
+"""The `Sampling` fields about thinking; an engine that honours them says so."""
+
+DRAWING = frozenset(f.name for f in dataclasses.fields(Sampling)) - THINKING
+"""The others."""
+
+
+def _unset(value: object) -> bool:
     """Keeps a mark out of the records of the many that do not have it."""
     return not value
 
@@ -117,12 +133,14 @@ class Usage:
 
     Attributes:
         estimated: counted by characters, at least in part, since the engine did not say.
+        thinking_tokens: those of the `completion_tokens` that the model thought.
     """
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
-    estimated: Annotated[bool, Field(exclude_if=_is_false)] = False
+    estimated: Annotated[bool, Field(exclude_if=_unset)] = False
+    thinking_tokens: Annotated[int, Field(exclude_if=_unset)] = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -130,27 +148,12 @@ class Usage:
             self.cached_tokens + other.cached_tokens,
             self.completion_tokens + other.completion_tokens,
             self.estimated or other.estimated,
+            self.thinking_tokens + other.thinking_tokens,
         )
 
     @property
     def total_tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
-
-
-CHARACTERS_A_TOKEN = 4
-"""Usual for English and the tokenizers of current models."""
-
-OTHER_CHARACTERS_A_TOKEN = 1.5
-"""Of characters beyond ASCII: about what Chinese takes."""
-
-
-def estimated_tokens(text: str) -> int:
-    """How many tokens a text has, by its characters; 1 at least."""
-    if text.isascii():
-        return max(1, -(-len(text) // CHARACTERS_A_TOKEN))
-    plain = sum(character.isascii() for character in text)
-    other = (len(text) - plain) / OTHER_CHARACTERS_A_TOKEN
-    return max(1, math.ceil(plain / CHARACTERS_A_TOKEN + other))
 
 
 class FinishReason(StrEnum):
@@ -182,15 +185,14 @@ class Request:
         messages: the rendered prompt.
         role: who is speaking: `seeker`, `counselor`, `supporter`, `judger`, or a user's own.
         sampling: how to draw tokens.
-        seed: the call's seed; the same request with the same seed gives the same reply on an engine
-            that honours seeds.
+        seed: the call's seed; gives the same reply again on an engine that honours seeds.
         choices: the answer must be exactly one of these.
         schema: the answer must be JSON that fits this JSON schema.
         max_sentences: stop once this many sentences are complete.
         prefill: the answer begins with this text; `Reply.text` includes it.
         logprobs: also return the log-probability of each generated token.
-        session: requests with the same session share most of their prefix (one role of one
-            episode); an engine may keep them on the same cache slot.
+        session: one role of one episode, whose requests share most of their prefix; an engine may
+            keep them on the same cache slot.
         observation: what `messages` were rendered from, for policies that need no text.
     """
 
@@ -223,6 +225,7 @@ class Reply:
             originally.
         notes: what a wrapper wants kept in the record, as plain data under the wrapper's name (the
             analysis behind a rewritten reply, the scores of the candidates).
+        thinking: what the model thought before it answered, for the record alone.
     """
 
     text: str
@@ -234,6 +237,7 @@ class Reply:
     attempts: int = 1
     cached: bool = False
     notes: Mapping[str, Any] | None = None
+    thinking: str | None = None
 
 
 def refuse_too_long(text: str, max_chars: int) -> None:
@@ -311,9 +315,7 @@ class Capabilities:
     seed: bool = True
     score: bool = False
     lora: bool = False
-    sampling: frozenset[str] = field(
-        default_factory=lambda: frozenset(f.name for f in dataclasses.fields(Sampling))
-    )
+    sampling: frozenset[str] = DRAWING
     small_model: bool = False
     only: tuple[str, ...] = ()
 

@@ -71,6 +71,7 @@ class ReplayPolicy(BasePolicy):
                         usage=Usage(**usage) if usage else None,
                         latency=latency,
                         policy=f"replay:{call['policy']}",
+                        thinking=call.get("thinking"),
                     ),
                     self,
                 )

@@ -19,7 +19,7 @@ ROOMS = ("core", "policies", "agents", "environments", "evaluation", "training")
 FOLDERS: dict[str, tuple[tuple[str, ...], ...]] = {
     "core": (("outside",), ("",)),
     "policies": (
-        ("text", "crisis"),
+        ("text", "crisis", "thinking"),
         ("",),
         ("models",),
         ("openai", "llama", "hf", "vllm", "human"),

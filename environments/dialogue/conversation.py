@@ -190,8 +190,9 @@ class Conversation:
                 return closes
             if closes:
                 return True
+        thought = " but thought" if reply.thinking else ""
         raise UnreadableReply(
-            f"the {speaker.value} ('{policy_name(agent.policy)}') said nothing,"
+            f"the {speaker.value} ('{policy_name(agent.policy)}') said nothing{thought},"
             f" {1 + EMPTY_REASKS} times in a row",
             hint="raise max_tokens, or look at the raw replies in the episode's calls",
         )

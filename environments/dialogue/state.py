@@ -81,6 +81,7 @@ class Dialogue:
                 attempts=answer.attempts,
                 cached=answer.cached,
                 notes=dict(answer.notes) if answer.notes is not None else None,
+                thinking=answer.thinking,
             )
             self._latencies.append(answer.latency)
         else:

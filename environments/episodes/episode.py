@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -52,6 +52,11 @@ class StopReason(StrEnum):
     def truncated(self) -> bool:
         """Whether a limit or an error cut the conversation short (rather than its own end)."""
         return self in (StopReason.TURN_LIMIT, StopReason.TOKEN_BUDGET, StopReason.ERROR)
+
+
+def _absent(value: object) -> bool:
+    """Keeps a field out of the records of the many that do not have it."""
+    return value is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,8 @@ class Call:
         attempts: requests sent for it, retries included. Depends on the server, not on the seed.
         cached: answered from a cache; its tokens were paid before.
         notes: what a wrapper wants kept (an analysis, scores), by the wrapper's name.
+        thinking: what the model thought before it answered; no role and no training row sees it
+            unless a setting asks for it. `usage.thinking_tokens` counts it.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = CLOSED
@@ -140,6 +147,7 @@ class Call:
     cached: bool = False
     notes: PlainData | None = None
     error: str | None = None
+    thinking: Annotated[str | None, Field(exclude_if=_absent)] = None
 
 
 class EpisodeError(Record):

@@ -11,7 +11,8 @@ from typing import Any
 
 from ...agents.base import Agent
 from ...agents.roles import Role
-from ...policies.base import Policy, Reply, Request, Usage, estimated_tokens, policy_name
+from ...policies.base import Policy, Reply, Request, Usage, policy_name
+from ...policies.text.tokens import estimated_tokens
 from ..dialogue.environment import SupportEnvironment
 from ..episodes.episode import Episode
 from ..episodes.usage import Price, price_of

@@ -16,7 +16,8 @@ from ...agents.roles import Role
 from ...core.record import Record
 from ...core.settings import read_settings
 from ...core.tasks import GRACE
-from ...policies.base import Sampling
+from ...policies.base import DRAWING, Sampling
+from ...policies.thinking.switches import Thinking
 from ..dialogue.limits import Limits
 from ..episodes.usage import Price
 
@@ -67,6 +68,12 @@ class SamplingSettings(Record):
     min_p: float | None = Field(None, description="least relative probability")
     repetition_penalty: float | None = Field(None, description="1 is off")
     max_tokens: int | None = Field(None, description="maximum number of tokens in an answer")
+    thinking: Thinking | None = Field(
+        None, description="whether and how much a model thinks first: off, on, low, medium or high"
+    )
+    max_thinking_tokens: int | None = Field(
+        None, description="maximum number of tokens it thinks, besides --max-tokens"
+    )
 
     def sampling(self) -> Sampling:
         """The sampling settings among these."""
@@ -77,6 +84,8 @@ class SamplingSettings(Record):
             self.min_p,
             self.repetition_penalty,
             self.max_tokens,
+            self.thinking,
+            self.max_thinking_tokens,
         )
 
 
@@ -132,8 +141,9 @@ class RunSettings(Limits, EngineSettings):
     def role(self, role: Role) -> RoleSettings:
         """One seat's settings with the run's filled in.
 
-        A seat with a policy of its own takes nothing of the run's policy options; sampling of the
-        run goes to the speaking roles only (the advisers answer by constrained choice).
+        A seat with a policy of its own takes nothing of the run's policy options, nor how its model
+        thinks; other sampling of the run goes to the speaking roles only (the advisers answer by
+        constrained choice).
         """
         own: RoleSettings = getattr(self, role.value)
         inherited: dict[str, Any] = {}
@@ -143,10 +153,12 @@ class RunSettings(Limits, EngineSettings):
             inherited |= {
                 "model": own.model or self.model,
                 "base_url": own.base_url or self.base_url,
+                "thinking": own.thinking or self.thinking,
+                "max_thinking_tokens": own.max_thinking_tokens or self.max_thinking_tokens,
             }
         if role in (Role.SEEKER, Role.SUPPORTER):
-            drawn = own.sampling().over(self.sampling())
-            inherited |= drawn.as_dict()
+            drawn = own.sampling().over(self.sampling()).as_dict()
+            inherited |= {name: value for name, value in drawn.items() if name in DRAWING}
         return own.model_copy(update=inherited)
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from ...core.errors import BadRequest, ReplyTooLong, UnreadableReply
 from ...core.outside.secrets import hide_secrets
-from ..base import FinishReason, TokenLogprob, Usage, estimated_tokens
+from ..base import FinishReason, TokenLogprob, Usage
+from ..text.tokens import estimated_tokens
 
 _BYTES_A_CHARACTER = 6
 """Of a body: a character that JSON escapes."""

@@ -188,6 +188,8 @@ def to_json(reply: Reply) -> str:
     """A reply as text, without what belongs to one asking only (`latency`, `cached`)."""
     fields = {f.name: getattr(reply, f.name) for f in dataclasses.fields(reply)}
     del fields["latency"], fields["cached"]
+    if reply.thinking is None:
+        del fields["thinking"]
     fields["usage"] = dataclasses.asdict(reply.usage) if reply.usage else None
     if reply.logprobs is not None:
         fields["logprobs"] = [[entry.token, entry.logprob] for entry in reply.logprobs]

@@ -1,0 +1,172 @@
+"""Tells what a model thought from what it says.
+
+Engines send both in one text, with marks between them. Known are the marks of DeepSeek-R1, Qwen3,
+GLM, SmolLM3 and their kin (`<think>`), Magistral (`[THINK]`), Cohere, Seed-OSS, Kimi, OpenThinker,
+Gemma 4 (`<|channel>thought`), and gpt-oss's channels ("harmony"), also where an engine has already
+left out its special tokens.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The marks around a block of thinking, as a model writes them."""
+
+    opens: str
+    closes: str
+
+
+PAIRS = (
+    Pair("<think>", "</think>"),
+    Pair("<thinking>", "</thinking>"),
+    Pair("<thought>", "</thought>"),
+    Pair("<reasoning>", "</reasoning>"),
+    Pair("[THINK]", "[/THINK]"),
+    Pair("<seed:think>", "</seed:think>"),
+    Pair("◁think▷", "◁/think▷"),
+    Pair("<|START_THINKING|>", "<|END_THINKING|>"),
+    Pair("<|begin_of_thought|>", "<|end_of_thought|>"),
+    Pair("<|channel>thought", "<channel|>"),
+    Pair("<|channel|>analysis<|message|>", "<|end|>"),
+    Pair("<|channel|>commentary<|message|>", "<|end|>"),
+)
+
+_FRAMES = (
+    *("<|start|>assistant", "<|channel|>final<|message|>", "<|return|>"),
+    *("<|START_RESPONSE|>", "<|END_RESPONSE|>"),
+    *("<|begin_of_solution|>", "<|end_of_solution|>"),
+)
+"""Around the answer of models that mark it too."""
+
+_ENDS_ANYWHERE = frozenset(pair.closes for pair in PAIRS) - {"<|end|>"}
+"""Marks that end thinking whose beginning was not seen: it stood in the prompt."""
+
+_MARK = re.compile(
+    "|".join(
+        sorted(
+            {re.escape(mark) for pair in PAIRS for mark in (pair.opens, pair.closes)}
+            | set(map(re.escape, _FRAMES)),
+            key=len,
+            reverse=True,
+        )
+    )
+)
+_OPENED = {pair.opens: pair for pair in PAIRS}
+_BARE_ANALYSIS = re.compile(r"\s*analysis(?=[A-Z\"'(*\d])")
+"""How gpt-oss's answer begins once its special tokens were left out."""
+_BARE_FINAL = "assistantfinal"
+
+
+@dataclass(frozen=True, slots=True)
+class Parted:
+    """A reply in its two parts.
+
+    Attributes:
+        thinking: of all blocks, a blank line between them; empty where there was none.
+        text: what is said. The very text where nothing was found in it.
+        open: the text ends within a block.
+    """
+
+    thinking: str
+    text: str
+    open: bool = False
+
+
+def part(text: str, *, begun: bool = False) -> Parted:
+    """What a reply thinks and what it says.
+
+    A mark that ends a block without one that begins it makes all before it thinking. Marks in
+    complete JSON are part of it.
+
+    Args:
+        text: the reply, whole or so far.
+        begun: the prompt ended within a block.
+    """
+    if not begun and _BARE_ANALYSIS.match(text):
+        return _part_bare_harmony(text)
+    if not begun and (not has_mark(text) or _is_json(text)):
+        return Parted("", text)
+    thought: list[str] = []
+    said: list[str] = []
+    inside: Pair | bool = begun
+    start = 0
+    for mark in _MARK.finditer(text):
+        found, before = mark[0], text[start : mark.start()]
+        if found in _FRAMES:
+            if found.startswith("<|channel|>final") and inside:
+                thought.append(before)  # a model may forget to end its analysis
+                inside = False
+            elif not inside:
+                said.append(before)
+            else:
+                continue
+        elif found in _OPENED:
+            if inside:
+                continue
+            said.append(before)
+            inside = _OPENED[found]
+        elif inside:
+            if inside is not True and found != _kin(inside.closes, found):
+                continue
+            thought.append(before)
+            inside = False
+        else:
+            if found not in _ENDS_ANYWHERE:
+                said.append(before)
+            else:
+                thought += [*said, before]
+                said = []
+        start = mark.end()
+    (thought if inside else said).append(text[start:])
+    return Parted(_joined(thought, "\n\n"), _joined(said, " "), bool(inside))
+
+
+def has_mark(text: str) -> bool:
+    """Whether a text holds any mark of thinking."""
+    if "<" not in text and "[" not in text and "◁" not in text:
+        return False
+    return _MARK.search(text) is not None
+
+
+def opened_by(prompt: str) -> Pair | None:
+    """The block within which a prompt ends, if it ends with the mark that begins one."""
+    end = prompt.rstrip()
+    return next((pair for pair in PAIRS if end.endswith(pair.opens)), None)
+
+
+def pair_in(template: str) -> Pair | None:
+    """The marks that a chat template speaks of, the first of them that are known."""
+    return next((p for p in PAIRS if p.opens in template or p.closes in template), None)
+
+
+def _kin(mark: str, found: str) -> str:
+    """Models mix `think` and `thinking`; other marks must be the block's own."""
+    mixed = ("</think>", "</thinking>")
+    return found if mark in mixed and found in mixed else mark
+
+
+def _part_bare_harmony(text: str) -> Parted:
+    begin = _BARE_ANALYSIS.match(text)
+    assert begin is not None
+    thought, ended, said = text[begin.end() :].partition(_BARE_FINAL)
+    return Parted(thought.strip(), said.strip(), not ended)
+
+
+def _is_json(text: str) -> bool:
+    stripped = text.strip()
+    if stripped[:1] not in ("{", "["):
+        return False
+    try:
+        json.loads(stripped)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _joined(parts: list[str], between: str) -> str:
+    return between.join(stripped for piece in parts if (stripped := piece.strip()))
