@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
+from ..policies.answers import match_choice
 from ..policies.base import Reply, Request, Sampling
 from .base import Agent, chat_messages
 from .observations import Judge, JudgerObservation, Turn
 from .roles import Role, Strategy
 
 VERDICTS = ("NO", "YES")
-_VERDICT = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
 
 
 class Judger(Agent[JudgerObservation, Judge]):
@@ -47,8 +46,8 @@ class Judger(Agent[JudgerObservation, Judge]):
         )
 
     def read(self, reply: Reply) -> Judge:
-        found = {match.lower() for match in _VERDICT.findall(reply.text)}
-        return Judge(found == {"yes"} if len(found) == 1 else None)
+        verdict = match_choice(reply.text, VERDICTS)
+        return Judge(None if verdict is None else verdict == "YES")
 
     def system_values(self, brief: None, max_sentences: int | None) -> dict[str, Any]:
         return {}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 
 from ..core.published import published_strategy_shares
+from ..policies.answers import match_choice
 
 
 class Role(StrEnum):
@@ -63,18 +65,33 @@ STRATEGY_LABELS: tuple[str, ...] = tuple(s.value for s in Strategy)
 def parse_strategy(text: str) -> Strategy | None:
     """The strategy that a free answer names, or None if it names none or more than one.
 
-    Case, surrounding punctuation and a few common spellings ("Questions", "Self Disclosure") are
-    tolerated, short forms ("Reflection") only alone; guessing is not.
+    Case, surrounding punctuation, signs for "and" ("Affirmation & Reassurance") and a few common
+    spellings ("Questions", "Self Disclosure") are tolerated, short forms ("Reflection") only alone;
+    guessing is not. Of several, the one that is given as the answer counts ("**Question**: ...").
     """
     plain = _plain(text)
     if (exact := _BY_PLAIN.get(plain) or _SHORT_FORMS.get(plain)) is not None:
         return exact
-    named = {strategy for name, strategy in _BY_PLAIN.items() if f" {name} " in f" {plain} "}
+    if (same := _BY_WORDS.get(_words(plain))) is not None:
+        return same
+    padded = _NEGATED.sub(" ", f" {plain} ")
+    named = {strategy for name, strategy in _BY_PLAIN.items() if f" {name} " in padded}
+    if len(named) > 1 and (stated := match_choice(text, STRATEGY_LABELS)) is not None:
+        return Strategy(stated)
     return named.pop() if len(named) == 1 else None
 
 
 def _plain(text: str) -> str:
-    return " ".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
+    joined = _AND_SIGN.sub(" and ", text.lower())
+    return " ".join("".join(c if c.isalnum() else " " for c in joined).split())
+
+
+def _words(plain: str) -> frozenset[str]:
+    """The words of a label without those that join them."""
+    return frozenset(plain.split()) - {"and", "or"}
+
+
+_AND_SIGN = re.compile(r"[&+/]")
 
 
 _BY_PLAIN = {_plain(strategy.value): strategy for strategy in Strategy} | {
@@ -94,3 +111,12 @@ _SHORT_FORMS = {
     "suggestion": Strategy.SUGGESTION,
     "providing suggestion": Strategy.SUGGESTION,
 }
+_BY_WORDS = {
+    _words(_plain(strategy.value)): strategy
+    for strategy in Strategy
+    if _words(_plain(strategy.value)) != frozenset(_plain(strategy.value).split())
+}
+_NEGATED = re.compile(
+    r" (?:not|t|never|avoid|rather than|instead of) (?:(?:a|an|the|use|using|choose|ask) )*"
+    rf"(?:{'|'.join(sorted(_BY_PLAIN, key=len, reverse=True))})(?= )"
+)

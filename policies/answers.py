@@ -23,6 +23,13 @@ _BARE_NUMBER = re.compile(
     r"^\W*+(?:option|number|no\.?|answer|choice)?\s*+(?::\s*+)?#?(\d{1,2})\W*+$", re.I
 )
 _WRAPPING = " \t\r\n\"'`*_.,;:!()[]“”‘’«»「」。"
+_AND = re.compile(r"\s*[&+/]\s*")
+"""Signs for "and" or "or" in a label: "Affirmation & Reassurance"."""
+_ANSWER = r"\b(?:answer|verdict|decision|choice|conclusion)\b(?:\s+is)?\s*[:=]?[\s*_\"'`]*+"
+_NEGATED = (
+    r"(?:\bnot|n['’]t|\bnever|\brather than|\binstead of|\bavoid)\s+"
+    r"(?:(?:be|say|a|an|the|use|using|choose|choosing|ask|asking)\s+)*+[\"'`*]*"
+)
 _FENCE = re.compile(r"```[a-zA-Z]*+[^\S\n]*+\n")
 
 
@@ -60,8 +67,10 @@ def match_choice(text: str, options: Sequence[str]) -> str | None:
     """The one option that `text` names, or None if it names no option or several.
 
     Tried in this order: the very words; the words in other case, in quotes, with a number or a full
-    stop; the number alone, where options were listed with numbers; the only option that occurs in
-    the text.
+    stop, with `&`, `+` or `/` for "and"; the number alone, where options were listed with numbers;
+    the last one that is called the answer ("Final answer: ..."); the one that is a sentence of its
+    own at the beginning ("Yes. No further help is needed."); the only one in bold type; the only
+    one that occurs in the text. One that follows a "not" is not named.
     """
     stripped = text.strip()
     if stripped in options:
@@ -75,26 +84,53 @@ def match_choice(text: str, options: Sequence[str]) -> str | None:
     if numbered(options) and (number := _BARE_NUMBER.match(stripped)):
         index = int(number.group(1)) - 1
         return options[index] if 0 <= index < len(options) else None
-    named = _named(stripped, options)
+    folded = _folded(stripped)
+    if (stated := _stated(folded, options)) is not None:
+        return stated
+    named = _named(folded, options)
     return named.pop() if len(named) == 1 else None
 
 
 def _bare(text: str) -> str:
     unquoted = text.strip(_WRAPPING)
-    return " ".join(_NUMBERING.sub("", unquoted).strip(_WRAPPING).casefold().split())
+    return _folded(_NUMBERING.sub("", unquoted).strip(_WRAPPING))
+
+
+def _folded(text: str) -> str:
+    """In one case, with single spaces, and "and" for the signs of it."""
+    return " ".join(_AND.sub(" and ", text).casefold().split())
+
+
+def _stated(text: str, options: Sequence[str]) -> str | None:
+    """The option that a longer text gives as its answer, or None."""
+    phrases = {folded: option for option in options if (folded := _folded(option))}
+    if len(phrases) < len(options):
+        return None  # options that differ in case alone need the very words
+    forms = "|".join(map(re.escape, sorted(phrases, key=len, reverse=True)))
+    alone = rf"(?<![a-z0-9])({forms})(?![a-z0-9])"
+    if called := re.findall(_ANSWER + alone + r"(?!\s*(?:or|and)\b)", text):
+        return phrases[called[-1]]
+    lead = re.match(rf"[\W_]*+{alone}[\s*_\"'`)]*([.:;!—–]|,|-(?=\s))", text)
+    if lead and (lead[2] != "," or lead[1] in ("yes", "no")):
+        rest = re.sub(alone, " ", text[lead.end() :])
+        if re.sub(r"\b(?:or|and)\b|[\W_]", "", rest) or not _named(text[lead.end() :], options):
+            return phrases[lead[1]]
+    bold = set(re.findall(rf"\*\*[\s\"']*{alone}[\s\"'.:]*\*\*", text))
+    return phrases[bold.pop()] if len(bold) == 1 else None
 
 
 def _named(text: str, options: Sequence[str]) -> set[str]:
     # Longest first, each hit blanked out, so that "Feelings" is not found inside "Reflection of
     # Feelings". Only Latin letters and digits need a word's edge: Chinese is written without
     # spaces.
-    rest = " ".join(text.casefold().split())
+    rest = _folded(text)
     phrases: dict[str, set[str]] = {}
     for option in options:
-        phrases.setdefault(" ".join(option.casefold().split()), set()).add(option)
+        phrases.setdefault(_folded(option), set()).add(option)
     named: set[str] = set()
     for phrase in sorted(filter(None, phrases), key=len, reverse=True):
         words = rf"(?<![a-z0-9]){re.escape(phrase)}(?![a-z0-9])"
+        rest = re.sub(_NEGATED + words, "\0", rest)
         rest, hits = re.subn(words, "\0", rest)
         if hits:
             named |= phrases[phrase]

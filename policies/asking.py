@@ -26,7 +26,7 @@ from .base import (
     Usage,
     policy_name,
 )
-from .thinking.reader import part
+from .thinking import reader
 
 LARGEST_NUMBER = 2**63 - 1
 """Whole numbers beyond this are refused: not every reader of JSON can hold them."""
@@ -191,7 +191,7 @@ def _parted(reply: Reply, policy: Policy) -> Reply:
 
     Tokens are not counted here: whoever counted those of the reply did not say which are which.
     """
-    parted = part(reply.text)
+    parted = reader.part(reply.text)
     if parted.text == reply.text or getattr(policy, "is_person", False):
         return reply
     thought = "\n\n".join(filter(None, (reply.thinking, parted.thinking)))

@@ -35,6 +35,11 @@ _CONTEXT = re.compile(
     r"longer than the (?:model|maximum)",
     re.IGNORECASE,
 )
+_MODERATION = re.compile(
+    r"moderat|flagged|content[ _-]?(?:policy|filter|management|safety)|safety (?:system|policy)|"
+    r"usage polic|prohibited content|inappropriate",
+    re.IGNORECASE,
+)
 _CONTEXT_TOKENS = (
     r"(?:context length|context size|context window)\D{0,20}?(\d+)",
     r"n_ctx\D{0,5}(\d+)",
@@ -128,6 +133,10 @@ def status_error(status: int, error: Any, endpoint: Endpoint) -> PolicyError:
     message, body = server_message(error), getattr(error, "body", None)
     code = str(body.get("code") or body.get("type")) if isinstance(body, Mapping) else ""
     said = f"{endpoint.base_url} answered {status}: {endpoint.hide(message)}"
+    if status == 403 and _moderated(message, code, body):
+        return BadRequest(
+            said, hint="a moderation that allows talk of distress is needed for this subject"
+        )
     if status in (401, 403):
         return _refused_key(status, endpoint)
     if status == 402 or (status == 429 and code == "insufficient_quota"):
@@ -143,6 +152,13 @@ def status_error(status: int, error: Any, endpoint: Endpoint) -> PolicyError:
     if status in TRANSIENT_STATUS or (status >= 500 and status != 501):
         return EngineUnavailable(said, hint="look at the server's log; `max_retries` gives it time")
     return BadRequest(said)
+
+
+def _moderated(message: str, code: str, body: object) -> bool:
+    """Whether a refusal is about what was said, so that it is this request's alone."""
+    fields = body.get("metadata") if isinstance(body, Mapping) else None
+    flagged = isinstance(fields, Mapping) and ("flagged_input" in fields or "reasons" in fields)
+    return flagged or _MODERATION.search(f"{code} {message}") is not None
 
 
 def _refused_key(status: int, endpoint: Endpoint) -> AuthenticationFailed:

@@ -34,6 +34,7 @@ from ..answers import (
 )
 from ..base import BasePolicy, Capabilities, FinishReason, Message, Reply, Request, Sampling, Usage
 from ..reasking import ask_until_read
+from ..text.control_marks import PUBLISHED_MARKS
 from .errors import client_error
 
 if TYPE_CHECKING:
@@ -336,12 +337,13 @@ def _messages(messages: Sequence[Message]) -> list[LLMMessage]:
 
     made: list[LLMMessage] = []
     for message in messages:
+        text = PUBLISHED_MARKS.broken(message.content)
         if message.role == "system":
-            made.append(SystemMessage(content=message.content))
+            made.append(SystemMessage(content=text))
         elif message.role == "user":
-            made.append(UserMessage(content=message.content, source="user"))
+            made.append(UserMessage(content=text, source="user"))
         else:
-            made.append(AssistantMessage(content=message.content, source="assistant"))
+            made.append(AssistantMessage(content=text, source="assistant"))
     return made
 
 

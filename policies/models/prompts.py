@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import jinja2
 
 from ...core.errors import BadRequest, ConfigError
 from ..base import Message, Request
+from ..text.control_marks import ControlMarks
 
 TURN_SEPARATOR = "\n"
 """Between the messages of an encoder-decoder model without template: ParlAI's delimiter, with which
@@ -37,8 +37,8 @@ class Prompt:
 class PromptWriter:
     """Renders requests for one model. Not thread-safe.
 
-    What speakers say cannot act as control tokens: in their text, marks that mean something to the
-    model (such as `<|im_end|>`) are broken up.
+    What speakers say cannot act as control tokens: in their text, the model's special tokens and
+    the marks of its template (such as `<|im_end|>`) are broken up.
 
     Args:
         tokenizer: of transformers.
@@ -71,9 +71,12 @@ class PromptWriter:
             )
         self.start = self._decoder_start(config, generation_config) if self._seq2seq else ()
         """What an encoder-decoder's decoder begins with."""
-        control = {str(token) for token in tokenizer.all_special_tokens if len(str(token)) > 1}
-        control |= {str(t) for t in tokenizer.added_tokens_decoder.values() if t.special}
-        self._control = re.compile("|".join(map(re.escape, sorted(control, key=len, reverse=True))))
+        added = tokenizer.added_tokens_decoder.values()
+        self._marks = ControlMarks(
+            [*map(str, tokenizer.all_special_tokens), *(str(t) for t in added if t.special)],
+            added=[str(token) for token in added],
+            template=self._template or "",
+        )
         self.stop_tokens = self._find_stop_tokens(config, generation_config)
         """Ids that end an answer."""
 
@@ -107,9 +110,7 @@ class PromptWriter:
 
     def plain(self, text: str) -> str:
         """The text without marks that mean something to the model."""
-        if not self._control.pattern:
-            return text
-        return self._control.sub(lambda mark: mark[0][0] + " " + mark[0][1:], text)
+        return self._marks.broken(text)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text exactly as given: nothing is added before or after."""

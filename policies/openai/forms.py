@@ -14,6 +14,15 @@ def response_format(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
     return {"response_format": {"type": "json_schema", "json_schema": form}}
 
 
+def merged(given: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The user's `extra_body` with our fields over it; `chat_template_kwargs` of both are joined."""
+    name = "chat_template_kwargs"
+    both = {**given, **own}
+    if isinstance(given.get(name), Mapping) and name in own:
+        both[name] = {**given[name], **own[name]}
+    return both
+
+
 def json_room(option: str) -> int:
     """Tokens for `{"choice": "<option>"}`: a byte is at most one, and small models write blanks."""
     return len(option.encode()) + 96

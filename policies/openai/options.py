@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from ...core.errors import ConfigError, did_you_mean
 from ...core.outside.secrets import HIDDEN, register_secrets_in
+from ..thinking.switches import SwitchForm
 
 ChoicesMode = Literal["auto", "json_schema", "structured_outputs", "ask"]
 PrefillMode = Literal["off", "continue", "assistant"]
@@ -27,6 +28,7 @@ def refuse_bad_options(
     backoff: float,
     max_reply_chars: int,
     extra_body: Mapping[str, Any] | None,
+    switch_form: str,
 ) -> None:
     """Check the options of `OpenAIPolicy`; what `extra_body` names like a secret is registered.
 
@@ -48,6 +50,7 @@ def refuse_bad_options(
     ]
     problems += _mode_problems("choices_mode", choices_mode, get_args(ChoicesMode))
     problems += _mode_problems("prefill", prefill, get_args(PrefillMode))
+    problems += _mode_problems("switch_form", switch_form, get_args(SwitchForm))
     problems += _url_problems(base_url)
     problems += [
         f"extra_body.{name} is '{HIDDEN}', which stands in a record for a secret; give it again"

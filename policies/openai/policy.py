@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...core.errors import BadRequest, ConfigError, UnreadableReply, Unsupported
-from ...core.outside.secrets import hide_secrets, without_secrets
+from ...core.errors import BadRequest, ConfigError, Unsupported
+from ...core.outside.secrets import without_secrets
 from ..answers import (
     choice_instruction,
     choice_schema,
@@ -27,6 +27,7 @@ from ..answers import (
 )
 from ..base import (
     MAX_REPLY_CHARS,
+    THINKING,
     BasePolicy,
     Capabilities,
     FinishReason,
@@ -35,19 +36,22 @@ from ..base import (
     Request,
     Sampling,
 )
-from ..reasking import ask_until_read
 from ..text.sentences import SentenceLimit
+from ..thinking.reader import part
+from ..thinking.switches import SwitchForm
 from .client import OPENAI_URL, Call, ChatClient
 from .forms import json_room, response_format
 from .options import ChoicesMode, PrefillMode, refuse_bad_options
+from .questions import Questions
 from .replies import Completion
 from .served import ServedModel, not_served
+from .thoughts import Thoughts
 
-_STANDARD = frozenset({"temperature", "top_p", "max_tokens"})
+_STANDARD = frozenset({"temperature", "top_p", "max_tokens"}) | THINKING
 _EVERY = frozenset(f.name for f in dataclasses.fields(Sampling))
 
-Read = Callable[[Completion], str | None]
-Correct = Callable[[str], list[Message]]
+PROBE_TOKENS = 256
+"""For the answer in `open()`: enough for a model to end what it thinks about two words."""
 
 
 class OpenAIPolicy(BasePolicy):
@@ -83,6 +87,11 @@ class OpenAIPolicy(BasePolicy):
         backoff: seconds before the first retry; doubles up to 30, with jitter.
         max_reply_chars: maximum number of characters in an answer; reading a longer one ends with
             `ReplyTooLong`.
+        switch_form: how `thinking` is sent. `chat_template`: variables of the chat template (vLLM,
+            SGLang, llama.cpp); `reasoning_effort`: OpenAI's field; `ollama`: its `think`; `auto`:
+            by what kind of server it is.
+        thinking_in_prompt: whether the model's chat template itself begins the thinking, so that
+            answers hold only the mark that ends it. None finds out in `open()`.
 
     Seeds are sent as their lowest 31 bits, which every server can hold. OpenAI's own honours them
     as far as its hardware allows, and does not promise it.
@@ -115,20 +124,27 @@ class OpenAIPolicy(BasePolicy):
         extra_body: Mapping[str, Any] | None = None,
         backoff: float = 0.5,
         max_reply_chars: int = MAX_REPLY_CHARS,
+        switch_form: SwitchForm = "auto",
+        thinking_in_prompt: bool | None = None,
     ) -> None:
         refuse_bad_options(
             base_url=base_url, api_key_env=api_key_env, timeout=timeout, max_retries=max_retries,
             max_concurrency=max_concurrency, choices_mode=choices_mode, reasks=reasks,
             prefill=prefill, backoff=backoff, max_reply_chars=max_reply_chars,
-            extra_body=extra_body,
+            extra_body=extra_body, switch_form=switch_form,
         )  # fmt: skip
         self.model = model
         self.base_url = (base_url or OPENAI_URL).rstrip("/")
         self.choices_mode = choices_mode
         self._choice_way: ChoicesMode = choices_mode
-        self._reasks, self._stream, self._prefill = reasks, stream, prefill
+        self._stream, self._prefill = stream, prefill
         self._extended_asked = extended_sampling
         self._extra_body = dict(extra_body or {})
+        self._thinking_options = {
+            "switch_form": switch_form if switch_form != "auto" else None,
+            "thinking_in_prompt": thinking_in_prompt,
+        }
+        self._thoughts = Thoughts(self.base_url, switch_form, thinking_in_prompt)
         self._set_capabilities(
             self.base_url != OPENAI_URL if extended_sampling is None else extended_sampling
         )
@@ -142,6 +158,9 @@ class OpenAIPolicy(BasePolicy):
             backoff=backoff,
             max_reply_chars=max_reply_chars,
         )
+        self._questions = Questions(
+            self._client, self._thoughts, reasks=reasks, extra_body=self._extra_body
+        )
 
     def _set_capabilities(self, extended: bool) -> None:
         self.capabilities = Capabilities(
@@ -153,7 +172,8 @@ class OpenAIPolicy(BasePolicy):
         )
 
     async def open(self) -> None:
-        """Reach the server, and see by one token whether it takes the key and serves the model.
+        """Reach the server, and see by a short answer whether it takes the key and serves the
+        model, and how that thinks.
 
         Raises:
             EngineUnavailable, EngineTimeout: nobody answers there.
@@ -166,8 +186,10 @@ class OpenAIPolicy(BasePolicy):
             self._take_only(served)
         self._learn_kind(served or [])
         # A list of models is public on many servers, and incomplete on some (adapters, proxies).
-        probe = {**self._extra_body, "messages": [{"role": "user", "content": "Hi"}]}
-        await self._client.chat({**probe, "max_tokens": 1}, Call())
+        probe = {**self._extra_body, "messages": [{"role": "user", "content": "Just say OK."}]}
+        call = Call()
+        answer = await self._client.chat({**probe, "max_tokens": PROBE_TOKENS}, call)
+        self._thoughts.read(answer, Sampling(), call)
 
     def _take_only(self, served: list[ServedModel] | None) -> None:
         if served is None or len(served) != 1:
@@ -186,6 +208,8 @@ class OpenAIPolicy(BasePolicy):
             raise not_served(self.base_url, self._client.model, served)
         if owners == {"library"} and self._extended_asked is None:
             self._set_capabilities(extended=False)
+        if owners == {"library"}:
+            self._thoughts.is_ollama()
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop. Safe to call twice."""
@@ -198,11 +222,12 @@ class OpenAIPolicy(BasePolicy):
             "base_url": self.base_url,
             "model": self.model,
             "choices_mode": self.choices_mode,
-            "reasks": self._reasks,
+            "reasks": self._questions.reasks,
             "stream": self._stream,
             "prefill": self._prefill,
             "extended_sampling": self.capabilities.sampling == _EVERY,
             "extra_body": without_secrets(self._extra_body),
+            **{name: said for name, said in self._thinking_options.items() if said is not None},
         }
 
     async def respond(self, request: Request) -> Reply:
@@ -231,6 +256,7 @@ class OpenAIPolicy(BasePolicy):
             policy=self.id,
             logprobs=completion.logprobs if request.logprobs else None,
             attempts=call.attempts,
+            thinking=completion.thinking or None,
         )
 
     async def _write(self, request: Request, call: Call) -> tuple[str, Completion]:
@@ -244,9 +270,12 @@ class OpenAIPolicy(BasePolicy):
         def whole(text: str) -> str:  # some servers repeat the prefill, most do not
             return text if text.startswith(request.prefill) else request.prefill + text
 
+        def said(text: str) -> str:
+            return part(text, begun=self._thoughts.begun(request.sampling)).text
+
         limit = request.max_sentences if self._stream else None
         reached = None if limit is None else SentenceLimit(limit)
-        return await self._ask(
+        return await self._questions.ask(
             request,
             call,
             messages=messages,
@@ -254,19 +283,20 @@ class OpenAIPolicy(BasePolicy):
             read=lambda completion: whole(completion.text).strip() or None,
             correct=lambda _: [],
             wanted="text",
-            until=None if reached is None else lambda text: reached(whole(text)),
+            until=None if reached is None else lambda text: reached(whole(said(text))),
         )
 
     async def _choose(
         self, request: Request, options: Sequence[str], call: Call
     ) -> tuple[str, Completion]:
         """One of the options, in the way that the server is known to honour."""
-        if self._choice_way == "auto":
+        unbound = self.choices_mode == "auto" and self._thoughts.begun(request.sampling)
+        if self._choice_way == "auto" and not unbound:
             return await self._choose_and_learn(request, options, call)
-        if self._choice_way == "ask":
+        if self._choice_way == "ask" or unbound:  # a form would bind the thinking, not the answer
             return await self._choose_by_asking(request, options, call)
         by_schema = self._choice_way == "json_schema"
-        return await self._ask(
+        return await self._questions.ask(
             request,
             call,
             messages=request.messages,
@@ -286,7 +316,7 @@ class OpenAIPolicy(BasePolicy):
     ) -> tuple[str, Completion]:
         """Try `response_format` once; keep to it where it works, and to asking where it does
         not."""
-        body = self._body(request, request.messages, room=max(map(json_room, options)))
+        body = self._questions.body(request, request.messages, room=max(map(json_room, options)))
         extra = response_format("choice", choice_schema(options))
         cut_short = False
         try:
@@ -294,6 +324,7 @@ class OpenAIPolicy(BasePolicy):
         except BadRequest:
             pass  # if it was not about the format, asking is refused in the same way
         else:
+            completion = self._thoughts.read(completion, request.sampling, call)
             if (choice := read_choice(completion.text, options)) is not None:
                 self._choice_way = "json_schema"
                 return choice, completion
@@ -307,7 +338,7 @@ class OpenAIPolicy(BasePolicy):
         self, request: Request, options: Sequence[str], call: Call
     ) -> tuple[str, Completion]:
         instruction = choice_instruction(options)
-        return await self._ask(
+        return await self._questions.ask(
             request,
             call,
             messages=with_instruction(request.messages, instruction),
@@ -326,73 +357,15 @@ class OpenAIPolicy(BasePolicy):
             fitting = read_json(answer.text, schema)
             return None if fitting is None else fitting[0]
 
-        instruction = Message("user", schema_instruction(schema))
-        return await self._ask(
+        instruction = schema_instruction(schema)
+        unbound = self._thoughts.begun(request.sampling)
+        messages = with_instruction(request.messages, instruction) if unbound else request.messages
+        return await self._questions.ask(
             request,
             call,
-            messages=request.messages,
-            extra=response_format("reply", schema),
+            messages=messages,
+            extra={} if unbound else response_format("reply", schema),
             read=read,
-            correct=lambda text: [Message("assistant", text), instruction],
+            correct=lambda text: [Message("assistant", text), Message("user", instruction)],
             wanted="JSON that fits the schema",
         )
-
-    async def _ask(
-        self,
-        request: Request,
-        call: Call,
-        *,
-        messages: Sequence[Message],
-        extra: Mapping[str, Any],
-        read: Read,
-        correct: Correct,
-        wanted: str,
-        until: Callable[[str], bool] | None = None,
-        room: int = 0,
-    ) -> tuple[str, Completion]:
-        """Ask until the answer can be read, at most `reasks` times more.
-
-        Args:
-            read: the text for the reply, or None if the answer is not in the form wanted.
-            correct: messages to add after an answer that could not be read.
-            room: least `max_tokens`, for forms that are longer than the request allows for.
-
-        Raises:
-            UnreadableReply: quotes the last answer.
-        """
-        history = list(messages)
-
-        async def ask(again: Request) -> Completion:
-            body = {**self._body(again, history, room=room), **extra}
-            return await self._client.chat(body, call, until=until)
-
-        def read_or_correct(completion: Completion) -> str | None:
-            if (text := read(completion)) is None and completion.text.strip():
-                history.extend(correct(completion.text))
-            return text
-
-        text, answers = await ask_until_read(request, ask, read_or_correct, reasks=self._reasks)
-        if text is not None:
-            return text, answers[-1]
-        raise UnreadableReply(
-            f"{self.base_url} was asked {self._reasks + 1} times for {wanted};"
-            f" its last answer was {hide_secrets(answers[-1].text.strip())[:200]!r}",
-            hint="another choices_mode, a larger max_tokens or a larger model may help",
-        )
-
-    def _body(
-        self, request: Request, messages: Sequence[Message], *, room: int = 0
-    ) -> dict[str, Any]:
-        """The fields of a chat completion; the user's `extra_body` gives way to the request's."""
-        sampling = request.sampling.as_dict()
-        if "repetition_penalty" in sampling:
-            sampling["repeat_penalty"] = sampling["repetition_penalty"]
-        if "max_tokens" in sampling:
-            sampling["max_tokens"] = max(sampling["max_tokens"], room)
-        body: dict[str, Any] = {**self._extra_body, **sampling}
-        body["messages"] = [{"role": m.role, "content": m.content} for m in messages]
-        if request.seed is not None:
-            body["seed"] = request.seed % 2**31
-        if request.logprobs:
-            body["logprobs"] = True
-        return body

@@ -26,12 +26,34 @@ _BODY_ROOM = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One answer of a server. `usage` and `logprobs` are None where it did not send them."""
+    """One answer of a server. `usage` and `logprobs` are None where it did not send them.
+
+    Attributes:
+        thinking: what the server itself told from the text.
+        remark: why there is no text, in words, where the server says.
+    """
 
     text: str
     finish_reason: FinishReason
     usage: Usage | None
     logprobs: tuple[TokenLogprob, ...] | None
+    thinking: str = ""
+    remark: str = ""
+
+
+def unreadable(base_url: str, asked: int, wanted: str, last: Completion) -> UnreadableReply:
+    """The error for an answer that was never in the form wanted: what the last one was, and why."""
+    if last.remark:
+        why = f"; {last.remark}"
+    elif last.finish_reason is FinishReason.LENGTH:
+        why = ", cut off at the limit of its length"
+    else:
+        why = ""
+    return UnreadableReply(
+        f"{base_url} was asked {asked} times for {wanted};"
+        f" its last answer was {hide_secrets(last.text.strip())[:200]!r}{why}",
+        hint="another choices_mode, a larger max_tokens or a larger model may help",
+    )
 
 
 class BoundedBody:
@@ -79,11 +101,55 @@ def read_completion(data: object) -> Completion:
             hint="a base_url usually ends in /v1",
         )
     return Completion(
-        text=str(message.get("content") or ""),
+        text=_text(message.get("content")),
         finish_reason=_finish_reason(choice.get("finish_reason")),
         usage=_usage(data),
         logprobs=_logprobs(choice),
+        thinking=_thinking(message),
+        remark=_remark(message),
     )
+
+
+def _text(content: object) -> str:
+    """The text of a `content`: a string, or a list of parts, of which those of text count."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return ""
+    texts = (p.get("text") if isinstance(p, Mapping) else p for p in content if not _thought(p))
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def _thought(part: object) -> bool:
+    return isinstance(part, Mapping) and part.get("type") in ("thinking", "reasoning")
+
+
+def _thinking(message: Mapping[str, Any]) -> str:
+    """What stands under the names that servers have for thinking.
+
+    `reasoning_content` is DeepSeek's, SGLang's, llama.cpp's and older vLLM's; `reasoning` is vLLM's,
+    Ollama's and OpenRouter's; Mistral sends parts of type `thinking`, which hold parts of text.
+    """
+    for name in ("reasoning_content", "reasoning", "thinking"):
+        if isinstance(said := message.get(name), str) and said:
+            return said
+    content = message.get("content")
+    parts = [part for part in content if _thought(part)] if isinstance(content, list) else []
+    return "".join(_text(p.get("thinking") or p.get("text") or p.get("reasoning")) for p in parts)
+
+
+def _remark(message: Mapping[str, Any]) -> str:
+    """Why a message has no text, where it says so."""
+    if isinstance(refusal := message.get("refusal"), str) and refusal.strip():
+        return f"the server refused: {hide_secrets(refusal.strip())[:200]!r}"
+    calls = message.get("tool_calls") or [message.get("function_call")]
+    calls = [call for call in calls if isinstance(call, Mapping)] if isinstance(calls, list) else []
+    if calls:
+        functions = [call.get("function", call) for call in calls]
+        names = [str(f.get("name")) for f in functions if isinstance(f, Mapping) and f.get("name")]
+        shown = hide_secrets(", ".join(names))[:100] or "a tool"
+        return f"it called a tool ({shown}), though it was given none"
+    return ""
 
 
 class StreamedCompletion:
@@ -91,6 +157,9 @@ class StreamedCompletion:
 
     def __init__(self) -> None:
         self.text = ""
+        self._thinking = ""
+        self._remark = ""
+        self._refusal = ""
         self._finish: object = None
         self._usage: Usage | None = None
         self._logprobs: list[TokenLogprob] | None = None
@@ -102,7 +171,10 @@ class StreamedCompletion:
             return
         delta = choice.get("delta")
         if isinstance(delta, Mapping):
-            self.text += str(delta.get("content") or "")
+            self.text += _text(delta.get("content"))
+            self._thinking += _thinking(delta)
+            self._refusal += str(delta.get("refusal") or "")
+            self._remark = self._remark or _remark({**delta, "refusal": None})
         if (logprobs := _logprobs(choice)) is not None:
             self._logprobs = self._logprobs or []
             self._logprobs.extend(logprobs)
@@ -118,13 +190,16 @@ class StreamedCompletion:
             prompt: all text that was sent.
         """
         if self._usage is None:
-            tokens = estimated_tokens(prompt), estimated_tokens(self.text)
-            self._usage = Usage(tokens[0], 0, tokens[1], estimated=True)
+            thought = estimated_tokens(self._thinking) if self._thinking else 0
+            written = estimated_tokens(self.text) + thought
+            prompt_tokens = estimated_tokens(prompt)
+            self._usage = Usage(prompt_tokens, 0, written, estimated=True, thinking_tokens=thought)
         return self._completion(FinishReason.SENTENCES)
 
     def _completion(self, finish: FinishReason) -> Completion:
         logprobs = None if self._logprobs is None else tuple(self._logprobs)
-        return Completion(self.text, finish, self._usage, logprobs)
+        remark = _remark({"refusal": self._refusal}) or self._remark
+        return Completion(self.text, finish, self._usage, logprobs, self._thinking, remark)
 
     def complete(self) -> Completion:
         """The whole answer.
@@ -168,6 +243,7 @@ def _usage(data: object) -> Usage | None:
         prompt_tokens=_count(said, "prompt_tokens"),
         cached_tokens=_count(details, "cached_tokens"),
         completion_tokens=_count(said, "completion_tokens"),
+        thinking_tokens=_count(said.get("completion_tokens_details"), "reasoning_tokens"),
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 _PUBLISHED = (
     r"<\|[^<>|\s]{1,40}\|>",  # Llama 3, Qwen, Phi, gpt-oss, Cohere, GLM and many more
-    r"<｜[^<>｜\s]{1,40}｜>",  # noqa: RUF001 - DeepSeek, with bars of its own
+    r"<｜[^<>｜\s]{1,40}｜>",
     r"</?s>",  # Llama 2, Mistral
     r"<(?:bos|eos|pad|unk|mask|sep|cls|sop|eop|eod)>",  # Gemma, T5, GLM
     r"</?(?:start|end)_?(?:of_?)?(?:turn|utterance|role|text|sentence|message)>",  # Gemma 2 and 3

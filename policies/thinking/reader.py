@@ -133,6 +133,12 @@ def has_mark(text: str) -> bool:
     return _MARK.search(text) is not None
 
 
+def ends_unopened(text: str) -> bool:
+    """Whether the first mark in a reply ends a block: one that began in the prompt."""
+    first = _MARK.search(text)
+    return first is not None and first[0] in _ENDS_ANYWHERE and not _is_json(text)
+
+
 def opened_by(prompt: str) -> Pair | None:
     """The block within which a prompt ends, if it ends with the mark that begins one."""
     end = prompt.rstrip()

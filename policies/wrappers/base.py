@@ -128,7 +128,7 @@ def honoured(sampling: Sampling, policy: Policy) -> Sampling:
     able = capabilities_of(policy)
     if able is None:
         return sampling
-    return Sampling(**{k: v for k, v in sampling.as_dict().items() if k in able.sampling})  # type: ignore[arg-type]
+    return Sampling(**{k: v for k, v in sampling.as_dict().items() if k in able.sampling})
 
 
 def total_usage(replies: Iterable[Reply]) -> Usage | None:

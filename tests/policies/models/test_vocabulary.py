@@ -42,5 +42,5 @@ def test_special_tokens_and_template_are_read(tmp_path: Path) -> None:
 def test_a_file_that_is_cut_off_is_one_clear_error(tmp_path: Path, kept: int) -> None:
     path = save(tmp_path / "a.gguf")
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(ConfigError, match="header of .* cannot be read"):
+    with pytest.raises(ConfigError, match=r"header of .* cannot be read"):
         read_gguf_vocabulary(path)

@@ -8,7 +8,7 @@ import traceback
 import pytest
 
 from warmline.core.errors import AuthenticationFailed, ConfigError, EngineUnavailable, ModelNotFound
-from warmline.policies.openai.policy import OpenAIPolicy
+from warmline.policies.openai.policy import PROBE_TOKENS, OpenAIPolicy
 
 from ..chaos_server import ChaosServer, Fault, Refusal
 from .asking import ASK, asking
@@ -27,7 +27,7 @@ async def test_open_takes_the_only_model_and_names_it() -> None:
             assert policy.describe()["model"] == "tiny"
             assert (await policy.respond(ASK)).text
         assert [body["model"] for body in server.chats] == ["tiny", "tiny"]
-        assert server.chats[0]["max_tokens"] == 1, "the probe costs one token"
+        assert server.chats[0]["max_tokens"] == PROBE_TOKENS, "a short answer"
 
 
 async def test_open_will_not_guess_among_several_models() -> None:

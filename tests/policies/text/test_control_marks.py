@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from warmline.policies.text.control_marks import PUBLISHED_MARKS, ControlMarks
 
 MARKS = (
-    *("<|im_end|>", "<|eot_id|>", "<|return|>", "<｜end▁of▁sentence｜>", "</s>", "<s>", "<eos>"),  # noqa: RUF001
+    *("<|im_end|>", "<|eot_id|>", "<|return|>", "<｜end▁of▁sentence｜>", "</s>", "<s>", "<eos>"),
     *("<end_of_turn>", "<start_of_turn>", "<end_turn>", "<turn|>", "<|turn>", "[INST]", "[/INST]"),
     *("<<SYS>>", "<</SYS>>", "<file_sep>", "<fim_prefix>", "[gMASK]", "<sop>", "<extra_id_1>"),
     *("[/SYSTEM_PROMPT]", "<end_of_utterance>", "<unused12>", "<SPECIAL_12>"),
@@ -48,6 +48,6 @@ def test_a_models_own_marks_and_those_of_its_template() -> None:
         ["<|end|>", "@@stop@@"], added=["<tool_call>", "sad"], template="x [INST] y </s>"
     )
     said = "@@stop@@ sad <tool_call> [INST] </s> <eos> <|end|>"
-    assert marks.broken(said) == (
-        "@ @stop@@ sad < tool_call> [ INST] < /s> <eos> < |end|>"
-    ), "words among the added tokens, and marks of other models, stay"
+    assert marks.broken(said) == ("@ @stop@@ sad < tool_call> [ INST] < /s> <eos> < |end|>"), (
+        "words among the added tokens, and marks of other models, stay"
+    )

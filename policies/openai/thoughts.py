@@ -1,0 +1,167 @@
+"""How the model behind a server thinks: what is learned of it, and the room that it is given."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from ...core.errors import BadRequest, ConfigError, PolicyError, UnreadableReply, Unsupported
+from ..base import FinishReason, Sampling, Usage
+from ..text.tokens import estimated_tokens
+from ..thinking.reader import ends_unopened, part
+from ..thinking.switches import SwitchForm, server_fields
+from .client import OPENAI_URL, Call
+from .replies import Completion
+
+ROOM = 2048
+"""Tokens for thinking where a model thinks and nothing is said about how much."""
+
+MORE = 4
+"""By how much the room grows each time that thinking left none for the answer."""
+
+_FIELDS = ("reasoning_effort", "chat_template_kwargs", "enable_thinking", "think")
+
+
+class Thoughts:
+    """What one policy knows of how its model thinks.
+
+    Args:
+        base_url: the server.
+        form: how the switch is sent.
+        begun: whether the prompt ends within a block of thinking, so that answers hold only the
+            mark that ends it; None finds out.
+    """
+
+    def __init__(self, base_url: str, form: SwitchForm, begun: bool | None) -> None:
+        self._base_url, self._form = base_url, form
+        self._begun, self._begun_is_stated = bool(begun), begun is not None
+        self._thinks = False
+
+    def is_ollama(self) -> None:
+        """Keep in mind what kind of server this is."""
+        if self._form == "auto":
+            self._form = "ollama"
+
+    def begun(self, sampling: Sampling) -> bool:
+        """Whether an answer to such a request begins within a block of thinking."""
+        return self._begun and sampling.thinking != "off"
+
+    def fields(self, sampling: Sampling, *, room: int, attempt: int) -> dict[str, Any]:
+        """`max_tokens` and the switch, as they are sent.
+
+        Args:
+            room: least `max_tokens` of the answer itself.
+            attempt: 0, and one more after each answer that thinking left no room for.
+
+        Raises:
+            ConfigError: a limit of thinking without one of the answer, which makes no sum to send.
+        """
+        sent: dict[str, Any] = {}
+        if sampling.max_tokens is not None:
+            thinking = self.room(sampling, attempt)
+            sent["max_tokens"] = max(sampling.max_tokens, room) + thinking
+        elif sampling.max_thinking_tokens is not None:
+            raise ConfigError(
+                "max_thinking_tokens is set without max_tokens; servers take the sum of both",
+                hint="set max_tokens as well, the tokens of the answer alone",
+            )
+        if sampling.thinking is not None:
+            form: str = self._form
+            if form == "auto":
+                own = self._base_url == OPENAI_URL
+                form = "reasoning_effort" if own else "chat_template"
+            sent |= server_fields(sampling.thinking, form)
+        return sent
+
+    def room(self, sampling: Sampling, attempt: int) -> int:
+        """Tokens for thinking, besides those of the answer."""
+        if sampling.thinking == "off":
+            return 0
+        least = sampling.max_thinking_tokens or (ROOM if self._thinks else 0)
+        if least == 0:
+            return ROOM * MORE ** (attempt - 1) if attempt else 0
+        return int(least * MORE**attempt)
+
+    def read(self, completion: Completion, sampling: Sampling, call: Call) -> Completion:
+        """The answer with its thinking told from its text; learns from it.
+
+        Args:
+            call: its tokens of thinking are counted there.
+
+        Raises:
+            Unsupported: it thought though it was told not to.
+        """
+        begun = self.begun(sampling)
+        parted = part(completion.text, begun=begun)
+        whole = completion.finish_reason is FinishReason.STOP
+        if begun and parted.open and (whole or completion.thinking):
+            parted = part(
+                completion.text
+            )  # this once it did not think, or the server told it apart
+        elif not self._begun_is_stated and ends_unopened(completion.text):
+            self._begun = True
+        thinking = "\n\n".join(filter(None, (completion.thinking.strip(), parted.thinking)))
+        if not thinking:
+            return dataclasses.replace(completion, text=parted.text)
+        self._thinks = True
+        if sampling.thinking == "off":
+            raise Unsupported(
+                f"{self._base_url} thought though thinking = 'off' was sent"
+                f" ({estimated_tokens(thinking)} tokens)",
+                hint="this server or model has no such switch, or another: set switch_form, or leave"
+                " thinking out and set max_thinking_tokens",
+            )
+        answer = _counted(dataclasses.replace(completion, text=parted.text, thinking=thinking))
+        if answer.usage is not completion.usage and answer.usage and call.usage:
+            share = Usage(thinking_tokens=answer.usage.thinking_tokens, estimated=True)
+            call.usage += share
+        return answer
+
+    def eaten(self, completion: Completion, sampling: Sampling, attempt: int) -> bool:
+        """Whether thinking took the room of the answer, wholly or in part."""
+        if completion.finish_reason is not FinishReason.LENGTH:
+            return False
+        if not completion.text.strip():
+            return bool(completion.thinking) or _hidden(completion)
+        used = completion.usage.thinking_tokens if completion.usage else 0
+        return sampling.max_tokens is not None and used > self.room(sampling, attempt)
+
+    def nothing_left(self, sampling: Sampling, attempt: int, asked: int) -> PolicyError:
+        """The error where thinking left no room, however much there was."""
+        room = self.room(sampling, attempt)
+        limit = "the server's own limit"
+        if sampling.max_tokens is not None:
+            limit = f"{sampling.max_tokens + room} tokens ({sampling.max_tokens} for the answer,"
+            limit += f" {room} for thinking)"
+        return UnreadableReply(
+            f"{self._base_url} thought until nothing was left for the answer, {asked} times, the"
+            f" last time within {limit}",
+            hint="raise max_thinking_tokens, or set thinking to 'off' or 'low'",
+        )
+
+    def refused_switch(self, error: BadRequest, sampling: Sampling) -> PolicyError | None:
+        """The error for a request that the server refused for its switch; None for other reasons."""
+        if sampling.thinking is None or not any(name in error.message for name in _FIELDS):
+            return None
+        return Unsupported(
+            f"thinking = '{sampling.thinking}' cannot be carried to {self._base_url}: {error.message}",
+            hint="another level, another switch_form (chat_template, reasoning_effort, ollama), or"
+            " leave thinking out for this role",
+        )
+
+
+def _hidden(completion: Completion) -> bool:
+    return completion.usage is not None and completion.usage.thinking_tokens > 0
+
+
+def _counted(completion: Completion) -> Completion:
+    """With its thinking tokens: the server's number, else by the share of characters."""
+    usage = completion.usage
+    if usage is None or usage.thinking_tokens:
+        return completion
+    thought = estimated_tokens(completion.thinking)
+    said = estimated_tokens(completion.text) if completion.text else 0
+    share = round(usage.completion_tokens * thought / (thought + said))
+    return dataclasses.replace(
+        completion, usage=dataclasses.replace(usage, thinking_tokens=share, estimated=True)
+    )
