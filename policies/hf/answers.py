@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from ..base import FinishReason, Sampling, TokenLogprob
 from ..text.sentences import SentenceLimit
+from ..thinking.watch import Ended, ThinkingWatch
 
 _CONTEXT = 6
 """Tokens before the answer that are decoded with it, since they decide about spaces."""
+
+
+_REASONS = {Ended.LENGTH: FinishReason.LENGTH, Ended.ENOUGH: FinishReason.SENTENCES}
+"""Why an answer ends that a watch has ended; the others only end its thinking."""
 
 
 class Constraint(Protocol):
@@ -48,6 +53,12 @@ class Detokenizer:
         if new and not new.endswith("\N{REPLACEMENT CHARACTER}"):
             self._emit(new)
 
+    def add_mark(self, token: int, text: str) -> None:
+        """Take a special token that is text all the same."""
+        self.finish()
+        self.text += text
+        self._window, self._shown = [token], 1
+
     def finish(self) -> str:
         """The whole text, with the rest of an unfinished character."""
         if new := self._new_text():
@@ -84,6 +95,8 @@ class Answer:
         max_sentences: ends it once so many are complete.
         logprobs: whether log-probabilities are kept.
         constraint: what may be written.
+        watch: says when to end it, where a model thinks.
+        marks: special tokens that are kept as text: marks of thinking.
     """
 
     def __init__(
@@ -99,9 +112,11 @@ class Answer:
         max_sentences: int | None,
         logprobs: bool,
         constraint: Constraint | None = None,
+        watch: ThinkingWatch | None = None,
+        marks: Mapping[int, str] | None = None,
     ) -> None:
         self.prompt, self.sampling, self.stop_tokens = prompt, sampling, stop_tokens
-        self.constraint = constraint
+        self.constraint, self.watch, self._marks = constraint, watch, marks or {}
         self.wants_logprobs = logprobs
         self.tokens: list[int] = []
         self.seen: Any = None  # (vocabulary,) booleans, made by the sampler when first needed
@@ -125,7 +140,10 @@ class Answer:
         self.tokens.append(token)
         if logprob is not None:
             self._logprobs.append(logprob)
-        self._detokenizer.add(token)
+        if (mark := self._marks.get(token)) is not None:
+            self._detokenizer.add_mark(token, mark)
+        else:
+            self._detokenizer.add(token)
         if self.constraint is not None:
             self.constraint.take(token)
         self.reason = self._reason()
@@ -133,11 +151,20 @@ class Answer:
     def _reason(self) -> FinishReason | None:
         if self.constraint is not None and self.constraint.finished:
             return FinishReason.STOP
+        if self.watch is not None:
+            ended = self.watch(self._detokenizer.text, len(self.tokens))
+            if ended is not None:
+                return _REASONS.get(ended, FinishReason.STOP)
         if self._complete is not None and self._complete(self._text(self._detokenizer.text)):
             return FinishReason.SENTENCES
         if self.sampling.max_tokens is not None and len(self.tokens) >= self.sampling.max_tokens:
             return FinishReason.LENGTH
         return None
+
+    @property
+    def raw(self) -> str:
+        """All that was written, thinking included, without the prefill."""
+        return self._detokenizer.finish()
 
     @property
     def text(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from ...core.errors import ContextTooLong
 from ..base import FinishReason, Request, Sampling, TokenLogprob, Usage
 from ..models.prompts import Prompt, PromptWriter
+from ..thinking.watch import Ended, ThinkingWatch
 from .answers import Answer, token_logprobs
 from .constraints import JsonConstraints
 
@@ -26,12 +27,23 @@ SCHEMA_MAX_TOKENS = 512
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of a job."""
+    """The result of a job.
+
+    Attributes:
+        raw: all that was written after the prompt, thinking included.
+        ended: why the answer was ended from outside, where a model thinks.
+        thinking: what it thought, once that is told from the text.
+        thinking_tokens: tokens until its thinking ended; 0 where it had not.
+    """
 
     text: str
     reason: FinishReason
     usage: Usage
     logprobs: tuple[TokenLogprob, ...] | None
+    raw: str = ""
+    ended: Ended | None = None
+    thinking: str = ""
+    thinking_tokens: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -44,6 +56,9 @@ class Job:
         adapter: as `LoadedModel.forward` names it.
         continuation: a given text to score instead of an answer to write.
         by_length: whether options are compared by the mean of their tokens' log-probabilities.
+        after: what the model thought before; stands at the end of the prompt.
+        watch: where a model thinks: says when the answer is to end, given its prompt and the room
+            in tokens for all it may write.
         future: cancelled by whoever no longer waits.
     """
 
@@ -52,6 +67,8 @@ class Job:
     adapter: str
     continuation: str | None = None
     by_length: bool = False
+    after: str = ""
+    watch: Callable[[Prompt, int, int], ThinkingWatch] | None = None
     future: Future[Outcome] = field(default_factory=Future)
 
     def finish(self, outcome: Outcome) -> None:
@@ -97,7 +114,11 @@ class Task:
         assert answer is not None
         assert answer.reason is not None
         used = self.usage(len(answer.tokens), cached)
-        return Outcome(answer.text, answer.reason, used, answer.logprobs)
+        outcome = Outcome(answer.text, answer.reason, used, answer.logprobs, answer.raw)
+        if answer.watch is None:
+            return outcome
+        tokens = answer.watch.thinking_tokens or 0
+        return replace(outcome, ended=answer.watch.ended, thinking_tokens=tokens)
 
     def scored(
         self, tokenizer: Any, scores: Sequence[tuple[list[float], float]], cached: int = 0
@@ -159,7 +180,9 @@ def make_task(
         ContextTooLong: prompt and answer do not fit.
         BadRequest: the template refuses the messages.
     """
-    request, prompt = job.request, job.writer.write(job.request)
+    request, prompt = job.request, job.writer.write(job.request, after=job.after)
+    if prompt.begun and not job.after and job.continuation is not None:
+        prompt = job.writer.write(request, after=job.writer.no_thinking)
     before = prompt.start or prompt.tokens
     if job.continuation is None and request.choices is None:
         room = context - len(before)
@@ -191,7 +214,9 @@ def _answer(
     if request.schema is not None:  # the model's own penalty would fight the form
         sampling = sampling.over(Sampling(repetition_penalty=1.0, max_tokens=SCHEMA_MAX_TOKENS))
     sampling = sampling.over(defaults).over(DEFAULTS)
-    sampling = replace(sampling, max_tokens=min(sampling.max_tokens or room, room))
+    room_asked = min(sampling.max_tokens or room, room)
+    watch = None if job.watch is None else job.watch(prompt, room_asked, room)
+    sampling = replace(sampling, max_tokens=min(room, watch.most) if watch else room_asked)
     before = prompt.start or prompt.tokens
     return Answer(
         tokenizer=tokenizer,
@@ -201,8 +226,10 @@ def _answer(
         sampling=sampling,
         seed=request.seed,
         stop_tokens=job.writer.stop_tokens,
-        max_sentences=None if request.schema is not None else request.max_sentences,
+        max_sentences=None if request.schema is not None or watch else request.max_sentences,
         logprobs=request.logprobs,
+        watch=watch,
+        marks=job.writer.mark_tokens,
         constraint=(
             None if request.schema is None or constraints is None
             else constraints.make(request.schema)

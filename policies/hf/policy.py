@@ -23,7 +23,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ...core.errors import ConfigError, EngineUnavailable, MissingExtra, UnreadableReply
 from ..answers import read_json
-from ..base import BasePolicy, Capabilities, FinishReason, Reply, Request, TokenLogprob, Usage
+from ..base import (
+    DRAWING,
+    THINKING,
+    BasePolicy,
+    Capabilities,
+    FinishReason,
+    Reply,
+    Request,
+    TokenLogprob,
+    Usage,
+)
 from ..models.sources import Source, find_source, identity
 from ..reasking import ask_until_read
 from .engine import ENGINES, Engine, EngineSettings
@@ -71,6 +81,9 @@ class TransformersPolicy(BasePolicy):
 
     Log-probabilities are the model's own, before temperature, penalties and constraints.
 
+    A model whose chat template speaks of thinking thinks first, within `max_thinking_tokens`; a
+    choice, a schema and the sentence stop hold for the answer after it (`hf/thinking.py`).
+
     What a request leaves open comes from the model's `generation_config.json`, else is plain
     sampling at temperature 1 with at most 256 tokens.
 
@@ -105,7 +118,9 @@ class TransformersPolicy(BasePolicy):
     """
 
     name = "transformers"
-    capabilities = Capabilities(schema=True, prefill=True, logprobs=True, score=True, lora=True)
+    capabilities = Capabilities(
+        schema=True, prefill=True, logprobs=True, score=True, lora=True, sampling=DRAWING | THINKING
+    )
 
     def __init__(
         self,
@@ -241,6 +256,7 @@ class TransformersPolicy(BasePolicy):
             policy=self.id,
             logprobs=last.logprobs,
             attempts=len(outcomes),
+            thinking=last.thinking or None,
         )
 
     async def score(self, request: Request, continuation: str) -> tuple[TokenLogprob, ...]:
@@ -250,6 +266,7 @@ class TransformersPolicy(BasePolicy):
 
     async def _ask(self, request: Request, continuation: str | None = None) -> Outcome:
         from .jobs import Job
+        from .thinking import think_and_answer, thinks
 
         if self._opened is None and not self._closed:
             await self.open()
@@ -264,8 +281,14 @@ class TransformersPolicy(BasePolicy):
             continuation=continuation,
             by_length=self._by_length,
         )
-        opened.engine.submit(job)
-        return await asyncio.wrap_future(job.future)
+
+        async def send(one: Job) -> Outcome:
+            opened.engine.submit(one)
+            return await asyncio.wrap_future(one.future)
+
+        if continuation is None and thinks(opened.writer, request):
+            return await think_and_answer(job, send)
+        return await send(job)
 
     @cached_property
     def _source(self) -> Source:

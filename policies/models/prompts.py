@@ -11,6 +11,8 @@ import jinja2
 from ...core.errors import BadRequest, ConfigError
 from ..base import Message, Request
 from ..text.control_marks import ControlMarks
+from ..thinking.reader import MARK_TOKENS, opened_by, pair_in
+from ..thinking.switches import Thinking, template_variables
 
 TURN_SEPARATOR = "\n"
 """Between the messages of an encoder-decoder model without template: ParlAI's delimiter, with which
@@ -27,11 +29,13 @@ class Prompt:
         tokens: what the model reads; for an encoder-decoder, what the encoder reads.
         start: what the decoder of an encoder-decoder begins with.
         text: what `tokens` (or `start`) come from, for continuations.
+        begun: the template ended within a block of thinking.
     """
 
     tokens: tuple[int, ...]
     start: tuple[int, ...]
     text: str
+    begun: bool = False
 
 
 class PromptWriter:
@@ -77,14 +81,24 @@ class PromptWriter:
             added=[str(token) for token in added],
             template=self._template or "",
         )
+        self.thinking = None if self._seq2seq else pair_in(self._template)
+        """Marks of thinking in the template; None for a model that does not think."""
+        special = tokenizer.all_special_ids if self.thinking else ()
+        named = {token: str(tokenizer.convert_ids_to_tokens(token)) for token in special}
+        self.mark_tokens = {token: name for token, name in named.items() if name in MARK_TOKENS}
+        """Special tokens that are parts of such marks; they are text, where others are not."""
         self.stop_tokens = self._find_stop_tokens(config, generation_config)
         """Ids that end an answer."""
 
-    def write(self, request: Request) -> Prompt:
+    def write(self, request: Request, *, after: str = "") -> Prompt:
         """The prompt of a request, its prefill included.
+
+        Args:
+            after: what the model thought, with its marks; stands before the prefill.
 
         Raises:
             BadRequest: there are no messages, or the template refuses them.
+            Unsupported: the template cannot be told what `sampling.thinking` says.
         """
         if not request.messages:
             raise BadRequest("the request has no messages", hint="give at least one")
@@ -92,13 +106,21 @@ class PromptWriter:
         if self._seq2seq:
             tokens = tuple(self._tokenizer(self._encoder_text(request.messages))["input_ids"])
             return Prompt(tokens, (*self.start, *self.encode(begun)), begun)
-        text = self.render(request.messages, answer=True) + begun
+        asked = self.render(request.messages, answer=True, thinking=request.sampling.thinking)
+        opened = self.thinking is not None and opened_by(asked) is not None
+        text = asked + after + begun
         prompt = tuple(self.encode(text))
         if not prompt and self._tokenizer.bos_token_id is not None:
             prompt = (self._tokenizer.bos_token_id,)
         if not prompt:
             raise BadRequest("the chat template makes an empty prompt of these messages")
-        return Prompt(prompt, (), text)
+        return Prompt(prompt, (), text, opened)
+
+    @property
+    def no_thinking(self) -> str:
+        """What ends a block that the template began, where nothing is thought."""
+        pair = self.thinking
+        return "" if pair is None else pair.answer_after("", begun=True, closed=False)
 
     def continuation(self, prompt: Prompt, text: str) -> tuple[int, ...]:
         """The tokens of `text` as the continuation of a prompt."""
@@ -121,12 +143,21 @@ class PromptWriter:
             return self.render(messages, answer=True)
         return TURN_SEPARATOR.join(self.plain(message.content) for message in messages)
 
-    def render(self, messages: Sequence[Message], *, answer: bool) -> str:
+    def render(
+        self, messages: Sequence[Message], *, answer: bool, thinking: Thinking | None = None
+    ) -> str:
         """Messages as the template writes them; with `answer` up to where an answer begins.
+
+        Args:
+            thinking: as `Sampling.thinking`.
 
         Raises:
             BadRequest: the template refuses the messages.
+            Unsupported: it cannot be told what `thinking` says.
         """
+        switch: Mapping[str, Any] = {}
+        if thinking is not None:
+            switch = template_variables(thinking, self._template, self._tokenizer.name_or_path)
         plain: list[Mapping[str, str]] = [
             {"role": message.role, "content": self.plain(message.content)} for message in messages
         ]
@@ -137,6 +168,7 @@ class PromptWriter:
                     chat_template=self._template,
                     tokenize=False,
                     add_generation_prompt=answer,
+                    **switch,
                 )
             )
         except jinja2.TemplateError as error:

@@ -15,11 +15,27 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The marks around a block of thinking, as a model writes them."""
+    """The marks around a block of thinking, as a model writes them, and what it writes after it."""
 
     opens: str
     closes: str
+    then: str = "\n\n"
 
+    def answer_after(self, written: str, *, begun: bool, closed: bool) -> str:
+        """What stands between the prompt and the answer.
+
+        Args:
+            written: what was written so far, from the prompt on.
+            begun: the prompt ended within the block.
+            closed: what was written ends with the block's end; else it is ended here.
+        """
+        if closed:
+            return written.rstrip() + self.then
+        opened = "" if begun or self.opens in written else f"{self.opens}\n"
+        return f"{opened}{written.rstrip()}\n{self.closes}{self.then}"
+
+
+_FINAL = "<|start|>assistant<|channel|>final<|message|>"
 
 PAIRS = (
     Pair("<think>", "</think>"),
@@ -32,8 +48,8 @@ PAIRS = (
     Pair("<|START_THINKING|>", "<|END_THINKING|>"),
     Pair("<|begin_of_thought|>", "<|end_of_thought|>"),
     Pair("<|channel>thought", "<channel|>"),
-    Pair("<|channel|>analysis<|message|>", "<|end|>"),
-    Pair("<|channel|>commentary<|message|>", "<|end|>"),
+    Pair("<|channel|>analysis<|message|>", "<|end|>", _FINAL),
+    Pair("<|channel|>commentary<|message|>", "<|end|>", _FINAL),
 )
 
 _FRAMES = (
@@ -56,6 +72,13 @@ _MARK = re.compile(
         )
     )
 )
+MARK_TOKENS = frozenset(
+    piece
+    for mark in (*(m for pair in PAIRS for m in (pair.opens, pair.closes)), *_FRAMES)
+    for piece in (mark, *re.findall(r"<\|\w+\|?>|<\w+\|>", mark))
+)
+"""Marks, and the tokens of which longer marks are made."""
+
 _OPENED = {pair.opens: pair for pair in PAIRS}
 _BARE_ANALYSIS = re.compile(r"\s*analysis(?=[A-Z\"'(*\d])")
 """How gpt-oss's answer begins once its special tokens were left out."""
@@ -145,9 +168,16 @@ def opened_by(prompt: str) -> Pair | None:
     return next((pair for pair in PAIRS if end.endswith(pair.opens)), None)
 
 
-def pair_in(template: str) -> Pair | None:
+def pair_in(template: str | None) -> Pair | None:
     """The marks that a chat template speaks of, the first of them that are known."""
+    if template is None:
+        return None
     return next((p for p in PAIRS if p.opens in template or p.closes in template), None)
+
+
+def begins_mark(text: str) -> bool:
+    """Whether a text so far may be the beginning of a mark that begins a block."""
+    return any(pair.opens.startswith(text) for pair in PAIRS)
 
 
 def _kin(mark: str, found: str) -> str:

@@ -1,0 +1,121 @@
+"""Follows an answer as it is written by a model that thinks: ends what takes too long, or is enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+
+from .reader import Pair, Parted, begins_mark, part
+
+THINKING_TOKENS = 2048
+"""Most tokens of thinking where nothing is said about them."""
+
+_LAST = ">]▷"
+"""With one of these ends every mark that ends a block."""
+
+
+class Ended(StrEnum):
+    """Why an answer was ended from outside."""
+
+    THOUGHT = "thought"
+    """The thinking is over, and no more was wanted."""
+    SPOKE = "spoke"
+    """It began without thinking, and no more was wanted."""
+    BUDGET = "budget"
+    """It thought for as many tokens as it may."""
+    LENGTH = "length"
+    """The answer alone has as many tokens as it may."""
+    ENOUGH = "enough"
+    """The answer is complete."""
+
+
+class ThinkingWatch:
+    """Says when to end one answer. Called after every token.
+
+    Args:
+        begun: the prompt ended within a block.
+        budget: maximum number of tokens of thinking.
+        room: maximum number of tokens of the answer after it; None has no limit.
+        alone: only the thinking is wanted.
+        until: whether the text of the answer so far is complete.
+    """
+
+    def __init__(
+        self,
+        *,
+        begun: bool,
+        budget: int,
+        room: int | None = None,
+        alone: bool = False,
+        until: Callable[[str], bool] | None = None,
+    ) -> None:
+        self._begun, self._budget, self._room = begun, budget, room
+        self._alone, self._until = alone, until
+        self.most = budget + (room or 0)
+        """Tokens that are needed, thinking and answer together, where the answer has a limit."""
+        self._inside = begun
+        self._seen = 0
+        self._answer_at: int | None = None
+        self.ended: Ended | None = None
+
+    def __call__(self, text: str, tokens: int) -> Ended | None:
+        """Why to end now, or None.
+
+        Args:
+            text: what was written so far.
+            tokens: its number of tokens.
+        """
+        new, self._seen = text[self._seen :], len(text)
+        if self._inside and not any(mark in new for mark in _LAST):
+            self.ended = Ended.BUDGET if tokens >= self._budget else None
+        else:
+            self.ended = self._looked_at(part(text, begun=self._begun), text, tokens)
+        return self.ended
+
+    @property
+    def thinking_tokens(self) -> int | None:
+        """Tokens up to the end of the thinking; None while it goes on."""
+        return self._answer_at
+
+    def _looked_at(self, parted: Parted, text: str, tokens: int) -> Ended | None:
+        self._inside = parted.open
+        if parted.open:
+            return Ended.BUDGET if tokens >= self._budget else None
+        if parted.text == text and begins_mark(text.lstrip()):
+            return None  # not known yet
+        if self._answer_at is None:
+            self._answer_at = 0 if parted.text == text else tokens
+        if self._alone:
+            return Ended.THOUGHT if self._answer_at else Ended.SPOKE
+        if self._room is not None and tokens - self._answer_at >= self._room:
+            return Ended.LENGTH
+        if self._until is not None and parted.text and self._until(parted.text):
+            return Ended.ENOUGH
+        return None
+
+
+def begins_answer(
+    pair: Pair, written: str, *, begun: bool, ended: Ended | None, asked: bool
+) -> str | None:
+    """What to write after the prompt before the answer itself is asked for, after a first pass.
+
+    Args:
+        pair: the model's marks.
+        written: by the first pass.
+        begun: the prompt ended within a block.
+        ended: why the first pass ended; None where the model ended it.
+        asked: only the thinking was wanted, so an answer still has to be asked for.
+
+    Returns:
+        The text, or None where the first pass holds the answer.
+    """
+    parted = part(written, begun=begun)
+    if ended is Ended.SPOKE:
+        return ""
+    if ended is Ended.THOUGHT:
+        return pair.answer_after(written, begun=begun, closed=True)
+    if ended is Ended.BUDGET or parted.open:
+        return pair.answer_after(written, begun=begun, closed=False)
+    if not asked:
+        return None
+    return pair.answer_after(written, begun=begun, closed=True) if parted.text != written else ""
