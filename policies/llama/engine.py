@@ -17,7 +17,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
@@ -27,13 +27,16 @@ from typing import Any
 
 from ...core.errors import BadRequest, ConfigError, ContextTooLong, EngineUnavailable, PolicyError
 from ..base import TokenLogprob, Usage
+from ..models.vocabulary import read_gguf_vocabulary
 from ..sharing import SharedEngines
+from ..text.control_marks import ControlMarks
+from ..thinking.reader import MARK_TOKENS, pair_in
 
 _CPU_TIMES = Path("/proc/stat")
 _LOOK_SECONDS = 0.3
 
-Watch = Callable[[str], bool]
-"""Called with the text so far after every token; True ends the generation."""
+Watch = Callable[[str, int], bool]
+"""Called after every token with the text so far and its number of tokens; True ends the generation."""
 
 _KEPT_TOKENISATIONS = 4096
 
@@ -67,6 +70,7 @@ class Generation:
         text: all text so far; complete characters only.
         finish: `stop`, `length`, or `watch` where the watcher ended it.
         usage: tokens so far.
+        thinking: what the model thought before `text`, once that is told from it.
         logprobs: one entry a token, without the one that ends the message, which llama.cpp does
             not stream; the tokens of a character that takes several are one entry, with the
             log-probability of the last. They are the model's own: before temperature, penalty,
@@ -77,6 +81,7 @@ class Generation:
     finish: str = ""
     usage: Usage = field(default_factory=Usage)
     logprobs: list[TokenLogprob] = field(default_factory=list)
+    thinking: str = ""
 
     def take(self, chunk: dict[str, Any]) -> None:
         """Add one streamed chunk.
@@ -94,7 +99,8 @@ class Generation:
                 completion_tokens=int(timings["predicted_n"]),
             )
         for choice in chunk.get("choices", ()):
-            self.text += choice["delta"].get("content") or ""
+            said = choice["delta"].get("content") if "delta" in choice else choice["text"]
+            self.text += said or ""
             self.finish = choice["finish_reason"] or self.finish
             for entry in (choice.get("logprobs") or {}).get("content") or ():
                 self.logprobs.append(
@@ -120,22 +126,38 @@ class LlamaEngine:
     Attributes:
         base_url: OpenAI-compatible address of this very engine, on 127.0.0.1 only.
         api_key: the random key that this address asks for.
+        vocabulary: what the file says of its tokens and its chat template.
+        marks: the model's control marks.
+        thinking: the marks of thinking in its template; None for a model that does not think.
     """
 
     def __init__(self, settings: EngineSettings) -> None:
         self.settings = settings
         self.api_key = secrets.token_urlsafe(24)
         self._closing = threading.Event()
-        self._server: Any = _load(settings, self.api_key)
+        self.vocabulary = read_gguf_vocabulary(settings.model)
+        self.marks = ControlMarks(
+            self.vocabulary.control,
+            added=self.vocabulary.added,
+            template=self.vocabulary.template,
+        )
+        self.thinking = pair_in(self.vocabulary.template)
+        # Special tokens are left out of answers, and so would be marks that are such tokens.
+        self._ends = self.vocabulary.control if self._marks_are_special() else ()
+        self._server: Any = _load(settings, self.api_key, special=bool(self._ends))
         self.base_url = f"{self._server.listening_address}/v1"
         self._jobs = ThreadPoolExecutor(settings.slots, thread_name_prefix="warmline-llama")
         self._tokens: dict[str, list[int]] = {}
+
+    def _marks_are_special(self) -> bool:
+        return self.thinking is not None and bool(MARK_TOKENS & set(self.vocabulary.control))
 
     async def generate(self, body: dict[str, Any], watch: Watch | None = None) -> Generation:
         """Write one answer; when the calling task is cancelled, the slot is free a token later.
 
         Args:
-            body: a chat-completion request of llama.cpp's server.
+            body: a request of llama.cpp's server: a chat completion, or a completion if it has a
+                `prompt`.
             watch: may end the generation; runs on another thread.
 
         Raises:
@@ -157,25 +179,39 @@ class LlamaEngine:
             self._tokens[text] = await asyncio.to_thread(self._tokenise, text)
         return self._tokens[text]
 
+    async def prompt(self, messages: list[dict[str, str]], variables: Mapping[str, Any]) -> str:
+        """The text that the model's template makes of messages, up to where an answer begins.
+
+        Args:
+            messages: as in a chat completion.
+            variables: of the template.
+        """
+        body = {"messages": messages, "chat_template_kwargs": dict(variables)}
+        return str((await asyncio.to_thread(self._post, "/apply-template", body))["prompt"])
+
     def _tokenise(self, text: str) -> list[int]:
+        body = {"content": text, "add_special": False, "parse_special": False}
+        return [int(token) for token in self._post("/tokenize", body)["tokens"]]
+
+    def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         # The binding has no call for this; the engine's own address on this machine does.
         address = self.base_url.removeprefix("http://").removesuffix("/v1")
         connection = http.client.HTTPConnection(address, timeout=60)
         try:
             connection.request(
                 "POST",
-                "/tokenize",
-                json.dumps({"content": text, "add_special": False, "parse_special": False}),
+                path,
+                json.dumps(body),
                 {"Authorization": f"Bearer {self.api_key}", "Content-Type": "application/json"},
             )
-            answer = json.load(connection.getresponse())
+            answer: dict[str, Any] = json.load(connection.getresponse())
         except (OSError, http.client.HTTPException) as error:
-            raise EngineUnavailable(f"the embedded engine did not tokenise: {error}") from error
+            raise EngineUnavailable(f"the embedded engine gave no {path}: {error}") from error
         finally:
             connection.close()
         if "error" in answer:
             raise engine_error(answer["error"])
-        return [int(token) for token in answer["tokens"]]
+        return answer
 
     def _generate(
         self, body: dict[str, Any], watch: Watch | None, abandoned: threading.Event
@@ -189,7 +225,7 @@ class LlamaEngine:
             # The binding drops what a callback raises, so it is carried out of it by hand.
             try:
                 generation.take(chunk)
-                if watch is not None and watch(generation.text):
+                if watch is not None and watch(generation.text, generation.usage.completion_tokens):
                     generation.finish = "watch"
                     return True
             except Exception as error:  # noqa: BLE001
@@ -207,11 +243,14 @@ class LlamaEngine:
                 "the embedded engine was closed before it answered",
                 hint="keep the policy open until its last answer",
             )
+        end = next((mark for mark in self._ends if generation.text.endswith(mark)), "")
+        generation.text = generation.text.removesuffix(end)
         return generation
 
     def _ask(self, body: dict[str, Any], on_chunk: Callable[[dict[str, Any]], bool]) -> None:
+        chat = self._server.handle_chat_completions
         try:
-            self._server.handle_chat_completions(body, on_chunk)
+            (self._server.handle_completions if "prompt" in body else chat)(body, on_chunk)
         except ValueError as error:  # what is wrong before a slot is taken
             raise engine_error({"code": 400, "message": str(error)}) from error
         except RuntimeError as error:
@@ -230,7 +269,7 @@ class LlamaEngine:
         self._server = None
 
 
-def _load(settings: EngineSettings, api_key: str) -> Any:
+def _load(settings: EngineSettings, api_key: str, *, special: bool) -> Any:
     try:
         import xllamacpp
     except ModuleNotFoundError as error:
@@ -251,6 +290,7 @@ def _load(settings: EngineSettings, api_key: str) -> Any:
     params.ctx_shift = False  # never forget the beginning of a prompt in silence
     params.fit_params = False
     params.prefill_assistant = False  # asked for by request, never guessed from the last message
+    params.special = special
     params.warmup = False
     params.verbosity = -1
     params.ui = False

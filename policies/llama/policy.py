@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,12 +18,25 @@ from typing import Any, Literal, get_args
 from ...core.errors import ConfigError, EngineUnavailable, UnreadableReply, Unsupported
 from ...core.jsonl import parse_json
 from ..answers import misfit
-from ..base import BasePolicy, Capabilities, FinishReason, Message, Reply, Request, Sampling, Usage
+from ..base import (
+    DRAWING,
+    THINKING,
+    BasePolicy,
+    Capabilities,
+    FinishReason,
+    Message,
+    Reply,
+    Request,
+    Sampling,
+    Usage,
+)
 from ..choosing import CalibratedChoice, choice_grammar
 from ..models.weights import WEIGHTS_VARIABLE, find_weights, weights_identity
 from ..reasking import ask_until_read
 from ..text.sentences import SentenceLimit
+from ..thinking.reader import opened_by
 from .engine import ENGINES, EngineSettings, Generation, LlamaEngine, Watch, spare_cores
+from .thinking import switches, think_and_answer
 
 DEFAULT_SAMPLING = Sampling(
     temperature=0.7, top_p=0.9, top_k=40, min_p=0.05, repetition_penalty=1.15, max_tokens=96
@@ -42,7 +54,8 @@ REASKS = 2
 
 ChoiceMethod = Literal["direct", "calibrated"]
 
-_CONTROL_TOKEN = re.compile(r"<(?=\|[^<>|\s]{1,40}\|>)")
+_CHAT = ("messages", "continue_final_message", "add_generation_prompt")
+"""Fields of a chat completion that a plain completion does not have."""
 
 
 class EmbeddedPolicy(BasePolicy):
@@ -77,8 +90,9 @@ class EmbeddedPolicy(BasePolicy):
 
     name = "embedded"
     capabilities = Capabilities(
-        schema=True, prefill=True, logprobs=True, seed=False, small_model=True
-    )
+        schema=True, prefill=True, logprobs=True, seed=False, small_model=True,
+        sampling=DRAWING | THINKING,
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -234,7 +248,14 @@ class EmbeddedPolicy(BasePolicy):
 
     async def _write(self, request: Request, started: float) -> Reply:
         async def ask(again: Request) -> Generation:
-            return await self._opened().generate(await self._body(again), _sentence_watch(again))
+            engine, body = self._opened(), await self._body(again)
+            watch = _sentence_watch(again)
+            if engine.thinking is None or request.sampling.thinking == "off":
+                return await engine.generate(body, watch)
+            variables = body.pop("chat_template_kwargs", {})
+            prompt = await engine.prompt(_messages(engine, again.messages), variables)
+            plain = {name: value for name, value in body.items() if name not in _CHAT}
+            return await think_and_answer(engine, again, prompt, plain, watch)
 
         def read(generation: Generation) -> str | None:
             answer = _answer(request, generation)
@@ -257,6 +278,7 @@ class EmbeddedPolicy(BasePolicy):
             policy=self.name,
             logprobs=tuple(last.logprobs) if request.logprobs else None,
             attempts=len(generations),
+            thinking=last.thinking or None,
         )
 
     async def _score(self, messages: Sequence[Message], text: str) -> tuple[float, Usage]:
@@ -264,15 +286,20 @@ class EmbeddedPolicy(BasePolicy):
         request = Request(
             tuple(messages), choices=(text,), logprobs=True, sampling=Sampling(temperature=0.0)
         )
-        generation = await self._opened().generate(await self._body(request))
+        engine, body = self._opened(), await self._body(request)
+        if engine.thinking is not None:  # as an answer without thinking
+            variables = body.pop("chat_template_kwargs", {})
+            prompt = await engine.prompt(_messages(engine, messages), variables)
+            opened = opened_by(prompt)
+            closed = opened.answer_after("", begun=True, closed=False) if opened else ""
+            body = {name: value for name, value in body.items() if name not in _CHAT}
+            body["prompt"] = prompt + closed
+        generation = await engine.generate(body)
         return sum(entry.logprob for entry in generation.logprobs), generation.usage
 
     async def _body(self, request: Request) -> dict[str, Any]:
-        sampling = _sampling(request)
-        messages = [
-            {"role": message.role, "content": without_control_tokens(message.content)}
-            for message in request.messages
-        ]
+        sampling, engine = _sampling(request), self._opened()
+        messages = _messages(engine, request.messages)
         body: dict[str, Any] = {
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
@@ -286,21 +313,23 @@ class EmbeddedPolicy(BasePolicy):
         if request.seed is not None:
             body["seed"] = request.seed % 0xFFFFFFFF  # 32 bits; the largest one means "at random"
         if request.choices is not None:
-            body["grammar"] = await choice_grammar(request.choices, self._opened().tokens)
+            body["grammar"] = await choice_grammar(request.choices, engine.tokens)
         if request.schema is not None:
             body["json_schema"] = dict(request.schema)
         if request.prefill:
-            prefill = without_control_tokens(request.prefill).rstrip()  # tokens begin with spaces
+            prefill = engine.marks.broken(request.prefill).rstrip()  # tokens begin with spaces
             messages.append({"role": "assistant", "content": prefill})
             body |= {"continue_final_message": True, "add_generation_prompt": False}
         if request.logprobs:
             body |= {"logprobs": True, "top_logprobs": 1}
+        if variables := switches(engine, sampling):
+            body["chat_template_kwargs"] = variables
         return body | {"messages": messages}
 
 
-def without_control_tokens(text: str) -> str:
-    """`text` with marks such as `<|im_end|>` broken up, so that no speaker can end a message."""
-    return _CONTROL_TOKEN.sub("< ", text)
+def _messages(engine: LlamaEngine, messages: Sequence[Message]) -> list[dict[str, str]]:
+    """For a chat completion, with the model's marks broken up: no speaker can end a message."""
+    return [{"role": m.role, "content": engine.marks.broken(m.content)} for m in messages]
 
 
 def _sampling(request: Request) -> Sampling:
@@ -326,7 +355,7 @@ def _sentence_watch(request: Request) -> Watch | None:
     if limit is None or request.choices is not None or request.schema is not None:
         return None
     reached = SentenceLimit(limit)
-    return lambda text: reached(_joined(request.prefill, text))
+    return lambda text, _: reached(_joined(request.prefill, text))
 
 
 def _joined(prefill: str, continuation: str) -> str:

@@ -61,7 +61,8 @@ def template_variables(thinking: str, template: str, model: str) -> Mapping[str,
             return {_EFFORT: "none"}
         if switches or not speaks_of_thinking(template):
             return switches
-        raise _cannot("off", model, "its chat template has no switch for it", "low")
+        instead = "low" if _EFFORT in known else None
+        raise _cannot("off", model, "its chat template has no switch for it", instead)
     if thinking == "on":
         if switches or speaks_of_thinking(template):
             return switches
@@ -94,6 +95,32 @@ def variables_of(template: str) -> Collection[str]:
         return frozenset(meta.find_undeclared_variables(environment.parse(plain)))
     except jinja2.TemplateSyntaxError:
         return frozenset(name for name in (*_SWITCHES, _EFFORT) if name in template)
+
+
+@lru_cache(maxsize=64)
+def usual_switches(template: str) -> Mapping[str, bool]:
+    """The values that a template's switches have for it where nobody sets them.
+
+    llama.cpp always sets them, by a guess of its own. None are given where the template cannot be
+    rendered here.
+    """
+    import jinja2
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    names = [name for name in _SWITCHES if name in variables_of(template)]
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
+    talk = {"messages": [{"role": "user", "content": "Hi"}], "add_generation_prompt": True}
+    found: dict[str, bool] = {}
+    try:
+        parsed = environment.from_string(template)
+        usual = parsed.render(**talk)
+        for name in names:
+            found[name] = parsed.render(**talk, **{name: True}) == usual
+    except (jinja2.TemplateError, TypeError):
+        return {}
+    return found
 
 
 def speaks_of_thinking(template: str) -> bool:
