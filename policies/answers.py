@@ -23,7 +23,7 @@ _BARE_NUMBER = re.compile(
     r"^\W*+(?:option|number|no\.?|answer|choice)?\s*+(?::\s*+)?#?(\d{1,2})\W*+$", re.I
 )
 _WRAPPING = " \t\r\n\"'`*_.,;:!()[]“”‘’«»「」。"
-_AND = re.compile(r"\s*[&+/]\s*")
+_AND = re.compile(r"[&+/]")
 """Signs for "and" or "or" in a label: "Affirmation & Reassurance"."""
 _ANSWER = r"\b(?:answer|verdict|decision|choice|conclusion)\b(?:\s+is)?\s*[:=]?[\s*_\"'`]*+"
 _NEGATED = (

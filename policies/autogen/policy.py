@@ -32,9 +32,20 @@ from ..answers import (
     schema_instruction,
     with_instruction,
 )
-from ..base import BasePolicy, Capabilities, FinishReason, Message, Reply, Request, Sampling, Usage
+from ..base import (
+    DRAWING,
+    BasePolicy,
+    Capabilities,
+    FinishReason,
+    Message,
+    Reply,
+    Request,
+    Sampling,
+    Usage,
+)
 from ..reasking import ask_until_read
 from ..text.control_marks import PUBLISHED_MARKS
+from ..thinking.reader import part
 from .errors import client_error
 
 if TYPE_CHECKING:
@@ -53,7 +64,7 @@ _KNOWN: dict[str, dict[str, str]] = {
         "repetition_penalty": "repeat_penalty",
         "max_tokens": "num_predict",
     },
-    "replay": {name: name for name in _FIELDS},  # recorded answers: nothing is drawn
+    "replay": {name: name for name in DRAWING},  # recorded answers: nothing is drawn
 }
 """What AutoGen's own clients call our sampling fields, by the part of their module's name."""
 
@@ -144,7 +155,7 @@ class AutogenClientPolicy(BasePolicy):
             return await self._create(again, history)
 
         def read_or_correct(result: CreateResult) -> str | None:
-            answer = _text(result, self._title)
+            answer = part(_text(result, self._title)).text
             if (text := read(answer)) is None and answer.strip() and correction:
                 history.extend([Message("assistant", answer), Message("user", correction)])
             return text
@@ -196,6 +207,7 @@ class AutogenClientPolicy(BasePolicy):
             policy=self.id,
             attempts=len(spent),
             cached=all(result.cached for result in spent),
+            thinking=_thinking(spent[-1], self._title),
         )
 
 
@@ -356,6 +368,12 @@ def _text(result: CreateResult, title: str) -> str:
     if not isinstance(result.content, str):
         raise UnreadableReply(f"{title} answered with a tool call, though it was given no tools")
     return result.content
+
+
+def _thinking(result: CreateResult, title: str) -> str | None:
+    """What the model thought: told apart by the client, or in its text."""
+    parts = ((result.thought or "").strip(), part(_text(result, title)).thinking)
+    return "\n\n".join(filter(None, parts)) or None
 
 
 def _finish_reason(request: Request, result: CreateResult) -> FinishReason:

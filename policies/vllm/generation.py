@@ -22,6 +22,7 @@ class Generation:
         usage: tokens computed, including those after the place where the watcher ended it.
         tokens: ids of the text's tokens, the one that ends an answer not among them.
         logprobs: their log-probabilities (nats), where asked for.
+        thinking: what the model thought before `text`, once that is told from it.
         prompt_logprobs: vLLM's entry for each token of the prompt, where asked for.
     """
 
@@ -30,6 +31,7 @@ class Generation:
     usage: Usage = field(default_factory=Usage)
     tokens: list[int] = field(default_factory=list)
     logprobs: list[TokenLogprob] = field(default_factory=list)
+    thinking: str = ""
     prompt_logprobs: Sequence[Any] = ()
 
     def take(self, output: Any) -> int:

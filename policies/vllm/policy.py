@@ -30,7 +30,16 @@ from ...core.errors import (
     Unsupported,
 )
 from ...core.files import read_text
-from ..base import BasePolicy, Capabilities, Reply, Request, TokenLogprob, Usage
+from ..base import (
+    DRAWING,
+    THINKING,
+    BasePolicy,
+    Capabilities,
+    Reply,
+    Request,
+    TokenLogprob,
+    Usage,
+)  # fmt: skip
 from ..models.sources import Source, find_source, identity
 from ..reasking import ask_until_read
 from .api import vllm_version
@@ -100,8 +109,9 @@ class VLLMPolicy(BasePolicy):
 
     name = "vllm"
     capabilities = Capabilities(
-        schema=True, prefill=True, logprobs=True, seed=False, score=True, lora=True
-    )
+        schema=True, prefill=True, logprobs=True, seed=False, score=True, lora=True,
+        sampling=DRAWING | THINKING,
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -256,6 +266,7 @@ class VLLMPolicy(BasePolicy):
             policy=self.id,
             logprobs=tuple(last.logprobs) if request.logprobs else None,
             attempts=len(generations),
+            thinking=last.thinking or None,
         )
 
     def _unreadable(self, last: Generation, opened: OpenModel) -> PolicyError:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.errors import ContextTooLong
 from ..answers import read_json
-from ..base import FinishReason, Request, TokenLogprob
+from ..base import DRAWING, FinishReason, Request, TokenLogprob
 from ..text.sentences import SentenceLimit
 from .engine import VllmEngine
 from .generation import Generation, Watch
+from .thinking import think_and_answer
 
 if TYPE_CHECKING:
-    from ..models.prompts import PromptWriter
+    from ..models.prompts import Prompt, PromptWriter
 
 MAX_TOKENS = 256
 """For a free answer if neither request nor model sets it. vLLM's own default, 16, cuts
@@ -50,16 +51,35 @@ class OpenModel:
 
 
 async def write(opened: OpenModel, request: Request) -> Generation:
-    """Have one answer written.
+    """Have one answer written; a model that thinks does so first (`vllm/thinking.py`).
 
     Raises:
         ContextTooLong, BadRequest: the engine never sees the request.
         EngineUnavailable: it failed.
     """
-    prompt = opened.writer.write(request)
+    if opened.writer.thinking is None or request.sampling.thinking == "off":
+        return await _write(opened, request, opened.writer.write(request), _sentence_watch(request))
+
+    async def send(asked: Request, after: str, watch: Watch | None, room: int) -> Generation:
+        prompt = opened.writer.write(asked, after=after)
+        watched = _sentence_watch(asked) if watch is None else watch
+        return await _write(opened, asked, prompt, watched, room=room)
+
+    begun = opened.writer.write(request).begun
+    return await think_and_answer(opened.writer.thinking, request, send, begun=begun)
+
+
+async def _write(
+    opened: OpenModel, request: Request, prompt: Prompt, watch: Watch | None, *, room: int = 0
+) -> Generation:
+    """One pass; `room` are tokens besides those of the answer."""
     _refuse_too_long(len(prompt.tokens), opened)
     api = opened.engine.api
-    watch = _sentence_watch(request)
+    fields = _sampling(opened, request)
+    if room:
+        fields["max_tokens"] += min(room, max(1, (opened.context - len(prompt.tokens)) // 2))
+    if opened.writer.mark_tokens:  # else the marks of thinking would be left out of the text
+        fields["skip_special_tokens"] = False
     params = api.sampling(
         choices=request.choices,
         schema=request.schema,
@@ -67,7 +87,7 @@ async def write(opened: OpenModel, request: Request) -> Generation:
         logprobs=0 if request.logprobs else None,  # 0: of the drawn token only
         stop_token_ids=sorted(opened.writer.stop_tokens),
         output_kind=api.final_only if watch is None else api.deltas,
-        **_sampling(opened, request),
+        **fields,
     )
     return await opened.engine.generate(prompt.tokens, params, adapter=opened.adapter, watch=watch)
 
@@ -78,7 +98,8 @@ def _refuse_too_long(tokens: int, opened: OpenModel) -> None:
 
 
 def _sampling(opened: OpenModel, request: Request) -> dict[str, Any]:
-    asked, bound = request.sampling.as_dict(), request.choices is not None or request.schema
+    asked = {n: value for n, value in request.sampling.as_dict().items() if n in DRAWING}
+    bound = request.choices is not None or request.schema
     own = {name: v for name, v in opened.defaults.items() if not bound or name in _DRAWING}
     fields = {"max_tokens": SCHEMA_MAX_TOKENS if request.schema else MAX_TOKENS, **own, **asked}
     if request.choices is not None:
@@ -122,6 +143,8 @@ def finish_reason(request: Request, generation: Generation) -> FinishReason:
 async def score(opened: OpenModel, request: Request, continuation: str) -> tuple[TokenLogprob, ...]:
     """The log-probabilities of a given continuation; see `ScoringPolicy.score`."""
     prompt = opened.writer.write(request)
+    if prompt.begun:
+        prompt = opened.writer.write(request, after=opened.writer.no_thinking)
     given = opened.writer.continuation(prompt, continuation)
     if not given:
         return ()

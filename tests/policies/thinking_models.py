@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,16 @@ def _texts(template: str) -> list[str]:
     ]
 
 
-def save_thinker(folder: Path, *, template: str = "free", steps: int = 130) -> Path:
+def save_thinker(folder: Path, *, template: str = "free") -> Path:
     """A decoder-only model that thinks, with `<think>` and `</think>` as tokens of their own."""
+    model, tokenizer = _trained(template)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@cache
+def _trained(template: str, steps: int = 130) -> tuple[Any, Any]:
     torch.manual_seed(3)
     tokenizer = tiny_models.make_tokenizer(chat_template=TEMPLATES[template])
     tokenizer.add_tokens(["<think>", "</think>"])
@@ -67,9 +76,7 @@ def save_thinker(folder: Path, *, template: str = "free", steps: int = 130) -> P
         optimizer.step()
     model.eval()
     model.generation_config.do_sample = None
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return model, tokenizer
 
 
 def save_gguf(folder: Path, path: Path) -> Path:
@@ -91,8 +98,10 @@ def save_gguf(folder: Path, path: Path) -> Path:
         short = name.removeprefix("model.")
         if short.endswith(("q_proj.weight", "k_proj.weight")):
             heads = config.num_attention_heads if "q_proj" in short else config.num_key_value_heads
-            weights = _interleaved(weights, heads)
-        writer.add_tensor(_gguf_name(short), weights.float().numpy())
+            rows = _interleaved(weights, heads)
+        else:
+            rows = weights
+        writer.add_tensor(_gguf_name(short), rows.float().numpy())
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -3,14 +3,14 @@
 A row's prompt is what the supporter is shown when it is seated: rendered by the same agent and
 template from an observation, which holds nothing private to the seeker, or (`as_asked`) the very
 messages of the logged call. Its target is what was said, never how it came about: no raw reply, no
-notes of a wrapper.
+notes of a wrapper, and what the model thought only if the setting `thinking` asks for it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -49,6 +49,7 @@ class Row:
         messages: the whole chat, system message first.
         trained: indices of the messages that are learned; all are by the assistant.
         strategy: of the (last) trained message, where known.
+        thinking: learned before the last trained message, in the marks of the model that is trained.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Row:
     messages: tuple[Message, ...]
     trained: tuple[int, ...]
     strategy: Strategy | None = None
+    thinking: str = field(default="", repr=False)  # digests of rows are taken from their repr
 
     @property
     def prompt(self) -> tuple[Message, ...]:
@@ -70,6 +72,8 @@ class Row:
     def as_trl(self) -> dict[str, Any]:
         """TRL's conversational shapes: prompt and completion, or messages for several replies."""
         plain = [{"role": m.role, "content": m.content} for m in self.messages]
+        if self.thinking:
+            plain[self.trained[-1]]["reasoning_content"] = self.thinking
         if self.trained == (len(plain) - 1,):
             return {"prompt": plain[:-1], "completion": plain[-1:]}
         return {"messages": plain}
@@ -189,7 +193,12 @@ def _turn_row(episode: Episode, turn: int, settings: TurnRowSettings) -> Row:
         (*prompt, Message("assistant", _target(utterance.text, strategy, settings))),
         (len(prompt),),
         strategy,
+        _thinking(episode, utterance) if getattr(settings, "thinking", None) else "",
     )
+
+
+def _thinking(episode: Episode, utterance: Utterance) -> str:
+    return "" if utterance.call is None else episode.calls[utterance.call].thinking or ""
 
 
 def _as_asked(episode: Episode, utterance: Utterance) -> tuple[Message, ...] | None:

@@ -14,6 +14,7 @@ from typing import Any
 from ...core.errors import ConfigError
 from ...policies.base import Message, Request
 from ...policies.models.prompts import PromptWriter
+from ...policies.thinking.reader import opened_by
 from .build import BadRow, Row
 from .spool import Spool
 
@@ -98,6 +99,7 @@ class RowEncoder:
                 f"row '{row.id}' has {len(row.trained)} replies, and an encoder-decoder learns one",
                 hint="per = 'turn' makes a row of each reply",
             )
+        self._refuse_thinking(row)
         prompt = self.writer.write(Request(messages=row.prompt))
         reply = [*self.writer.encode(self.writer.plain(row.reply)), self._end]
         start = list(prompt.start)
@@ -106,7 +108,8 @@ class RowEncoder:
 
     def _encode_turn(self, row: Row) -> Encoded:
         """The prompt's own ids come first, as when the model is asked, whatever the joint is."""
-        before, whole = self._texts(row.messages, row.trained[0])
+        self._refuse_thinking(row)
+        before, whole = self._texts(row.messages, row.trained[0], row.thinking)
         prompt = self.writer.encode(before)
         joined = self.writer.encode(whole)
         if joined[: len(prompt)] == prompt:
@@ -141,10 +144,32 @@ class RowEncoder:
                 return reply[: n + 1]
         return [*reply, self._end] if close else reply
 
-    def _texts(self, messages: Sequence[Message], index: int) -> tuple[str, str]:
-        """The text up to where reply `index` begins, and with it; the first begins the second."""
+    def _refuse_thinking(self, row: Row) -> None:
+        if row.thinking and self.writer.thinking is None:
+            raise ConfigError(
+                f"row '{row.id}' has thinking to learn, and the chat template knows no marks for it",
+                hint="thinking = false, or a base model (or chat_template) that thinks",
+            )
+
+    def _texts(
+        self, messages: Sequence[Message], index: int, thinking: str = ""
+    ) -> tuple[str, str]:
+        """The text up to where reply `index` begins, and with it; the first begins the second.
+
+        Where the template begins the thinking when it asks, the reply begins by ending it, thought
+        or not: so it must when the model is asked.
+        """
         whole = self.writer.render(messages[: index + 1], answer=False)
         asked = self.writer.render(messages[:index], answer=True)
+        begun = opened_by(asked) is not None
+        if self.writer.thinking is not None and (thinking or begun):
+            reply = self.writer.plain(messages[index].content).strip()
+            _, found, after = whole.rpartition(reply)
+            if found:
+                block = self.writer.thinking.answer_after(
+                    self.writer.plain(thinking), begun=begun, closed=False
+                )
+                return asked, f"{asked}{block}{reply}{after}"
         if whole.startswith(asked):
             return asked, whole
         reply = self.writer.plain(messages[index].content).strip()

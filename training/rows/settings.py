@@ -68,6 +68,9 @@ class RowSettings(TurnRowSettings):
         "turn", description="a row for each supporter turn, or for each conversation: turn"
         " or conversation"
     )  # fmt: skip
+    thinking: bool | None = Field(
+        None, description="the model also learns what the supporter thought first, where logged"
+    )
 
     @property
     def whole_conversations(self) -> bool:
@@ -90,6 +93,8 @@ def row_conflicts(settings: TurnRowSettings) -> list[str]:
     """Settings of rows that contradict one another, one line each."""
     if settings.whole_conversations and settings.history_window is not None:
         return ["history_window is for rows of turns; a conversation is shown whole"]
+    if settings.whole_conversations and isinstance(settings, RowSettings) and settings.thinking:
+        return ["thinking is for rows of turns; templates leave it out of earlier turns"]
     if not settings.as_asked:
         return []
     fields = type(settings).model_fields

@@ -1,4 +1,4 @@
-"""What belongs to the prompt, not to the talk: labels, instructions, placeholders, debris.
+"""What belongs to the prompt or the machine, not to the talk: labels, thinking, placeholders, debris.
 
 What stands apart from the words is trimmed; what is part of them drops the episode.
 """
@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from .....agents.roles import STRATEGY_LABELS, Role
 from .....agents.speech import read_speech
+from .....policies.thinking.reader import part
 from ....episodes.episode import Episode
 from ...tags import Finding
 from .base import RecordFilter, excerpt
@@ -68,13 +69,14 @@ _WORTH_A_LOOK = (
     *("<", "[", "{", "`", "|", "#", ":", "：", "(", "*", "---", "n/a"),
     *("as an ", "as a ", "an ai", "a language", "language model", "virtual assistant"),
     *("artificial", "人工智能", "模型", "作为", "助手"),
-    *("counselor", "counsellor", "sentence", "you play"),
+    *("counselor", "counsellor", "sentence", "you play", "analysis", "◁"),
 )
 """Any of the patterns needs one of these: a quick look before them."""
 
 
 class LeakedInstructions(RecordFilter):
-    """Trims labels off utterances; drops episodes in which prompt or machine shows in the words.
+    """Trims labels and thinking off utterances; drops episodes in which prompt or machine shows in
+    the words.
 
     The labels are those that the agents' own reader knows (`agents/speech.py`), so what a run
     already took out is not found again.
@@ -88,6 +90,14 @@ class LeakedInstructions(RecordFilter):
         for index, utterance in enumerate(episode.utterances):
             low = utterance.text.lower()
             if not any(hint in low for hint in _WORTH_A_LOOK):
+                continue
+            parted = part(utterance.text)
+            if parted.text != utterance.text and parted.text:
+                shown = excerpt(parted.thinking or utterance.text)
+                found.append(self.trim("what the model thought", index, parted.text, shown))
+                continue  # the rest is looked at once that is trimmed
+            if parted.thinking or parted.open:
+                found.append(self.drop("thinking in place of words", index, excerpt(low)))
                 continue
             text, reason = without_labels(utterance.text, utterance.role)
             if reason and text:

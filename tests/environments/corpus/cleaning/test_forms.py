@@ -318,3 +318,27 @@ def test_marks_of_the_record_count_too() -> None:
     assert shown(CrisisContent().examine(episode(utterances=(marked,)))) == [
         (FLAG, "self harm is mentioned", 0)
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("<think>She is sad. Be kind.</think>\n\nI hear you.", "I hear you."),
+        ("She is sad. Be kind.</think>I hear you.", "I hear you."),
+        ("[THINK]a[/THINK]I hear you.", "I hear you."),
+        ("analysisShe is sad.assistantfinalI hear you.", "I hear you."),
+        ("<think>\n\n</think>\n\nI hear you.", "I hear you."),
+    ],
+)
+def test_thinking_left_in_old_logs_is_trimmed(text: str, kept: str) -> None:
+    (finding,) = LeakedInstructions().examine(supporter_says(text))
+    assert (finding.severity, finding.reason) == (TRIM, "what the model thought")
+    trimmed = LeakedInstructions().apply(supporter_says(text))
+    assert kept in [utterance.text for utterance in trimmed.utterances]
+    assert LeakedInstructions().examine(trimmed) == ()
+
+
+def test_an_utterance_that_is_nothing_but_thinking_drops_the_episode() -> None:
+    cut_by_the_cap = "<think>She is sad. Be kind. No advice."
+    (finding,) = LeakedInstructions().examine(supporter_says(cut_by_the_cap))
+    assert (finding.severity, finding.reason) == (DROP, "thinking in place of words")
