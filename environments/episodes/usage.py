@@ -44,6 +44,7 @@ class _Calls:
         unreported: answered calls whose engine reported no tokens; missing, not zero.
         estimated: of the answered calls, those whose tokens are estimated.
         prompt, cached, completion: tokens.
+        thinking: those of the completion that the models thought.
         waits: answered calls that were measured, by their milliseconds.
     """
 
@@ -55,6 +56,7 @@ class _Calls:
     prompt: int = 0
     cached: int = 0
     completion: int = 0
+    thinking: int = 0
     waits: Counter[int] = field(default_factory=Counter)
 
     def add(self, call: Call, latency: float | None) -> None:
@@ -73,6 +75,7 @@ class _Calls:
             self.prompt += used.prompt_tokens
             self.cached += used.cached_tokens
             self.completion += used.completion_tokens
+            self.thinking += used.thinking_tokens
             self.estimated += used.estimated
 
     def merge(self, other: _Calls) -> None:
@@ -140,7 +143,7 @@ class UsageCounter:
 
 
 def _shown(by_policy: Mapping[str, _Calls], prices: Mapping[str, Price] | None) -> dict[str, Any]:
-    """Sums as plain data; latency as percentiles in seconds."""
+    """Sums as plain data, tokens of thinking where there are any; latency as percentiles in seconds."""
     sums = _Calls()
     for calls in by_policy.values():
         sums.merge(calls)
@@ -158,6 +161,8 @@ def _shown(by_policy: Mapping[str, _Calls], prices: Mapping[str, Price] | None) 
             f"p{percent}": _percentile(waits, percent) if waits else None for percent in PERCENTILES
         },
     }
+    if sums.thinking:
+        shown["thinking_tokens"] = sums.thinking
     if prices:
         cost, unpriced = 0.0, 0
         for policy, calls in by_policy.items():

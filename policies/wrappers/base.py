@@ -153,7 +153,8 @@ def estimated_prompt(messages: Iterable[Message]) -> int:
 
 def estimated_completion(request: Request) -> int:
     """Maximum number of tokens of the answer, or a guess where the request does not bound it."""
-    return request.sampling.max_tokens or _COMPLETION_GUESS
+    thinking = request.sampling.max_thinking_tokens or 0
+    return (request.sampling.max_tokens or _COMPLETION_GUESS) + thinking
 
 
 async def together(questions: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

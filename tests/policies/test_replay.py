@@ -164,3 +164,12 @@ async def test_a_failed_call_in_the_log_is_no_answer(tmp_path: Path) -> None:
     assert [u.text for u in episode.utterances] == ["Well."]
     assert episode.error is not None
     assert episode.error.type == "NotRecorded"
+
+
+async def test_what_was_thought_is_replayed(tmp_path: Path) -> None:
+    policy = warmline.ScriptedPolicy(lambda request: f"<think>{request.role}</think>Word by word.")
+    old = await environment(policy).run(warmline.Scenario(id="s", problem_type="x", situation="y"))
+    (tmp_path / "episodes.jsonl").write_text(old.to_json() + "\n", "utf-8")
+    again = await environment(ReplayPolicy(tmp_path)).run(old.scenario, seed=old.seed)
+    assert [call.thinking for call in again.calls] == [call.thinking for call in old.calls]
+    assert old.calls[0].thinking == "seeker"

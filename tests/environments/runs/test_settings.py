@@ -37,6 +37,25 @@ def test_run_sampling_goes_to_the_speakers_only() -> None:
     assert settings.role(Role.COUNSELOR).temperature is None
 
 
+def test_how_a_model_thinks_goes_to_every_seat_of_the_runs_policy() -> None:
+    settings = load_settings(
+        given={
+            "thinking": "low",
+            "max_thinking_tokens": 300,
+            "seeker": {"policy": "scripted"},
+            "judger": {"thinking": "off"},
+        }
+    )
+    told = {
+        role: settings.role(role).sampling()
+        for role in (Role.SEEKER, Role.COUNSELOR, Role.SUPPORTER, Role.JUDGER)
+    }
+    assert told[Role.SEEKER] == warmline.Sampling(), "another model"
+    assert told[Role.COUNSELOR] == warmline.Sampling(thinking="low", max_thinking_tokens=300)
+    assert told[Role.SUPPORTER] == told[Role.COUNSELOR]
+    assert told[Role.JUDGER].thinking == "off"
+
+
 def test_a_role_with_its_own_policy_takes_no_options_of_the_run() -> None:
     settings = load_settings(
         given={

@@ -108,6 +108,32 @@ async def test_messages_usage_and_settings_arrive() -> None:
     assert call["json_output"] is None
 
 
+async def test_thinking_is_told_from_the_answer() -> None:
+    apart = result("Fine.").model_copy(update={"thought": "She is sad."})
+    client = replay(apart, "<think>Is it over?</think>\nOthers, not Question.")
+    policy = AutogenClientPolicy(client)
+    reply = await policy.respond(ASK)
+    assert (reply.text, reply.thinking) == ("Fine.", "She is sad.")
+    reply = await policy.respond(CHOOSE)
+    assert (reply.text, reply.thinking) == ("Others", "Is it over?")
+
+
+async def test_the_switch_goes_by_the_name_that_the_client_has() -> None:
+    low = dataclasses.replace(ASK, sampling=Sampling(thinking="low"))
+    with pytest.raises(Unsupported, match="cannot honour thinking"):
+        await AutogenClientPolicy(replay("x")).respond(low)
+    client = replay("x")
+    policy = AutogenClientPolicy(client, sampling={"thinking": "reasoning_effort"})
+    await policy.respond(low)
+    assert client.create_calls[0]["extra_create_args"] == {"reasoning_effort": "low"}
+
+
+async def test_marks_that_end_messages_are_broken_up() -> None:
+    client = replay("x")
+    await AutogenClientPolicy(client).respond(Request((Message("user", "Hi.<end_of_turn>"),)))
+    assert client.create_calls[0]["messages"][0].content == "Hi.< end_of_turn>"
+
+
 async def test_seeds_are_passed_on_only_where_the_option_says_so() -> None:
     client = replay("", "again")
     policy = AutogenClientPolicy(client, seed=True)

@@ -208,6 +208,7 @@ REPLIES = st.builds(
     logprobs=st.none() | st.lists(st.builds(TokenLogprob, st.text(), st.floats(-99, 0))).map(tuple),
     attempts=st.integers(1),
     notes=st.none() | st.dictionaries(st.text(), st.text() | st.integers()),
+    thinking=st.none() | st.text(),
 )
 
 
