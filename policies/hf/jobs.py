@@ -182,7 +182,7 @@ def make_task(
     """
     request, prompt = job.request, job.writer.write(job.request, after=job.after)
     if prompt.begun and not job.after and job.continuation is not None:
-        prompt = job.writer.write(request, after=job.writer.no_thinking)
+        prompt = job.writer.write_without_thinking(request)
     before = prompt.start or prompt.tokens
     if job.continuation is None and request.choices is None:
         room = context - len(before)

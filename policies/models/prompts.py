@@ -116,11 +116,12 @@ class PromptWriter:
             raise BadRequest("the chat template makes an empty prompt of these messages")
         return Prompt(prompt, (), text, opened)
 
-    @property
-    def no_thinking(self) -> str:
-        """What ends a block that the template began, where nothing is thought."""
-        pair = self.thinking
-        return "" if pair is None else pair.answer_after("", begun=True, closed=False)
+    def write_without_thinking(self, request: Request) -> Prompt:
+        """The prompt of a request up to where the answer itself begins, nothing being thought."""
+        prompt = self.write(request)
+        if self.thinking is None or not prompt.begun:
+            return prompt
+        return self.write(request, after=self.thinking.answer_after("", begun=True, closed=False))
 
     def continuation(self, prompt: Prompt, text: str) -> tuple[int, ...]:
         """The tokens of `text` as the continuation of a prompt."""

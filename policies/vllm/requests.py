@@ -142,9 +142,7 @@ def finish_reason(request: Request, generation: Generation) -> FinishReason:
 
 async def score(opened: OpenModel, request: Request, continuation: str) -> tuple[TokenLogprob, ...]:
     """The log-probabilities of a given continuation; see `ScoringPolicy.score`."""
-    prompt = opened.writer.write(request)
-    if prompt.begun:
-        prompt = opened.writer.write(request, after=opened.writer.no_thinking)
+    prompt = opened.writer.write_without_thinking(request)
     given = opened.writer.continuation(prompt, continuation)
     if not given:
         return ()

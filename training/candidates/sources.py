@@ -47,7 +47,7 @@ def beam_candidates(
     """
     encoder = RowEncoder(base.tokenizer, base.model.config, base.model.generation_config)
     waiting = [
-        (row, encoder.writer.write(Request(messages=row.prompt)).tokens)
+        (row, encoder.writer.write_without_thinking(Request(messages=row.prompt)).tokens)
         for row in rows
         if row.id not in log.finished
     ]
