@@ -316,7 +316,12 @@ class OpenAIPolicy(BasePolicy):
     ) -> tuple[str, Completion]:
         """Try `response_format` once; keep to it where it works, and to asking where it does
         not."""
-        body = self._questions.body(request, request.messages, room=max(map(json_room, options)))
+        body = self._questions.body(
+            request,
+            request.messages,
+            room=max(map(json_room, options)),
+            thinking=self._thoughts.room(request.sampling),
+        )
         extra = response_format("choice", choice_schema(options))
         cut_short = False
         try:

@@ -57,11 +57,11 @@ class Questions:
         Raises:
             UnreadableReply: quotes the last answer.
         """
-        history = list(messages)
-        eaten = 0
+        history, eaten = list(messages), 0
+        thinking = self._thoughts.room(request.sampling)
 
         async def ask(again: Request) -> Completion:
-            body = {**self.body(again, history, room=room, attempt=eaten), **extra}
+            body = {**self.body(again, history, room=room, thinking=thinking), **extra}
             try:
                 completion = await self._client.chat(body, call, until=until)
             except BadRequest as error:
@@ -71,14 +71,17 @@ class Questions:
             except ContextTooLong as error:
                 if not eaten:
                     raise
-                raise self._thoughts.nothing_left(request.sampling, eaten, eaten + 1) from error
+                raise self._thoughts.nothing_left(request.sampling, thinking, eaten + 1) from error
             return self._thoughts.read(completion, request.sampling, call)
 
         def read_or_correct(completion: Completion) -> str | None:
-            nonlocal eaten
-            if self._thoughts.eaten(completion, request.sampling, eaten):
+            nonlocal eaten, thinking
+            if self._thoughts.eaten(completion, request.sampling, thinking):
                 eaten += 1
-                if not completion.text.strip() or eaten <= self.reasks:
+                if eaten <= self.reasks:
+                    thinking = self._thoughts.room(request.sampling, thinking)
+                    return None
+                if not completion.text.strip():
                     return None
             if (text := read(completion)) is None and completion.text.strip():
                 history.extend(correct(completion.text))
@@ -89,18 +92,23 @@ class Questions:
         if text is not None:
             return text, last
         if eaten == len(answers):
-            raise self._thoughts.nothing_left(request.sampling, eaten - 1, eaten)
+            raise self._thoughts.nothing_left(request.sampling, thinking, eaten)
         raise unreadable(self._client.base_url, len(answers), wanted, last)
 
     def body(
-        self, request: Request, messages: Sequence[Message], *, room: int = 0, attempt: int = 0
+        self, request: Request, messages: Sequence[Message], *, room: int = 0, thinking: int
     ) -> dict[str, Any]:
-        """The fields of a chat completion; the user's `extra_body` gives way to the request's."""
+        """The fields of a chat completion; the user's `extra_body` gives way to the request's.
+
+        Args:
+            room: least `max_tokens` of the answer.
+            thinking: tokens for thinking, besides them.
+        """
         asked = request.sampling.as_dict()
         sampling = {name: value for name, value in asked.items() if name in DRAWING}
         if "repetition_penalty" in sampling:
             sampling["repeat_penalty"] = sampling["repetition_penalty"]
-        sampling |= self._thoughts.fields(request.sampling, room=room, attempt=attempt)
+        sampling |= self._thoughts.fields(request.sampling, answer=room, thinking=thinking)
         body: dict[str, Any] = merged(self._extra_body, sampling)
         body["messages"] = [
             {"role": m.role, "content": PUBLISHED_MARKS.broken(m.content)} for m in messages

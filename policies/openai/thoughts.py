@@ -46,20 +46,19 @@ class Thoughts:
         """Whether an answer to such a request begins within a block of thinking."""
         return self._begun and sampling.thinking != "off"
 
-    def fields(self, sampling: Sampling, *, room: int, attempt: int) -> dict[str, Any]:
+    def fields(self, sampling: Sampling, *, answer: int, thinking: int) -> dict[str, Any]:
         """`max_tokens` and the switch, as they are sent.
 
         Args:
-            room: least `max_tokens` of the answer itself.
-            attempt: 0, and one more after each answer that thinking left no room for.
+            answer: least `max_tokens` of the answer itself.
+            thinking: tokens besides those of the answer.
 
         Raises:
             ConfigError: a limit of thinking without one of the answer, which makes no sum to send.
         """
         sent: dict[str, Any] = {}
         if sampling.max_tokens is not None:
-            thinking = self.room(sampling, attempt)
-            sent["max_tokens"] = max(sampling.max_tokens, room) + thinking
+            sent["max_tokens"] = max(sampling.max_tokens, answer) + thinking
         elif sampling.max_thinking_tokens is not None:
             raise ConfigError(
                 "max_thinking_tokens is set without max_tokens; servers take the sum of both",
@@ -73,14 +72,17 @@ class Thoughts:
             sent |= server_fields(sampling.thinking, form)
         return sent
 
-    def room(self, sampling: Sampling, attempt: int) -> int:
-        """Tokens for thinking, besides those of the answer."""
+    def room(self, sampling: Sampling, eaten: int | None = None) -> int:
+        """Tokens for thinking, besides those of the answer.
+
+        Args:
+            eaten: the room that was given before, which left none for the answer; None at first.
+        """
         if sampling.thinking == "off":
             return 0
-        least = sampling.max_thinking_tokens or (ROOM if self._thinks else 0)
-        if least == 0:
-            return ROOM * MORE ** (attempt - 1) if attempt else 0
-        return int(least * MORE**attempt)
+        if eaten is not None:
+            return eaten * MORE or ROOM
+        return sampling.max_thinking_tokens or (ROOM if self._thinks else 0)
 
     def read(self, completion: Completion, sampling: Sampling, call: Call) -> Completion:
         """The answer with its thinking told from its text; learns from it.
@@ -95,19 +97,17 @@ class Thoughts:
         parted = part(completion.text, begun=begun)
         whole = completion.finish_reason is FinishReason.STOP
         if begun and parted.open and (whole or completion.thinking):
-            parted = part(
-                completion.text
-            )  # this once it did not think, or the server told it apart
+            # this once it did not think, or the server told its thinking apart
+            parted = part(completion.text)
         elif not self._begun_is_stated and ends_unopened(completion.text):
             self._begun = True
         thinking = "\n\n".join(filter(None, (completion.thinking.strip(), parted.thinking)))
-        if not thinking:
+        if not thinking and not _hidden(completion):
             return dataclasses.replace(completion, text=parted.text)
         self._thinks = True
         if sampling.thinking == "off":
             raise Unsupported(
-                f"{self._base_url} thought though thinking = 'off' was sent"
-                f" ({estimated_tokens(thinking)} tokens)",
+                f"{self._base_url} thought though thinking = 'off' was sent",
                 hint="this server or model has no such switch, or another: set switch_form, or leave"
                 " thinking out and set max_thinking_tokens",
             )
@@ -117,18 +117,21 @@ class Thoughts:
             call.usage += share
         return answer
 
-    def eaten(self, completion: Completion, sampling: Sampling, attempt: int) -> bool:
-        """Whether thinking took the room of the answer, wholly or in part."""
+    def eaten(self, completion: Completion, sampling: Sampling, room: int) -> bool:
+        """Whether thinking took the room of the answer, wholly or in part.
+
+        Args:
+            room: tokens that it had besides those of the answer.
+        """
         if completion.finish_reason is not FinishReason.LENGTH:
             return False
         if not completion.text.strip():
             return bool(completion.thinking) or _hidden(completion)
         used = completion.usage.thinking_tokens if completion.usage else 0
-        return sampling.max_tokens is not None and used > self.room(sampling, attempt)
+        return sampling.max_tokens is not None and used > room
 
-    def nothing_left(self, sampling: Sampling, attempt: int, asked: int) -> PolicyError:
+    def nothing_left(self, sampling: Sampling, room: int, asked: int) -> PolicyError:
         """The error where thinking left no room, however much there was."""
-        room = self.room(sampling, attempt)
         limit = "the server's own limit"
         if sampling.max_tokens is not None:
             limit = f"{sampling.max_tokens + room} tokens ({sampling.max_tokens} for the answer,"
@@ -157,7 +160,7 @@ def _hidden(completion: Completion) -> bool:
 def _counted(completion: Completion) -> Completion:
     """With its thinking tokens: the server's number, else by the share of characters."""
     usage = completion.usage
-    if usage is None or usage.thinking_tokens:
+    if usage is None or usage.thinking_tokens or not completion.thinking:
         return completion
     thought = estimated_tokens(completion.thinking)
     said = estimated_tokens(completion.text) if completion.text else 0

@@ -215,6 +215,28 @@ async def test_an_answer_eaten_by_thinking_has_more_room_each_time_then_a_clear_
     assert "max_thinking_tokens" in str(caught.value)
 
 
+async def test_an_answer_cut_short_by_thinking_has_its_whole_room_at_the_second_asking() -> None:
+    """OpenAI's hidden reasoning: only its number of tokens is told."""
+
+    def answer(body: dict[str, Any]) -> dict[str, Any]:
+        left = body["max_tokens"] - 45
+        usage = {"completion_tokens": 50, "completion_tokens_details": {"reasoning_tokens": 45}}
+        finish = "length" if left < 30 else "stop"
+        return {"content": SAID[:left], "finish_reason": finish, "usage": usage}
+
+    request = Request(ASK.messages, sampling=Sampling(max_tokens=50))
+    server_reply: list[int] = []
+    async with thinking(answer, thinking_in_prompt=False) as (server, policy):
+        policy._thoughts._thinks = False  # as if it had not thought in `open()`
+        reply = await policy.respond(request)
+        server_reply = [body["max_tokens"] for body in server.chats]
+    assert server_reply == [50, 50 + 2048]
+    assert reply.text == SAID
+    assert reply.thinking is None
+    assert reply.usage is not None
+    assert reply.usage.thinking_tokens == 90, "of both askings"
+
+
 async def test_a_limit_of_thinking_needs_one_of_the_answer() -> None:
     request = Request(ASK.messages, sampling=Sampling(max_thinking_tokens=100))
     async with thinking({"content": "Hi."}) as (_, policy):
