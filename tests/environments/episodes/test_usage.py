@@ -170,3 +170,15 @@ def test_estimated_tokens_are_counted_and_marked() -> None:
     assert marked.usage.estimated
     again = warmline.Episode.model_validate_json(marked.to_json())
     assert again.calls[0].usage == Usage(10, 0, 5, estimated=True)
+
+
+def test_tokens_of_thinking_are_counted_and_absent_where_there_are_none() -> None:
+    (episode, _) = run()
+    assert "thinking" not in episode.to_json()
+    assert "thinking_tokens" not in account([episode])["total"]
+    used = Usage(10, 0, 50, thinking_tokens=30)
+    thought = dataclasses.replace(episode.calls[0], usage=used, thinking="She is sad.")
+    record = episode.model_copy(update={"calls": (thought, *episode.calls[1:])})
+    assert account([record])["seeker"]["thinking_tokens"] == 30
+    again = warmline.Episode.model_validate_json(record.to_json())
+    assert (again.calls[0].usage, again.calls[0].thinking) == (used, "She is sad.")
