@@ -83,9 +83,11 @@ class PromptWriter:
         )
         self.thinking = None if self._seq2seq else pair_in(self._template)
         """Marks of thinking in the template; None for a model that does not think."""
-        special = tokenizer.all_special_ids if self.thinking else ()
-        named = {token: str(tokenizer.convert_ids_to_tokens(token)) for token in special}
-        self.mark_tokens = {token: name for token, name in named.items() if name in MARK_TOKENS}
+        self.mark_tokens = {
+            number: str(token)
+            for number, token in tokenizer.added_tokens_decoder.items()
+            if self.thinking is not None and token.special and str(token) in MARK_TOKENS
+        }
         """Special tokens that are parts of such marks; they are text, where others are not."""
         self.stop_tokens = self._find_stop_tokens(config, generation_config)
         """Ids that end an answer."""

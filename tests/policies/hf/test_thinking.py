@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,9 +14,13 @@ import torch
 
 from warmline.core.errors import Unsupported
 from warmline.policies.base import FinishReason, Message, Request, Sampling
+from warmline.policies.hf.answers import Answer
 from warmline.policies.hf.policy import TransformersPolicy
+from warmline.policies.models.prompts import PromptWriter
+from warmline.policies.thinking.reader import Parted, part
 
-from ..thinking_models import SAID, THOUGHT, save_thinker
+from ..thinking_models import SAID, TEMPLATES, THOUGHT, save_thinker
+from ..tiny_models import make_tokenizer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -123,6 +128,38 @@ async def test_thinkers_share_a_batch(thinker: TransformersPolicy) -> None:
     requests = [ask(), ask(max_sentences=2), ask(choices=("YES", "NO"))] * 2
     replies = await asyncio.gather(*map(thinker.respond, requests))
     assert {reply.thinking for reply in replies} == {THOUGHT}
+
+
+@pytest.mark.parametrize(
+    ("marks", "written", "parted"),
+    [
+        (("[THINK]", "[/THINK]"), "[THINK]She is sad.[/THINK]I hear you.", "[THINK]"),
+        (
+            ("<|channel|>", "<|message|>", "<|end|>", "<|start|>"),
+            "<|channel|>analysis<|message|>She is sad.<|end|><|start|>assistant<|channel|>final"
+            "<|message|>I hear you.",
+            "<|channel|>analysis<|message|>",
+        ),
+    ],
+)
+async def test_marks_that_are_special_tokens_are_not_lost(
+    marks: tuple[str, ...], written: str, parted: str
+) -> None:
+    made = make_tokenizer(chat_template=TEMPLATES["free"].replace("<think>", parted))
+    made.add_special_tokens({"additional_special_tokens": ["<|im_start|>", *marks]})
+    ends = {"eos_token_id": made.eos_token_id}
+    config = SimpleNamespace(is_encoder_decoder=False, **ends)
+    writer = PromptWriter(made, config, SimpleNamespace(**ends))
+    assert set(writer.mark_tokens.values()) == set(marks)
+    answer = Answer(
+        tokenizer=made, prompt=[1], before=[1], prefill="", seed=1, max_sentences=None,
+        sampling=Sampling(temperature=0.0), stop_tokens=writer.stop_tokens, logprobs=False,
+        marks=writer.mark_tokens,
+    )  # fmt: skip
+    for token in writer.encode(written):
+        answer.take(token, None)
+    assert answer.raw == written
+    assert part(answer.raw) == Parted("She is sad.", "I hear you.")
 
 
 async def test_a_model_that_does_not_think_is_as_before(llama: Path) -> None:
