@@ -103,6 +103,11 @@ GPU_PYTHON ?= python3
 gpu-check: .lint/warmline ## The checks that need an accelerator (GPU_PYTHON=... to choose)
 	PYTHONPATH=.lint $(GPU_PYTHON) benchmarks/gpu.py
 
+# Servers that are not installed keep what the table says; .venv-vllm/bin/python fills vLLM's column.
+.PHONY: conformance
+conformance: .venv/dev ## Try the servers installed here, and write the table of docs/engines.md
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m tests.policies.conformance.write
+
 .PHONY: docs
 docs: .venv/dev ## Check that every link and code block of the documents holds
 	$(BIN)/python -m pytest tests/test_documents.py

@@ -172,6 +172,13 @@ class BadRequest(PolicyError):
     """The engine refused the request itself; the same request will be refused again."""
 
 
+class ContentRefused(BadRequest):
+    """A content filter stopped the question or the answer, or the model itself refused to answer.
+
+    In the seat of an adviser the answer is then missing; in that of a speaker the conversation ends.
+    """
+
+
 class ContextTooLong(PolicyError):
     """Prompt and answer do not fit into the model's context.
 

@@ -11,6 +11,7 @@ from typing import Any
 from ..core.errors import (
     AuthenticationFailed,
     BadRequest,
+    ContentRefused,
     ContextTooLong,
     EngineTimeout,
     EngineUnavailable,
@@ -35,15 +36,11 @@ _CONTEXT = re.compile(
     r"longer than the (?:model|maximum)",
     re.IGNORECASE,
 )
-_MODERATION = re.compile(
-    r"moderat|flagged|content[ _-]?(?:policy|filter|management|safety)|safety (?:system|policy)|"
-    r"usage polic|prohibited content|inappropriate",
-    re.IGNORECASE,
-)
 _CONTEXT_TOKENS = (
     r"(?:context length|context size|context window)\D{0,20}?(\d+)",
     r"n_ctx\D{0,5}(\d+)",
     r"(\d+)\s*tokens? (?:context|maximum)",
+    r"(\d+) maximum context",
 )
 _PROMPT_TOKENS = (
     r"prompt contains (?:at least )?(\d+)",
@@ -53,6 +50,21 @@ _PROMPT_TOKENS = (
     r"requested (?:a total of )?(\d+) tokens",
     r"n_prompt_tokens\D{0,5}(\d+)",
 )
+
+
+_FILTER_CODES = frozenset(
+    {
+        "content_filter", "content_policy_violation", "data_inspection_failed",
+        "moderation_blocked", "responsibleaipolicyviolation",
+    }
+)  # fmt: skip
+_FILTERED = re.compile(
+    r"content[ _-]?(?:filter|management|policy|safety)|moderat|flagged"
+    r"|safety (?:system|filter|policy)|inappropriate|prohibited content|content exists risk|usage polic"
+    r"|guardrail",
+    re.IGNORECASE,
+)
+_FILTER_STATUS = frozenset({400, 403, 422, 451})
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +145,10 @@ def status_error(status: int, error: Any, endpoint: Endpoint) -> PolicyError:
     message, body = server_message(error), getattr(error, "body", None)
     code = str(body.get("code") or body.get("type")) if isinstance(body, Mapping) else ""
     said = f"{endpoint.base_url} answered {status}: {endpoint.hide(message)}"
-    if status == 403 and _moderated(message, code, body):
-        return BadRequest(
-            said, hint="a moderation that allows talk of distress is needed for this subject"
+    if _is_filtered(status, message, body):
+        return ContentRefused(
+            said,
+            hint="a model and a filter that allow talk of distress are needed for this subject",
         )
     if status in (401, 403):
         return _refused_key(status, endpoint)
@@ -154,11 +167,18 @@ def status_error(status: int, error: Any, endpoint: Endpoint) -> PolicyError:
     return BadRequest(said)
 
 
-def _moderated(message: str, code: str, body: object) -> bool:
-    """Whether a refusal is about what was said, so that it is this request's alone."""
-    fields = body.get("metadata") if isinstance(body, Mapping) else None
-    flagged = isinstance(fields, Mapping) and ("flagged_input" in fields or "reasons" in fields)
-    return flagged or _MODERATION.search(f"{code} {message}") is not None
+def _is_filtered(status: int, message: str, body: object) -> bool:
+    """Whether a content filter refused the request, by the error's code or, where it has none that
+    is known, by its words."""
+    fields = body if isinstance(body, Mapping) else {}
+    inner = fields.get("innererror")
+    codes = [fields.get("code"), inner.get("code") if isinstance(inner, Mapping) else None]
+    if any(str(code).lower() in _FILTER_CODES for code in codes):
+        return True
+    said = fields.get("metadata")  # OpenRouter's
+    if isinstance(said, Mapping) and ("flagged_input" in said or "reasons" in said):
+        return True
+    return status in _FILTER_STATUS and bool(_FILTERED.search(message[:2000]))
 
 
 def _refused_key(status: int, endpoint: Endpoint) -> AuthenticationFailed:

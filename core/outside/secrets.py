@@ -31,12 +31,29 @@ _SECRET_VARIABLE = re.compile(
 )
 _NAME_OF_VARIABLE = re.compile(r"[_-]env$", re.IGNORECASE)
 
+_LOOKS_SECRET = re.compile(
+    r"(?:bearer|basic|token|apikey|digest)\s+(?=\S*[\d+/=_-])\S{8,}"  # as in `Authorization`
+    r"|(?:sk|pk|rk|hf|gsk|nvapi|glpat|gh[pousr]|xox[abprs]|ya29|r8)[-_.][\w.-]{8,}"
+    r"|(?:AKIA|AIza)[\w-]{12,}"
+    r"|eyJ[\w-]+\.[\w-]+\.[\w-]*"  # a JSON web token
+    r"|[0-9a-f]{32,}|(?=\w*[a-z])(?=\w*[A-Z])(?=\w*\d)\w{24,}",
+    re.ASCII,
+)
+_SCHEME = re.compile(r"^(?:bearer|basic|token|apikey|digest)(?=\s)", re.IGNORECASE)
+
 _registered: set[str] = set()
 
 
 def is_secret_name(name: str) -> bool:
     """Whether a setting of this name holds a secret; `api_key_env` holds only a variable's name."""
     return bool(_SECRET.search(name)) and not _NAME_OF_VARIABLE.search(name)
+
+
+def looks_like_secret(value: str) -> bool:
+    """Whether a text looks like a key or a token: by its prefix, or a long mixture of letters and
+    digits without a separator."""
+    lowered = _SCHEME.sub(lambda scheme: scheme[0].lower(), value.strip())
+    return bool(_LOOKS_SECRET.fullmatch(lowered))
 
 
 def without_secrets(value: Any) -> Any:
@@ -59,10 +76,10 @@ def register_secret(value: str) -> None:
 
 
 def register_secrets_in(value: Any) -> None:
-    """Register every text in plain data that stands under the name of a secret."""
+    """Register every text in plain data that stands under the name of a secret, or looks like one."""
     if isinstance(value, Mapping):
         for name, part in value.items():
-            if isinstance(part, str) and is_secret_name(str(name)):
+            if isinstance(part, str) and (is_secret_name(str(name)) or looks_like_secret(part)):
                 register_secret(part)
             register_secrets_in(part)
     elif isinstance(value, list | tuple):

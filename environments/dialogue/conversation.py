@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import ParamSpec, TypeVar
@@ -15,6 +16,7 @@ from typing import ParamSpec, TypeVar
 from ...agents.base import A, Agent, O
 from ...agents.observations import (
     Case,
+    Judge,
     Say,
     SeekerBrief,
     SeekerObservation,
@@ -24,6 +26,7 @@ from ...agents.observations import (
 from ...agents.roles import Role, Strategy
 from ...agents.speech import is_farewell, strip_greeting
 from ...core.errors import (
+    ContentRefused,
     ParticipantLeft,
     PolicyCrashed,
     PolicyError,
@@ -223,8 +226,11 @@ class Conversation:
     async def _advise(self) -> Strategy | None:
         if self.seats.counselor is None:
             return None
-        advice, _, _ = await self._ask(self.seats.counselor, counselor_view(self.dialogue.turns))
-        return advice.strategy
+        view = counselor_view(self.dialogue.turns)
+        with suppress(ContentRefused):  # no advice; the call is in the record
+            advice, _, _ = await self._ask(self.seats.counselor, view)
+            return advice.strategy
+        return None
 
     async def _judge(self) -> tuple[StopReason | None, PendingCall | None]:
         """The judger's verdict, and the seeker's next reply if it was asked for meanwhile."""
@@ -234,7 +240,10 @@ class Conversation:
         pending: PendingCall | None = None
         if self.speculative and len(turns) < self.limits.max_turns:
             pending = self._ask_ahead()
-        verdict, _, call = await self._ask(self.seats.judger, judger_view(turns))
+        try:
+            verdict, _, call = await self._ask(self.seats.judger, judger_view(turns))
+        except ContentRefused:  # a missing verdict
+            verdict, call = Judge(None), self.dialogue.last_call
         self.observe(Spoken(self.dialogue.scenario.id, self.dialogue.judge(verdict.end, call)))
         return (StopReason.JUDGER, None) if verdict.end else (None, pending)
 

@@ -19,7 +19,7 @@ from ...agents.judger import Judger
 from ...agents.roles import Role
 from ...agents.seeker import Seeker
 from ...agents.supporter import Supporter
-from ...core.errors import ParticipantLeft, PolicyCrashed, PolicyError
+from ...core.errors import ContentRefused, ParticipantLeft, PolicyCrashed, PolicyError
 from ...policies.base import Policy, close_policy, open_policy
 from ..episodes.episode import Episode, StopReason
 from ..scenarios.scenario import Scenario
@@ -142,7 +142,7 @@ class SupportEnvironment:
                 ends this episode alone, with the traceback in its record. It is raised by default.
 
         Returns:
-            The record, also where a policy failed (`stop` is then `error`).
+            The record, also where a policy failed (`stop` is then `error`, or `refused`).
 
         Raises:
             PolicyError: one that is `fatal`: every other episode would fail the same way.
@@ -160,7 +160,8 @@ class SupportEnvironment:
                 raise
             if isinstance(failure, PolicyCrashed) and not (keep_crashes and keep_crashes()):
                 raise failure.original from None
-            stop, error = StopReason.ERROR, failure
+            refused = isinstance(failure, ContentRefused)
+            stop, error = StopReason.REFUSED if refused else StopReason.ERROR, failure
         return dialogue.close(stop, seconds=time.perf_counter() - started, error=error)
 
     def _conversation(self, dialogue: Dialogue, observe: Observer) -> Conversation:

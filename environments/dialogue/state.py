@@ -90,6 +90,11 @@ class Dialogue:
             call = Call(**asked, policy=policy_name(policy), error=error)
             self._latencies.append(None)
         self._calls.append(call)
+        return self.last_call
+
+    @property
+    def last_call(self) -> int:
+        """Index of the call recorded last."""
         return len(self._calls) - 1
 
     def say(

@@ -45,13 +45,24 @@ class StopReason(StrEnum):
     """The episode's tokens were used up."""
     ERROR = "error"
     """A known error of a policy; see `Episode.error`."""
+    REFUSED = "refused"
+    """A content filter or the model refused to let somebody speak; `Episode.error` has its words."""
     RECORDED = "recorded"
     """An imported conversation; why it ended is not known."""
 
     @property
     def truncated(self) -> bool:
         """Whether a limit or an error cut the conversation short (rather than its own end)."""
-        return self in (StopReason.TURN_LIMIT, StopReason.TOKEN_BUDGET, StopReason.ERROR)
+        return self.failed or self in (StopReason.TURN_LIMIT, StopReason.TOKEN_BUDGET)
+
+    @property
+    def failed(self) -> bool:
+        """Whether somebody could not be made to speak; `Episode.error` says why."""
+        return self in FAILED
+
+
+FAILED = frozenset({StopReason.ERROR, StopReason.REFUSED})
+"""Ends of conversations that another start may play again (`retry_failed`)."""
 
 
 def _absent(value: object) -> bool:

@@ -21,7 +21,6 @@ from ...core.options import nested, options_of
 from ...core.outside.console import make_console
 from ...core.tasks import run_interruptible
 from ...policies.safety import DISCLAIMER
-from ..episodes.episode import StopReason
 from .display import LiveView
 from .estimate import estimate
 from .settings import UNUSED_SEAT_OPTIONS, RunSettings, load_settings
@@ -77,7 +76,7 @@ def _simulate(file: Path | None, **given: Any) -> None:
     summary = json.loads((Path(settings.out or "") / SUMMARY_NAME).read_text("utf-8"))
     console.print(_table_of(summary, settings.out or ""))
     console.print(Text(DISCLAIMER, style="dim"))
-    failed = summary["stop"].get(StopReason.ERROR.value, 0)
+    failed = sum(summary["errors"].values())
     if interrupted is not None:
         console.print(Text(f"{interrupted}", style="yellow"))
     if failed:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..dialogue.conversation import Spoken
-from ..episodes.episode import Episode, StopReason
+from ..episodes.episode import FAILED, Episode
 from ..episodes.sequence import Episodes
 from ..scenarios.scenario import Scenario
 
@@ -40,7 +40,7 @@ class Resumed:
     @property
     def failed(self) -> int:
         """How many of them ended in an error."""
-        return self.stops.get(StopReason.ERROR.value, 0)
+        return sum(self.stops.get(end.value, 0) for end in FAILED)
 
 
 BatchEvent = Started | Spoken | Ended | Resumed

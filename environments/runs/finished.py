@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from ..episodes.episode import Episode, StopReason
+from ..episodes.episode import FAILED, Episode, StopReason
 from ..episodes.log import EpisodeLog
 from ..episodes.sequence import Episodes
 from ..episodes.usage import Price
@@ -72,7 +72,7 @@ class FinishedInLog:
             sys.intern(name): number
             for name in names
             if (number := index.last.get(name)) is not None
-            and not (retry_failed and index.stop(number) == failed)
+            and not (retry_failed and index.stop(number) in FAILED)
         }
         self.found = Episodes.of_log(index, self._done.values())
         self.stops = Counter(index.stop(number) for number in self._done.values())

@@ -18,6 +18,7 @@ from ..episodes.derived import WORTH_KEEPING, keep_derived, read_derived
 from ..episodes.episode import Episode
 from ..episodes.index import LogIndex
 from ..episodes.sequence import Episodes
+from ..episodes.server_notes import NOTED, noted
 from ..episodes.usage import Price, UsageCounter
 
 SUMMARY_NAME = "summary.json"
@@ -33,6 +34,7 @@ class Totals:
         self._counts: dict[str, Counter[str]] = {
             name: Counter() for name in ("stop", "errors", "strategies", "repairs")
         }
+        self._noted: dict[str, Counter[str]] = {name: Counter() for name in NOTED}
         self._usage = UsageCounter()
 
     def add(self, episode: Episode) -> None:
@@ -48,6 +50,8 @@ class Totals:
         counts["strategies"].update(u.strategy.value for u in said if u.strategy)
         if episode.error:
             counts["errors"][episode.error.type] += 1
+        for name, what in noted(episode):
+            self._noted[name][what] += 1
         self._usage.add(episode)
 
     def merge(self, other: Totals) -> None:
@@ -56,6 +60,8 @@ class Totals:
         self._seconds += other._seconds
         for name, counts in other._counts.items():
             self._counts[name].update(counts)
+        for name, counts in other._noted.items():
+            self._noted[name].update(counts)
         self._usage.merge(other._usage)
 
     def summary(self, prices: Mapping[str, Price] | None = None) -> dict[str, Any]:
@@ -68,6 +74,7 @@ class Totals:
             **{name: dict(counts.most_common()) for name, counts in self._counts.items()},
             "episodes_with_crisis_language": sums["crisis"],
             "unreadable_verdicts": sums["unread"],
+            **{name: dict(counts.most_common()) for name, counts in self._noted.items() if counts},
             "episode_seconds": round(self._seconds, 2),
             "usage": self._usage.result(prices),
         }
@@ -78,6 +85,7 @@ class Totals:
             "sums": self._sums,
             "seconds": self._seconds,
             "counts": self._counts,
+            "noted": self._noted,
             "usage": self._usage.as_data(),
         }
 
@@ -89,6 +97,8 @@ class Totals:
         made._seconds = data["seconds"]
         for name, counts in data["counts"].items():
             made._counts[name].update(counts)
+        for name, counts in data["noted"].items():
+            made._noted[name].update(counts)
         made._usage = UsageCounter.from_data(data["usage"])
         return made
 

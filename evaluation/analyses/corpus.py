@@ -16,7 +16,7 @@ from ...agents.roles import Role, Strategy
 from ...core.errors import DataError
 from ...core.seeds import hashed_rank
 from ...environments.corpus.importing.reader import UNSPECIFIED
-from ...environments.episodes.episode import Episode, StopReason
+from ...environments.episodes.episode import Episode
 from ...environments.episodes.log import iter_episodes
 from .profile import Counts
 
@@ -122,7 +122,7 @@ def corpus_of(
     failed: set[str] = set()
     heap: list[tuple[int, str, int, Dialogue]] = []
     for number, episode in enumerate(episodes):
-        if episode.stop is StopReason.ERROR:
+        if episode.stop.failed:
             failed.add(episode.id)
             continue
         failed.discard(episode.id)

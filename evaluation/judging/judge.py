@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...environments.episodes.episode import Episode, StopReason
+from ...environments.episodes.episode import Episode
 from ...policies.base import Policy, Request, Sampling
 from .asking import Answer, JudgeTally, OnRating, ask_all
 from .questions import JudgePrompts, Subject, question_seed, read_verdict, subjects
@@ -110,7 +110,7 @@ async def judge(
 
 def _all_subjects(episodes: Iterable[Episode], rubric: Rubric) -> Iterator[Subject]:
     for episode in episodes:
-        if episode.stop is not StopReason.ERROR:
+        if not episode.stop.failed:
             yield from subjects(episode, rubric)
 
 

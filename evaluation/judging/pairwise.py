@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ...core.errors import ConfigError
-from ...environments.episodes.episode import Episode, StopReason
+from ...environments.episodes.episode import Episode
 from ...environments.episodes.rating import Rating
 from ...environments.episodes.sequence import ids_of
 from ...policies.base import Policy, Request, Sampling
@@ -78,7 +78,7 @@ def episode_pairs(a: Sequence[Episode], b: Sequence[Episode]) -> Iterator[Pair]:
         if name not in places:
             continue
         one, other = a[places[name]], b[number]
-        if all(e.stop is not StopReason.ERROR and e.utterances for e in (one, other)):
+        if all(not e.stop.failed and e.utterances for e in (one, other)):
             yield Pair(one.id, None, "", one.transcript(), other.transcript())
 
 

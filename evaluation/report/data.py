@@ -18,7 +18,7 @@ from ...agents.roles import Role
 from ...core.errors import DataError
 from ...core.seeds import hashed_rank
 from ...environments.corpus.statistics import CorpusStatistics, StatisticsCounter
-from ...environments.episodes.episode import Episode, StopReason, Utterance
+from ...environments.episodes.episode import Episode, Utterance
 from ...environments.episodes.log import iter_episodes
 from ...environments.episodes.rating import RATINGS_NAME, RatedValues, Rating, iter_ratings
 from ...environments.runs.summary import Totals
@@ -103,7 +103,7 @@ def read_run(
         totals.add(episode)
         sample.add(episode)
         seen.add(episode.id)
-        if episode.stop is StopReason.ERROR:
+        if episode.stop.failed:
             failed.add(episode.id)
             continue
         failed.discard(episode.id)

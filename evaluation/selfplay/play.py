@@ -21,7 +21,6 @@ from typing import Any
 from ...agents.roles import Role
 from ...core.errors import ConfigError
 from ...core.files import write_whole
-from ...environments.episodes.episode import StopReason
 from ...environments.episodes.log import read_episodes
 from ...environments.episodes.rating import RATINGS_NAME, Rating, iter_ratings
 from ...environments.episodes.sequence import Episodes
@@ -178,7 +177,7 @@ def result_of(settings: SelfPlaySettings, rubric: Rubric, names: set[str]) -> Se
             unreadable += sum(rating.value is None for rating in ratings)
             judged = episode_scores(ratings)
             for episode in episodes:
-                ok = episode.stop is not StopReason.ERROR
+                ok = not episode.stop.failed
                 failed[side] += not ok
                 scores[side][(episode.id, seed)] = (
                     {**judged.get(episode.id, {}), **plain_measures(episode)} if ok else {}

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.errors import (
     AuthenticationFailed,
-    BadRequest,
     ConfigError,
+    ContentRefused,
     MissingExtra,
     PolicyNotFound,
     UnreadableReply,
@@ -361,7 +361,7 @@ def _messages(messages: Sequence[Message]) -> list[LLMMessage]:
 
 def _text(result: CreateResult, title: str) -> str:
     if result.finish_reason == "content_filter":
-        raise BadRequest(
+        raise ContentRefused(
             "the server's content filter stopped the answer",
             hint="a filter that allows talk of distress is needed for this subject",
         )

@@ -148,6 +148,7 @@ class LlamaEngine:
         self.base_url = f"{self._server.listening_address}/v1"
         self._jobs = ThreadPoolExecutor(settings.slots, thread_name_prefix="warmline-llama")
         self._tokens: dict[str, list[int]] = {}
+        self._folds_system: bool | None = None
 
     def _marks_are_special(self) -> bool:
         return self.thinking is not None and bool(MARK_TOKENS & set(self.vocabulary.control))
@@ -187,21 +188,29 @@ class LlamaEngine:
             variables: of the template.
         """
         body = {"messages": messages, "chat_template_kwargs": dict(variables)}
-        return str((await asyncio.to_thread(self._post, "/apply-template", body))["prompt"])
+        return str((await asyncio.to_thread(self._call, "POST", "/apply-template", body))["prompt"])
 
     def _tokenise(self, text: str) -> list[int]:
-        body = {"content": text, "add_special": False, "parse_special": False}
-        return [int(token) for token in self._post("/tokenize", body)["tokens"]]
+        asked = {"content": text, "add_special": False, "parse_special": False}
+        return [int(token) for token in self._call("POST", "/tokenize", asked)["tokens"]]
 
-    def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        # The binding has no call for this; the engine's own address on this machine does.
+    async def folds_system(self) -> bool:
+        """Whether the system message must go into the first user message: the chat template has no
+        place for one. llama.cpp would join them by itself, otherwise than models are trained here."""
+        if self._folds_system is None:
+            props = await asyncio.to_thread(self._call, "GET", "/props")
+            self._folds_system = not props["chat_template_caps"]["supports_system_role"]
+        return self._folds_system
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        # The binding has no call for these; the engine's own address on this machine does.
         address = self.base_url.removeprefix("http://").removesuffix("/v1")
         connection = http.client.HTTPConnection(address, timeout=60)
         try:
             connection.request(
-                "POST",
+                method,
                 path,
-                json.dumps(body),
+                None if body is None else json.dumps(body),
                 {"Authorization": f"Bearer {self.api_key}", "Content-Type": "application/json"},
             )
             answer: dict[str, Any] = json.load(connection.getresponse())

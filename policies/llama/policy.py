@@ -31,6 +31,7 @@ from ..base import (
     Usage,
 )
 from ..choosing import CalibratedChoice, choice_grammar
+from ..models.system_role import fold_system
 from ..models.weights import WEIGHTS_VARIABLE, find_weights, weights_identity
 from ..reasking import ask_until_read
 from ..text.sentences import SentenceLimit
@@ -253,7 +254,7 @@ class EmbeddedPolicy(BasePolicy):
             if engine.thinking is None or request.sampling.thinking == "off":
                 return await engine.generate(body, watch)
             variables = body.pop("chat_template_kwargs", {})
-            prompt = await engine.prompt(_messages(engine, again.messages), variables)
+            prompt = await engine.prompt(await _messages(engine, again.messages), variables)
             plain = {name: value for name, value in body.items() if name not in _CHAT}
             return await think_and_answer(engine, again, prompt, plain, watch)
 
@@ -289,7 +290,7 @@ class EmbeddedPolicy(BasePolicy):
         engine, body = self._opened(), await self._body(request)
         if engine.thinking is not None:  # as an answer without thinking
             variables = body.pop("chat_template_kwargs", {})
-            prompt = await engine.prompt(_messages(engine, messages), variables)
+            prompt = await engine.prompt(await _messages(engine, messages), variables)
             opened = opened_by(prompt)
             closed = opened.answer_after("", begun=True, closed=False) if opened else ""
             body = {name: value for name, value in body.items() if name not in _CHAT}
@@ -299,7 +300,7 @@ class EmbeddedPolicy(BasePolicy):
 
     async def _body(self, request: Request) -> dict[str, Any]:
         sampling, engine = _sampling(request), self._opened()
-        messages = _messages(engine, request.messages)
+        messages = await _messages(engine, request.messages)
         body: dict[str, Any] = {
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
@@ -327,9 +328,10 @@ class EmbeddedPolicy(BasePolicy):
         return body | {"messages": messages}
 
 
-def _messages(engine: LlamaEngine, messages: Sequence[Message]) -> list[dict[str, str]]:
+async def _messages(engine: LlamaEngine, messages: Sequence[Message]) -> list[dict[str, str]]:
     """For a chat completion, with the model's marks broken up: no speaker can end a message."""
-    return [{"role": m.role, "content": engine.marks.broken(m.content)} for m in messages]
+    asked = fold_system(messages) if await engine.folds_system() else messages
+    return [{"role": m.role, "content": engine.marks.broken(m.content)} for m in asked]
 
 
 def _sampling(request: Request) -> Sampling:

@@ -13,6 +13,7 @@ from ..base import Message, Request
 from ..text.control_marks import ControlMarks
 from ..thinking.reader import MARK_TOKENS, opened_by, pair_in
 from ..thinking.switches import Thinking, template_variables
+from .system_role import fold_system, takes_system
 
 TURN_SEPARATOR = "\n"
 """Between the messages of an encoder-decoder model without template: ParlAI's delimiter, with which
@@ -81,6 +82,9 @@ class PromptWriter:
             added=[str(token) for token in added],
             template=self._template or "",
         )
+        self.folds_system = self._template is not None and not takes_system(self._rendered)
+        """Whether a system message is put into the first user message: the template has no place
+        for one."""
         self.thinking = None if self._seq2seq else pair_in(self._template)
         """Marks of thinking in the template; None for a model that does not think."""
         self.mark_tokens = {
@@ -151,6 +155,8 @@ class PromptWriter:
     ) -> str:
         """Messages as the template writes them; with `answer` up to where an answer begins.
 
+        Where the template has no system role, its text opens the first user message.
+
         Args:
             thinking: as `Sampling.thinking`.
 
@@ -161,25 +167,37 @@ class PromptWriter:
         switch: Mapping[str, Any] = {}
         if thinking is not None:
             switch = template_variables(thinking, self._template, self._tokenizer.name_or_path)
-        plain: list[Mapping[str, str]] = [
-            {"role": message.role, "content": self.plain(message.content)} for message in messages
-        ]
+        if self.folds_system:
+            messages = fold_system(messages)
         try:
-            return str(
-                self._tokenizer.apply_chat_template(
-                    plain,
-                    chat_template=self._template,
-                    tokenize=False,
-                    add_generation_prompt=answer,
-                    **switch,
-                )
-            )
+            return self._fill(messages, answer=answer, switch=switch)
         except jinja2.TemplateError as error:
             order = ", ".join(message.role for message in messages) or "no messages"
             raise BadRequest(
                 f"the chat template refuses these messages ({order}): {error}",
                 hint="give a chat_template=... that takes them",
             ) from error
+
+    def _fill(self, messages: Sequence[Message], *, answer: bool, switch: Mapping[str, Any]) -> str:
+        plain: list[Mapping[str, str]] = [
+            {"role": message.role, "content": self.plain(message.content)} for message in messages
+        ]
+        return str(
+            self._tokenizer.apply_chat_template(
+                plain,
+                chat_template=self._template,
+                tokenize=False,
+                add_generation_prompt=answer,
+                **switch,
+            )
+        )
+
+    def _rendered(self, messages: Sequence[Message]) -> str | None:
+        """The messages as the template alone writes them, or None if it refuses them."""
+        try:
+            return self._fill(messages, answer=True, switch={})
+        except jinja2.TemplateError:
+            return None
 
     def _decoder_start(self, config: Any, generation_config: Any) -> tuple[int, ...]:
         start = generation_config.decoder_start_token_id

@@ -11,12 +11,11 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import re
 import time
+import warnings
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
@@ -30,16 +29,19 @@ from ...core.errors import (
     RedirectRefused,
 )
 from ...core.outside.secrets import register_secret
-from ..base import Usage, refuse_too_long
+from ..base import refuse_too_long
 from ..concurrency import AdaptiveLimiter, Slot, limiter_for
 from ..server_errors import (
     ANSWER_FAULTS,
     Endpoint,
-    context_error,
     policy_error,
     retry_after,
     server_message,
 )
+from .call import Call
+from .cut_prompts import cut_warning
+from .dialect import Dialect, Refusal, text_of
+from .headers import session_options
 from .redirects import refuse_other_server
 from .replies import BoundedBody, Completion, StreamedCompletion, read_completion
 from .served import ServedModel, not_served
@@ -54,63 +56,6 @@ MAX_WAIT = 120.0
 _MAX_BACKOFF = 30.0  # seconds
 
 
-@dataclass(slots=True)
-class Call:
-    """The cost of one `respond` so far.
-
-    Attributes:
-        attempts: HTTP requests sent.
-        usage: tokens of all answers read, or None if the server did not report one of them.
-        retry_after: seconds the last refusal asked to wait, if it did.
-    """
-
-    attempts: int = 0
-    usage: Usage | None = field(default_factory=Usage)
-    retry_after: float | None = None
-
-    def count(self, completion: Completion) -> None:
-        """Add the tokens of an answer."""
-        known = self.usage is not None and completion.usage is not None
-        self.usage = self.usage + completion.usage if known else None  # type: ignore[operator]
-
-
-@dataclass(frozen=True, slots=True)
-class _Dialect:
-    """Which of several forms of a request the server understands; simplified when it refuses
-    one."""
-
-    max_tokens: str = "max_tokens"
-    include_usage: bool = True
-    count_along: bool = True
-
-    def spell(self, model: str, body: Mapping[str, Any], streaming: object) -> dict[str, Any]:
-        sent: dict[str, Any] = {"model": model, **body}
-        if "max_tokens" in sent:
-            sent[self.max_tokens] = sent.pop("max_tokens")
-        if streaming is not None:
-            sent["stream"] = True
-            if self.include_usage:
-                sent["stream_options"] = {"include_usage": True}
-                if self.count_along:
-                    sent["stream_options"]["continuous_usage_stats"] = True
-        return sent
-
-    def plainer(self, refusal: str, *, streaming: bool) -> _Dialect | None:
-        """The spelling that a refusal asks for, or None if it is about something else."""
-        if (
-            self.max_tokens == "max_tokens"
-            and "max_completion_tokens" in refusal
-            and context_error(refusal) is None  # vLLM names both words when the context is full
-        ):
-            return replace(self, max_tokens="max_completion_tokens")
-        if streaming and re.search(r"stream_options|continuous_usage|include_usage", refusal):
-            if self.count_along:
-                return replace(self, count_along=False)
-            if self.include_usage:
-                return replace(self, include_usage=False)
-        return None
-
-
 class ChatClient:
     """Sends chat completions to one server.
 
@@ -123,6 +68,8 @@ class ChatClient:
         max_concurrency: maximum number of requests in flight at `base_url` in one event loop.
         backoff: seconds of the first wait; each next one doubles, up to 30.
         max_reply_chars: maximum number of characters in an answer.
+        headers: further headers of each request.
+        session_header: the one that carries `Call.session`; empty sends none.
     """
 
     def __init__(
@@ -136,6 +83,8 @@ class ChatClient:
         max_concurrency: int,
         backoff: float,
         max_reply_chars: int,
+        headers: Mapping[str, str],
+        session_header: str,
     ) -> None:
         self.base_url = base_url
         self.model = model
@@ -145,12 +94,14 @@ class ChatClient:
         self._max_concurrency = max_concurrency
         self._backoff = backoff
         self._max_reply_chars = max_reply_chars
+        self._headers, self._session_header = dict(headers), session_header
         self._jitter = random.Random()  # noqa: S311 - spreads retries; must differ between processes
         self._pools: WeakKeyDictionary[AbstractEventLoop, tuple[AsyncOpenAI, AdaptiveLimiter]] = (
             WeakKeyDictionary()
         )
+        self._told_cut = False
         # vLLM and SGLang then count along in each chunk; OpenAI would refuse the word.
-        self._dialect = _Dialect(count_along=base_url != OPENAI_URL)
+        self._dialect = Dialect(count_along=base_url != OPENAI_URL)
 
     def endpoint(self) -> Endpoint:
         """This server, as errors name it.
@@ -199,6 +150,7 @@ class ChatClient:
             base_url=self.base_url,
             max_retries=0,
             timeout=self._timeout,
+            default_headers=self._headers,
             http_client=openai.DefaultAsyncHttpxClient(
                 limits=limits,
                 timeout=self._timeout,
@@ -323,47 +275,90 @@ class ChatClient:
         until: Callable[[str], bool] | None,
     ) -> Completion:
         """`_exchange` in the dialect of the server: a field that it refuses by name is renamed or
-        left out."""
+        left out, and what then succeeds is remembered.
+
+        Raises:
+            FormatRefused: what it refuses is `response_format`.
+        """
         import openai
 
+        dialect = self._dialect
         while True:
-            dialect = self._dialect
+            sent = dialect.spell(self.model, body, until)
             call.attempts += 1
             try:
                 async with asyncio.timeout(self._timeout):
-                    return await self._exchange(
-                        client, dialect.spell(self.model, body, until), until
+                    completion = await self._exchange(
+                        client, sent, until, session=call.session, stops=dialect.own_stops(body)
                     )
             except openai.APIStatusError as error:
-                plainer = dialect.plainer(server_message(error), streaming=until is not None)
-                if error.status_code not in (400, 422) or plainer is None:
+                said = Refusal.of(error.status_code, server_message(error), error.body)
+                plainer = dialect.plainer(said, sent)
+                if plainer is None:
                     raise
-                self._dialect = plainer
+                dialect = plainer
+            else:
+                self._learn(dialect)
+                call.note(body, sent, dialect, completion)
+                self._tell_cut(call)
+                return completion
+
+    def _learn(self, dialect: Dialect) -> None:
+        """Remember what a server took; what it did not is told once."""
+        if dialect == self._dialect:
+            return
+        told = self._dialect.differences(dialect)
+        self._dialect = self._dialect.joined(dialect)
+        if told:
+            warnings.warn(
+                f"{self.base_url} does not take everything that was asked of '{self.model}':"
+                f" {'; '.join(told)} (summary.json counts the calls)",
+                stacklevel=2,
+            )
+
+    def _tell_cut(self, call: Call) -> None:
+        if not self._told_cut and (cut := call.notes.get("prompt_cut")):
+            self._told_cut = True
+            warnings.warn(cut_warning(self.base_url, self.model, **cut), stacklevel=2)
+
+    @property
+    def dropped(self) -> frozenset[str]:
+        """Fields that this server has refused by name, and that are no longer sent."""
+        return self._dialect.dropped
 
     async def _exchange(
-        self, client: AsyncOpenAI, sent: dict[str, Any], until: Callable[[str], bool] | None
+        self,
+        client: AsyncOpenAI,
+        sent: dict[str, Any],
+        until: Callable[[str], bool] | None,
+        *,
+        session: str,
+        stops: Sequence[str],
     ) -> Completion:
         import openai
 
         # The plain verb: `chat.completions.create` sends the same and costs more time.
         path = "/chat/completions"
+        options: Any = session_options(self._session_header, session)
         if until is None:
-            completion = read_completion(await client.post(path, body=sent, cast_to=object))
+            answered = await client.post(path, body=sent, cast_to=object, options=options)
+            completion = read_completion(answered).cut_at(stops)
             refuse_too_long(completion.text, self._max_reply_chars)
             return completion
         stream: openai.AsyncStream[object] = await client.post(
-            path, body=sent, cast_to=object, stream=True, stream_cls=openai.AsyncStream[object]
-        )
+            path, body=sent, cast_to=object, options=options,
+            stream=True, stream_cls=openai.AsyncStream[object],
+        )  # fmt: skip
         answer = StreamedCompletion()
         try:
             async for chunk in stream:
                 answer.add(chunk)
-                if until(answer.text):
-                    return answer.stopped(_text_of(sent["messages"]))
+                if until(answer.text) or any(stop in answer.text for stop in stops):
+                    return answer.stopped(text_of(sent["messages"])).cut_at(stops)
                 refuse_too_long(answer.text, self._max_reply_chars)
         finally:
             await stream.close()  # the server sees the line cut, and stops generating
-        return answer.complete()
+        return answer.complete().cut_at(stops)
 
     async def _naming_served(self, failure: ModelNotFound) -> ModelNotFound:
         """The same error with the list of models, if the server gives one."""
@@ -384,7 +379,3 @@ def _report_load(slot: Slot, error: Exception, failure: PolicyError, wait: float
     busy = getattr(error, "status_code", None) == 503 and isinstance(failure, EngineUnavailable)
     if busy or isinstance(failure, (RateLimited, EngineTimeout)):
         slot.overloaded(wait if wait is not None and wait <= MAX_WAIT else None)
-
-
-def _text_of(messages: Iterable[Mapping[str, Any]]) -> str:
-    return "\n".join(str(message.get("content") or "") for message in messages)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from ...core.errors import ConfigError, did_you_mean
 from ...core.outside.secrets import HIDDEN, register_secrets_in
 from ..thinking.switches import SwitchForm
+from .headers import header_problems
 
 ChoicesMode = Literal["auto", "json_schema", "structured_outputs", "ask"]
 PrefillMode = Literal["off", "continue", "assistant"]
@@ -28,13 +29,24 @@ def refuse_bad_options(
     backoff: float,
     max_reply_chars: int,
     extra_body: Mapping[str, Any] | None,
+    extra_headers: Mapping[str, str] | None,
+    session_header: str,
     switch_form: str,
 ) -> None:
-    """Check the options of `OpenAIPolicy`; what `extra_body` names like a secret is registered.
+    """Check the options of `OpenAIPolicy`; secrets in `extra_body` and `extra_headers`, known by
+    name or by look, are registered.
 
     Raises:
         ConfigError: lists every option that is out of range.
     """
+    tables = {"extra_body": extra_body, "extra_headers": extra_headers}
+    no_tables = [
+        f'{name} must be a table, such as {{name = "value"}}, not {type(given).__name__}'
+        for name, given in tables.items()
+        if given is not None and not isinstance(given, Mapping)
+    ]
+    if no_tables:
+        raise ConfigError("the openai policy cannot be set up", problems=no_tables)
     register_secrets_in(extra_body)
     problems = [
         f"{name} must be {allowed}, not {value!r}"
@@ -57,6 +69,7 @@ def refuse_bad_options(
         for name, value in (extra_body or {}).items()
         if value == HIDDEN
     ]
+    problems += header_problems(extra_headers, session_header)
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", api_key_env):
         problems.append("api_key_env must be the name of a variable, not the key itself")
     if problems:

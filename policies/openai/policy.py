@@ -12,10 +12,12 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
-from ...core.errors import BadRequest, ConfigError, Unsupported
-from ...core.outside.secrets import without_secrets
+from ...core.errors import BadRequest, ConfigError, ContentRefused, Unsupported
+from ...core.outside.secrets import hide_secrets_in, without_secrets
 from ..answers import (
     choice_instruction,
     choice_schema,
@@ -39,19 +41,19 @@ from ..base import (
 from ..text.sentences import SentenceLimit
 from ..thinking.reader import part
 from ..thinking.switches import SwitchForm
-from .client import OPENAI_URL, Call, ChatClient
+from .call import Call
+from .client import OPENAI_URL, ChatClient
+from .dialect import FORMAT, FormatRefused
 from .forms import json_room, response_format
+from .headers import SESSION_HEADER, recordable
+from .opening import only_model, refuse_any_name, try_out
 from .options import ChoicesMode, PrefillMode, refuse_bad_options
 from .questions import Questions
 from .replies import Completion
-from .served import ServedModel, not_served
 from .thoughts import Thoughts
 
 _STANDARD = frozenset({"temperature", "top_p", "max_tokens"}) | THINKING
 _EVERY = frozenset(f.name for f in dataclasses.fields(Sampling))
-
-PROBE_TOKENS = 256
-"""For the answer in `open()`: enough for a model to end what it thinks about two words."""
 
 
 class OpenAIPolicy(BasePolicy):
@@ -84,6 +86,10 @@ class OpenAIPolicy(BasePolicy):
             None: yes, unless it is OpenAI's, or `open()` finds Ollama, which ignores them. Where it
             does not, a request that sets them is refused.
         extra_body: further fields of each HTTP request, passed on as they are. Not for secrets.
+        extra_headers: further headers of each HTTP request. Records blank out what is named, or
+            looks, like a secret.
+        session_header: header that carries `Request.session`, by which a router keeps a
+            conversation on one cache; empty sends none.
         backoff: seconds before the first retry; doubles up to 30, with jitter.
         max_reply_chars: maximum number of characters in an answer; reading a longer one ends with
             `ReplyTooLong`.
@@ -92,6 +98,9 @@ class OpenAIPolicy(BasePolicy):
             by what kind of server it is.
         thinking_in_prompt: whether the model's chat template itself begins the thinking, so that
             answers hold only the mark that ends it. None finds out in `open()`.
+
+    A field that the server refuses by name (a reasoning model's `temperature`, say) is left out from
+    then on: told once, and noted in each call's record under `notes["openai"]["not_sent"]`.
 
     Seeds are sent as their lowest 31 bits, which every server can hold. OpenAI's own honours them
     as far as its hardware allows, and does not promise it.
@@ -122,6 +131,8 @@ class OpenAIPolicy(BasePolicy):
         prefill: PrefillMode = "off",
         extended_sampling: bool | None = None,
         extra_body: Mapping[str, Any] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        session_header: str = SESSION_HEADER,
         backoff: float = 0.5,
         max_reply_chars: int = MAX_REPLY_CHARS,
         switch_form: SwitchForm = "auto",
@@ -131,7 +142,8 @@ class OpenAIPolicy(BasePolicy):
             base_url=base_url, api_key_env=api_key_env, timeout=timeout, max_retries=max_retries,
             max_concurrency=max_concurrency, choices_mode=choices_mode, reasks=reasks,
             prefill=prefill, backoff=backoff, max_reply_chars=max_reply_chars,
-            extra_body=extra_body, switch_form=switch_form,
+            extra_body=extra_body, extra_headers=extra_headers, session_header=session_header,
+            switch_form=switch_form,
         )  # fmt: skip
         self.model = model
         self.base_url = (base_url or OPENAI_URL).rstrip("/")
@@ -139,15 +151,13 @@ class OpenAIPolicy(BasePolicy):
         self._choice_way: ChoicesMode = choices_mode
         self._stream, self._prefill = stream, prefill
         self._extended_asked = extended_sampling
-        self._extra_body = dict(extra_body or {})
+        self._extra_body, self._extra_headers = dict(extra_body or {}), dict(extra_headers or {})
+        self._format_refused = False
         self._thinking_options = {
             "switch_form": switch_form if switch_form != "auto" else None,
             "thinking_in_prompt": thinking_in_prompt,
         }
         self._thoughts = Thoughts(self.base_url, switch_form, thinking_in_prompt)
-        self._set_capabilities(
-            self.base_url != OPENAI_URL if extended_sampling is None else extended_sampling
-        )
         self._client = ChatClient(
             base_url=self.base_url,
             model=model or "",
@@ -157,23 +167,31 @@ class OpenAIPolicy(BasePolicy):
             max_concurrency=max_concurrency,
             backoff=backoff,
             max_reply_chars=max_reply_chars,
+            headers=self._extra_headers,
+            session_header=session_header,
         )
+        not_openai = self.base_url != OPENAI_URL
+        self._set_capabilities(not_openai if extended_sampling is None else extended_sampling)
         self._questions = Questions(
             self._client, self._thoughts, reasks=reasks, extra_body=self._extra_body
         )
 
     def _set_capabilities(self, extended: bool) -> None:
+        self._dropped = self._client.dropped
         self.capabilities = Capabilities(
             schema=True,
             max_sentences=self._stream,
             prefill=self._prefill != "off",
-            logprobs=True,
+            logprobs="logprobs" not in self._dropped,
+            seed="seed" not in self._dropped,
             sampling=_EVERY if extended else _STANDARD,
         )
 
     async def open(self) -> None:
         """Reach the server, and see by a short answer whether it takes the key and serves the
         model, and how that thinks.
+
+        A server that dislikes the trial question itself does not stop a run: a warning says so.
 
         Raises:
             EngineUnavailable, EngineTimeout: nobody answers there.
@@ -183,33 +201,16 @@ class OpenAIPolicy(BasePolicy):
         """
         served = await self._client.models()
         if self.model is None:
-            self._take_only(served)
-        self._learn_kind(served or [])
-        # A list of models is public on many servers, and incomplete on some (adapters, proxies).
-        probe = {**self._extra_body, "messages": [{"role": "user", "content": "Just say OK."}]}
-        call = Call()
-        answer = await self._client.chat({**probe, "max_tokens": PROBE_TOKENS}, call)
-        self._thoughts.read(answer, Sampling(), call)
-
-    def _take_only(self, served: list[ServedModel] | None) -> None:
-        if served is None or len(served) != 1:
-            names = ", ".join(sorted(entry.name for entry in served or ())) or "does not say which"
-            raise ConfigError(
-                f"no model named, and {self.base_url} serves {len(served or ()) or 'some'}: {names}",
-                hint="set model to one of them",
-            )
-        self.model = self._client.model = served[0].name
-
-    def _learn_kind(self, served: list[ServedModel]) -> None:
-        names = {entry.name for entry in served}
-        owners = {entry.owner for entry in served}
-        if owners == {"llamacpp"} and self.model not in names:
-            # It would answer under any name, and the record would name a model that never answered.
-            raise not_served(self.base_url, self._client.model, served)
-        if owners == {"library"} and self._extended_asked is None:
-            self._set_capabilities(extended=False)
-        if owners == {"library"}:
+            self.model = self._client.model = only_model(served, self.base_url)
+        refuse_any_name(served, self.model, self.base_url)
+        if served and {entry.owner for entry in served} == {"library"}:  # Ollama
+            self._set_capabilities(extended=bool(self._extended_asked))
             self._thoughts.is_ollama()
+        call = Call()
+        answer = await try_out(self._client, self._extra_body, served, call)
+        self._set_capabilities(self.capabilities.sampling == _EVERY)
+        if answer is not None:
+            self._thoughts.read(answer, Sampling(), call)
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop. Safe to call twice."""
@@ -217,6 +218,7 @@ class OpenAIPolicy(BasePolicy):
 
     def describe(self) -> dict[str, Any]:
         """Server, model and everything that shapes the answers; no key, no password."""
+        headers = {"extra_headers": recordable(self._extra_headers)} if self._extra_headers else {}
         return {
             "policy": self.name,
             "base_url": self.base_url,
@@ -226,7 +228,8 @@ class OpenAIPolicy(BasePolicy):
             "stream": self._stream,
             "prefill": self._prefill,
             "extended_sampling": self.capabilities.sampling == _EVERY,
-            "extra_body": without_secrets(self._extra_body),
+            "extra_body": hide_secrets_in(without_secrets(self._extra_body)),
+            **headers,
             **{name: said for name, said in self._thinking_options.items() if said is not None},
         }
 
@@ -236,13 +239,15 @@ class OpenAIPolicy(BasePolicy):
         if self.model is None:
             raise ConfigError("no model named", hint="call open() first, or set model")
         started = time.perf_counter()
-        call = Call()
+        call = Call(session=request.session)
         if request.choices is not None:
             text, completion = await self._choose(request, request.choices, call)
         elif request.schema is not None:
             text, completion = await self._fill(request, request.schema, call)
         else:
             text, completion = await self._write(request, call)
+        if self._client.dropped != self._dropped:
+            self._set_capabilities(self.capabilities.sampling == _EVERY)
         if request.logprobs and completion.logprobs is None:
             raise Unsupported(
                 f"{self.base_url} sent no log-probabilities though asked for them",
@@ -256,6 +261,7 @@ class OpenAIPolicy(BasePolicy):
             policy=self.id,
             logprobs=completion.logprobs if request.logprobs else None,
             attempts=call.attempts,
+            notes={self.name: call.notes} if call.notes else None,
             thinking=completion.thinking or None,
         )
 
@@ -326,6 +332,8 @@ class OpenAIPolicy(BasePolicy):
         cut_short = False
         try:
             completion = await self._client.chat({**body, **extra}, call)
+        except ContentRefused:
+            raise
         except BadRequest:
             pass  # if it was not about the format, asking is refused in the same way
         else:
@@ -343,6 +351,8 @@ class OpenAIPolicy(BasePolicy):
         self, request: Request, options: Sequence[str], call: Call
     ) -> tuple[str, Completion]:
         instruction = choice_instruction(options)
+        if self.choices_mode == "auto":
+            call.left_out(FORMAT)
         return await self._questions.ask(
             request,
             call,
@@ -363,14 +373,17 @@ class OpenAIPolicy(BasePolicy):
             return None if fitting is None else fitting[0]
 
         instruction = schema_instruction(schema)
-        unbound = self._thoughts.begun(request.sampling)
-        messages = with_instruction(request.messages, instruction) if unbound else request.messages
-        return await self._questions.ask(
+        ask = partial(
+            self._questions.ask,
             request,
             call,
-            messages=messages,
-            extra={} if unbound else response_format("reply", schema),
             read=read,
             correct=lambda text: [Message("assistant", text), Message("user", instruction)],
             wanted="JSON that fits the schema",
         )
+        if not self._format_refused and not self._thoughts.begun(request.sampling):
+            with suppress(FormatRefused):
+                return await ask(messages=request.messages, extra=response_format("reply", schema))
+            self._format_refused = True
+        call.left_out(FORMAT)
+        return await ask(messages=with_instruction(request.messages, instruction), extra={})

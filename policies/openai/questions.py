@@ -9,7 +9,8 @@ from ...core.errors import BadRequest, ContextTooLong
 from ..base import DRAWING, Message, Request
 from ..reasking import ask_until_read
 from ..text.control_marks import PUBLISHED_MARKS
-from .client import Call, ChatClient
+from .call import Call
+from .client import ChatClient
 from .forms import merged
 from .replies import Completion, unreadable
 from .thoughts import Thoughts

@@ -7,11 +7,12 @@ reading the five fields needed, and hides what odd servers leave out.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
-from ...core.errors import BadRequest, ReplyTooLong, UnreadableReply
+from ...core.errors import ContentRefused, ReplyTooLong, UnreadableReply
 from ...core.outside.secrets import hide_secrets
 from ..base import FinishReason, TokenLogprob, Usage
 from ..text.tokens import estimated_tokens
@@ -39,6 +40,26 @@ class Completion:
     logprobs: tuple[TokenLogprob, ...] | None
     thinking: str = ""
     remark: str = ""
+
+    def cut_at(self, stops: Sequence[str]) -> Completion:
+        """This answer up to the first of some texts, for servers that do not take `stop`."""
+        places = [place for stop in stops if (place := self.text.find(stop)) >= 0]
+        if not places:
+            return self
+        kept = None if self.logprobs is None else _up_to(min(places), self.logprobs)
+        return replace(
+            self, text=self.text[: min(places)], finish_reason=FinishReason.STOP, logprobs=kept
+        )
+
+
+def _up_to(characters: int, logprobs: tuple[TokenLogprob, ...]) -> tuple[TokenLogprob, ...]:
+    """The tokens that begin before a place in the text."""
+    ends = accumulate(len(entry.token) for entry in logprobs)
+    return tuple(
+        entry
+        for entry, end in zip(logprobs, ends, strict=True)
+        if end - len(entry.token) < characters
+    )
 
 
 def unreadable(base_url: str, asked: int, wanted: str, last: Completion) -> UnreadableReply:
@@ -90,7 +111,7 @@ def read_completion(data: object) -> Completion:
 
     Raises:
         UnreadableReply: it is not one.
-        BadRequest: a content filter stopped it.
+        ContentRefused: a content filter stopped it, or the model refused to answer.
     """
     choice = _first_choice(data)
     message = choice.get("message") if choice is not None else None
@@ -100,8 +121,10 @@ def read_completion(data: object) -> Completion:
             f" {hide_secrets(str(data))[:200]!r}",
             hint="a base_url usually ends in /v1",
         )
+    text = _text(message.get("content"))
+    refuse_refused(choice, text, message.get("refusal"))
     return Completion(
-        text=_text(message.get("content")),
+        text=text,
         finish_reason=_finish_reason(choice.get("finish_reason")),
         usage=_usage(data),
         logprobs=_logprobs(choice),
@@ -161,6 +184,7 @@ class StreamedCompletion:
         self._remark = ""
         self._refusal = ""
         self._finish: object = None
+        self._last: Mapping[str, Any] = {}
         self._usage: Usage | None = None
         self._logprobs: list[TokenLogprob] | None = None
 
@@ -178,7 +202,8 @@ class StreamedCompletion:
         if (logprobs := _logprobs(choice)) is not None:
             self._logprobs = self._logprobs or []
             self._logprobs.extend(logprobs)
-        self._finish = choice.get("finish_reason") or self._finish
+        if choice.get("finish_reason"):
+            self._finish, self._last = choice["finish_reason"], choice
 
     def stopped(self, prompt: str) -> Completion:
         """What came so far, reading having been stopped by us.
@@ -206,8 +231,9 @@ class StreamedCompletion:
 
         Raises:
             UnreadableReply: the stream ended without a finish reason: it broke off.
-            BadRequest: a content filter stopped it.
+            ContentRefused: a content filter stopped it, or the model refused to answer.
         """
+        refuse_refused(self._last, self.text, self._refusal)
         if self._finish is None:
             raise UnreadableReply(
                 f"the stream broke off after {len(self.text)} characters",
@@ -223,12 +249,38 @@ def _first_choice(data: object) -> Mapping[str, Any] | None:
     return None
 
 
+FILTERED = frozenset({"content_filter", "sensitive", "safety", "guardrail_intervened", "refusal"})
+"""Finish reasons of answers that a filter stopped."""
+FILTER_HINT = "a model and a filter that allow talk of distress are needed for this subject"
+
+
+def refuse_refused(choice: Mapping[str, Any], text: str, refusal: object) -> None:
+    """Refuse an answer that a content filter stopped, or in which the model refuses to answer.
+
+    Args:
+        choice: with the finish reason, and the filter's findings where the server gives them.
+        text: what came before the filter stopped it.
+        refusal: the model's words in the field of that name.
+
+    Raises:
+        ContentRefused: with what the server said.
+    """
+    if refusal and not text.strip():
+        said = hide_secrets(str(refusal).strip())[:300]
+        raise ContentRefused(f"the model refused to answer: {said!r}", hint=FILTER_HINT)
+    if str(choice.get("finish_reason")).lower() not in FILTERED:
+        return
+    results = choice.get("content_filter_results")
+    found = results.items() if isinstance(results, Mapping) else ()
+    kinds = [str(n) for n, r in found if isinstance(r, Mapping) and r.get("filtered")]
+    about = f" ({', '.join(kinds)})" if kinds else ""
+    after = f" after {hide_secrets(text.strip())[:200]!r}" if text.strip() else ""
+    raise ContentRefused(
+        f"the server's content filter stopped the answer{about}{after}", hint=FILTER_HINT
+    )
+
+
 def _finish_reason(said: object) -> FinishReason:
-    if said == "content_filter":
-        raise BadRequest(
-            "the server's content filter stopped the answer",
-            hint="a filter that allows talk of distress is needed for this subject",
-        )
     if said in ("abort", "error"):
         raise UnreadableReply(f"the server broke off its answer (finish_reason '{said}')")
     return FinishReason.LENGTH if said == "length" else FinishReason.STOP

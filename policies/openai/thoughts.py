@@ -10,7 +10,8 @@ from ..base import FinishReason, Sampling, Usage
 from ..text.tokens import estimated_tokens
 from ..thinking.reader import ends_unopened, part
 from ..thinking.switches import SwitchForm, server_fields
-from .client import OPENAI_URL, Call
+from .call import Call
+from .client import OPENAI_URL
 from .replies import Completion
 
 ROOM = 2048

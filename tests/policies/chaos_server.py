@@ -105,6 +105,8 @@ class ChaosServer:
         pace: seconds between the chunks of a stream.
         logprobs: whether log-probabilities are sent to those who ask.
         usage: whether token counts are sent at all.
+        prompt_tokens, cached_tokens: what is counted of a request body.
+        choice: fields of the choice that are sent beside, or instead of, the usual ones.
     """
 
     def __init__(
@@ -121,6 +123,9 @@ class ChaosServer:
         pace: float = 0.0,
         logprobs: bool = True,
         usage: bool = True,
+        prompt_tokens: Callable[[dict[str, Any]], int] = lambda body: 7,
+        cached_tokens: Callable[[dict[str, Any]], int] = lambda body: 3,
+        choice: Callable[[dict[str, Any]], dict[str, Any]] = lambda body: {},
     ) -> None:
         self._plan = iter(plan)
         self._answer, self._refuse = answer, refuse
@@ -128,6 +133,8 @@ class ChaosServer:
         self._retry_after = {"retry-after": "0"} if retry_after is None else retry_after
         self._delay, self._pace = delay, pace
         self._logprobs, self._usage = logprobs, usage
+        self._prompt_tokens, self._cached_tokens = prompt_tokens, cached_tokens
+        self._choice = choice
         self._connections: set[asyncio.Task[None]] = set()
         self.requests: list[Received] = []
         self.asked = asyncio.Event()
@@ -235,13 +242,16 @@ class ChaosServer:
         }
         if body.get("logprobs") and self._logprobs:
             choice["logprobs"] = _logprobs(text.split())
+        choice |= self._choice(body)
         answer = {"id": "c", "object": "chat.completion", "model": "tiny", "choices": [choice]}
-        return {**answer, "usage": self._count(text)} if self._usage else answer
+        return {**answer, "usage": self._count(text, body)} if self._usage else answer
 
-    def _count(self, text: str) -> dict[str, Any]:
-        details = {"cached_tokens": 3}
-        words = len(text.split())
-        return {"prompt_tokens": 7, "completion_tokens": words, "prompt_tokens_details": details}
+    def _count(self, text: str, body: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "prompt_tokens": self._prompt_tokens(body),
+            "completion_tokens": len(text.split()),
+            "prompt_tokens_details": {"cached_tokens": self._cached_tokens(body)},
+        }
 
     async def _stream(
         self,
@@ -263,7 +273,7 @@ class ChaosServer:
             if body.get("logprobs") and self._logprobs:
                 chunk["choices"][0]["logprobs"] = _logprobs([piece])
             if options.get("continuous_usage_stats"):
-                chunk["usage"] = self._count(" ".join(pieces[: n + 1]))
+                chunk["usage"] = self._count(" ".join(pieces[: n + 1]), body)
             await _send_event(writer, json.dumps(chunk))
             self.chunks_sent += 1
             await asyncio.sleep(self._pace)
@@ -274,10 +284,13 @@ class ChaosServer:
         if broken:
             return False
         if fault is not Fault.END_IN_STREAM:
-            last = {"choices": [{"index": 0, "delta": {}, "finish_reason": ended}]}
+            choice = {"index": 0, "delta": {}, "finish_reason": ended, **self._choice(body)}
+            last = {"choices": [choice]}
             await _send_event(writer, json.dumps(last))
             if options.get("include_usage") and self._usage:
-                await _send_event(writer, json.dumps({"choices": [], "usage": self._count(text)}))
+                await _send_event(
+                    writer, json.dumps({"choices": [], "usage": self._count(text, body)})
+                )
             await _send_event(writer, "[DONE]")
         writer.write(b"0\r\n\r\n")
         await writer.drain()

@@ -1,4 +1,6 @@
-"""Every engine keeps the policy contract, on a real engine each."""
+"""Every engine keeps the policy contract, on a real engine each.
+
+The `openai` policy on real servers and on stand-ins: `tests/policies/conformance/`."""
 
 from __future__ import annotations
 
@@ -62,24 +64,6 @@ async def test_embedded_holds_its_seeds_when_deterministic() -> None:
         return EmbeddedPolicy(threads=1, context_tokens=1024, deterministic=True)
 
     await hold(make, "repeats_a_seed")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def served() -> AsyncIterator[EmbeddedPolicy]:
-    async with EmbeddedPolicy(slots=4, threads=1, context_tokens=1024) as engine:
-        yield engine
-
-
-@pytest.mark.embedded
-@pytest.mark.asyncio(loop_scope="module")
-@CHECKS
-async def test_openai_on_the_embedded_engines_server(
-    check: str, served: EmbeddedPolicy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if check == "repeats_a_seed":
-        pytest.skip("llama.cpp's server shares batches: see docs/engines.md")
-    monkeypatch.setenv("LOCAL_KEY", served.api_key)
-    await hold(lambda: OpenAIPolicy(base_url=served.base_url, api_key_env="LOCAL_KEY"), check)
 
 
 @CHECKS

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from ....agents.roles import Role
 from ....core.record import Record
-from ...episodes.episode import Episode, StopReason
+from ...episodes.episode import Episode
 from .filters.base import said_by
 from .filters.closings import closing_kind
 from .filters.persona import PersonaContradiction, known_of
@@ -265,7 +265,7 @@ def seeker_fidelity(episodes: Iterable[Episode]) -> FidelityReport:
     """
     overall, groups = _Group(), defaultdict[str, _Group](_Group)
     for episode in episodes:
-        if episode.stop is StopReason.ERROR:
+        if episode.stop.failed:
             continue
         if (measures := measure_seeker(episode)) is not None:
             overall.add(measures)

@@ -16,7 +16,7 @@ from ....core.outside.console import echo_json, make_console
 from ....core.settings import read_settings
 from ....core.tasks import run_interruptible
 from ....policies.safety import DISCLAIMER
-from ...episodes.episode import StopReason
+from ...episodes.episode import FAILED
 from ...runs.command import SMALL_MODEL_NOTE
 from ...runs.settings import UNUSED_SEAT_OPTIONS
 from .settings import NOT_OURS, BuildSettings
@@ -86,7 +86,7 @@ def _build(settings: BuildSettings, quiet: bool, as_json: bool) -> None:
         console.print(Markdown(as_markdown(reports[0])))
         _say_next(reports[0], settings.out or "", console)
     ended = reports[0].conversations
-    failed, count = ended.get(StopReason.ERROR.value, 0), sum(ended.values())
+    failed, count = sum(ended.get(end.value, 0) for end in FAILED), sum(ended.values())
     if failed:
         again = "the same command with --retry-failed plays them again"
         said = f"{failed} of {count} conversations failed: {again}"

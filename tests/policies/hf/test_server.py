@@ -1,100 +1,33 @@
 """The `openai` policy on `transformers serve`, a server that ignores much of what it is asked.
 
 It answers choices, schemas and log-probabilities with plain text. Each must come out as an error, and
-what the server does honour must keep the contract.
+what the server does honour must keep the contract: its column of the conformance table.
 """
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
-import warmline.testing
-from warmline.core.errors import UnreadableReply, Unsupported
-from warmline.policies.openai.policy import OpenAIPolicy
+from ..conformance.cells import ROWS, UNTRIED, Make, label, outcome, read_table
+from ..conformance.servers import transformers_serve
 
-from ..tiny_models import save_causal
+NAME = "transformers serve"
 
 pytestmark = [
     pytest.mark.skipif(find_spec("fastapi") is None, reason="`transformers serve` needs fastapi"),
     pytest.mark.timeout(300),
 ]
 
-KEPT = (
-    "answers",
-    "repeats_a_seed",
-    "stops_at_the_sentence_limit",
-    "begins_with_the_prefill",
-    "honours_sampling",
-    "takes_unicode",
-    "takes_an_empty_message",
-)
-REFUSED = {
-    "keeps_order": UnreadableReply,
-    "chooses_among_the_options": UnreadableReply,
-    "fits_the_schema": UnreadableReply,
-    "gives_logprobs": Unsupported,
-}
-
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    folder = tmp_path_factory.mktemp("served")
-    model = save_causal(folder)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [
-        str(Path(sys.executable).with_name("transformers")), "serve", str(model),
-        "--host", "127.0.0.1", "--port", str(port), "--device", "cpu",
-    ]  # fmt: skip
-    said = folder / "server.log"
-    with said.open("wb") as log:
-        process = subprocess.Popen(
-            command,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-        )
-    try:
-        _wait_for(process, f"http://127.0.0.1:{port}/health", said)
-        yield f"http://127.0.0.1:{port}/v1", str(model)
-    finally:
-        process.kill()
-        process.wait()
+def make(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]:
+    with transformers_serve(tmp_path_factory.mktemp("served")) as maker:
+        yield maker
 
 
-def _wait_for(process: subprocess.Popen[bytes], health: str, said: Path) -> None:
-    ends = time.monotonic() + 120
-    while time.monotonic() < ends:
-        if process.poll() is not None:
-            pytest.fail(f"transformers serve ended: {said.read_text()[-2000:]}")
-        try:
-            urllib.request.urlopen(health, timeout=2).close()
-        except (urllib.error.URLError, TimeoutError, ConnectionError):
-            time.sleep(0.5)
-        else:
-            return
-    pytest.fail(f"transformers serve did not start: {said.read_text()[-2000:]}")
-
-
-@pytest.mark.parametrize("check", KEPT)
-async def test_what_it_honours_keeps_the_contract(check: str, server: tuple[str, str]) -> None:
-    url, model = server
-    await warmline.testing.check_policy(lambda: OpenAIPolicy(model, base_url=url), check)
-
-
-@pytest.mark.parametrize("check", REFUSED)
-async def test_what_it_ignores_is_an_error(check: str, server: tuple[str, str]) -> None:
-    url, model = server
-    with pytest.raises(REFUSED[check]):
-        await warmline.testing.check_policy(lambda: OpenAIPolicy(model, base_url=url), check)
+@pytest.mark.parametrize("row", [row for row in ROWS if (NAME, row) not in UNTRIED])
+async def test_transformers_serve(row: str, make: Make) -> None:
+    assert await outcome(make, row) == read_table()[label(row)][NAME]

@@ -8,7 +8,8 @@ import traceback
 import pytest
 
 from warmline.core.errors import AuthenticationFailed, ConfigError, EngineUnavailable, ModelNotFound
-from warmline.policies.openai.policy import PROBE_TOKENS, OpenAIPolicy
+from warmline.policies.openai.opening import PROBE_TOKENS
+from warmline.policies.openai.policy import OpenAIPolicy
 
 from ..chaos_server import ChaosServer, Fault, Refusal
 from .asking import ASK, asking

@@ -80,6 +80,11 @@ async def test_max_tokens_goes_by_another_name_where_the_server_says_so() -> Non
             "The input (5,000 tokens) is longer than the model's context length (4,096 tokens).",
             {}, 5000, 4096,
         ),
+        (
+            "Prompt contains 65673 tokens and 0 draft tokens, too large for model with 32768 maximum"
+            " context length",
+            {}, 65673, 32768,
+        ),
         ("context_length_exceeded", {}, None, None),
     ],
 )  # fmt: skip

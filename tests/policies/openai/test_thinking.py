@@ -17,6 +17,7 @@ from warmline.core.errors import (
     AuthenticationFailed,
     BadRequest,
     ConfigError,
+    ContentRefused,
     UnreadableReply,
     Unsupported,
 )
@@ -345,7 +346,7 @@ async def test_a_refusal_and_a_tool_call_keep_their_reason() -> None:
     for stream in (True, False):
         refused = {"content": None, "refusal": "I cannot talk about that."}
         async with thinking(refused, stream=stream) as (_, policy):
-            with pytest.raises(UnreadableReply, match=r"refused: 'I cannot talk about that.'"):
+            with pytest.raises(ContentRefused, match=r"refused to answer: 'I cannot talk about"):
                 await policy.respond(ASK)
     call = {"content": None, "tool_calls": [{"function": {"name": "search", "arguments": "{}"}}]}
     async with thinking(call, stream=False) as (_, policy):

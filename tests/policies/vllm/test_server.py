@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-import warmline.testing
 from warmline.core.errors import ContextTooLong
 from warmline.policies import Message, Request, Sampling
 from warmline.policies.answers import misfit
@@ -26,7 +17,8 @@ from warmline.policies.base import FinishReason
 from warmline.policies.openai.policy import OpenAIPolicy
 from warmline.policies.text.sentences import limit_reached
 
-from . import vllm_models
+from ..conformance.cells import ROWS, label, outcome, read_table
+from ..conformance.servers import vllm_serve
 
 pytestmark = [
     pytest.mark.skipif(
@@ -35,9 +27,6 @@ pytestmark = [
     ),
     pytest.mark.timeout(600),
 ]
-
-STARTS_WITHIN = 300.0
-"""Seconds that the server has to answer."""
 
 STRATEGIES = ("Question", "Reflection of Feelings", "Others")
 
@@ -50,43 +39,8 @@ def ask(text: str = "I feel sad because of the rain.", **fields: Any) -> Request
 
 @pytest.fixture(scope="module")
 def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [
-        sys.executable, "-m", "vllm.entrypoints.openai.api_server",
-        "--model", str(vllm_models.smollm()), "--served-model-name", "smollm2",
-        "--host", "127.0.0.1", "--port", str(port),
-        "--dtype", "float32", "--max-model-len", "1024", "--enforce-eager",
-        "--no-enable-chunked-prefill", "--enable-prompt-tokens-details",
-        "--kv-cache-memory-bytes", str(2**29),
-    ]  # fmt: skip
-    said = tmp_path_factory.mktemp("server") / "log.txt"
-    with said.open("wb") as log:
-        server = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    try:
-        _wait_for(server, f"http://127.0.0.1:{port}/health", said)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        server.terminate()
-        try:
-            server.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
-
-
-def _wait_for(server: subprocess.Popen[bytes], health: str, said: Path) -> None:
-    ends = time.monotonic() + STARTS_WITHIN
-    while time.monotonic() < ends:
-        assert server.poll() is None, f"the server ended: {said.read_text()[-2000:]}"
-        try:
-            with urllib.request.urlopen(health, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.5)
-    pytest.fail(f"no answer within {STARTS_WITHIN} s: {said.read_text()[-2000:]}")
+    with vllm_serve(tmp_path_factory.mktemp("server")) as url:
+        yield url
 
 
 @pytest.mark.parametrize("mode", ["auto", "structured_outputs", "json_schema"])
@@ -147,11 +101,9 @@ async def test_a_prompt_that_does_not_fit_is_named(base_url: str) -> None:
             await policy.respond(ask("rain " * 3000))
 
 
-@pytest.mark.parametrize("check", warmline.testing.POLICY_CHECKS)
-async def test_it_keeps_the_policy_contract(check: str, base_url: str) -> None:
-    try:
-        await warmline.testing.check_policy(
-            lambda: OpenAIPolicy(base_url=base_url, prefill="continue"), check
-        )
-    except warmline.testing.NotApplicable as reason:
-        pytest.skip(f"not promised: {reason}")
+@pytest.mark.parametrize("row", ROWS)
+async def test_it_does_what_the_conformance_table_says(row: str, base_url: str) -> None:
+    def make() -> OpenAIPolicy:
+        return OpenAIPolicy(base_url=base_url, prefill="continue")
+
+    assert await outcome(make, row) == read_table()[label(row)]["vLLM"]

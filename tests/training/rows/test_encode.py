@@ -18,7 +18,7 @@ from warmline.training.preview.display import (
 from warmline.training.rows.build import Row
 from warmline.training.rows.encode import IGNORED, Encoded, RowEncoder, encode_rows
 
-from ..building import BARE, LLAMA3, MISTRAL, QWEN3, SMOLLM2, tokenizer
+from ..building import BARE, GEMMA2, LLAMA3, MISTRAL, MISTRAL01, QWEN3, SMOLLM2, tokenizer
 
 SYSTEM, ASK, REPLY = Message("system", "Help."), Message("user", "Hi."), "I hear you."
 TURN = Row("a#1", "a", (SYSTEM, ASK, Message("assistant", REPLY)), (2,))
@@ -56,6 +56,16 @@ STYLES: dict[str, tuple[str, str, tuple[str, ...], str, str]] = {
         MISTRAL, "</s>", ("[INST]", "[/INST]"),
         "<|endoftext|>[INST] Help.\n\nHi. [/INST]",
         " I hear you.</s>",
+    ),
+    "Gemma-2": (
+        GEMMA2, "<end_of_turn>", ("<start_of_turn>",),
+        "<|endoftext|><start_of_turn>user\nHelp.\n\nHi.<end_of_turn>\n<start_of_turn>model\n",
+        "I hear you.<end_of_turn>",
+    ),
+    "Mistral-0.1": (
+        MISTRAL01, "</s>", ("[INST]", "[/INST]"),
+        "<|endoftext|>[INST] Help.\n\nHi. [/INST]",
+        "I hear you.</s>",
     ),
     "bare": (
         BARE, "<|im_end|>", (),
@@ -118,7 +128,7 @@ def test_smollm2_by_hand() -> None:
     assert encoded.input_ids[-1] == end
 
 
-@pytest.mark.parametrize("style", ["SmolLM2", "Llama-3"])
+@pytest.mark.parametrize("style", ["SmolLM2", "Llama-3", "Gemma-2", "Mistral-0.1"])
 def test_several_replies_of_one_conversation(style: str) -> None:
     encoder, made = encoder_for(style)
     end = STYLES[style][1]

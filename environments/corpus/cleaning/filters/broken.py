@@ -40,7 +40,7 @@ class Broken(RecordFilter):
 
     def examine(self, episode: Episode) -> tuple[Finding, ...]:
         found: list[Finding] = []
-        if episode.stop is StopReason.ERROR:
+        if episode.stop.failed:
             found.append(
                 self.drop("ended in an error", value=episode.error.type if episode.error else None)
             )
