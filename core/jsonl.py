@@ -256,7 +256,7 @@ def placed_bytes(path: Path, *, torn: bool = False) -> Iterator[tuple[int, int, 
         torn: a last line without a line break counts in any case.
     """
     place = 0
-    with path.open("rb") as lines:
+    with path.open("rb", buffering=1 << 20) as lines:
         for number, line in enumerate(lines, 1):
             start, place = place, place + len(line)
             if not (line.isspace() or not (torn or line.endswith(b"\n") or _is_json(line))):

@@ -280,15 +280,9 @@ class BasePolicy:
             Unsupported: names the options and what the engine can do.
         """
         able = self.capabilities
-        asked = [
-            name
-            for name, wanted in (
-                ("choices", request.choices is not None),
-                ("schema", request.schema is not None),
-                ("prefill", bool(request.prefill)),
-            )
-            if wanted
-        ]
+        asked = ["choices"] if request.choices is not None else []
+        asked += ["schema"] if request.schema is not None else []
+        asked += ["prefill"] if request.prefill else []
         refused = [name for name in asked if not getattr(able, name)]
         if request.logprobs and not able.logprobs:
             refused.append("logprobs")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -69,7 +68,7 @@ class FinishedInLog:
         self._log, self._prices = log, prices
         index, failed = log.index, StopReason.ERROR.value
         self._done = {
-            sys.intern(name): number
+            name: number
             for name in names
             if (number := index.last.get(name)) is not None
             and not (retry_failed and index.stop(number) in FAILED)
@@ -92,7 +91,7 @@ class FinishedInLog:
         Raises:
             RunError: the disk is full or fails.
         """
-        self._done[sys.intern(name)] = self._log.append(episode)
+        self._done[name] = self._log.append(episode)
         self._totals.add(episode)
         self.proven = self.proven or without_crash(episode)
 

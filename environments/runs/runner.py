@@ -17,6 +17,7 @@ from ..dialogue.environment import SupportEnvironment
 from ..episodes.episode import Episode
 from ..episodes.log import EpisodeLog
 from ..episodes.usage import Price
+from ..scenarios.samples import ids_of
 from ..scenarios.scenario import Scenario
 from .events import BatchEvent, BatchObserver, Ended, Resumed, Started
 from .finished import FinishedInLog, FinishedInMemory
@@ -73,15 +74,16 @@ async def run_batch(
     """
     if not isinstance(scenarios, Sequence):
         scenarios = list(scenarios)
-    _check(scenarios, concurrency)
+    names = ids_of(scenarios)
+    _check(names, concurrency)
     report = observe or _ignore
     with ExitStack() as stack:
         finished: FinishedInLog | FinishedInMemory = FinishedInMemory()
         if out is not None:
             log = stack.enter_context(claimed_log(Path(out), environment, seed, settings, identity))
-            finished = _finished(log, scenarios, retry_failed, prices, report)
+            finished = _finished(log, names, retry_failed, prices, report)
         stack.callback(finished.end)
-        waiting = (scenario for scenario in scenarios if scenario.id not in finished)
+        waiting = (scenarios[n] for n, name in enumerate(names) if name not in finished)
         missing = len(scenarios) - len(finished)
 
         async def play(scenario: Scenario) -> None:
@@ -103,7 +105,7 @@ async def run_batch(
             f"stopped with {len(finished)} of {len(scenarios)} episodes finished",
             hint=f"the same command again plays the other {left}" if out is not None else None,
         )
-    return finished.episodes(scenario.id for scenario in scenarios)
+    return finished.episodes(names)
 
 
 GC_THRESHOLDS = (50_000, 50, 100)
@@ -125,12 +127,11 @@ def _patient_collector() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-def _check(scenarios: Sequence[Scenario], concurrency: int) -> None:
+def _check(names: Sequence[str], concurrency: int) -> None:
     if concurrency < 1:
         raise ConfigError(f"concurrency must be at least 1, not {concurrency}")
-    if len({scenario.id for scenario in scenarios}) < len(scenarios):
-        counts = Counter(scenario.id for scenario in scenarios)
-        twice = [name for name, count in counts.items() if count > 1]
+    if len(set(names)) < len(names):
+        twice = [name for name, count in Counter(names).items() if count > 1]
         raise ConfigError(
             f"scenario ids occur more than once: {', '.join(twice[:5])}",
             hint="seeds derive from the id; scenario.sample(2) makes a second one of a scenario",
@@ -139,13 +140,12 @@ def _check(scenarios: Sequence[Scenario], concurrency: int) -> None:
 
 def _finished(
     log: EpisodeLog,
-    scenarios: Sequence[Scenario],
+    names: Sequence[str],
     retry_failed: bool,
     prices: Mapping[str, Price] | None,
     report: BatchObserver,
 ) -> FinishedInLog:
-    """What the log holds of these scenarios, reported."""
-    names = (scenario.id for scenario in scenarios)
+    """What the log holds of the scenarios of these names, reported."""
     finished = FinishedInLog(log, names, retry_failed=retry_failed, prices=prices)
     if finished.found:
         report(Resumed(finished.found, finished.stops))

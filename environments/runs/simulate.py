@@ -23,7 +23,7 @@ from ..dialogue.limits import Limits
 from ..episodes.episode import Episode
 from ..episodes.log import LOG_NAME, read_episodes
 from ..scenarios.problem_types import problem_types
-from ..scenarios.samples import Samples
+from ..scenarios.samples import Samples, ids_of
 from ..scenarios.scenario import Scenario, read_scenarios
 from ..scenarios.seed_pool import draw_scenarios, seed_scenarios
 from .events import BatchEvent, BatchObserver, Ended, Resumed
@@ -152,7 +152,7 @@ def _simulate_watched(
     if made:
         return made[0]
     if settings.out is not None:
-        names = [scenario.id for scenario in played if scenario.id in ended]
+        names = [name for name in ids_of(played) if name in ended]
         return read_episodes(Path(settings.out) / LOG_NAME).chosen(names)
     found = (ended.get(scenario.id) for scenario in played)
     return [episode for episode in found if episode is not None]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from array import array
 from collections.abc import Iterable, Sequence
 from typing import overload
 
-from .scenario import Scenario
+from .scenario import Scenario, sample_id
 
 
 class Samples(Sequence[Scenario]):
@@ -38,6 +39,12 @@ class Samples(Sequence[Scenario]):
             return [self[n] for n in range(*index.indices(len(self)))]
         return self._pool[self._places[index]].sample(self._numbers[index])
 
+    def id_at(self, index: int) -> str:
+        """The id of a conversation's scenario, which is not made for it."""
+        pool, place, number = self._pool, self._places[index], self._numbers[index]
+        name = pool.id_at(place) if isinstance(pool, Samples) else pool[place].id
+        return sample_id(name, number)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence) or isinstance(other, str | bytes):
             return NotImplemented
@@ -47,3 +54,10 @@ class Samples(Sequence[Scenario]):
 
     def __repr__(self) -> str:
         return f"<{len(self)} scenarios>"
+
+
+def ids_of(scenarios: Sequence[Scenario]) -> list[str]:
+    """The ids of scenarios, each text once in memory, however many lists of it there are."""
+    if isinstance(scenarios, Samples):
+        return [sys.intern(scenarios.id_at(number)) for number in range(len(scenarios))]
+    return [sys.intern(scenario.id) for scenario in scenarios]

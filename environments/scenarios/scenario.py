@@ -94,7 +94,13 @@ class Scenario(Record):
 
     def sample(self, number: int) -> Self:
         """This scenario as the `number`-th conversation about it; the first keeps the id."""
-        return self if number == 1 else self.model_copy(update={"id": f"{self.id}~{number}"})
+        name = sample_id(self.id, number)
+        return self if number == 1 else self.model_copy(update={"id": name})
+
+
+def sample_id(name: str, number: int) -> str:
+    """The id of the `number`-th conversation about a scenario; see `Scenario.sample`."""
+    return name if number == 1 else f"{name}~{number}"
 
 
 class CaseDialogue(Record):

@@ -13,6 +13,7 @@ from warmline.agents import Role, Stage, Strategy
 from warmline.core.errors import DataError
 from warmline.environments import CasePool
 from warmline.environments.scenarios.problem_types import find_problem_type
+from warmline.environments.scenarios.samples import Samples, ids_of
 from warmline.policies.text.sentences import count_sentences
 
 SCENARIOS = warmline.seed_scenarios()
@@ -167,3 +168,15 @@ def test_a_supporter_never_sees_the_case_of_the_played_scenario(
         shown = CasePool().draw(dialogue.problem_type, everything, scenario_id=played)
         assert dialogue.as_case() not in shown
         assert shown
+
+
+def test_samples_know_their_ids_without_making_scenarios() -> None:
+    drawn = warmline.draw_scenarios(400, seed=3)
+    assert isinstance(drawn, Samples)
+    assert ids_of(drawn) == [scenario.id for scenario in drawn]
+    assert ids_of(drawn)[399].endswith("~3")
+    again = Samples(drawn, ((n, 1 + n % 2) for n in range(400)))
+    assert ids_of(again) == [scenario.id for scenario in again]
+    assert drawn[:3] == list(drawn)[:3]
+    assert drawn[-1] == list(drawn)[-1]
+    assert drawn == list(drawn)
