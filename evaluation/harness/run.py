@@ -45,7 +45,8 @@ class AbilityScore:
         task: the harness's name of it.
         metric: metric and filter.
         value: per cent; None if the harness gave none.
-        error: standard error in per cent, as the harness estimates it.
+        error: standard error in per cent, as the harness estimates it; None where it gives none, or
+            the 0 of a task of which every sample, or none, is right, which is no certainty.
         n: samples scored.
     """
 
@@ -177,7 +178,7 @@ def _scores(task: str, results: dict[str, Any]) -> list[AbilityScore]:
     if wanted is not None and ",".join(wanted) in names:
         names = [",".join(wanted)]
     return [
-        AbilityScore(task, key, _percent(found[key]), _percent(_error(found, key)), n)
+        AbilityScore(task, key, _percent(found[key]), _percent(_error(found, key)) or None, n)
         for key in names
     ]
 

@@ -74,7 +74,6 @@ def helpful(
     leave_out: Annotated[
         list[str] | None, typer.Option(help="Candidates to leave out, such as gold.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the intervals.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="The rates as JSON.")] = False,
 ) -> None:
     """Show how many replies a scorer finds helpful, by dimension and on all (FPEMF Table 4)."""
@@ -85,7 +84,7 @@ def helpful(
     beside = published or list(BESIDE)
     refuse_unknown(beside, ["helpful"])
     counted = (r for r in iter_ratings(ratings) if r.candidate not in (leave_out or ()))
-    rates = helpful_rates(counted, seed=seed)
+    rates = helpful_rates(counted)
     if not rates:
         raise ConfigError(
             f"{ratings} rates no reply on {', '.join(DIMENSIONS)}",

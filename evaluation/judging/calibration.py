@@ -52,7 +52,8 @@ class Calibration:
         judge_missing: subjects rated by people for which the judge has no readable value.
         people_missing: subjects rated by the judge that no person rated.
         people: mean number of people a subject.
-        pearson, spearman, kappa: agreement. Spearman's interval keeps the ranks of the whole.
+        pearson, spearman, kappa: agreement. Spearman's interval keeps the ranks of the whole. No
+            correlation has an interval over two or three subjects, nor one of exactly 1 or -1.
         difference: mean of judge minus people.
         length_slope: points of (judge − people) for one standard deviation of length.
         lengths_missing: subjects among `n` whose length is not known.

@@ -69,8 +69,8 @@ def calibration_report(
     lengths = lengths_of(iter_episodes(episodes)) if episodes is not None else None
     report = CalibrationReport(
         calibrate(ratings, by_people, lengths=lengths, seed=seed),
-        win_rates(ratings, seed=seed),
-        compare_preferences(ratings, by_people, seed=seed),
+        win_rates(ratings),
+        compare_preferences(ratings, by_people),
     )
     if not report.dimensions and not report.comparisons:
         theirs = {r.dimension for r in by_people if r.kind == "human"}

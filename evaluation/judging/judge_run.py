@@ -16,7 +16,7 @@ from ...environments.episodes.log import iter_episodes, read_episodes
 from ...environments.episodes.rating import RATINGS_NAME, RatedValues, Rating, iter_ratings
 from ...policies.base import Policy, close_policy
 from ...policies.registry import make_policy
-from ..statistics.uncertainty import estimate_mean
+from ..statistics.uncertainty import estimate_mean, estimate_share
 from .asking import JudgeTally, OnRating, shown_first
 from .judge import draw_subjects, judge
 from .pairwise import WinRate, compare, episode_pairs, win_rates
@@ -26,7 +26,7 @@ from .settings import COMPARISONS_NAME, JudgeSettings
 
 @dataclass(frozen=True, slots=True)
 class MeanScore:
-    """The mean of one dimension; the interval resamples episodes."""
+    """The mean of one dimension; episodes are the units of the interval."""
 
     dimension: str
     mean: float | None
@@ -122,7 +122,7 @@ async def judge_run(
         out,
         rubric,
         tally,
-        scores=[] if settings.against else mean_scores(ratings),
+        scores=[] if settings.against else mean_scores(ratings, scale=rubric.scale),
         wins=win_rates(ratings) if settings.against else [],
     )
 
@@ -168,15 +168,22 @@ def _place(run: Path, settings: JudgeSettings) -> Path:
     return folder / (COMPARISONS_NAME if settings.against else RATINGS_NAME)
 
 
-def mean_scores(ratings: Iterable[Rating]) -> list[MeanScore]:
-    """Means by dimension over ratings of one rater and rubric; comparisons are left aside."""
+def mean_scores(
+    ratings: Iterable[Rating], *, scale: tuple[int, int] | None = None
+) -> list[MeanScore]:
+    """Means by dimension over ratings of one rater and rubric; comparisons are left aside.
+
+    Args:
+        scale: the rubric's; on a scale from 0 to 1 the mean is a share.
+    """
+    estimate = estimate_share if scale == (0, 1) else estimate_mean
     by_dimension: dict[str, RatedValues] = {}
     for rating in ratings:
         if shown_first(rating) is None:
             by_dimension.setdefault(rating.dimension, RatedValues()).add(rating)
     found = []
     for name, each in by_dimension.items():
-        mean = estimate_mean(each.values, groups=each.episodes)
+        mean = estimate(each.values, groups=each.episodes)
         low = mean.interval.low if mean.interval else None
         high = mean.interval.high if mean.interval else None
         found.append(MeanScore(name, mean.value, low, high, mean.n, mean.missing))

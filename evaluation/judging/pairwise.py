@@ -18,7 +18,7 @@ from ...environments.episodes.episode import Episode, StopReason
 from ...environments.episodes.rating import Rating
 from ...environments.episodes.sequence import ids_of
 from ...policies.base import Policy, Request, Sampling
-from ..statistics.uncertainty import Interval, Tally, bootstrap, mean_tally, ratio
+from ..statistics.uncertainty import Interval, Tally, bootstrap, ratio, share_tally
 from .asking import Answer, JudgeTally, OnRating, ask_all, shown_first
 from .questions import JudgePrompts, PairVerdict, Subject, read_pair
 from .rubric import Dimension, Rubric
@@ -149,11 +149,11 @@ class WinRate:
         wins, ties, losses: of A.
         missing: pairs without a readable verdict in some order.
         rate: (wins + ties / 2) / n; 0.5 says that neither is better.
-        interval: of the rate, episodes resampled.
+        interval: of the rate, Wilson's, with episodes as the units.
         consistent: of the pairs judged in both orders, the share with one and the same verdict.
         first: of the decided single verdicts, the share won by the text shown first. Each pair is
             shown both ways, so a judge that ignores the order has 0.5.
-        first_interval: of that share, episodes resampled; a position bias where it leaves 0.5 out.
+        first_interval: of that share, likewise; a position bias where it leaves 0.5 out.
         both_orders: pairs judged in both orders.
     """
 
@@ -178,7 +178,7 @@ class WinRate:
         return not self.first_interval.low <= 0.5 <= self.first_interval.high
 
 
-def win_rates(ratings: Iterable[Rating], *, seed: int = 0) -> list[WinRate]:
+def win_rates(ratings: Iterable[Rating]) -> list[WinRate]:
     """Win rates of A by dimension, from the comparisons among the ratings.
 
     Ratings that are not comparisons (no `notes.first`) are left out.
@@ -200,7 +200,7 @@ def win_rates(ratings: Iterable[Rating], *, seed: int = 0) -> list[WinRate]:
             ),
             hint="choose one rater, rubric and candidate (--rater, --rubric)",
         )
-    return [_win_rate(name, pairs, seed) for name, pairs in compared.items()]
+    return [_win_rate(name, pairs) for name, pairs in compared.items()]
 
 
 Orders = dict[Judged, dict[str, float | None]]
@@ -230,14 +230,14 @@ def _agreed(pairs: Orders) -> dict[Judged, float | None]:
     return found
 
 
-def _win_rate(dimension: str, pairs: Orders, seed: int) -> WinRate:
+def _win_rate(dimension: str, pairs: Orders) -> WinRate:
     verdicts = list(_agreed(pairs).values())
     known = [v for v in verdicts if v is not None]
     groups = [place[0] for place in pairs]
-    won = mean_tally([None if v is None else (v + 1) / 2 for v in verdicts])
+    won = share_tally([None if v is None else (v + 1) / 2 for v in verdicts])
     both = [list(o.values()) for o in pairs.values() if len(o) == 2 and None not in o.values()]
     order = _first_tally(list(pairs.values()))
-    found = bootstrap({"rate": won, "first": order}, groups=groups, seed=seed)
+    found = bootstrap({"rate": won, "first": order}, groups=groups)
     return WinRate(
         dimension=dimension,
         n=len(known),
@@ -263,4 +263,4 @@ def _first_tally(pairs: Sequence[dict[str, float | None]]) -> Tally:
             decided = {first: value for first, value in orders.items() if value}
             row[0] = sum((value == 1.0) == (first == "A") for first, value in decided.items())
             row[1] = len(decided)
-    return Tally(rows, ratio)
+    return Tally(rows, ratio, share=1.0)
