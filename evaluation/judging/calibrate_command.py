@@ -24,7 +24,8 @@ def calibrate_judge(
     judged: Annotated[Path, typer.Argument(help="The judge's ratings: a file, or a run's folder.")],
     people: Annotated[Path, typer.Argument(help="People's ratings: JSONL or CSV.")],
     episodes: Annotated[
-        Path | None, typer.Option(help="The log that was judged; shows a bias by length.")
+        Path | None,
+        typer.Option(help="The log or the replies that were judged; shows a bias by length."),
     ] = None,
     rater: Annotated[str | None, typer.Option(help="Only this judge.")] = None,
     rubric: Annotated[

@@ -25,6 +25,7 @@ from ...environments.episodes.episode import Episode
 from ...environments.episodes.rating import Rating
 from ..statistics.uncertainty import Interval, Tally, bootstrap
 from .asking import shown_first
+from .rubric import rubric_id
 
 MIN_SUBJECTS = 30
 """Fewer subjects say little: at 30, a correlation of 0.5 has an interval of about ±0.28."""
@@ -115,7 +116,10 @@ def calibrate(
     """
     scores = [r for r in judge if r.kind != "human" and shown_first(r) is None]
     sources = sorted({(r.rater, r.rubric) for r in scores})
-    if len(sources) > 1:
+    by_dimension = {(r.dimension, r.rater, r.rubric) for r in scores}
+    dimensions = {r.dimension for r in scores}
+    whole = {(r.rater, rubric_id(r.rubric)) for r in scores}
+    if len(whole) > 1 or len(by_dimension) > len(dimensions):
         raise ConfigError(
             "one judge is calibrated at a time; here are "
             + "; ".join(f"'{who}' with {what or 'no rubric'}" for who, what in sources),

@@ -173,7 +173,8 @@ def result_of(settings: SelfPlaySettings, rubric: Rubric, names: set[str]) -> Se
             ratings = [
                 rating
                 for rating in iter_ratings(settings.folder(side, seed))
-                if rating.rubric == rubric.id and rating.sample < settings.samples
+                if rating.rubric == rubric.id_of(rating.dimension)
+                and rating.sample < settings.samples
             ]
             unreadable += sum(rating.value is None for rating in ratings)
             judged = episode_scores(ratings)

@@ -123,6 +123,18 @@ def test_two_judges_at_once_are_refused() -> None:
         calibrate([rating("e1", 3), rating("e1", 3, rater="other")], [rating("e1", 3, "human")])
 
 
+def test_dimensions_of_one_rubric_may_show_different_things() -> None:
+    """But ratings of one dimension from before and after it showed more are two judges."""
+    plain, shown = "dialogue 1 (ab)", "dialogue 1 (ab) with strategies"
+    people = [rating("e1", 3, "human", dimension=name) for name in ("rationality", "safety")]
+    safety = rating("e1", 3, dimension="safety", rubric=plain)
+    after = rating("e1", 3, dimension="rationality", rubric=shown)
+    assert [c.dimension for c in calibrate([safety, after], people)] == ["safety", "rationality"]
+    before = rating("e1", 4, dimension="rationality", rubric=plain)
+    with pytest.raises(ConfigError, match="one judge is calibrated at a time"):
+        calibrate([safety, before, after], people)
+
+
 def test_lengths_are_words_of_utterances_and_episodes() -> None:
     lengths = lengths_of([episode()])
     assert (lengths[("e1", 1, "")], lengths[("e1", None, "")]) == (8, 29)
