@@ -128,7 +128,7 @@ def systems(setting: str) -> dict[str, dict[str, float]]:
 
 
 def published_cell(name: str, metric: str, figures: Mapping[str, float]) -> str:
-    """A published figure as it is printed beside ours, `6.27 ± 0.05` where the paper has a ±.
+    """A published figure as it is printed beside ours, `6.27±0.05` where the paper has a ±.
 
     Args:
         name: `table: system`.
@@ -142,7 +142,7 @@ def published_cell(name: str, metric: str, figures: Mapping[str, float]) -> str:
         if each.name == table and each.rows.get(system) == figures:
             spread = each.spread.get(system, {}).get(metric)
             if value is not None and spread is not None:
-                return f"{value:.2f} ± {spread:.2f}"
+                return f"{value:.2f}±{spread:.2f}"
     return number(value)
 
 
