@@ -342,7 +342,7 @@ def test_of_a_large_run_a_named_sample_is_shown_and_the_numbers_are_over_all(
     shown = {each["id"]: each for each in view.episodes}
     assert (len(shown), view.conversations, view.counts.dialogues) == (5_000, 5_003, 5_003)
     assert {each["id"] for each in other.episodes} == set(shown)
-    assert len(view.rated["judge", "empathy"].values) == 100
+    assert len(view.rated["judge", "empathy", ""].values) == 100
     assert sum("ratings" in each for each in view.episodes) == len(set(names[:100]) & set(shown))
     page = write_report([tmp_path / "a"]).read_text("utf-8")
     assert "Shown of a: a sample of 5,000 of 5,003 conversations" in page
