@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 
 from .errors import ConfigError, did_you_mean
+from .tables import number
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +29,11 @@ class PublishedTable:
         name: paper and table.
         test: the test set.
         setting: what it is about: replies in reference or generated context, or helpful rates,
-            scores by a rubric (its name), calibration, ability, sizes, strategies, diversity.
+            scores by a rubric (its name), variance, calibration, ability, sizes, strategies,
+            diversity.
         convention: what is known of the counting.
         rows: figures by system, then by metric; what a paper leaves out is not there.
+        spread: what stands after ± there, likewise; empty where a paper prints none.
     """
 
     name: str
@@ -38,6 +41,7 @@ class PublishedTable:
     setting: str
     convention: str
     rows: dict[str, dict[str, float]]
+    spread: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 @cache
@@ -50,17 +54,25 @@ def published_tables() -> tuple[PublishedTable, ...]:
             entry["test"],
             entry["setting"],
             entry["convention"],
-            {
-                system: {
-                    metric: value
-                    for metric, value in zip(entry["metrics"], values, strict=True)
-                    if not math.isnan(value)
-                }
-                for system, values in entry["rows"].items()
-            },
+            _by_metric(entry["metrics"], entry["rows"]),
+            _by_metric(entry["metrics"], entry.get("spread", {})),
         )
         for entry in tomllib.loads(text)["tables"]
     )
+
+
+def _by_metric(
+    metrics: Sequence[str], rows: Mapping[str, Sequence[float]]
+) -> dict[str, dict[str, float]]:
+    """Rows of numbers to numbers by metric; NaN stands for what a paper leaves out."""
+    return {
+        system: {
+            metric: value
+            for metric, value in zip(metrics, values, strict=True)
+            if not math.isnan(value)
+        }
+        for system, values in rows.items()
+    }
 
 
 def published_rows(name: str) -> dict[str, dict[str, float]]:
@@ -77,8 +89,13 @@ def published_rows(name: str) -> dict[str, dict[str, float]]:
 
 def published_sizes() -> dict[str, dict[str, float]]:
     """Sizes and lengths by corpus: ESConv and EmoCare (FPEMF Table 2), ServeForEmo (SweetieChat
-    Table 1)."""
-    return {**published_rows("FPEMF Table 2"), **published_rows("SweetieChat Table 1")}
+    Table 1), and what is printed of ExTES (Self-Evolution Table 1, which counts the other two
+    otherwise)."""
+    return {
+        **published_rows("FPEMF Table 2"),
+        **published_rows("SweetieChat Table 1"),
+        "ExTES": published_rows("Self-Evolution Table 1")["ExTES"],
+    }
 
 
 def published_strategy_shares() -> dict[str, dict[str, float]]:
@@ -108,6 +125,25 @@ def systems(setting: str) -> dict[str, dict[str, float]]:
         if table.setting == setting
         for system, figures in table.rows.items()
     }
+
+
+def published_cell(name: str, metric: str, figures: Mapping[str, float]) -> str:
+    """A published figure as it is printed beside ours, `6.27±0.05` where the paper has a ±.
+
+    Args:
+        name: `table: system`.
+        metric: one of the table's; a dash stands for one that it lacks.
+        figures: the system's row. A table of two settings has one for each, and the ± is that of
+            the row with these figures.
+    """
+    value = figures.get(metric)
+    table, _, system = name.partition(": ")
+    for each in published_tables():
+        if each.name == table and each.rows.get(system) == figures:
+            spread = each.spread.get(system, {}).get(metric)
+            if value is not None and spread is not None:
+                return f"{value:.2f}±{spread:.2f}"
+    return number(value)
 
 
 def refuse_unknown(chosen: Iterable[str], settings: Sequence[str]) -> None:

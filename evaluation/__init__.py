@@ -30,8 +30,15 @@ if TYPE_CHECKING:
     from .selfplay.play import self_play
     from .selfplay.result import SelfPlayResult
     from .selfplay.settings import SelfPlaySettings
+    from .statistics.paired import paired_test
     from .statistics.planning import across_seeds, dialogues_needed
-    from .statistics.uncertainty import bootstrap, estimate_mean, mean_tally, paired_test
+    from .statistics.uncertainty import (
+        bootstrap,
+        estimate_mean,
+        estimate_share,
+        mean_tally,
+        share_tally,
+    )
 
 _HOMES = {
     "..environments.episodes.agreement": ("cohen_kappa", "fleiss_kappa", "krippendorff_alpha"),
@@ -58,7 +65,14 @@ _HOMES = {
     ".selfplay.result": ("SelfPlayResult",),
     ".selfplay.settings": ("SelfPlaySettings",),
     ".statistics.planning": ("across_seeds", "dialogues_needed"),
-    ".statistics.uncertainty": ("bootstrap", "estimate_mean", "mean_tally", "paired_test"),
+    ".statistics.paired": ("paired_test",),
+    ".statistics.uncertainty": (
+        "bootstrap",
+        "estimate_mean",
+        "estimate_share",
+        "mean_tally",
+        "share_tally",
+    ),
 }
 
 __all__ = [
@@ -85,6 +99,7 @@ __all__ = [
     "compare_votes",
     "dialogues_needed",
     "estimate_mean",
+    "estimate_share",
     "evaluate",
     "evaluate_pairs",
     "fleiss_kappa",
@@ -101,6 +116,7 @@ __all__ = [
     "score_overlap",
     "score_pairs",
     "self_play",
+    "share_tally",
     "win_rates",
     "write_report",
 ]

@@ -42,7 +42,8 @@ FOLDERS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("",),
         ("statistics",),
         ("metrics",),
-        ("replies", "judging", "analyses", "harness"),
+        ("replies", "harness"),
+        ("judging", "analyses"),
         ("selfplay", "report"),
     ),
     "training": (

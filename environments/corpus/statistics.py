@@ -15,7 +15,7 @@ from pydantic import Field
 from ...agents.roles import Role, Strategy
 from ...core.published import published_sizes
 from ...core.record import Record
-from ...core.tables import markdown_table
+from ...core.tables import DASH, markdown_table
 from ..episodes.episode import Episode
 
 DIGITS = 4
@@ -144,11 +144,13 @@ def comparison(statistics: CorpusStatistics, name: str) -> list[tuple[str, ...]]
     )
     columns: dict[str, tuple[str, ...]] = {name: own}
     for corpus, sizes in published_sizes().items():
-        columns[f"{corpus} (published)"] = tuple(_as_printed(sizes[row]) for row in ROWS)
+        columns[f"{corpus} (published)"] = tuple(_as_printed(sizes.get(row)) for row in ROWS)
     return [("", *columns), *zip(ROWS.values(), *columns.values(), strict=True)]
 
 
-def _as_printed(size: float) -> str:
+def _as_printed(size: float | None) -> str:
+    if size is None:
+        return DASH
     return _whole(size) if isinstance(size, int) else _two(size)
 
 

@@ -6,6 +6,7 @@ marker or line. A figure whose numbers are missing is not drawn.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -243,7 +244,7 @@ def _lengths(analysis: Analysis) -> Any:
                 linewidth=1.6,
                 label=corpus.name,
             )
-            end = max(end, 2 * (found.p90 or 0))
+            end = max(end, math.ceil(2 * (found.p90 or 0)))
         axes.set_xlim(0, max(end, 1))
         axes.set_ylim(bottom=0)
         axes.set_title(title)
@@ -261,7 +262,8 @@ def _separation(comparison: Comparison) -> Any:
     figure, [[axes]] = _new(7.5, 1.3 + 0.27 * len(found))
     for place, each in enumerate(found):
         colour = COLOURS[0] if each.separates else "#8A8A8A"
-        axes.plot([each.low, each.high], [place, place], color=colour, linewidth=1.6)
+        if each.low is not None:
+            axes.plot([each.low, each.high], [place, place], color=colour, linewidth=1.6)
         axes.plot(each.delta, place, "o" if each.separates else "s", color=colour, markersize=5)
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.set_yticks(range(len(found)), [each.measure for each in found])

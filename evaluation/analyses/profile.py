@@ -22,14 +22,17 @@ INTERVALS = 6
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """Distribution of a length. Without a value everything but `n` is None."""
+    """Distribution of a length. Without a value everything but `n` is None.
+
+    Quantiles between two values are interpolated linearly: the median of 2 and 10 is 6.
+    """
 
     n: int
     mean: float | None
     sd: float | None
-    p10: int | None
-    median: int | None
-    p90: int | None
+    p10: float | None
+    median: float | None
+    p90: float | None
     histogram: dict[int, int]
 
 
@@ -132,11 +135,19 @@ def lengths(histogram: Counter[int]) -> Lengths:
     )
 
 
-def _quantile(ordered: dict[int, int], n: int, share: float) -> int:
-    """The smallest value with at least this share of all values at or below it."""
+def _quantile(ordered: dict[int, int], n: int, share: float) -> float:
+    """The quantile of numpy's default, `linear`, without the values themselves."""
+    place = share * (n - 1)
+    below = math.floor(place)
+    low, high = _at(ordered, below), _at(ordered, min(below + 1, n - 1))
+    return low + (high - low) * (place - below)
+
+
+def _at(ordered: dict[int, int], index: int) -> int:
+    """The value with this index, from 0, of all values in their order."""
     seen = 0
     for value, count in ordered.items():
         seen += count
-        if seen >= share * n:
+        if seen > index:
             return value
-    raise AssertionError("a histogram with values has every quantile")
+    raise IndexError(index)

@@ -19,7 +19,9 @@ import numpy.typing as npt
 
 from ...agents.roles import Role, Strategy
 from ...core.errors import MissingExtra
-from ..statistics.uncertainty import holm
+from ...environments.episodes.shares import wilson
+from ..statistics.paired import holm
+from ..statistics.uncertainty import tells
 from .corpus import Dialogue
 from .profile import INTERVALS, interval_of
 from .text import words
@@ -43,88 +45,13 @@ Measure = Callable[[Dialogue], float | None]
 
 _THANKS = re.compile(r"\bthank|\bthx\b|\bappreciate", re.I)
 _CLOSING_TURNS = 2
-_COMMON = frozenset(
-    [
-        "a",
-        "about",
-        "all",
-        "am",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "be",
-        "been",
-        "but",
-        "by",
-        "can",
-        "could",
-        "did",
-        "do",
-        "does",
-        "for",
-        "from",
-        "get",
-        "had",
-        "has",
-        "have",
-        "he",
-        "her",
-        "him",
-        "his",
-        "how",
-        "i",
-        "if",
-        "in",
-        "is",
-        "it",
-        "it's",
-        "i'm",
-        "just",
-        "like",
-        "me",
-        "my",
-        "no",
-        "not",
-        "of",
-        "oh",
-        "ok",
-        "on",
-        "or",
-        "our",
-        "really",
-        "she",
-        "so",
-        "some",
-        "that",
-        "that's",
-        "the",
-        "their",
-        "them",
-        "then",
-        "there",
-        "they",
-        "this",
-        "to",
-        "up",
-        "us",
-        "was",
-        "we",
-        "were",
-        "what",
-        "when",
-        "which",
-        "who",
-        "will",
-        "with",
-        "would",
-        "yes",
-        "you",
-        "your",
-        "you're",
-    ]
-)
+_COMMON_WORDS = """
+a about all am an and are as at be been but by can could did do does for from get had
+has have he her him his how i if in is it it's i'm just like me my no not of oh ok on
+or our really she so some that that's the their them then there they this to up us was
+we were what when which who will with would yes you your you're
+"""
+_COMMON = frozenset(_COMMON_WORDS.split())
 """Function words, which say nothing about whose words are taken up."""
 
 
@@ -137,7 +64,8 @@ class Separation:
         n_a, n_b: dialogues with a value; missing_a, missing_b: without.
         mean_a, mean_b: means over those.
         delta: Cliff's delta, above 0 where A is higher; None where one side has no value.
-        low, high: 95 % percentile bootstrap interval of delta.
+        low, high: 95 % percentile bootstrap interval of delta, Wilson's where the sides do not
+            overlap at all; None where every value of both is the same.
         p: Mann-Whitney, two-sided, Holm-corrected over all measures of the comparison.
         size: name of |delta|.
         separates: p below 0.05 and an interval without 0.
@@ -246,7 +174,7 @@ def _separation(
             for size in (min(block, resamples - start) for start in range(0, resamples, block))
         ]
     )
-    low, high = (float(value) for value in np.quantile(draws, (0.025, 0.975)))
+    low, high = _ends(draws, delta, min(len(x), len(y)))
     return dataclasses.replace(
         head,
         mean_a=float(x.mean()),
@@ -256,8 +184,26 @@ def _separation(
         high=high,
         p=p,
         size=next((size for bound, size in SIZES if abs(delta) < bound), LARGE),
-        separates=p < ALPHA and not low <= 0 <= high,
+        separates=p < ALPHA and low is not None and high is not None and not low <= 0 <= high,
     )
+
+
+def _ends(
+    draws: npt.NDArray[np.float64], delta: float, smaller: int
+) -> tuple[float | None, float | None]:
+    """The 95 % interval of delta.
+
+    Where one side lies wholly above the other every draw is 1 or -1, which proves nothing of the
+    next dialogue: there it is Wilson's for P(a > b), 2 P - 1 as delta, with as many trials as the
+    smaller side has dialogues.
+    """
+    if tells(draws):
+        low, high = (float(value) for value in np.quantile(draws, (0.025, 0.975)))
+        return low, high
+    if abs(delta) < 1:
+        return None, None
+    below, above = wilson(smaller * (delta + 1) / 2, smaller)
+    return (None, None) if below is None or above is None else (2 * below - 1, 2 * above - 1)
 
 
 def _counted(

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.errors import MissingExtra
+from ..statistics.uncertainty import tells
 from .text import TERM
 
 PAIRS = 200_000
@@ -40,7 +41,8 @@ class Similarity:
         documents: those in at least one pair.
         pairs: unordered pairs in the mean.
         mean: exact over all pairs; None without a pair.
-        low, high: 95 % percentile bootstrap interval of the mean, dialogues resampled.
+        low, high: 95 % percentile bootstrap interval of the mean, dialogues resampled; None where
+            the resamples do not tell one (two documents have one pair, say).
         p10, median, p90: over `drawn` pairs.
         drawn: pairs that the quantiles are computed on; equal to `pairs` if those are few.
         histogram: share of the drawn pairs in each of `BINS` equal bins of [0, 1].
@@ -146,7 +148,7 @@ class Adherence:
     Attributes:
         documents: dialogues with a scenario text; `missing` are those without.
         own: mean cosine of a dialogue to its own scenario.
-        low, high: 95 % percentile bootstrap interval of `own`.
+        low, high: 95 % percentile bootstrap interval of `own`; None as in `Similarity`.
         other: mean cosine to the scenarios of all other dialogues; what the topic of the whole
             corpus gives without any adherence. None with fewer than two.
         histogram: share of the dialogues in each of `BINS` bins of [0, 1], own scenario.
@@ -174,7 +176,7 @@ def adherence(
     own = np.asarray(left.multiply(right).sum(axis=1)).ravel()
     generator = np.random.default_rng(seed)
     means = [own[generator.integers(0, n, n)].mean() for _ in range(resamples)]
-    low, high = np.quantile(means, (0.025, 0.975)) if means else (None, None)
+    low, high = _ends(np.array(means))
     other = None
     if n > 1:
         other = (float(_total(left) @ _total(right)) - float(own.sum())) / (n * (n - 1))
@@ -183,8 +185,8 @@ def adherence(
         documents=n,
         missing=missing,
         own=float(own.mean()),
-        low=None if low is None else float(low),
-        high=None if high is None else float(high),
+        low=low,
+        high=high,
         other=other,
         histogram=tuple(float(count) / n for count in counts),
     )
@@ -241,11 +243,14 @@ def _interval(
     weights = np.stack(
         [np.bincount(generator.integers(0, n, n), minlength=n) for _ in range(resamples)], axis=1
     ).astype(float)
-    means = _means(rows, labels, weights)
-    means = means[np.isfinite(means)]  # a resample of a tiny corpus may hold no pair
-    if not len(means):
+    return _ends(_means(rows, labels, weights))  # a resample of a tiny corpus may hold no pair
+
+
+def _ends(means: Floats) -> tuple[float | None, float | None]:
+    """The 95 % interval of resampled means; Nones where they do not tell one."""
+    if not tells(means):
         return None, None
-    low, high = np.quantile(means, (0.025, 0.975))
+    low, high = np.nanquantile(means, (0.025, 0.975))
     return float(low), float(high)
 
 

@@ -11,6 +11,7 @@ from ...agents.roles import Strategy
 from ...core.published import published_rows, published_sizes, published_strategy_shares
 from ...core.tables import DASH, markdown_table, number
 from .analysis import Analysis, Comparison, CorpusAnalysis
+from .separation import Separation
 from .similarity import Similarity
 
 Of = Callable[[CorpusAnalysis], str]
@@ -64,7 +65,7 @@ def _sizes(analysis: Analysis) -> str:
         ("words an utterance", lambda c: number(c.words_mean)),
         ("words a seeker utterance", lambda c: number(c.seeker_words.mean)),
         ("words a supporter utterance", lambda c: number(c.supporter_words.mean)),
-        ("median utterances a dialogue", lambda c: number(c.utterances_each.median, 0)),
+        ("median utterances a dialogue", lambda c: _short(c.utterances_each.median)),
         ("dialogues with crisis language", lambda c: number(c.crisis, 0)),
     ]
     rows, published = _rows(analysis, *ours), published_sizes()
@@ -95,8 +96,10 @@ def _strategies(analysis: Analysis) -> str:
     ]
     head = ["per cent", *_names(analysis), *(f"{name}, published" for name in published)]
     note = (
-        "Shares of all labels of supporter utterances; an utterance with several labels counts for"
-        " each. Published: SweetieChat Table 2."
+        "Shares of all labels of supporter utterances as the corpus holds them; an utterance with"
+        " several labels counts for each, and of utterances that were merged equal labels count"
+        " once (`import --stats` prints the shares before merging beside these). Published:"
+        " SweetieChat Table 2, of ESConv before merging."
     )
     return f"## Strategies\n\n{markdown_table(head, rows)}\n\n{note}"
 
@@ -130,6 +133,10 @@ def _distinct_strategies(analysis: Analysis) -> str:
     return (
         f"## Distinct strategies a dialogue (per cent of dialogues)\n\n{markdown_table(head, rows)}"
     )
+
+
+def _short(value: float | None) -> str:
+    return number(value, 1).removesuffix(".0")
 
 
 def _interval(value: float | None, low: float | None, high: float | None) -> str:
@@ -243,15 +250,20 @@ def _ends(analysis: Analysis) -> str:
     return f"## Ends and caps\n\n{markdown_table(['per cent', *_names(analysis)], rows)}"
 
 
+def _delta(found: Separation) -> str:
+    if found.delta is None:
+        return DASH
+    ends = "" if found.low is None else f" [{found.low:+.2f}, {found.high:+.2f}]"
+    return f"{found.delta:+.2f}{ends}"
+
+
 def _comparison(comparison: Comparison) -> str:
     rows = [
         [
             each.measure,
             number(each.mean_a, 3),
             number(each.mean_b, 3),
-            DASH
-            if each.delta is None
-            else f"{each.delta:+.2f} [{each.low:+.2f}, {each.high:+.2f}]",
+            _delta(each),
             each.size or DASH,
             DASH if each.p is None else f"{each.p:.2g}",
             "yes" if each.separates else "no",

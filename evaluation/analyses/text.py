@@ -84,16 +84,23 @@ class Openings:
 def openings(
     sample: Iterable[Dialogue], *, length: int = OPENING_WORDS, max_phrases: int = OPENINGS_SHOWN
 ) -> Openings:
-    """Count the first `length` words of each supporter reply (Self-Evolution Fig. 6).
+    """Count the first `length` words of each supporter reply (Self-Evolution Fig. 6)."""
+    texts = (turn.text for dialogue in sample for turn in dialogue.of(Role.SUPPORTER))
+    return openings_of(texts, length=length, max_phrases=max_phrases)
+
+
+def openings_of(
+    replies: Iterable[str], *, length: int = OPENING_WORDS, max_phrases: int = OPENINGS_SHOWN
+) -> Openings:
+    """The same of the texts of replies.
 
     A shorter reply counts with all its words, a reply without a word is left out.
     """
     counts: Counter[str] = Counter()
-    for dialogue in sample:
-        for turn in dialogue.of(Role.SUPPORTER):
-            spoken = [word for word in words(turn.text) if word[0].isalnum()]
-            if spoken:
-                counts[" ".join(spoken[:length])] += 1
+    for text in replies:
+        spoken = [word for word in words(text) if word[0].isalnum()]
+        if spoken:
+            counts[" ".join(spoken[:length])] += 1
     total = counts.total()
     ranked = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))[:max_phrases]
     return Openings(total, {phrase: count / total for phrase, count in ranked})

@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
 
         from ...core.outside.console import make_console
         from ...core.published import published_rows
-        from .run import PUBLISHED, TASKS, general_ability
+        from .run import AVERAGE, PUBLISHED, TASKS, average, general_ability
 
         scores = general_ability(
             model,
@@ -63,4 +63,12 @@ def register(app: typer.Typer) -> None:
                     for row in published.values()
                 ),
             )
+        mean = average(scores)
+        table.add_row(
+            f"{AVERAGE} of the published tasks",
+            "",
+            "no value" if mean is None else f"{mean:.2f}",
+            "",
+            *(f"{row[AVERAGE]:.2f}" for row in published.values()),
+        )
         make_console().print(table)

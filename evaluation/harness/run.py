@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from ...core.errors import ConfigError, MissingExtra, did_you_mean
@@ -32,6 +33,8 @@ names the benchmarks and not the harness's variants: these are our choice."""
 
 PUBLISHED = "Self-Evolution Table 4"
 """The published table of these tasks."""
+AVERAGE = "average"
+"""Name of its column of averages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,8 @@ class AbilityScore:
         task: the harness's name of it.
         metric: metric and filter.
         value: per cent; None if the harness gave none.
-        error: standard error in per cent, as the harness estimates it.
+        error: standard error in per cent, as the harness estimates it; None where it gives none, or
+            the 0 of a task of which every sample, or none, is right, which is no certainty.
         n: samples scored.
     """
 
@@ -128,6 +132,7 @@ def general_ability(
             "settings": settings,
             "lm_eval": version("lm_eval"),
             "versions": results["versions"],
+            AVERAGE: average(scores),
             "scores": [
                 {"task": s.task, "metric": s.metric, "value": s.value, "error": s.error, "n": s.n}
                 for s in scores
@@ -135,6 +140,15 @@ def general_ability(
         }
         write_whole(Path(out) / HARNESS_NAME, json.dumps(kept, indent=2, default=str) + "\n")
     return scores
+
+
+def average(scores: Sequence[AbilityScore]) -> float | None:
+    """Mean over the tasks of Self-Evolution Table 4, per cent; None unless each of them has exactly
+    one score, since a mean over others does not compare."""
+    values = [s.value for s in scores if s.task in TASKS and s.value is not None]
+    scored = [s.task for s in scores if s.task in TASKS]
+    whole = sorted(scored) == sorted(TASKS) and len(values) == len(TASKS)
+    return fmean(values) if whole else None
 
 
 def _refuse_unknown(tasks: Sequence[str], known: Sequence[str]) -> None:
@@ -164,7 +178,7 @@ def _scores(task: str, results: dict[str, Any]) -> list[AbilityScore]:
     if wanted is not None and ",".join(wanted) in names:
         names = [",".join(wanted)]
     return [
-        AbilityScore(task, key, _percent(found[key]), _percent(_error(found, key)), n)
+        AbilityScore(task, key, _percent(found[key]), _percent(_error(found, key)) or None, n)
         for key in names
     ]
 

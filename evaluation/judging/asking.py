@@ -153,7 +153,7 @@ def _key(question: Question, rater: str, rubric: Rubric) -> tuple[Hashable, ...]
     place = question.subject
     return (
         *(place.episode, place.utterance, place.candidate, question.dimension.name),
-        *(question.sample, rater, rubric.id, question.first),
+        *(question.sample, rater, rubric.id_of(question.dimension.name), question.first),
     )
 
 
@@ -172,7 +172,7 @@ def _rating(question: Question, text: str, error: str, rater: str, rubric: Rubri
         dimension=question.dimension.name,
         value=answer.value,
         explanation=answer.explanation,
-        rubric=rubric.id,
+        rubric=rubric.id_of(question.dimension.name),
         sample=question.sample,
         notes=notes or None,
     )

@@ -24,7 +24,8 @@ def calibrate_judge(
     judged: Annotated[Path, typer.Argument(help="The judge's ratings: a file, or a run's folder.")],
     people: Annotated[Path, typer.Argument(help="People's ratings: JSONL or CSV.")],
     episodes: Annotated[
-        Path | None, typer.Option(help="The log that was judged; shows a bias by length.")
+        Path | None,
+        typer.Option(help="The log or the replies that were judged; shows a bias by length."),
     ] = None,
     rater: Annotated[str | None, typer.Option(help="Only this judge.")] = None,
     rubric: Annotated[
@@ -74,7 +75,6 @@ def helpful(
     leave_out: Annotated[
         list[str] | None, typer.Option(help="Candidates to leave out, such as gold.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the intervals.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="The rates as JSON.")] = False,
 ) -> None:
     """Show how many replies a scorer finds helpful, by dimension and on all (FPEMF Table 4)."""
@@ -85,7 +85,7 @@ def helpful(
     beside = published or list(BESIDE)
     refuse_unknown(beside, ["helpful"])
     counted = (r for r in iter_ratings(ratings) if r.candidate not in (leave_out or ()))
-    rates = helpful_rates(counted, seed=seed)
+    rates = helpful_rates(counted)
     if not rates:
         raise ConfigError(
             f"{ratings} rates no reply on {', '.join(DIMENSIONS)}",

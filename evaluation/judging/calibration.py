@@ -25,6 +25,7 @@ from ...environments.episodes.episode import Episode
 from ...environments.episodes.rating import Rating
 from ..statistics.uncertainty import Interval, Tally, bootstrap
 from .asking import shown_first
+from .rubric import rubric_id
 
 MIN_SUBJECTS = 30
 """Fewer subjects say little: at 30, a correlation of 0.5 has an interval of about ±0.28."""
@@ -52,7 +53,8 @@ class Calibration:
         judge_missing: subjects rated by people for which the judge has no readable value.
         people_missing: subjects rated by the judge that no person rated.
         people: mean number of people a subject.
-        pearson, spearman, kappa: agreement. Spearman's interval keeps the ranks of the whole.
+        pearson, spearman, kappa: agreement. Spearman's interval keeps the ranks of the whole. No
+            correlation has an interval over two or three subjects, nor one of exactly 1 or -1.
         difference: mean of judge minus people.
         length_slope: points of (judge − people) for one standard deviation of length.
         lengths_missing: subjects among `n` whose length is not known.
@@ -114,7 +116,10 @@ def calibrate(
     """
     scores = [r for r in judge if r.kind != "human" and shown_first(r) is None]
     sources = sorted({(r.rater, r.rubric) for r in scores})
-    if len(sources) > 1:
+    by_dimension = {(r.dimension, r.rater, r.rubric) for r in scores}
+    dimensions = {r.dimension for r in scores}
+    whole = {(r.rater, rubric_id(r.rubric)) for r in scores}
+    if len(whole) > 1 or len(by_dimension) > len(dimensions):
         raise ConfigError(
             "one judge is calibrated at a time; here are "
             + "; ".join(f"'{who}' with {what or 'no rubric'}" for who, what in sources),

@@ -10,6 +10,7 @@ from typing import Any
 from ...core.errors import ConfigError, did_you_mean
 from ...environments.episodes.log import iter_episodes
 from ...environments.episodes.rating import Rating
+from ..replies.places import holds_replies, reply_lengths
 from .calibration import Calibration, calibrate, lengths_of
 from .human_preferences import PreferenceAgreement, compare_preferences
 from .human_ratings import read_ratings
@@ -53,7 +54,7 @@ def calibration_report(
     Args:
         judged: the judge's ratings: a file, or a run's folder.
         people: people's ratings: JSONL or CSV, see `read_ratings`.
-        episodes: the log that was judged, to find a bias by length.
+        episodes: the log or the replies that were judged, to find a bias by length.
         rater: only this judge.
         rubric: only this rubric: its name, or its whole id.
         seed: seed of the intervals.
@@ -66,11 +67,14 @@ def calibration_report(
     ratings = ratings_by_judge(read_ratings(judged), rater, rubric)
     by_people = read_ratings(people)
     _refuse_disjoint(ratings, by_people)
-    lengths = lengths_of(iter_episodes(episodes)) if episodes is not None else None
+    lengths = None
+    if episodes is not None:
+        replies = holds_replies(episodes)
+        lengths = reply_lengths(episodes) if replies else lengths_of(iter_episodes(episodes))
     report = CalibrationReport(
         calibrate(ratings, by_people, lengths=lengths, seed=seed),
-        win_rates(ratings, seed=seed),
-        compare_preferences(ratings, by_people, seed=seed),
+        win_rates(ratings),
+        compare_preferences(ratings, by_people),
     )
     if not report.dimensions and not report.comparisons:
         theirs = {r.dimension for r in by_people if r.kind == "human"}

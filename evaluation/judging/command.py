@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the command."""
     keyword = inspect.Parameter.KEYWORD_ONLY
-    run = Annotated[Path, typer.Argument(help="A run's folder or a log file.")]
+    run = Annotated[
+        Path,
+        typer.Argument(help="A run's folder, a log file, or an evaluation's folder of replies."),
+    ]
     config = Annotated[
         Path | None, typer.Option("--config", help="TOML file of settings; options override it.")
     ]
@@ -105,6 +108,8 @@ def summary(result: "JudgeResult") -> Text:
         text += (
             "\nwhat the judge answered instead of the JSON asked for is in that file: notes.answer"
         )
+    if result.left_out:
+        text += f"\n{result.left_out} replies not asked about: without a text, or without a partner"
     if tally.failed:
         errors = "; ".join(f"{what} ({count})" for what, count in tally.errors.most_common(3))
         text += f"\n{tally.failed} not answered, the same command asks them again: {errors}"

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...environments.episodes.rating import Rating
-from ..statistics.uncertainty import Estimate, estimate_mean
+from ..statistics.uncertainty import Estimate, estimate_share
 
 DIMENSIONS = ("empathy", "strategy", "coherence", "topic")
 ALL = "helpful"
@@ -20,7 +20,7 @@ ALL = "helpful"
 
 @dataclass(frozen=True, slots=True)
 class HelpfulRates:
-    """One scorer's rates, as fractions; `ALL` is the conjunction. Intervals resample episodes."""
+    """One scorer's rates, as fractions; `ALL` is the conjunction. Intervals are Wilson's, with episodes as the units."""
 
     rater: str
     replies: int
@@ -28,7 +28,7 @@ class HelpfulRates:
 
 
 def helpful_rates(
-    ratings: Iterable[Rating], *, dimensions: Sequence[str] = DIMENSIONS, seed: int = 0
+    ratings: Iterable[Rating], *, dimensions: Sequence[str] = DIMENSIONS
 ) -> list[HelpfulRates]:
     """Rates by rater over replies (utterances and their candidates).
 
@@ -42,7 +42,7 @@ def helpful_rates(
         if r.kind == "scorer" and r.dimension in dimensions and r.utterance is not None:
             place = (r.episode, r.utterance, r.candidate, r.sample)
             found.setdefault(r.rater, {}).setdefault(place, {})[r.dimension] = r.value
-    return [_rates(rater, replies, dimensions, seed) for rater, replies in found.items()]
+    return [_rates(rater, replies, dimensions) for rater, replies in found.items()]
 
 
 def conjunction(values: Mapping[str, float | None], dimensions: Sequence[str]) -> bool | None:
@@ -57,16 +57,13 @@ def _rates(
     rater: str,
     replies: Mapping[tuple[str, int, str, int], Mapping[str, float | None]],
     dimensions: Sequence[str],
-    seed: int,
 ) -> HelpfulRates:
     groups = [place[0] for place in replies]
     rates: dict[str, Estimate] = {}
     for name in dimensions:
         values = [each.get(name) for each in replies.values()]
         held = [None if v is None else float(v >= 0.5) for v in values]
-        rates[name] = estimate_mean(held, groups=groups, seed=seed)
+        rates[name] = estimate_share(held, groups=groups)
     together = [conjunction(each, dimensions) for each in replies.values()]
-    rates[ALL] = estimate_mean(
-        [None if v is None else float(v) for v in together], groups=groups, seed=seed
-    )
+    rates[ALL] = estimate_share([None if v is None else float(v) for v in together], groups=groups)
     return HelpfulRates(rater, len(replies), rates)

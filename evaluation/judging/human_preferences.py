@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ...core.errors import ConfigError
 from ...environments.episodes.agreement import cohen_kappa
 from ...environments.episodes.rating import Rating
-from ..statistics.uncertainty import Estimate, estimate_mean
+from ..statistics.uncertainty import Estimate, estimate_share
 from .asking import shown_first
 from .pairwise import pair_verdicts
 
@@ -27,7 +27,7 @@ class PreferenceAgreement:
     Attributes:
         n: pairs with a choice of both.
         judge_missing: pairs that people chose in, and the judge has no readable verdict on.
-        agreement: share of pairs with the same choice among A, tie and B; episodes resampled.
+        agreement: share of pairs with the same choice among A, tie and B; episodes are the units.
         kappa: Cohen's, over the same; None where both always made the same one choice.
         people_a, people_b, judge_a, judge_b: how often each side was chosen.
     """
@@ -44,14 +44,13 @@ class PreferenceAgreement:
 
 
 def compare_preferences(
-    judge: Iterable[Rating], people: Iterable[Rating], *, seed: int = 0
+    judge: Iterable[Rating], people: Iterable[Rating]
 ) -> list[PreferenceAgreement]:
     """Compare a judge's comparisons with people's, dimension by dimension.
 
     Args:
         judge: its ratings; those that are not comparisons are left aside.
         people: ratings of kind `human`; those without `notes.first` are left aside.
-        seed: of the intervals.
 
     Raises:
         ConfigError: the two compared different candidates.
@@ -73,7 +72,7 @@ def compare_preferences(
             ((r.episode, r.utterance), r.value) for r in preferences if r.dimension == name
         )
         if theirs:
-            found.append(_agreement(name, its, theirs, seed))
+            found.append(_agreement(name, its, theirs))
     return found
 
 
@@ -88,7 +87,7 @@ def _signs(choices: Iterable[tuple[Pair, float | None]]) -> dict[Pair, int | Non
 
 
 def _agreement(
-    dimension: str, judge: Mapping[Pair, int | None], people: Mapping[Pair, int | None], seed: int
+    dimension: str, judge: Mapping[Pair, int | None], people: Mapping[Pair, int | None]
 ) -> PreferenceAgreement:
     rated = [place for place, choice in people.items() if choice is not None]
     both = [place for place in rated if judge.get(place) is not None]
@@ -98,7 +97,7 @@ def _agreement(
         dimension=dimension,
         n=len(both),
         judge_missing=len(rated) - len(both),
-        agreement=estimate_mean(same, groups=[episode for episode, _ in both], seed=seed),
+        agreement=estimate_share(same, groups=[episode for episode, _ in both]),
         kappa=cohen_kappa(theirs, its),
         people_a=theirs.count(1),
         people_b=theirs.count(-1),

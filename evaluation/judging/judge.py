@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Iterable, Iterator, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ...environments.episodes.episode import Episode
 from ...policies.base import Policy, Request, Sampling
+from ..replies.reply import Setting
 from .asking import Answer, JudgeTally, OnRating, ask_all
 from .questions import JudgePrompts, Subject, question_seed, read_verdict, subjects
 from .rubric import Dimension, Rubric
@@ -43,7 +44,7 @@ class _Grading:
 
 
 async def judge(
-    episodes: Iterable[Episode],
+    episodes: Iterable[Episode | Subject],
     policy: Policy,
     rubric: Rubric,
     *,
@@ -62,7 +63,8 @@ async def judge(
     """Judge each subject of the episodes on each dimension.
 
     Args:
-        episodes: may be a stream; those that ended in an error are left out.
+        episodes: may be a stream; those that ended in an error are left out. Or what is judged
+            itself, see `reply_subjects`.
         policy: the judge; opened here, closed by the caller.
         rubric: what is asked.
         out: the file of ratings; appended to.
@@ -108,22 +110,27 @@ async def judge(
     )
 
 
-def _all_subjects(episodes: Iterable[Episode], rubric: Rubric) -> Iterator[Subject]:
-    for episode in episodes:
-        if not episode.stop.failed:
-            yield from subjects(episode, rubric)
+def _all_subjects(episodes: Iterable[Episode | Subject], rubric: Rubric) -> Iterator[Subject]:
+    for each in episodes:
+        if isinstance(each, Subject):
+            yield each
+        elif not each.stop.failed:
+            yield from subjects(each, rubric)
 
 
-def draw_subjects(episodes: Iterable[Episode], rubric: Rubric, count: int, seed: int) -> set[Place]:
-    """A seeded sample of subjects (Self-Evolution judges 100 contexts), decided by their ids and
-    not by their order."""
+def draw_subjects(
+    episodes: Iterable[Episode | Subject], rubric: Rubric, count: int, seed: int
+) -> set[Place]:
+    """A seeded sample of places (Self-Evolution judges 100 contexts), decided by their ids and not
+    by their order; several texts for one place are drawn together."""
     ranked = (
         (
-            question_seed(seed, subject, "draw", 0),
+            question_seed(seed, replace(subject, candidate=""), "draw", 0),
             subject.episode,
             -1 if subject.utterance is None else subject.utterance,
         )
         for subject in _all_subjects(episodes, rubric)
     )
-    sample = heapq.nsmallest(count, ranked)
+    least = heapq.nsmallest(len(Setting) * count, ranked)  # a place may be there in each context
+    sample = list(dict.fromkeys(least))[:count]
     return {(episode, None if index < 0 else index) for _, episode, index in sample}

@@ -5,28 +5,31 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from ...core.errors import ConfigError
+from ...environments.episodes.episode import Episode
 from ...environments.episodes.log import iter_episodes, read_episodes
 from ...environments.episodes.rating import RATINGS_NAME, RatedValues, Rating, iter_ratings
 from ...policies.base import Policy, close_policy
 from ...policies.registry import make_policy
-from ..statistics.uncertainty import estimate_mean
+from ..replies.places import PlacedReplies, holds_replies, place_replies
+from ..statistics.uncertainty import estimate_mean, estimate_share
 from .asking import JudgeTally, OnRating, shown_first
 from .judge import draw_subjects, judge
-from .pairwise import WinRate, compare, episode_pairs, win_rates
+from .pairwise import Pair, WinRate, compare, episode_pairs, reply_pairs, win_rates
+from .questions import Subject, reply_subjects
 from .rubric import Rubric, load_rubric
 from .settings import COMPARISONS_NAME, JudgeSettings
 
 
 @dataclass(frozen=True, slots=True)
 class MeanScore:
-    """The mean of one dimension; the interval resamples episodes."""
+    """The mean of one dimension; episodes are the units of the interval."""
 
     dimension: str
     mean: float | None
@@ -47,6 +50,8 @@ class JudgeResult:
         scores: means by dimension over all ratings of this judge and rubric in the file; empty
             where conversations were compared.
         wins: win rates by dimension; empty where nothing was compared.
+        left_out: of replies, those that were not asked about: without a text or, in a comparison,
+            without a partner in reference context.
     """
 
     out: Path
@@ -54,6 +59,7 @@ class JudgeResult:
     tally: JudgeTally
     scores: list[MeanScore]
     wins: list[WinRate]
+    left_out: int = 0
 
     @property
     def unreadable(self) -> bool:
@@ -64,7 +70,8 @@ class JudgeResult:
     def as_dict(self) -> dict[str, Any]:
         """As plain data."""
         results = [dataclasses.asdict(each) for each in (self.scores or self.wins)]
-        return {"ratings": str(self.out), **self.tally.as_dict(), "results": results}
+        lost = {"left_out": self.left_out} if self.left_out else {}
+        return {"ratings": str(self.out), **self.tally.as_dict(), **lost, "results": results}
 
 
 async def judge_run(
@@ -77,10 +84,13 @@ async def judge_run(
 ) -> JudgeResult:
     """Judge a run's replies or conversations, or compare its conversations with another run's.
 
+    Replies of `evaluate` are judged in the same way, with the corpus that was evaluated; compared
+    are those of two evaluations to the same history.
+
     The same call again asks only what is missing.
 
     Args:
-        run: a run's folder or a log file.
+        run: a run's folder or a log file; or an evaluation's folder or its `replies.jsonl`.
         settings: the judge, the rubric and the file of ratings.
         policy: the judge, in place of the one that the settings name; closed by the caller.
         observe: called with each new rating.
@@ -91,8 +101,9 @@ async def judge_run(
         Interrupted: `stop` was set.
         WarmlineError: see `judge`.
     """
-    rubric = _rubric_of(settings, ready=policy is not None)
     run, out = Path(run), _place(Path(run), settings)
+    rubric = _rubric_of(run, settings, ready=policy is not None)
+    sides = _replies_of(run, settings)  # read before the judge is opened
     used = policy
     if used is None:
         used = make_policy(settings.policy or "", **settings.policy_options())
@@ -102,59 +113,109 @@ async def judge_run(
     }
     how |= {"out": out, "sampling": settings.sampling(), "observe": observe, "stop": stop}
     try:
+        left_out = sum(side.missing for side in sides)
         if settings.against:
-            tally = await _compare(run, settings, used, rubric, how)
+            pairs: Iterable[Pair] = _pairs(run, settings, sides)
+            if sides:
+                every = list(pairs)
+                left_out = sum(len(s.replies) + s.missing for s in sides) - 2 * len(every)
+                pairs = _drawn(every, sides[0], rubric, settings)
+            candidate = _candidate(run, settings)
+            tally = await compare(pairs, used, rubric, candidate=candidate, **how)
         else:
             only = None
             if settings.contexts:
-                only = draw_subjects(iter_episodes(run), rubric, settings.contexts, settings.seed)
-            tally = await judge(iter_episodes(run), used, rubric, only=only, **how)
+                judged = _judged(run, sides)
+                only = draw_subjects(judged, rubric, settings.contexts, settings.seed)
+            tally = await judge(_judged(run, sides), used, rubric, only=only, **how)
     finally:
         if policy is None:
             await close_policy(used)
     ratings = (
         r
         for r in (iter_ratings(out) if out.is_file() else ())
-        if (r.rubric, r.rater) == (rubric.id, tally.rater)
+        if (r.rubric, r.rater) == (rubric.id_of(r.dimension), tally.rater)
         and (settings.against is None or r.candidate == _candidate(run, settings))
     )
     return JudgeResult(
         out,
         rubric,
         tally,
-        scores=[] if settings.against else mean_scores(ratings),
+        scores=[] if settings.against else mean_scores(ratings, scale=rubric.scale),
         wins=win_rates(ratings) if settings.against else [],
+        left_out=left_out,
     )
 
 
-def _rubric_of(settings: JudgeSettings, *, ready: bool) -> Rubric:
+def _rubric_of(run: Path, settings: JudgeSettings, *, ready: bool) -> Rubric:
     """The rubric, once it is clear that the settings can be used."""
+    replies = holds_replies(run)
     if settings.policy is None and not ready:
         raise ConfigError("no judge is named", hint="give --policy, such as --policy openai")
-    if settings.against and settings.contexts:
+    if settings.against and holds_replies(settings.against) is not replies:
+        raise ConfigError(
+            f"of {run} and {settings.against} one holds replies of `evaluate` and the other does not",
+            hint="compare two evaluations, or two runs",
+        )
+    if settings.corpus and not replies:
+        raise ConfigError(
+            f"{run} holds conversations, so --corpus would change nothing", hint="leave it out"
+        )
+    if settings.against and settings.contexts and not replies:
         raise ConfigError("--contexts draws from one run; with --against all pairs are compared")
-    rubric = load_rubric(settings.rubric or ("dialogue" if settings.against else "response"))
-    if settings.against and rubric.subject != "episode":
+    whole = settings.against and not replies
+    rubric = load_rubric(settings.rubric or ("dialogue" if whole else "response"))
+    if whole and rubric.subject != "episode":
         raise ConfigError(
             f"whole conversations are compared, and rubric '{rubric.name}' is about replies",
             hint="leave --rubric out, or give one with subject = 'episode'",
         )
+    if replies and rubric.subject != "utterance":
+        raise ConfigError(
+            f"{run} holds replies, and rubric '{rubric.name}' is about whole conversations",
+            hint="leave --rubric out, or give one with subject = 'utterance'",
+        )
     return rubric
 
 
-async def _compare(
-    run: Path, settings: JudgeSettings, policy: Policy, rubric: Rubric, how: dict[str, Any]
-) -> JudgeTally:
+def _replies_of(run: Path, settings: JudgeSettings) -> list[PlacedReplies]:
+    """The replies of one or two evaluations; none for runs."""
+    if not holds_replies(run):
+        return []
+    sides = [run, *([Path(settings.against)] if settings.against else [])]
+    return [place_replies(side, settings.corpus) for side in sides]
+
+
+def _judged(run: Path, sides: list[PlacedReplies]) -> Iterable[Episode | Subject]:
+    return reply_subjects(sides[0].replies) if sides else iter_episodes(run)
+
+
+def _pairs(run: Path, settings: JudgeSettings, sides: list[PlacedReplies]) -> Iterator[Pair]:
     other = settings.against or ""
-    pairs = episode_pairs(read_episodes(run), read_episodes(other))
+    if sides:
+        pairs = reply_pairs(sides[0].replies, sides[1].replies)
+    else:
+        pairs = episode_pairs(read_episodes(run), read_episodes(other))
     if (first := next(pairs, None)) is None:
+        what, hint = "conversation", "the same id: let both runs play the same scenarios"
+        if sides:
+            what, hint = "reply", "the same place in reference context: evaluate one corpus"
         raise ConfigError(
-            f"no conversation of {run} has a partner in {other}",
-            hint="partners have the same id: let both runs play the same scenarios",
+            f"no {what} of {run} has a partner in {other}", hint=f"partners have {hint}"
         )
-    return await compare(
-        chain([first], pairs), policy, rubric, candidate=_candidate(run, settings), **how
-    )
+    return chain([first], pairs)
+
+
+def _drawn(
+    pairs: list[Pair], side: PlacedReplies, rubric: Rubric, settings: JudgeSettings
+) -> list[Pair]:
+    """As many pairs as `contexts` asks for, of the places that `draw_subjects` ranks first."""
+    if not settings.contexts:
+        return pairs
+    paired = {(pair.episode, pair.utterance) for pair in pairs}
+    places = [s for s in reply_subjects(side.replies) if (s.episode, s.utterance) in paired]
+    chosen = draw_subjects(places, rubric, settings.contexts, settings.seed)
+    return [pair for pair in pairs if (pair.episode, pair.utterance) in chosen]
 
 
 def _candidate(run: Path, settings: JudgeSettings) -> str:
@@ -168,15 +229,22 @@ def _place(run: Path, settings: JudgeSettings) -> Path:
     return folder / (COMPARISONS_NAME if settings.against else RATINGS_NAME)
 
 
-def mean_scores(ratings: Iterable[Rating]) -> list[MeanScore]:
-    """Means by dimension over ratings of one rater and rubric; comparisons are left aside."""
+def mean_scores(
+    ratings: Iterable[Rating], *, scale: tuple[int, int] | None = None
+) -> list[MeanScore]:
+    """Means by dimension over ratings of one rater and rubric; comparisons are left aside.
+
+    Args:
+        scale: the rubric's; on a scale from 0 to 1 the mean is a share.
+    """
+    estimate = estimate_share if scale == (0, 1) else estimate_mean
     by_dimension: dict[str, RatedValues] = {}
     for rating in ratings:
         if shown_first(rating) is None:
             by_dimension.setdefault(rating.dimension, RatedValues()).add(rating)
     found = []
     for name, each in by_dimension.items():
-        mean = estimate_mean(each.values, groups=each.episodes)
+        mean = estimate(each.values, groups=each.episodes)
         low = mean.interval.low if mean.interval else None
         high = mean.interval.high if mean.interval else None
         found.append(MeanScore(name, mean.value, low, high, mean.n, mean.missing))

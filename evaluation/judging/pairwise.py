@@ -18,10 +18,21 @@ from ...environments.episodes.episode import Episode
 from ...environments.episodes.rating import Rating
 from ...environments.episodes.sequence import ids_of
 from ...policies.base import Policy, Request, Sampling
-from ..statistics.uncertainty import Interval, Tally, bootstrap, mean_tally, ratio
+from ..replies.places import PlacedReply
+from ..replies.reply import Setting
+from ..statistics.uncertainty import Interval, Tally, bootstrap, ratio, share_tally
 from .asking import Answer, JudgeTally, OnRating, ask_all, shown_first
-from .questions import JudgePrompts, PairVerdict, Subject, read_pair
-from .rubric import Dimension, Rubric
+from .questions import (
+    JudgePrompts,
+    PairVerdict,
+    Subject,
+    about_seeker,
+    labelled_transcript,
+    read_pair,
+    transcript,
+    with_strategies,
+)
+from .rubric import Dimension, Rubric, rubric_id
 
 Judged = tuple[str, int | None, int]
 """Episode, utterance and sample of a comparison."""
@@ -36,6 +47,9 @@ class Pair:
         utterance: index of the utterance that both are candidates for; None for conversations.
         history: what was said before; empty for conversations.
         a, b: the texts.
+        labelled: history and both texts with the supporters' strategies, for dimensions that show
+            them.
+        about: who the seeker was to be, likewise; empty where nothing is known.
     """
 
     episode: str
@@ -43,6 +57,8 @@ class Pair:
     history: str
     a: str
     b: str
+    labelled: tuple[str, str, str] = ("", "", "")
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +76,11 @@ class _Comparison:
         return Subject(self.pair.episode, self.pair.utterance, "", candidate=self.candidate)
 
     def request(self, prompts: JudgePrompts, seed: int) -> Request:
-        texts = (self.pair.a, self.pair.b)
-        if self.first == "B":
-            texts = (self.pair.b, self.pair.a)
-        return prompts.pair(self.pair.history, *texts, self.dimension, seed)
+        pair, shows = self.pair, self.dimension.shows
+        history, a, b = pair.labelled if "strategies" in shows else (pair.history, pair.a, pair.b)
+        texts = (b, a) if self.first == "B" else (a, b)
+        about = pair.about if "profile" in shows else ""
+        return prompts.pair(history, *texts, self.dimension, seed, about=about)
 
     def read(self, text: str) -> Answer:
         verdict = read_pair(text)
@@ -79,7 +96,41 @@ def episode_pairs(a: Sequence[Episode], b: Sequence[Episode]) -> Iterator[Pair]:
             continue
         one, other = a[places[name]], b[number]
         if all(not e.stop.failed and e.utterances for e in (one, other)):
-            yield Pair(one.id, None, "", one.transcript(), other.transcript())
+            yield Pair(
+                one.id,
+                None,
+                "",
+                transcript(one.utterances),
+                transcript(other.utterances),
+                labelled=(
+                    "",
+                    labelled_transcript(one.utterances),
+                    labelled_transcript(other.utterances),
+                ),
+                about=about_seeker(one.scenario),
+            )
+
+
+def reply_pairs(a: Iterable[PlacedReply], b: Iterable[PlacedReply]) -> Iterator[Pair]:
+    """Replies of two evaluations to the same history (SweetieChat section 5.4.2).
+
+    That is those in reference context: in generated context each policy has its own history. Places
+    that only one side has a reply for are left out.
+    """
+    ours = {p.reply.key: p for p in a if p.reply.setting is Setting.REFERENCE}
+    for other in b:
+        one = ours.get(other.reply.key)
+        if one is not None:
+            labelled = [with_strategies(p.text, p.strategies) for p in (one, other)]
+            yield Pair(
+                one.reply.episode,
+                one.reply.turn,
+                transcript(one.history),
+                one.text,
+                other.text,
+                labelled=(labelled_transcript(one.history), labelled[0], labelled[1]),
+                about=about_seeker(one.scenario),
+            )
 
 
 async def compare(
@@ -149,11 +200,11 @@ class WinRate:
         wins, ties, losses: of A.
         missing: pairs without a readable verdict in some order.
         rate: (wins + ties / 2) / n; 0.5 says that neither is better.
-        interval: of the rate, episodes resampled.
+        interval: of the rate, Wilson's, with episodes as the units.
         consistent: of the pairs judged in both orders, the share with one and the same verdict.
         first: of the decided single verdicts, the share won by the text shown first. Each pair is
             shown both ways, so a judge that ignores the order has 0.5.
-        first_interval: of that share, episodes resampled; a position bias where it leaves 0.5 out.
+        first_interval: of that share, likewise; a position bias where it leaves 0.5 out.
         both_orders: pairs judged in both orders.
     """
 
@@ -178,7 +229,7 @@ class WinRate:
         return not self.first_interval.low <= 0.5 <= self.first_interval.high
 
 
-def win_rates(ratings: Iterable[Rating], *, seed: int = 0) -> list[WinRate]:
+def win_rates(ratings: Iterable[Rating]) -> list[WinRate]:
     """Win rates of A by dimension, from the comparisons among the ratings.
 
     Ratings that are not comparisons (no `notes.first`) are left out.
@@ -187,12 +238,16 @@ def win_rates(ratings: Iterable[Rating], *, seed: int = 0) -> list[WinRate]:
         ConfigError: comparisons of several candidates, raters or rubrics, which no rate can mix.
     """
     kinds: set[tuple[str, str, str]] = set()
+    ids: set[tuple[str, str]] = set()
     compared: dict[str, Orders] = {}
     for rating in ratings:
         if shown_first(rating) is not None:
             kinds.add((rating.candidate, rating.rater, rating.rubric))
+            ids.add((rating.dimension, rating.rubric))
             _add(rating, compared.setdefault(rating.dimension, {}))
-    if len(kinds) > 1:
+    # one rubric, and of each dimension one identity: what it shows may have changed
+    sources = {(candidate, who, rubric_id(what)) for candidate, who, what in kinds}
+    if len(sources) > 1 or len(ids) > len(compared):
         raise ConfigError(
             "one win rate cannot be taken over these comparisons: "
             + "; ".join(
@@ -200,7 +255,7 @@ def win_rates(ratings: Iterable[Rating], *, seed: int = 0) -> list[WinRate]:
             ),
             hint="choose one rater, rubric and candidate (--rater, --rubric)",
         )
-    return [_win_rate(name, pairs, seed) for name, pairs in compared.items()]
+    return [_win_rate(name, pairs) for name, pairs in compared.items()]
 
 
 Orders = dict[Judged, dict[str, float | None]]
@@ -230,14 +285,14 @@ def _agreed(pairs: Orders) -> dict[Judged, float | None]:
     return found
 
 
-def _win_rate(dimension: str, pairs: Orders, seed: int) -> WinRate:
+def _win_rate(dimension: str, pairs: Orders) -> WinRate:
     verdicts = list(_agreed(pairs).values())
     known = [v for v in verdicts if v is not None]
     groups = [place[0] for place in pairs]
-    won = mean_tally([None if v is None else (v + 1) / 2 for v in verdicts])
+    won = share_tally([None if v is None else (v + 1) / 2 for v in verdicts])
     both = [list(o.values()) for o in pairs.values() if len(o) == 2 and None not in o.values()]
     order = _first_tally(list(pairs.values()))
-    found = bootstrap({"rate": won, "first": order}, groups=groups, seed=seed)
+    found = bootstrap({"rate": won, "first": order}, groups=groups)
     return WinRate(
         dimension=dimension,
         n=len(known),
@@ -263,4 +318,4 @@ def _first_tally(pairs: Sequence[dict[str, float | None]]) -> Tally:
             decided = {first: value for first, value in orders.items() if value}
             row[0] = sum((value == 1.0) == (first == "A") for first, value in decided.items())
             row[1] = len(decided)
-    return Tally(rows, ratio)
+    return Tally(rows, ratio, share=1.0)

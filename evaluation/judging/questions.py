@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from ...agents.roles import Role
+from ...agents.roles import Role, Strategy
 from ...agents.templates import PromptTemplate
 from ...core.seeds import salted_seed
+from ...environments.corpus.importing.reader import UNSPECIFIED
 from ...environments.episodes.episode import Episode
+from ...environments.scenarios.scenario import Scenario
 from ...policies.answers import read_json, schema_instruction, with_instruction
 from ...policies.base import Message, Policy, Request, Sampling, capabilities_of
 from ...policies.wrappers.base import honoured
+from ..replies.places import PlacedReply
 from .rubric import Dimension, Rubric
 
 SAMPLING = Sampling(temperature=0.8, top_p=0.95, top_k=50, max_tokens=300)
@@ -40,6 +43,8 @@ class Subject:
         history: what was said before it; the whole conversation for an episode.
         text: the utterance; empty for an episode.
         candidate: which of several texts for that utterance; empty for the one that was said.
+        labelled: history and text with the supporter's strategies, for dimensions that show them.
+        about: who the seeker was to be, likewise; empty where nothing is known.
     """
 
     episode: str
@@ -47,6 +52,8 @@ class Subject:
     history: str
     text: str = ""
     candidate: str = ""
+    labelled: tuple[str, str] = ("", "")
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +83,87 @@ class PairVerdict:
 def subjects(episode: Episode, rubric: Rubric) -> Iterator[Subject]:
     """What the rubric judges of an episode: each supporter utterance that answers something, or
     the whole."""
-    lines = [f"{u.role.value.capitalize()}: {u.text}" for u in episode.utterances]
+    said, about = episode.utterances, about_seeker(episode.scenario)
     if rubric.subject == "episode":
-        if lines:
-            yield Subject(episode.id, None, "\n".join(lines))
+        if said:
+            labelled = (labelled_transcript(said), "")
+            yield Subject(episode.id, None, transcript(said), labelled=labelled, about=about)
         return
-    for index, utterance in enumerate(episode.utterances):
+    for index, utterance in enumerate(said):
         if utterance.role == Role.SUPPORTER and index > 0 and utterance.text:
-            yield Subject(episode.id, index, "\n".join(lines[:index]), utterance.text)
+            before = said[:index]
+            yield Subject(
+                episode.id,
+                index,
+                transcript(before),
+                utterance.text,
+                labelled=(
+                    labelled_transcript(before),
+                    with_strategies(utterance.text, utterance.strategies),
+                ),
+                about=about,
+            )
+
+
+def reply_subjects(replies: Iterable[PlacedReply]) -> Iterator[Subject]:
+    """Replies of `evaluate`, each the subject of a rubric about utterances (Self-Evolution Table 7)."""
+    for placed in replies:
+        yield Subject(
+            placed.reply.episode,
+            placed.reply.turn,
+            transcript(placed.history),
+            placed.text,
+            placed.candidate,
+            labelled=(
+                labelled_transcript(placed.history),
+                with_strategies(placed.text, placed.strategies),
+            ),
+            about=about_seeker(placed.scenario),
+        )
+
+
+class Said(Protocol):
+    """A turn of a conversation."""
+
+    @property
+    def role(self) -> Role: ...
+    @property
+    def text(self) -> str: ...
+
+
+class Labelled(Said, Protocol):
+    """A turn with its strategies."""
+
+    @property
+    def strategies(self) -> tuple[Strategy, ...]: ...
+
+
+def transcript(said: Sequence[Said]) -> str:
+    """What was said, a turn a line."""
+    return "\n".join(f"{one.role.value.capitalize()}: {one.text}" for one in said)
+
+
+def labelled_transcript(said: Sequence[Labelled]) -> str:
+    """The same with the strategies of the supporter."""
+    return "\n".join(
+        f"{one.role.value.capitalize()}: {with_strategies(one.text, one.strategies)}"
+        for one in said
+    )
+
+
+def with_strategies(text: str, strategies: Sequence[Strategy]) -> str:
+    """`[Question] What happened?`; the text alone where no strategy is known."""
+    return f"[{', '.join(s.value for s in strategies)}] {text}" if strategies else text
+
+
+def about_seeker(scenario: Scenario) -> str:
+    """Problem type, situation and profile, as far as they are given."""
+    given = (
+        ("Problem type", scenario.problem_type),
+        ("Situation", scenario.situation),
+        ("Profile", str(scenario.profile or "")),
+    )
+    return "\n".join(f"{name}: {text}" for name, text in given if text not in ("", UNSPECIFIED))
 
 
 def question_seed(seed: int, subject: Subject, salt: str, nth: int) -> int:
@@ -125,22 +205,34 @@ class JudgePrompts:
         system = self._template.render(
             "system", task=self._rubric.task, dimension=dimension, low=low, high=high
         )
+        shown = (subject.history, subject.text)
+        if "strategies" in dimension.shows:
+            shown = subject.labelled
         user = self._template.render(
-            "user", history=subject.history, reply=subject.text, dimension=dimension
-        )
+            "user", history=shown[0], reply=shown[1], dimension=dimension,
+            about=subject.about if "profile" in dimension.shows else "",
+        )  # fmt: skip
         return self._request(system, user, verdict_schema(dimension, self._rubric), seed)
 
     def pair(
-        self, history: str, first: str, second: str, dimension: Dimension, seed: int
+        self,
+        history: str,
+        first: str,
+        second: str,
+        dimension: Dimension,
+        seed: int,
+        *,
+        about: str = "",
     ) -> Request:
         """For the better of two texts in this order; `history` is empty where they are whole
-        conversations."""
+        conversations, `about` where the dimension does not show who the seeker was to be."""
         system = self._template.render(
             "pair_system", pair_task=PAIR_TASKS[self._rubric.subject], dimension=dimension
         )
         user = self._template.render(
-            "pair_user", history=history, first=first, second=second, dimension=dimension
-        )
+            "pair_user", history=history, first=first, second=second, dimension=dimension,
+            about=about,
+        )  # fmt: skip
         return self._request(system, user, PAIR_SCHEMA, seed)
 
     def _request(self, system: str, user: str, schema: dict[str, Any], seed: int) -> Request:

@@ -7,6 +7,7 @@ with the same fields.
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -18,7 +19,10 @@ from ...core.record import Record, Text, problems_of
 
 _FOLDER = Path(__file__).parent / "rubrics"
 
+_SHOWS = re.compile(rb"^[ \t]*shows[ \t]*=.*(\n|\Z)", re.M)
+
 Subject = Literal["utterance", "episode"]
+Shown = Literal["strategies", "profile"]
 
 
 class Fault(Record):
@@ -30,12 +34,20 @@ class Fault(Record):
 
 
 class Dimension(Record):
-    """One thing that is graded; `levels` say what each score means, the lowest first."""
+    """One thing that is graded.
+
+    Attributes:
+        levels: what each score means, the lowest first.
+        faults: what bounds the score.
+        shows: what the judge sees for it besides the words: the `strategies` of supporters' turns,
+            the seeker's situation and `profile`.
+    """
 
     name: Text
     question: Text
     levels: tuple[Text, ...]
     faults: tuple[Fault, ...] = ()
+    shows: tuple[Shown, ...] = ()
 
     def cap(self, faults: tuple[str, ...]) -> int | None:
         """The lowest bound among the faults named; None without one."""
@@ -48,7 +60,8 @@ class Rubric(Record):
     Attributes:
         subject: whether supporter utterances or whole episodes are judged.
         scale: lowest and highest score; whole numbers between them are valid, nothing else is.
-        sha256: of the file; part of `id`, so a changed rubric is another rubric.
+        sha256: of the file without its lines `shows = ...`; part of `id`, so a changed rubric is
+            another rubric.
     """
 
     name: Text
@@ -83,8 +96,17 @@ class Rubric(Record):
 
     @property
     def id(self) -> str:
-        """As it stands in `Rating.rubric`, such as `response 1 (3fa9c2d1)`."""
+        """Name, version and hash, such as `response 1 (3fa9c2d1)`."""
         return f"{self.name} {self.version} ({self.sha256[:8]})"
+
+    def id_of(self, dimension: str) -> str:
+        """As it stands in `Rating.rubric` for a dimension: what that one shows belongs to its
+        identity, as in `dialogue 1 (3fa9c2d1) with strategies`, and to no other's.
+
+        A dimension that the rubric lacks has the rubric's own id.
+        """
+        shown = next((d.shows for d in self.dimensions if d.name == dimension), ())
+        return self.id + (f"{WITH}{' and '.join(sorted(shown))}" if shown else "")
 
     def only(self, names: tuple[str, ...]) -> tuple[Dimension, ...]:
         """The dimensions of these names, all where none is given.
@@ -101,6 +123,14 @@ class Rubric(Record):
                     hint=did_you_mean(name, known),
                 )
         return tuple(known[name] for name in names) if names else self.dimensions
+
+
+WITH = " with "
+
+
+def rubric_id(stored: str) -> str:
+    """The rubric's id within what `Rubric.id_of` gives."""
+    return stored.partition(WITH)[0]
 
 
 def known_rubrics() -> list[str]:
@@ -128,10 +158,14 @@ def load_rubric(source: str | Path) -> Rubric:
     except ValueError as error:
         raise DataError(f"not TOML: {error}", file=path) from None
     try:
-        return Rubric.model_validate({**data, "sha256": hashlib.sha256(raw).hexdigest()})
+        return Rubric.model_validate({**data, "sha256": _digest(raw)})
     except ValidationError as error:
         raise DataError(
             "; ".join(problems_of(error, Rubric)[:3]),
             file=path,
             hint="a rubric has the fields " + ", ".join(Rubric.model_fields),
         ) from None
+
+
+def _digest(raw: bytes) -> str:
+    return hashlib.sha256(_SHOWS.sub(b"", raw)).hexdigest()

@@ -21,7 +21,7 @@ class JudgeSettings(EngineSettings):
 
     rubric: str | None = Field(
         None, description="rubric by name (response, dialogue) or path; default response, or"
-        " dialogue with --against"
+        " dialogue for conversations with --against"
     )  # fmt: skip
     dimensions: tuple[str, ...] = Field((), description="only these dimensions of the rubric")
     samples: Annotated[int, Field(ge=1)] = Field(1, description="answers to each question")
@@ -36,8 +36,13 @@ class JudgeSettings(EngineSettings):
     )
     seed: int = Field(0, description="seed of the sample and of the calls")
     rater: str | None = Field(None, description="the judge's name in the ratings")
+    corpus: str | None = Field(
+        None, description="where RUN holds replies of `evaluate`: the corpus that was evaluated"
+    )
     against: str | None = Field(
-        None, description="another run: ask which of two conversations is better, in both orders"
+        None,
+        description="another run or other replies: ask which of two conversations, or of two replies"
+        " to the same history, is better, in both orders",
     )
     out: str | None = Field(
         None,

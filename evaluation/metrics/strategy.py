@@ -12,7 +12,7 @@ import numpy as np
 
 from ...agents.roles import STRATEGY_LABELS, Strategy
 from ...core.errors import ConfigError
-from ..statistics.uncertainty import Floats, Tally
+from ..statistics.uncertainty import Floats, Tally, share_tally
 from .metric import Measurement
 
 SIZE = len(STRATEGY_LABELS)
@@ -62,7 +62,7 @@ def measure_strategies(
     known = int(rows.sum())
     turns = "first label of the turn; unreadable choices left out"
     return [
-        Measurement("strategy-accuracy", Tally(rows, accuracy), turns, n=known),
+        Measurement("strategy-accuracy", _hits(gold, predicted), turns, n=known),
         Measurement(
             "strategy-macro-f1",
             Tally(rows, macro_f1),
@@ -79,11 +79,13 @@ def measure_strategies(
     ]
 
 
-def accuracy(sums: Floats) -> Floats:
-    """Share of turns with the corpus's strategy, in per cent; from sums `(..., 64)`."""
-    table = sums.reshape(*sums.shape[:-1], SIZE, SIZE)
-    right = np.trace(table, axis1=-2, axis2=-1)
-    return _divide(100 * right, sums.sum(axis=-1))
+def _hits(gold: Sequence[Strategy], predicted: Sequence[Strategy | None]) -> Tally:
+    """Share of turns with the corpus's strategy, in per cent."""
+    right = [
+        None if choice is None else float(choice is truth)
+        for truth, choice in zip(gold, predicted, strict=True)
+    ]
+    return share_tally(right, scale=100)
 
 
 def macro_f1(sums: Floats) -> Floats:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...core.tables import DASH, markdown_table, number
+from ...core.published import published_cell
+from ...core.tables import DASH, markdown_table
 from .result import Result
 
 COLUMNS = ("metric", "value", "95 % interval", "n", "missing", "how")
@@ -38,7 +39,10 @@ def score_rows(result: Result) -> list[list[str]]:
             str(score.n),
             str(score.missing),
             letters[score.convention],
-            *(number(figures.get(score.metric)) for figures in result.published.values()),
+            *(
+                published_cell(name, score.metric, figures)
+                for name, figures in result.published.items()
+            ),
         ]
         for score in result.scores
     ]

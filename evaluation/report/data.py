@@ -42,7 +42,7 @@ class RunView:
         summary: as in `summary.json`, failed attempts included.
         conversations: how many there are.
         episodes: one plain record a conversation that is shown, see `episode_view`.
-        rated: ratings by kind and dimension, also those of conversations that are not here.
+        rated: ratings by kind, dimension and rubric, also those of conversations that are not here.
         unmatched: ratings of conversations that are not in this run.
     """
 
@@ -52,7 +52,7 @@ class RunView:
     summary: dict[str, Any]
     conversations: int
     episodes: list[dict[str, Any]] = field(repr=False)
-    rated: dict[tuple[str, str], RatedValues] = field(default_factory=dict, repr=False)
+    rated: dict[tuple[str, str, str], RatedValues] = field(default_factory=dict, repr=False)
     unmatched: int = 0
 
 
@@ -122,7 +122,8 @@ def read_run(
         episodes=list(sample.views.values()),
     )
     for rating in _ratings_of(path, ratings):
-        view.rated.setdefault((rating.kind, rating.dimension), RatedValues()).add(rating)
+        place = (rating.kind, rating.dimension, rating.rubric)
+        view.rated.setdefault(place, RatedValues()).add(rating)
         view.unmatched += rating.episode not in seen
         if rating.episode in sample.views:
             sample.views[rating.episode].setdefault("ratings", []).append(_note(rating))

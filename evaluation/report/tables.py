@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from ...core.published import published_strategy_shares
 from ...environments.corpus.statistics import comparison
 from ...environments.episodes.rating import RatedValues
 from ..analyses.profile import INTERVALS, lengths, shares
-from ..statistics.uncertainty import estimate_mean
+from ..statistics.uncertainty import estimate_mean, estimate_share
 from .charts import bars, histogram, stacked
 from .data import RunView
 
@@ -88,7 +89,8 @@ def strategies(runs: Sequence[RunView]) -> Table:
         ("per cent of labels", *series),
         tuple(rows),
         figure=bars("Share of each strategy, per cent", names, series),
-        note="Published: SweetieChat Table 2.",
+        note="Labels as the log holds them: where an import merged utterances, equal labels count"
+        " once. Published: SweetieChat Table 2, of ESConv before merging.",
     )
 
 
@@ -130,16 +132,25 @@ def ends(runs: Sequence[RunView]) -> Table:
 
 def ratings(runs: Sequence[RunView]) -> Table:
     """Mean of each dimension with its interval, and how many values are missing."""
+    keys = sorted({key for run in runs for key in run.rated})
+    rubrics = Counter((kind, dimension) for kind, dimension, _ in keys)
     rows = tuple(
-        (f"{dimension} ({kind})", *(_estimate(run.rated.get((kind, dimension))) for run in runs))
-        for kind, dimension in sorted({key for run in runs for key in run.rated})
+        (
+            f"{dimension} ({kind})" + (f", {rubric}" if rubrics[kind, dimension] > 1 else ""),
+            *(
+                _estimate(run.rated.get((kind, dimension, rubric)), yes_or_no=kind == "scorer")
+                for run in runs
+            ),
+        )
+        for kind, dimension, rubric in keys
     )
     return Table(
         "Ratings",
         ("dimension", *(run.name for run in runs)),
         rows,
-        note="Mean with a 95 % bootstrap interval over conversations; n counts readable values. A"
-        " rating that could not be read is missing, not zero.",
+        note="Mean with its 95 % interval, conversations as the units (Wilson's for a scorer's shares,"
+        " else bootstrap); n counts readable values. A rating that could not be read is missing, not"
+        " zero.",
     )
 
 
@@ -150,7 +161,7 @@ def dialogue_lengths(runs: Sequence[RunView]) -> Iterable[Table]:
         yield Table(
             f"Utterances a conversation: {run.name}",
             ("mean", "10 %", "median", "90 %"),
-            ((_one(length.mean), *map(_whole, (length.p10, length.median, length.p90))),),
+            ((_one(length.mean), *map(_short, (length.p10, length.median, length.p90))),),
             figure=histogram(f"Utterances a conversation, {run.name}", run.counts.utterances_each),
         )
 
@@ -173,10 +184,12 @@ def usage(runs: Sequence[RunView]) -> Table:
     return Table("Calls and tokens", ("", *(run.name for run in runs)), rows)
 
 
-def _estimate(rated: RatedValues | None) -> str:
+def _estimate(rated: RatedValues | None, *, yes_or_no: bool) -> str:
     if rated is None:
         return "no value"
-    found = estimate_mean(rated.values, groups=rated.episodes)
+    yes_or_no = yes_or_no and set(rated.values) <= {None, 0, 1}
+    estimate = estimate_share if yes_or_no else estimate_mean
+    found = estimate(rated.values, groups=rated.episodes)
     missing = f", {found.missing} missing" if found.missing else ""
     if found.value is None:
         return f"no value{missing}"
@@ -192,8 +205,8 @@ def _one(value: float | None) -> str:
     return "no value" if value is None else f"{value:.1f}"
 
 
-def _whole(value: int | None) -> str:
-    return "no value" if value is None else str(value)
+def _short(value: float | None) -> str:
+    return "no value" if value is None else f"{value:.1f}".removesuffix(".0")
 
 
 def _count(number: int) -> str:

@@ -172,7 +172,8 @@ def result_of(settings: SelfPlaySettings, rubric: Rubric, names: set[str]) -> Se
             ratings = [
                 rating
                 for rating in iter_ratings(settings.folder(side, seed))
-                if rating.rubric == rubric.id and rating.sample < settings.samples
+                if rating.rubric == rubric.id_of(rating.dimension)
+                and rating.sample < settings.samples
             ]
             unreadable += sum(rating.value is None for rating in ratings)
             judged = episode_scores(ratings)
@@ -189,15 +190,16 @@ def result_of(settings: SelfPlaySettings, rubric: Rubric, names: set[str]) -> Se
         failed=failed,
         unreadable=unreadable,
         outcomes=outcomes(scores["a"], scores["b"], measures),
-        wins=win_rates(_all_comparisons(settings)) if settings.pairwise else [],
+        wins=win_rates(_all_comparisons(settings, rubric)) if settings.pairwise else [],
     )
 
 
-def _all_comparisons(settings: SelfPlaySettings) -> Iterable[Rating]:
-    """All seeds in one list; each seed's samples get numbers of their own."""
+def _all_comparisons(settings: SelfPlaySettings, rubric: Rubric) -> Iterable[Rating]:
+    """By this rubric, all seeds in one list; each seed's samples get numbers of their own."""
+    asked = rubric_of_pairs(rubric)
     for place, seed in enumerate(settings.seeds):
         path = _comparisons(settings, seed)
         for rating in iter_ratings(path) if path.is_file() else ():
-            if rating.sample < settings.samples:
+            if rating.rubric == asked.id_of(rating.dimension) and rating.sample < settings.samples:
                 number = place * settings.samples + rating.sample
                 yield rating.model_copy(update={"sample": number})

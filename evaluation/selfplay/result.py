@@ -12,7 +12,8 @@ from ...agents.roles import Role
 from ...environments.episodes.episode import Episode
 from ...environments.episodes.rating import Rating
 from ..judging.pairwise import WinRate
-from ..statistics.uncertainty import Estimate, PairedResult, estimate_mean, holm, paired_test
+from ..statistics.paired import PairedResult, holm, paired_test
+from ..statistics.uncertainty import Estimate, estimate_mean, estimate_share
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Outcome:
     Attributes:
         measure: a dimension of the rubric, or one that needs no judge.
         judged: whether it is a dimension of the rubric.
-        a, b: means over conversations, scenarios resampled.
+        a, b: means over conversations; scenarios are the units of the intervals.
         paired: A − B over conversations that both sides have a value for.
         p_holm: its p-value after Holm's correction over all outcomes.
     """
@@ -87,6 +88,8 @@ PLAIN_MEASURES: dict[str, Callable[[Episode], float]] = {
     "words a seeker utterance": lambda e: _words(e, Role.SEEKER),
 }
 """Measures that need no judge; NaN where one is undefined for an episode."""
+SHARES = ("ended by itself",)
+"""Those of them that hold or do not."""
 
 
 def _words(episode: Episode, role: Role) -> float:
@@ -117,12 +120,13 @@ def outcomes(
     for measure in (*judged, *PLAIN_MEASURES):
         left = [a.get(place, {}).get(measure) for place in places]
         right = [b.get(place, {}).get(measure) for place in places]
+        estimate = estimate_share if measure in SHARES else estimate_mean
         found.append(
             Outcome(
                 measure,
                 measure in judged,
-                estimate_mean(left, groups=groups),
-                estimate_mean(right, groups=groups),
+                estimate(left, groups=groups),
+                estimate(right, groups=groups),
                 paired_test(left, right, groups=groups),
                 None,
             )

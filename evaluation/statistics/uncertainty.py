@@ -1,33 +1,38 @@
-"""Uncertainty: bootstrap intervals, and paired tests of two systems on the same items.
+"""Uncertainty: an interval beside every figure that has one.
 
 Replies of one dialogue resemble each other, so wherever `groups` can be given (one label a value,
-usually the dialogue's id) whole groups are drawn, never single values. A missing value is None (or
-NaN): it is left out and counted, never taken as 0. Agreement between raters is in
-`environments/episodes/agreement.py`, several seeds and sample sizes are in `planning.py`.
+usually the dialogue's id) whole groups are the units, never single values. A missing value is None
+(or NaN): it is left out and counted, never taken as 0, and a group of missing values alone is no
+unit. Shares have Wilson intervals, since a bootstrap of 6 of 6 knows nothing but 100 %; all other
+figures have bootstrap intervals, and none where resampling says nothing. Two systems on the same
+items are in `paired.py`, several seeds and sample sizes in `planning.py`, agreement between raters
+in `environments/episodes/agreement.py`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.errors import ConfigError, MissingExtra
+from ...core.errors import ConfigError
+from ...environments.episodes.shares import wilson
 
 Floats = NDArray[np.float64]
 Value = float | None
 IntervalMethod = Literal["percentile", "bca"]
-PairedTest = Literal["bootstrap", "permutation", "wilcoxon"]
 
 RESAMPLES = 1000
 LEVEL = 0.95
 BLOCK = 4_000_000
 """Numbers kept in memory at once while resampling."""
+TINY = 1e-12
+"""Figures of resamples that lie closer than this, relative to themselves, are one number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +42,13 @@ class Tally:
     Attributes:
         rows: `(replies, columns)`, what each reply adds.
         of: sums `(..., columns)` to values `(...)`; NaN where the figure is undefined.
+        share: the value of a whole (1, or 100 for per cent) where the figure is a share, its rows
+            `share` times those that hold and all counted, and `of` their ratio; None for others.
     """
 
     rows: Floats
     of: Callable[[Floats], Floats]
+    share: float | None = None
 
     @property
     def value(self) -> float | None:
@@ -56,6 +64,19 @@ def mean_tally(values: Sequence[Value], *, scale: float = 1.0) -> Tally:
     return Tally(rows, ratio)
 
 
+def share_tally(values: Sequence[Value], *, scale: float = 1.0) -> Tally:
+    """The mean of values that hold (1) or do not (0), times `scale`; a tie may count half.
+
+    Its interval is Wilson's. Missing values add nothing.
+
+    Raises:
+        ConfigError: a value outside [0, 1].
+    """
+    if wrong := [v for v in values if not gone(v) and not 0 <= (v or 0) <= 1]:
+        raise ConfigError(f"a share is taken of values from 0 to 1, not of {wrong[0]}")
+    return replace(mean_tally(values, scale=scale), share=scale)
+
+
 def ratio(sums: Floats) -> Floats:
     """First column over the second; NaN over nothing."""
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -65,19 +86,19 @@ def ratio(sums: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A bootstrap interval.
+    """An interval.
 
     Attributes:
         low, high: its ends, in the figure's unit.
         level: its nominal coverage.
-        method: `percentile` or `bca`.
-        groups: independent units drawn (dialogues, or values where no groups were given).
+        method: `wilson` for a share, else the bootstrap's `percentile` or `bca`.
+        groups: independent units with a value (dialogues, or values where no groups were given).
     """
 
     low: float
     high: float
     level: float = LEVEL
-    method: IntervalMethod = "percentile"
+    method: Literal["wilson"] | IntervalMethod = "percentile"
     groups: int = 0
 
     def __str__(self) -> str:
@@ -90,7 +111,7 @@ class Estimate:
 
     Attributes:
         value: the mean over known values; None if there is none.
-        interval: None with fewer than two groups.
+        interval: None where `bootstrap` gives none.
         n: values known.
         missing: values missing.
     """
@@ -118,8 +139,26 @@ def estimate_mean(
     tally = mean_tally(values)
     found = bootstrap({"mean": tally}, groups=groups, method=method, level=level,
                       resamples=resamples, seed=seed)["mean"]  # fmt: skip
+    return _estimate(tally, found)
+
+
+def estimate_share(
+    values: Sequence[Value], *, groups: Sequence[Hashable] | None = None, level: float = LEVEL
+) -> Estimate:
+    """The share of values that hold (1, 0, or a half for a tie), with a Wilson interval.
+
+    6 of 6 single values: [0.61, 1.00].
+
+    Raises:
+        ConfigError: `groups` of another length, an impossible level, a value outside [0, 1].
+    """
+    tally = share_tally(values)
+    return _estimate(tally, bootstrap({"share": tally}, groups=groups, level=level)["share"])
+
+
+def _estimate(tally: Tally, interval: Interval | None) -> Estimate:
     known = int(tally.rows[:, 1].sum())
-    return Estimate(tally.value, found, known, len(values) - known)
+    return Estimate(tally.value, interval, known, len(tally.rows) - known)
 
 
 def bootstrap(
@@ -131,11 +170,12 @@ def bootstrap(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Interval | None]:
-    """Bootstrap intervals of many figures over the same replies, from the same draws.
+    """Intervals of many figures over the same replies, from the same draws.
 
-    Groups are drawn with replacement, as many as there are (Efron & Tibshirani 1993, ch. 8);
+    Groups are drawn with replacement, as many as have a value (Efron & Tibshirani 1993, ch. 8);
     `percentile` takes the quantiles of the figures drawn, `bca` corrects them for bias and
-    acceleration (ibid., ch. 14).
+    acceleration (ibid., ch. 14). A share is not drawn: its interval is Wilson's with the number of
+    replies over their design effect (Korn & Graubard 1998), see `_wilson`.
 
     Args:
         tallies: figures over the same replies, in the same order.
@@ -146,12 +186,14 @@ def bootstrap(
         seed: of the draws; equal arguments give equal intervals.
 
     Returns:
-        An interval a figure; None with fewer than two groups or where the figure is undefined.
+        An interval a figure. None with fewer than two groups that have a value, where the figure is
+        undefined, in every draw the same (so nothing is known of its spread), or undefined in more
+        draws than the interval leaves out (a correlation of two or three).
 
     Raises:
         ConfigError: tallies or groups of different lengths, an impossible level or count.
     """
-    _check_draws(level, resamples, method)
+    check_draws(level, resamples, method)
     if not tallies:
         return {}
     sizes = {len(tally.rows) for tally in tallies.values()}
@@ -162,17 +204,73 @@ def bootstrap(
             hint="give one row and one group for each reply",
         )
     sums = {name: group_sums(tally.rows, groups) for name, tally in tallies.items()}
-    count = len(next(iter(sums.values())))
-    if count < 2:
-        return dict.fromkeys(tallies)
-    draws: dict[str, list[Floats]] = {name: [] for name in tallies}
-    for weights in _weights(count, resamples, seed):
-        for name, tally in tallies.items():
-            draws[name].append(tally.of(weights @ sums[name]))
     return {
-        name: _interval(np.concatenate(draws[name]), sums[name], tallies[name].of, method, level)
-        for name in tallies
-    }
+        name: _wilson(sums[name], tally.share, level) if tally.share else None
+        for name, tally in tallies.items()
+    } | _drawn(
+        {name: tally for name, tally in tallies.items() if not tally.share},
+        sums, method, level, resamples, seed,
+    )  # fmt: skip
+
+
+def _drawn(
+    tallies: Mapping[str, Tally],
+    sums: Mapping[str, Floats],
+    method: IntervalMethod,
+    level: float,
+    resamples: int,
+    seed: int,
+) -> dict[str, Interval | None]:
+    """Bootstrap intervals. Figures with values of the same groups share their draws."""
+    together: dict[bytes, list[str]] = {}
+    for name in tallies:
+        together.setdefault(_valued(sums[name]).tobytes(), []).append(name)
+    found: dict[str, Interval | None] = dict.fromkeys(tallies)
+    for names in together.values():
+        valued = _valued(sums[names[0]])
+        kept = {name: sums[name] if valued.all() else sums[name][valued] for name in names}
+        count = len(kept[names[0]])
+        if count < 2:
+            continue
+        draws: dict[str, list[Floats]] = {name: [] for name in names}
+        for weights in draw_weights(count, resamples, seed):
+            for name in names:
+                draws[name].append(tallies[name].of(weights @ kept[name]))
+        for name in names:
+            drawn = np.concatenate(draws[name])
+            found[name] = _interval(drawn, kept[name], tallies[name].of, method, level)
+    return found
+
+
+def _valued(sums: Floats) -> NDArray[np.bool_]:
+    """Which groups have a value: those that add something."""
+    found: NDArray[np.bool_] = (sums != 0).any(axis=1)
+    return found
+
+
+def _wilson(sums: Floats, scale: float, level: float) -> Interval | None:
+    """The Wilson interval of a share of grouped replies.
+
+    The number of replies is divided by the design effect: the variance between groups over that of
+    independent replies, at least 1. Single replies give the plain interval. Where all or none hold
+    there is no variance to see, and as many count as there are groups (weighed by size, Kish 1965).
+    """
+    sums = sums[sums[:, 1] > 0]
+    if len(sums) < 2:
+        return None
+    held, counted = sums[:, 0] / scale, sums[:, 1]
+    total = float(counted.sum())
+    share = min(1.0, max(0.0, float(held.sum()) / total))
+    if 0 < share < 1:
+        between = float(np.sum((held - share * counted) ** 2)) / total**2
+        alone = share * (1 - share) / total
+        units = total / max(1.0, between / alone)
+    else:
+        units = total**2 / float(np.sum(counted**2))
+    low, high = wilson(share * units, units, level=level)
+    if low is None or high is None:
+        return None
+    return Interval(low * scale, high * scale, level, "wilson", len(sums))
 
 
 def group_sums(rows: Floats, groups: Sequence[Hashable] | None) -> Floats:
@@ -186,7 +284,7 @@ def group_sums(rows: Floats, groups: Sequence[Hashable] | None) -> Floats:
     return sums
 
 
-def _weights(count: int, resamples: int, seed: int) -> Iterator[Floats]:
+def draw_weights(count: int, resamples: int, seed: int) -> Iterator[Floats]:
     """How often each of `count` groups is drawn: blocks of `(draws, count)`."""
     rng = np.random.default_rng(seed)
     block = max(1, BLOCK // count)
@@ -206,14 +304,26 @@ def _interval(
     level: float,
 ) -> Interval | None:
     whole = float(of(sums.sum(axis=0)))
-    drawn = drawn[~np.isnan(drawn)]
-    if math.isnan(whole) or not len(drawn):
+    if math.isnan(whole) or not tells(drawn, level):
         return None
+    drawn = drawn[~np.isnan(drawn)]
     tails = np.array([(1 - level) / 2, (1 + level) / 2])
     if method == "bca":
         tails = _bca_tails(drawn, whole, of(sums.sum(axis=0) - sums), tails)
     low, high = np.quantile(drawn, tails)
     return Interval(float(low), float(high), level, method, len(sums))
+
+
+def tells(drawn: Floats, level: float = LEVEL) -> bool:
+    """Whether figures of resamples say how sure the figure is.
+
+    They do not if all are the same (nothing is known of the spread then), or if more are undefined
+    (NaN) than an interval of this level leaves out.
+    """
+    known = drawn[~np.isnan(drawn)]
+    if not len(known) or len(known) < level * len(drawn):
+        return False
+    return bool(np.ptp(known) > TINY * float(np.max(np.abs(known))))
 
 
 def _bca_tails(drawn: Floats, whole: float, left_out: Floats, tails: Floats) -> Floats:
@@ -229,7 +339,7 @@ def _bca_tails(drawn: Floats, whole: float, left_out: Floats, tails: Floats) -> 
     return np.array([normal.cdf(float(bias + x / (1 - acceleration * x))) for x in z])
 
 
-def _check_draws(level: float, resamples: int, method: str) -> None:
+def check_draws(level: float, resamples: int, method: str) -> None:
     problems = []
     if not 0 < level < 1:
         problems.append(f"level must lie between 0 and 1, not {level}")
@@ -241,111 +351,8 @@ def _check_draws(level: float, resamples: int, method: str) -> None:
         raise ConfigError("no interval can be drawn", problems=problems)
 
 
-# Two systems on the same items
-
-
-@dataclass(frozen=True, slots=True)
-class PairedResult:
-    """What distinguishes A from B on the same items.
-
-    Attributes:
-        difference: mean of A − B over the items that both have; None if there is none.
-        interval: of the difference; None with fewer than two groups.
-        p: two-sided p-value; None where the test is undefined (too few items, for example).
-        test: which test gave `p`.
-        n: items that both have.
-        missing: items that lack a value of A, of B or of both.
-        groups: independent units among the items counted.
-    """
-
-    difference: float | None
-    interval: Interval | None
-    p: float | None
-    test: PairedTest
-    n: int
-    missing: int
-    groups: int
-
-
-def paired_test(
-    a: Sequence[Value],
-    b: Sequence[Value],
-    *,
-    groups: Sequence[Hashable] | None = None,
-    test: PairedTest = "permutation",
-    level: float = LEVEL,
-    resamples: int = 10_000,
-    seed: int = 0,
-) -> PairedResult:
-    """Compare A with B on the same items (same scenario, same seed, same context).
-
-    All tests work on the mean difference of each group. `permutation` flips signs (exact up to
-    2^groups ≤ resamples, else drawn) and `wilcoxon` ranks, both by scipy; `bootstrap` doubles the
-    smaller share of drawn differences beyond 0 (Koehn 2004), adding one draw to either side.
-
-    Raises:
-        ConfigError: sequences of different lengths, an unknown test.
-        MissingExtra: scipy is not installed (not needed for `bootstrap`).
-    """
-    if len(a) != len(b) or (groups is not None and len(groups) != len(a)):
-        raise ConfigError(
-            f"a pair needs both sides: {len(a)} values of A, {len(b)} of B"
-            + ("" if groups is None else f", {len(groups)} groups")
-        )
-    _check_draws(level, resamples, "percentile")
-    pairs = [i for i, (x, y) in enumerate(zip(a, b, strict=True)) if not (_gone(x) or _gone(y))]
-    deltas = np.array([float(a[i] or 0) - float(b[i] or 0) for i in pairs])
-    if not pairs:
-        return PairedResult(None, None, None, test, 0, len(a), 0)
-    chosen = None if groups is None else [groups[i] for i in pairs]
-    tally = mean_tally(list(deltas))
-    sums = group_sums(tally.rows, chosen)
-    interval = bootstrap({"d": tally}, groups=chosen, level=level, resamples=resamples, seed=seed)
-    return PairedResult(
-        difference=float(deltas.mean()),
-        interval=interval["d"],
-        p=_p_value(sums, test, resamples, seed) if len(sums) > 1 else None,
-        test=test,
-        n=len(pairs),
-        missing=len(a) - len(pairs),
-        groups=len(sums),
-    )
-
-
-def _p_value(sums: Floats, test: PairedTest, resamples: int, seed: int) -> float | None:
-    means = sums[:, 0] / sums[:, 1]
-    if test == "bootstrap":
-        drawn = np.concatenate([ratio(w @ sums) for w in _weights(len(sums), resamples, seed)])
-        side = min(int(np.sum(drawn <= 0)), int(np.sum(drawn >= 0)))
-        return min(1.0, 2 * (side + 1) / (len(drawn) + 1))
-    try:
-        from scipy import stats
-    except ImportError as error:
-        raise MissingExtra(f"the {test} test", extra="eval") from error
-    if test == "permutation":
-        found: Any = stats.permutation_test(
-            (means,), np.mean, permutation_type="samples", n_resamples=resamples,
-            vectorized=True, rng=np.random.default_rng(seed),
-        )  # fmt: skip
-        return float(found.pvalue)
-    if test == "wilcoxon":
-        if not np.any(means):
-            return 1.0  # no group differs; ranks of nothing are undefined
-        return float(stats.wilcoxon(means).pvalue)
-    raise ConfigError(f"no paired test named '{test}'; known: bootstrap, permutation, wilcoxon")
-
-
-def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Holm's step-down correction. Of 0.01, 0.04, 0.03: 0.03, 0.06, 0.06."""
-    corrected: dict[str, float] = {}
-    largest = 0.0
-    for place, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
-        largest = max(largest, min(1.0, p * (len(p_values) - place)))
-        corrected[name] = largest
-    return corrected
-
-
-def _gone(value: Value) -> bool:
+def gone(value: Value) -> bool:
+    """Whether a value is missing."""
     return value is None or math.isnan(value)
 
 

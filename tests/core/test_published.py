@@ -7,6 +7,7 @@ import pytest
 from warmline.core.errors import ConfigError
 from warmline.core.published import (
     beside,
+    published_cell,
     published_rows,
     published_sizes,
     published_tables,
@@ -36,6 +37,73 @@ def test_figures_stand_in_their_columns() -> None:
     assert systems("helpful")["FPEMF Table 4b: DKPE_FPEMF"]["topic"] == 74.65
     assert systems("dialogue")["SweetieChat Table 5: ServeForEmo"]["safety"] == 5
     assert systems("response")["Self-Evolution Table 7: M2"]["overall"] == 3.22
+
+
+FIGURES = {
+    ("FPEMF Table 2", "sizes"): 20,  # 2 corpora, 10 figures
+    ("FPEMF Table 3", "reference"): 162,  # 19 rows of 9, less 9 dashes (KEMI 5, PAL 2, the APIs 2)
+    ("FPEMF Table 4a", "helpful"): 32,  # 8 models, 4 dimensions
+    ("FPEMF Table 4b", "helpful"): 32,
+    ("SweetieChat Table 1", "sizes"): 20,
+    ("SweetieChat Table 2", "strategies"): 16,
+    ("SweetieChat Table 3", "generated"): 35,  # 5 models, 7 metrics
+    ("SweetieChat Table 3", "reference"): 35,
+    ("SweetieChat Table 5", "dialogue"): 7,
+    ("SweetieChat Table 5, variance", "variance"): 7,
+    ("SweetieChat Table 6", "diversity"): 9,
+    ("SweetieChat Table 7", "generated"): 32,  # 4 trainings, 8 metrics
+    ("SweetieChat Table 7, ServeForEmo", "generated"): 32,
+    ("Self-Evolution Table 1", "sizes"): 15,  # 3 corpora, 5 figures
+    ("Self-Evolution Table 2", "reference"): 105,  # 3 backbones, 5 models, 7 metrics
+    ("Self-Evolution Table 3", "reference"): 12,
+    ("Self-Evolution Table 4", "ability"): 30,  # 5 models, 5 tasks and the average
+    ("Self-Evolution Table 5", "reference"): 28,  # M0 and 3 variants of 2 rounds, 4 metrics
+    ("Self-Evolution Table 6", "reference"): 36,  # 3 backbones, 3 rounds, 4 metrics
+    ("Self-Evolution Table 7", "response"): 21,  # 3 models, 7 dimensions
+    ("Self-Evolution Table 7, r", "calibration"): 7,
+}
+"""Figures that the papers print, counted in their tables. Not counted: the changes in per cent of
+Self-Evolution Tables 5 and 6, which are computed."""
+
+SPREADS = {("SweetieChat Table 3", "generated"): 35, ("SweetieChat Table 3", "reference"): 35}
+"""Figures with ± that they print."""
+
+
+def test_no_published_figure_is_missing() -> None:
+    ours = {
+        (table.name, table.setting): sum(map(len, table.rows.values()))
+        for table in published_tables()
+    }
+    assert ours == FIGURES
+    spreads = {
+        (table.name, table.setting): sum(map(len, table.spread.values()))
+        for table in published_tables()
+        if table.spread
+    }
+    assert spreads == SPREADS
+    for table in published_tables():
+        for system, spread in table.spread.items():
+            assert spread.keys() == table.rows[system].keys()
+
+
+def test_the_ablations_of_fpemf_stand_in_their_columns() -> None:
+    rows = published_rows("FPEMF Table 3")
+    assert sum("w/o" in system for system in rows) == 8
+    assert list(rows["BBJ w/o FPE"].values()) == [
+        *(21.43, 15.97, 20.57, 8.42, 4.32, 2.49, 3.12, 20.37, 17.85)
+    ]
+    assert list(rows["DKPE w/o MF"].values()) == [
+        *(32.50, 15.50, 20.50, 9.10, 4.60, 2.70, 4.50, 25.50, 18.00)
+    ]
+
+
+def test_a_figure_is_printed_with_the_spread_of_its_own_setting() -> None:
+    name = "SweetieChat Table 3: ServeForEmo"
+    for setting, printed in (("generated", "6.27±0.05"), ("reference", "6.76±0.08")):
+        assert published_cell(name, "bleu-2", systems(setting)[name]) == printed
+        assert published_cell(name, "meteor", systems(setting)[name]) == "-"
+    plain = systems("reference")["FPEMF Table 3: PAL"]
+    assert published_cell("FPEMF Table 3: PAL", "distinct-2", plain) == "30.27"
 
 
 def test_shares_sum_to_one_hundred() -> None:

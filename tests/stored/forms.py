@@ -106,7 +106,7 @@ RUNS = (
         ("selfplay", *PLAYING, "--episodes", "2", "--a.policy", TALKING, "--b.policy", PLAIN,
          "--judge.policy", JUDGING, "--pairwise", "--out", "selfplay"),
         "selfplay",
-        left=60, rest=24,
+        left=60, rest=34,  # 24 were left; the judge sees more for two dimensions now, asked again
         journals=("selfplay/a/seed-0/episodes.jsonl", "selfplay/b/seed-0/episodes.jsonl",
                   "selfplay/a/seed-0/ratings.jsonl"),
         changed=("--max-turns", "6"),

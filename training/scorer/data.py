@@ -200,7 +200,7 @@ def _rows(file: Path, needed: Sequence[str]) -> Iterable[tuple[int, dict[str, st
 
 @dataclass(frozen=True, slots=True)
 class RealReply:
-    """A real reply in its place."""
+    """A real reply in its place. `candidate`: which of several texts for it, as in ratings."""
 
     id: str
     episode: str
@@ -208,6 +208,7 @@ class RealReply:
     problem_type: str
     history: tuple[Turn, ...]
     reply: str
+    candidate: str = ""
 
 
 def real_replies(episodes: Iterable[Episode]) -> list[RealReply]:

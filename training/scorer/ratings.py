@@ -9,8 +9,10 @@ from pathlib import Path
 from ...core.errors import ContextTooLong
 from ...core.jsonl import LineLog
 from ...core.tasks import for_each
+from ...environments.dialogue.view import latest, turns_of
 from ...environments.episodes.episode import Episode
 from ...environments.episodes.rating import Rating, iter_ratings
+from ...evaluation.replies.places import PlacedReply
 from ...policies.heads.scorer import RUBRIC, ScorerPolicy
 from .data import RealReply, iter_real_replies, judged
 from .train import helpful
@@ -35,6 +37,7 @@ async def rate_reply(scorer: ScorerPolicy, real: RealReply) -> list[Rating]:
         Rating(
             episode=real.episode,
             utterance=place_of(real),
+            candidate=real.candidate,
             rater=scorer.id,
             kind="scorer",
             dimension=dimension,
@@ -53,7 +56,37 @@ async def rate_episodes(
     concurrency: int = 32,
     on_done: Callable[[int], None] = lambda count: None,
 ) -> None:
-    """Rate every reply of a supporter that answers something; what the file holds is left alone.
+    """Rate every reply of a supporter that answers something; see `rate_replies`."""
+    await rate_replies(
+        scorer, iter_real_replies(episodes), file, concurrency=concurrency, on_done=on_done
+    )
+
+
+def evaluated_replies(replies: Iterable[PlacedReply]) -> list[RealReply]:
+    """Replies of `evaluate` as the scorer rates them; the place of each is its turn."""
+    return [
+        RealReply(
+            f"{placed.reply.episode}#{placed.reply.turn}",
+            placed.reply.episode,
+            placed.reply.episode,
+            placed.scenario.problem_type,
+            latest(turns_of(placed.history), None),
+            placed.text.strip(),
+            placed.candidate,
+        )
+        for placed in replies
+    ]
+
+
+async def rate_replies(
+    scorer: ScorerPolicy,
+    replies: Iterable[RealReply],
+    file: Path,
+    *,
+    concurrency: int = 32,
+    on_done: Callable[[int], None] = lambda count: None,
+) -> None:
+    """Rate replies; what the file holds is left alone.
 
     Args:
         scorer: open.
@@ -64,7 +97,9 @@ async def rate_episodes(
     """
     with LineLog(file) as log:
         rated = Counter(
-            (r.episode, r.utterance) for r in iter_ratings(file) if r.rater == scorer.id
+            (r.episode, r.utterance, r.candidate)
+            for r in iter_ratings(file)
+            if r.rater == scorer.id
         )
 
         async def rate(real: RealReply) -> None:
@@ -74,9 +109,7 @@ async def rate_episodes(
 
         whole = len(scorer.dimensions) + 1  # fewer where a kill came in between
         open_ones = (
-            real
-            for real in iter_real_replies(episodes)
-            if rated[real.episode, place_of(real)] < whole
+            real for real in replies if rated[real.episode, place_of(real), real.candidate] < whole
         )
         await for_each(open_ones, rate, concurrency)
 

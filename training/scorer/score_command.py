@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -18,37 +19,58 @@ def register(app: typer.Typer) -> None:
 
 
 def score(
-    log: Annotated[Path, typer.Argument(help="A run's folder, or an episode log.")],
+    log: Annotated[
+        Path, typer.Argument(help="A run's folder, an episode log, or an evaluation's replies.")
+    ],
     model: Annotated[Path, typer.Option(help="Folder that `warmline train scorer` wrote.")],
     out: Annotated[
         Path | None, typer.Option(help="File of ratings; default: ratings.jsonl next to the log.")
+    ] = None,
+    corpus: Annotated[
+        Path | None,
+        typer.Option(help="Where LOG holds replies of `evaluate`: the corpus that was evaluated."),
     ] = None,
     max_batch: Annotated[int, typer.Option(min=1, help="Replies in one batch.")] = 32,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default all.")] = None,
 ) -> None:
     """Rate every reply of a log on the scorer's dimensions; resumes automatically."""
+    from ...core.errors import ConfigError
     from ...core.tasks import run_sync
     from ...environments.episodes.log import read_episodes
     from ...environments.episodes.rating import RATINGS_NAME
+    from ...evaluation.replies.places import holds_replies, place_replies
     from ...policies.heads.scorer import ScorerPolicy
     from ..loop.command import need_libraries, quiet_libraries
 
     need_libraries()
     quiet_libraries()
-    from .ratings import rate_episodes, rates_of
+    from .data import RealReply, iter_real_replies
+    from .ratings import evaluated_replies, rate_replies, rates_of
 
     console = make_console()
-    episodes = read_episodes(log)
+    missing = 0
+    if holds_replies(log):
+        placed = place_replies(log, corpus)
+        replies: Iterable[RealReply] = evaluated_replies(placed.replies)
+        missing = placed.missing
+    elif corpus is not None:
+        raise ConfigError(
+            f"{log} holds conversations, so --corpus would change nothing", hint="leave it out"
+        )
+    else:
+        replies = iter_real_replies(read_episodes(log))
     file = out or (log if log.is_dir() else log.parent) / RATINGS_NAME
     scorer = ScorerPolicy(model, max_batch=max_batch, threads=threads)
 
     async def rate() -> None:
         async with scorer:
-            await rate_episodes(scorer, episodes, file, concurrency=2 * max_batch)
+            await rate_replies(scorer, replies, file, concurrency=2 * max_batch)
 
     run_sync(rate())
     for name, (value, counted) in rates_of(file, scorer.id).items():
         shown = "not known" if value is None else f"{value:.1%}"
         console.print(f"{name}: {shown} of {counted} replies")
+    if missing:
+        console.print(f"{missing} replies without a text were not rated")
     console.print(f"ratings: {file}", soft_wrap=True)
     console.print(Text(DISCLAIMER, style="dim"))

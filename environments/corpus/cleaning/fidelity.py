@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from ....agents.roles import Role
 from ....core.record import Record
 from ...episodes.episode import Episode
+from ...episodes.shares import wilson
 from .filters.base import said_by
 from .filters.closings import closing_kind
 from .filters.persona import PersonaContradiction, known_of
@@ -33,6 +34,7 @@ MIN_WORDS = 8
 MIN_TURNS = 6
 """Seeker turns (without thanks and farewells) needed to compare the first and the last third."""
 Z = 1.959964
+TINY = 1e-12
 
 ALL = "all"
 RECORDED = "recorded"
@@ -55,7 +57,8 @@ class Rate(Record):
 
 
 class Mean(Record):
-    """A mean over episodes, with its 95 % interval (normal; None for fewer than two)."""
+    """A mean over episodes, with its 95 % interval (normal; None for fewer than two, or where all are
+    equal)."""
 
     of: int
     mean: float | None
@@ -208,9 +211,15 @@ class _Sums:
             self.squares += value * value
 
     def rate(self) -> Rate:
-        low, high = wilson(int(self.total), self.of)
+        low, high = wilson(self.total, self.of)
         share = self.total / self.of if self.of else None
-        return Rate(count=int(self.total), of=self.of, share=_rounded(share), low=low, high=high)
+        return Rate(
+            count=int(self.total),
+            of=self.of,
+            share=_rounded(share),
+            low=_rounded(low),
+            high=_rounded(high),
+        )
 
     def mean(self) -> Mean:
         if not self.of:
@@ -219,6 +228,8 @@ class _Sums:
         if self.of < 2:
             return Mean(of=1, mean=_rounded(mean), low=None, high=None)
         variance = max(0.0, self.squares - self.of * mean * mean) / (self.of - 1)
+        if variance <= TINY:  # equal values say nothing about how others would spread
+            return Mean(of=self.of, mean=_rounded(mean), low=None, high=None)
         reach = Z * math.sqrt(variance / self.of)
         return Mean(
             of=self.of, mean=_rounded(mean), low=_rounded(mean - reach), high=_rounded(mean + reach)
@@ -274,19 +285,6 @@ def seeker_fidelity(episodes: Iterable[Episode]) -> FidelityReport:
         overall=overall.report(ALL),
         policies=tuple(groups[name].report(name) for name in sorted(groups)),
     )
-
-
-def wilson(count: int, of: int) -> tuple[float | None, float | None]:
-    """The 95 % Wilson interval of a share; Nones for none of none.
-
-    For 1 of 10: centre (0.1 + 1.9207/10) / 1.38415 = 0.2110, reach 0.1931, so (0.0179, 0.4042).
-    """
-    if not of:
-        return None, None
-    share, per = count / of, Z * Z / of
-    centre = (share + per / 2) / (1 + per)
-    reach = Z * math.sqrt(share * (1 - share) / of + per / (4 * of)) / (1 + per)
-    return _rounded(max(0.0, centre - reach)), _rounded(min(1.0, centre + reach))
 
 
 def _rounded(value: float | None) -> float | None:

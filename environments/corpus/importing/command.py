@@ -17,6 +17,11 @@ from .importers.registry import AUTO, OURS
 from .normalise import RECIPES, STEPS
 from .reader import Import, ImportReport
 
+SOURCE_SHARES = "% of labels, before merging"
+"""As the papers count: every labelled utterance of the source."""
+KEPT_SHARES = "as kept (analyze)"
+"""After the recipe: of merged utterances equal labels count once; what `analyze` counts."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -79,9 +84,10 @@ def _show(report: ImportReport, statistics: CorpusStatistics, stats: bool) -> No
         console.print(table)
         shares = strategy_shares(report.tally.strategies)
         if shares:
-            table = Table("strategy", "% of labels, before merging")
+            kept = strategy_shares(statistics.strategies)
+            table = Table("strategy", SOURCE_SHARES, KEPT_SHARES)
             for strategy, share in shares.items():
-                table.add_row(strategy, f"{share:.2f}")
+                table.add_row(strategy, f"{share:.2f}", f"{kept.get(strategy, 0.0):.2f}")
             console.print(table)
 
 

@@ -7,6 +7,7 @@ import tracemalloc
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from warmline import StopReason, Strategy
@@ -60,9 +61,13 @@ def test_sixths(index: int, total: int, sixth: int) -> None:
 
 
 def test_lengths_of_a_histogram() -> None:
-    """2, 2, 4, 8: mean 4, variance (4 + 4 + 0 + 16) / 4 = 6; half of the values are at most 2."""
+    """2, 2, 4, 8: mean 4, variance (4 + 4 + 0 + 16) / 4 = 6; median between 2 and 4."""
     found = lengths(Counter({8: 1, 2: 2, 4: 1}))
-    assert (found.n, found.mean, found.median, found.p90) == (4, 4.0, 2, 8)
+    assert (found.n, found.mean, found.median, found.p90) == (4, 4.0, 3, pytest.approx(6.8))
+    assert lengths(Counter({2: 1, 10: 1})).median == 6
+    drawn = np.random.default_rng(5).integers(0, 30, 101)
+    many = lengths(Counter(drawn.tolist()))
+    assert (many.p10, many.median, many.p90) == pytest.approx(np.quantile(drawn, (0.1, 0.5, 0.9)))
     assert found.sd == pytest.approx(6**0.5)
     assert lengths(Counter()).mean is None
 

@@ -49,6 +49,17 @@ def test_a_planted_difference_is_found_and_nothing_else() -> None:
     assert "separate on 1 of" in verdict("A", "B", found)
 
 
+def test_sides_that_do_not_overlap_have_an_interval_all_the_same() -> None:
+    """6 against 6, all above: delta 1, and Wilson's 60.97 % of 6 of 6 as its lower end."""
+    long, short = ([Dialogue(str(n), "", "", tuple("." * n))] * 6 for n in (9, 3))  # type: ignore[arg-type]
+    turns = {"turns": lambda d: float(len(d.turns))}
+    [found] = separation(long, short, measures=turns)
+    assert (found.delta, found.high, found.separates) == (1.0, 1.0, True)
+    assert found.low == pytest.approx(2 * 0.6097 - 1, abs=1e-3)
+    [equal] = separation(short, short, measures=turns)
+    assert (equal.delta, equal.low, equal.separates) == (0.0, None, False)
+
+
 def test_corpora_of_one_kind_do_not_separate_and_that_is_said() -> None:
     found = separation(dialogues(100, 1, 0.5), dialogues(100, 2, 0.5))
     assert verdict("A", "B", found) == (

@@ -61,6 +61,13 @@ def test_mean_and_quantiles_are_those_of_all_pairs() -> None:
     assert found.low <= found.mean <= found.high
 
 
+def test_one_pair_has_no_interval() -> None:
+    [rows] = tfidf(["cat dog", "cat sun"])
+    found = similarity(rows)
+    assert (found.pairs, found.low, found.high) == (1, None, None)
+    assert adherence(["the bakery closed"], ["my bakery closed"]).low is None
+
+
 def test_inside_groups_only_pairs_of_one_group_count() -> None:
     [rows] = tfidf(TEXTS)
     found, expected = similarity(rows, GROUPS), brute(TEXTS, GROUPS)

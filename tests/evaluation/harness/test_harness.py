@@ -10,7 +10,14 @@ import pytest
 
 from warmline.core.errors import ConfigError
 from warmline.core.published import published_rows
-from warmline.evaluation.harness.run import PUBLISHED, TASKS, general_ability
+from warmline.evaluation.harness.run import (
+    AVERAGE,
+    PUBLISHED,
+    TASKS,
+    AbilityScore,
+    average,
+    general_ability,
+)
 
 from ...policies.tiny_models import save_causal
 
@@ -66,5 +73,16 @@ def test_an_unknown_task_is_refused_before_anything_is_loaded(tmp_path: Path) ->
 
 def test_published_rows_match_the_tasks() -> None:
     rows = published_rows(PUBLISHED)
-    assert all(list(row) == list(TASKS) for row in rows.values())
-    assert sum(rows["LLaMA"].values()) / len(TASKS) == pytest.approx(54.89, abs=0.01)
+    assert all(list(row) == [*TASKS, AVERAGE] for row in rows.values())
+    for row in rows.values():
+        scores = [AbilityScore(task, "acc", row[task], None, 1) for task in TASKS]
+        assert average(scores) == pytest.approx(row[AVERAGE], abs=0.011)  # as the paper rounds
+
+
+def test_an_average_is_of_all_five_tasks_or_missing() -> None:
+    scores = [AbilityScore(task, "acc", 50.0, None, 1) for task in TASKS]
+    assert average(scores) == 50.0
+    assert average(scores[1:]) is None
+    assert average([*scores[1:], AbilityScore("gsm8k", "acc", None, None, None)]) is None
+    twice = [AbilityScore("gsm8k", "other", 90.0, None, 1), *scores]
+    assert average(twice) is None  # two metrics of one task: which one counts is not known

@@ -100,6 +100,16 @@ def test_a_judge_of_one_score_has_no_correlation() -> None:
     assert "the same score to every subject" in found.advice[-1]
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_two_or_three_subjects_give_no_interval_of_a_correlation(count: int) -> None:
+    judge = [rating(f"e{n}", n) for n in range(count)]
+    people = [rating(f"e{n}", 5 - n, "human") for n in range(count)]
+    [found] = calibrate(judge, people)
+    assert found.spearman.value == pytest.approx(-1)
+    assert found.spearman.interval is None
+    assert found.pearson.interval is None
+
+
 def test_a_wide_interval_is_reported() -> None:
     judge, people, _ = noisy(34, tilt=0)
     shuffled = random.Random(1).sample(judge, len(judge))
@@ -111,6 +121,18 @@ def test_a_wide_interval_is_reported() -> None:
 def test_two_judges_at_once_are_refused() -> None:
     with pytest.raises(ConfigError, match="one judge is calibrated at a time"):
         calibrate([rating("e1", 3), rating("e1", 3, rater="other")], [rating("e1", 3, "human")])
+
+
+def test_dimensions_of_one_rubric_may_show_different_things() -> None:
+    """But ratings of one dimension from before and after it showed more are two judges."""
+    plain, shown = "dialogue 1 (ab)", "dialogue 1 (ab) with strategies"
+    people = [rating("e1", 3, "human", dimension=name) for name in ("rationality", "safety")]
+    safety = rating("e1", 3, dimension="safety", rubric=plain)
+    after = rating("e1", 3, dimension="rationality", rubric=shown)
+    assert [c.dimension for c in calibrate([safety, after], people)] == ["safety", "rationality"]
+    before = rating("e1", 4, dimension="rationality", rubric=plain)
+    with pytest.raises(ConfigError, match="one judge is calibrated at a time"):
+        calibrate([safety, before, after], people)
 
 
 def test_lengths_are_words_of_utterances_and_episodes() -> None:
@@ -173,3 +195,5 @@ def test_helpful_rates_by_hand() -> None:
     assert found.rates["coherence"].value == pytest.approx(2 / 3)
     assert (found.rates["topic"].n, found.rates["topic"].missing) == (2, 1)
     assert (found.rates[ALL].value, found.rates[ALL].missing) == (0.5, 1)
+    assert found.rates["empathy"].value == 1.0
+    assert found.rates["empathy"].interval.low == pytest.approx(0.4385, abs=1e-4)  # 3 of 3

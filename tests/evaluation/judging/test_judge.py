@@ -90,6 +90,26 @@ def test_each_reply_is_shown_with_what_came_before_it_and_no_more() -> None:
     assert all(line in whole.history for line in LINES)
 
 
+def test_rationality_sees_the_strategies_and_consistency_the_profile() -> None:
+    [whole] = subjects(episode(), DIALOGUE)
+    prompts = JudgePrompts(ScriptedPolicy(), DIALOGUE)
+    shown = {d.name: prompts.single(whole, d, 1).messages[-1].content for d in DIALOGUE.dimensions}
+    assert f"Supporter: [Question] {LINES[1]}" in shown.pop("rationality")
+    about = shown.pop("consistency")
+    assert "Situation: The bakery closed on Monday" in about
+    assert "[Question]" not in about
+    for text in shown.values():  # nobody else sees more than the words
+        assert text.startswith("<conversation>\nSeeker: The bakery closed and I miss")
+        assert "[Question]" not in text
+
+
+def test_what_a_source_does_not_tell_is_not_shown() -> None:
+    told = episode(strategies=(None,), problem_type="unspecified", situation="unspecified")
+    [whole] = subjects(told, DIALOGUE)
+    assert whole.about == ""
+    assert whole.labelled[0] == whole.history
+
+
 def test_an_engine_with_schemas_is_constrained_and_another_is_instructed() -> None:
     [subject, _] = subjects(episode(), RESPONSE)
     bound = JudgePrompts(ScriptedPolicy(), RESPONSE).single(subject, COHERENCE, 1)

@@ -8,7 +8,8 @@ import pytest
 
 from warmline.core.errors import DataError
 from warmline.evaluation import load_rubric
-from warmline.evaluation.judging.rubric import known_rubrics
+from warmline.evaluation.judging import rubric
+from warmline.evaluation.judging.rubric import known_rubrics, rubric_id
 
 GOOD = """
 name = "mine"
@@ -81,3 +82,22 @@ def test_unknown_names_come_with_a_suggestion() -> None:
         load_rubric("responce")
     with pytest.raises(DataError, match="did you mean 'empathy'"):
         load_rubric("response").only(("empaty",))
+
+
+def test_what_a_dimension_shows_is_part_of_its_own_identity_alone(tmp_path: Path) -> None:
+    """Ratings of dimensions that show nothing keep the identity that they had before."""
+    dialogue = load_rubric("dialogue")
+    assert dialogue.id == "dialogue 1 (52acddbe)"
+    ids = {d.name: dialogue.id_of(d.name) for d in dialogue.dimensions}
+    assert ids.pop("rationality") == f"{dialogue.id} with strategies"
+    assert ids.pop("consistency") == f"{dialogue.id} with profile"
+    assert set(ids.values()) == {dialogue.id}
+    assert rubric_id(dialogue.id_of("rationality")) == dialogue.id
+    text = (Path(rubric.__file__).parent / "rubrics" / "response.toml").read_text("utf-8")
+    mine = tmp_path / "mine.toml"
+    mine.write_text(text.replace("faults = [", 'shows = ["profile"]\nfaults = [', 1), "utf-8")
+    assert load_rubric(mine).id == load_rubric("response").id
+    assert load_rubric(mine).id_of("coherence").endswith("with profile")
+    mine.write_text(text.replace("faults = [", 'shows = ["secrets"]\nfaults = [', 1), "utf-8")
+    with pytest.raises(DataError, match="shows"):
+        load_rubric(mine)

@@ -124,6 +124,27 @@ def test_numbers_of_a_run(run: Path) -> None:
     assert "<script>document" not in page
 
 
+def test_ratings_of_two_rubrics_are_not_mixed_and_shares_are_not_certain(tmp_path: Path) -> None:
+    """A dimension that shows more than before is another rubric's; 3 of 3 helpful is [0.44, 1]."""
+    folder = save(tmp_path / "first", *(PLAIN.model_copy(update={"id": f"p{n}"}) for n in range(3)))
+    rows = [
+        {"kind": "judge", "dimension": "rationality", "value": 2, "rubric": "dialogue 1 (ab)"},
+        {
+            "kind": "judge",
+            "dimension": "rationality",
+            "value": 4,
+            "rubric": "dialogue 1 (ab) with x",
+        },
+        {"kind": "scorer", "dimension": "helpful", "value": 1},
+    ]
+    rated = [Rating(episode=f"p{n}", rater="r", **row) for row in rows for n in range(3)]
+    append_ratings(folder / "ratings.jsonl", rated)
+    page = write_report([folder]).read_text("utf-8")
+    assert "rationality (judge), dialogue 1 (ab)</th><td>2.00, n=3" in page
+    assert "rationality (judge), dialogue 1 (ab) with x</th><td>4.00, n=3" in page
+    assert "helpful (scorer)</th><td>1.00 [0.44, 1.00], n=3" in page
+
+
 def test_an_episode_tried_again_counts_as_what_it_became(tmp_path: Path) -> None:
     failed = episode("plain", stop=StopReason.ERROR)
     view = read_run(save(tmp_path / "again", failed, PLAIN))
@@ -321,7 +342,7 @@ def test_of_a_large_run_a_named_sample_is_shown_and_the_numbers_are_over_all(
     shown = {each["id"]: each for each in view.episodes}
     assert (len(shown), view.conversations, view.counts.dialogues) == (5_000, 5_003, 5_003)
     assert {each["id"] for each in other.episodes} == set(shown)
-    assert len(view.rated["judge", "empathy"].values) == 100
+    assert len(view.rated["judge", "empathy", ""].values) == 100
     assert sum("ratings" in each for each in view.episodes) == len(set(names[:100]) & set(shown))
     page = write_report([tmp_path / "a"]).read_text("utf-8")
     assert "Shown of a: a sample of 5,000 of 5,003 conversations" in page

@@ -7,14 +7,15 @@ import pytest
 from scipy import stats
 
 from warmline.core.errors import ConfigError
+from warmline.evaluation.statistics.paired import holm, paired_test
 from warmline.evaluation.statistics.planning import across_seeds, dialogues_needed
 from warmline.evaluation.statistics.uncertainty import (
     _bca_tails,
     bootstrap,
     estimate_mean,
-    holm,
+    estimate_share,
     mean_tally,
-    paired_test,
+    share_tally,
 )
 
 RNG = np.random.default_rng(7)
@@ -94,9 +95,10 @@ def test_draws_in_blocks_change_nothing_but_memory(monkeypatch: pytest.MonkeyPat
     from warmline.evaluation.statistics import uncertainty as statistics
 
     tally = {"mean": mean_tally(SKEWED)}
-    whole = bootstrap(tally, resamples=50)
+    whole = bootstrap(tally, resamples=50)["mean"]
     monkeypatch.setattr(statistics, "BLOCK", 120)  # two draws at a time
-    assert bootstrap(tally, resamples=50) == whole
+    parts = bootstrap(tally, resamples=50)["mean"]
+    assert (parts.low, parts.high) == pytest.approx((whole.low, whole.high), rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +113,72 @@ def test_draws_in_blocks_change_nothing_but_memory(monkeypatch: pytest.MonkeyPat
 def test_impossible_intervals_are_refused(wrong: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         estimate_mean([1.0, 2.0], **wrong)
+
+
+def test_all_of_a_few_is_not_certain() -> None:
+    """6 of 6 and 0 of 6 have the Wilson intervals of those counts, in the figure's unit."""
+    held = share_tally([1.0] * 6, scale=100)
+    found = bootstrap({"all": held, "none": share_tally([0.0] * 6, scale=100)})
+    assert (found["all"].low, found["all"].high) == (pytest.approx(60.97, abs=0.01), 100)
+    assert (found["none"].low, found["none"].high) == (0, pytest.approx(39.03, abs=0.01))
+    assert found["all"].method == "wilson"
+    assert held.value == 100
+
+
+def test_a_share_of_single_replies_has_the_plain_wilson_interval() -> None:
+    theirs = stats.binomtest(7, 20).proportion_ci(0.95, "wilson")
+    found = estimate_share([1.0] * 7 + [0.0] * 13 + [None])
+    assert (found.value, found.n, found.missing) == (0.35, 20, 1)
+    assert (found.interval.low, found.interval.high) == pytest.approx((theirs.low, theirs.high))
+    assert found.interval.groups == 20
+
+
+def test_replies_of_one_dialogue_count_as_far_as_they_differ() -> None:
+    """Ten dialogues of ten replies, alike within each: as ten replies. Mixed ones: as a hundred."""
+    groups = [i // 10 for i in range(100)]
+    alike = estimate_share([float(g < 4) for g in groups], groups=groups).interval
+    ten = estimate_share([1.0] * 4 + [0.0] * 6).interval
+    assert (alike.low, alike.high) == pytest.approx((ten.low, ten.high))
+    mixed = estimate_share([float(i % 10 < 4) for i in range(100)], groups=groups).interval
+    hundred = estimate_share([1.0] * 40 + [0.0] * 60).interval
+    assert (mixed.low, mixed.high) == pytest.approx((hundred.low, hundred.high))
+    every = estimate_share([1.0] * 100, groups=groups).interval
+    assert every.low == pytest.approx(estimate_share([1.0] * 10).interval.low)
+
+
+def test_wilson_intervals_cover_where_a_bootstrap_does_not() -> None:
+    """A true share of 0.95 in samples of 12: most are 12 of 12, where a bootstrap has no width."""
+    rng = np.random.default_rng(3)
+    hits = [
+        found.low <= 0.95 <= found.high
+        for values in (rng.random((300, 12)) < 0.95)
+        if (found := estimate_share([float(v) for v in values]).interval) is not None
+    ]
+    assert len(hits) == 300
+    assert np.mean(hits) > 0.85
+
+
+def test_a_share_of_other_numbers_is_refused() -> None:
+    with pytest.raises(ConfigError, match="from 0 to 1, not of 5"):
+        estimate_share([1.0, 5.0])
+
+
+def test_a_missing_value_is_no_unit() -> None:
+    """One known value has no interval, whatever is missing beside it; of three with one missing
+    two are drawn."""
+    nan = float("nan")
+    assert estimate_mean([nan, 2.0]).interval is None
+    assert estimate_share([nan, 1.0]).interval is None
+    with_gap = estimate_mean([2.0, None, 3.0], groups=["a", "b", "c"]).interval
+    assert with_gap == estimate_mean([2.0, 3.0]).interval
+    assert with_gap.groups == 2
+
+
+def test_equal_values_have_no_interval() -> None:
+    """Three scores of 4 do not show that every score is 4."""
+    assert estimate_mean([4.0, 4.0, 4.0]).interval is None
+    assert estimate_mean([0.1, 0.1, 0.1], method="bca").interval is None
+    assert paired_test([2.0, 3.0, 4.0], [1.0, 2.0, 3.0]).interval is None
 
 
 # Pairs

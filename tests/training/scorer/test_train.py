@@ -16,12 +16,14 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from warmline import ScriptedPolicy
 from warmline.agents.observations import Turn
 from warmline.agents.roles import Role, Strategy
 from warmline.cli import app
 from warmline.core.errors import ConfigError, DataError
 from warmline.environments.episodes.rating import iter_ratings
 from warmline.environments.scenarios.scenario import Scenario
+from warmline.evaluation import evaluate
 from warmline.policies.heads.scorer import ScorerPolicy
 from warmline.training.candidates.feedback import Labeller
 from warmline.training.heads.data import encode_heads
@@ -398,3 +400,24 @@ def test_the_command_scores_a_run(trained: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "of 3 replies" in result.output
     assert (run / "ratings.jsonl").is_file()
+
+
+def test_the_command_scores_replies_of_an_evaluation(trained: Path, tmp_path: Path) -> None:
+    """Place and history are those of the corpus, the text is the model's."""
+    corpus = write_log(tmp_path / "corpus", [episode("a")])
+    out = tmp_path / "eval"
+    evaluate(corpus, policy=ScriptedPolicy(["zzz zzz zzz"]), out=str(out), resamples=0)
+    command = ["score", str(out), "--model", str(trained)]
+    alone = CliRunner().invoke(app, command)
+    assert "--corpus" in alone.exception.hint
+    result = CliRunner().invoke(app, [*command, "--corpus", str(corpus)])
+    assert result.exit_code == 0, result.output
+    assert "of 3 replies" in result.output
+    ratings = list(iter_ratings(out))
+    assert {r.utterance for r in ratings} == {1, 3, 5}
+    assert CliRunner().invoke(app, [*command, "--corpus", str(corpus)]).exit_code == 0
+    assert list(iter_ratings(out)) == ratings
+    idle = CliRunner().invoke(
+        app, ["score", str(corpus), "--model", str(trained), "--corpus", str(corpus)]
+    )
+    assert "would change nothing" in str(idle.exception)

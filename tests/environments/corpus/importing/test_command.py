@@ -24,6 +24,7 @@ from warmline.environments.corpus.sources import (
     read_sources,
     write_sources,
 )
+from warmline.evaluation import analyse_files
 
 from ..samples import MESSAGES, esconv, failed_esconv, write
 
@@ -58,6 +59,19 @@ def test_the_tables_tell_what_was_done(tmp_path: Path) -> None:
         "3 turns merged", "broken records left out", "line 2, field 'dialog'", "29,278", "42.86",
     ):  # fmt: skip
         assert told in out
+
+
+def test_shares_of_strategies_stand_as_in_the_source_and_as_kept(tmp_path: Path) -> None:
+    """3 of 7 labels are questions; two of them stood in one turn, which keeps one: 2 of 6."""
+    path = write(tmp_path / "x.json", [esconv()])
+    out = " ".join(run("auto", path, "--recipe", "merged", "--stats").split())
+    assert "% of labels" in out
+    assert "merging" in out
+    assert "as kept" in out
+    assert "Question │ 42.86 │ 33.33" in out
+    run("auto", path, "--recipe", "merged", "--out", tmp_path / "kept")
+    shares = analyse_files([tmp_path / "kept"], figures=False).analysis.corpora[0].strategy_shares
+    assert shares["Question"] == pytest.approx(1 / 3)
 
 
 def test_a_written_corpus_has_episodes_sources_and_counts(tmp_path: Path) -> None:
