@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -21,7 +22,10 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from ...core.errors import ConfigError, EngineUnavailable, MissingExtra, ModelNotFound
 from ..base import Sampling
-from .sources import ADAPTER_WEIGHTS, Source
+from .sources import ADAPTER_WEIGHTS, Source, is_plain_lora
+
+MISFITS = (ValueError, RuntimeError, KeyError, SafetensorError)
+"""What PEFT raises where adapter and model do not belong together, or a file is cut off."""
 
 BASE = "__base__"
 """What PEFT calls a row without adapter."""
@@ -114,15 +118,27 @@ class LoadedModel:
         return self.peft(adapter_names=list(adapters), **inputs)
 
     def add_adapter(self, folder: str) -> str:
-        """Attach a plain LoRA adapter to the model; returns the name for `forward`."""
+        """Attach a plain LoRA adapter to the model; returns the name for `forward`.
+
+        Raises:
+            ConfigError: it does not fit, or would change the model for other rows too.
+        """
         if folder in self.adapters:
             return self.adapters[folder]
+        if not is_plain_lora(Path(folder)):
+            raise ConfigError(
+                f"the adapter '{folder}' holds more than plain LoRA, which would change the model for"
+                " everybody who shares it",
+                hint="merge it into a copy of its own (merge_adapter)",
+            )
         from peft import PeftModel
 
         # numbered, because PEFT takes no dots in names, and folders of one name may differ
         taken = {int(name.removeprefix("lora")) for name in self.adapters.values()}
         name = f"lora{next(n for n in range(len(taken) + 1) if n not in taken)}"
         try:
+            with safe_open(Path(folder) / ADAPTER_WEIGHTS, framework="pt"):
+                pass  # raises for a file that is cut off, before PEFT changes the model's layers
             if self.peft is None:
                 self.peft = PeftModel.from_pretrained(
                     self.model, folder, adapter_name=name, autocast_adapter_dtype=False
@@ -131,7 +147,7 @@ class LoadedModel:
                 self.peft.load_adapter(folder, name, autocast_adapter_dtype=False)
             self.adapters[folder] = name
             check_all_weights_used(self.peft, name, folder)
-        except (ValueError, RuntimeError) as error:
+        except MISFITS as error:
             self.remove_adapter(folder)
             raise misfit(folder, self.name, error) from error
         self.peft.eval().requires_grad_(False)
@@ -222,7 +238,7 @@ def _merged(model: Any, folder: str) -> Any:
         adapted = PeftModel.from_pretrained(model, folder)
         check_all_weights_used(adapted, "default", folder)
         return adapted.merge_and_unload(safe_merge=True)
-    except (ValueError, RuntimeError, AttributeError) as error:
+    except (*MISFITS, AttributeError) as error:
         raise misfit(folder, model.config.model_type, error) from error
 
 
@@ -233,22 +249,23 @@ def check_all_weights_used(peft: Any, adapter: str, folder: str) -> None:
         ValueError: they do not.
     """
     from peft import get_peft_model_state_dict
-    from safetensors import safe_open
 
     expected = set(
         get_peft_model_state_dict(peft, adapter_name=adapter, save_embedding_layers=False)
     )
     with safe_open(Path(folder) / ADAPTER_WEIGHTS, framework="pt") as file:
         given = set(file.keys())
-    odd = sorted((expected - given) | {key for key in given - expected if "lora_" in key})
+    # what is no adapter's weight takes the place of one of the model's own
+    odd = sorted((expected - given) | (given - expected - set(peft.state_dict())))
     if odd:
         raise ValueError(f"{len(odd)} weights have no counterpart, such as {odd[0]}")
 
 
 def misfit(folder: str, model: str, error: Exception) -> ConfigError:
     """The error of an adapter that does not belong to a model."""
+    fault = f"its file has no weight {error}" if isinstance(error, KeyError) else str(error)
     return ConfigError(
-        f"the adapter '{folder}' cannot be attached to '{model}': {error}",
+        f"the adapter '{folder}' cannot be attached to '{model}': {fault}",
         hint="an adapter fits only the base model that it was trained on",
     )
 
