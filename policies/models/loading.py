@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,6 +108,11 @@ class LoadedModel:
         return device
 
     @property
+    def dtype(self) -> str:
+        """Its number format, by its name in `DTYPES`."""
+        return str(self.model.dtype).removeprefix("torch.")
+
+    @property
     def vocabulary(self) -> int:
         """Number of token ids that the model gives a probability."""
         return int(self.model.config.get_text_config().vocab_size)
@@ -164,6 +170,16 @@ class LoadedModel:
         else:
             self.model = self.peft.unload()
             self.peft = None
+
+
+def padding_token(tokenizer: Any, model: Any) -> int:
+    """The id that fills up rows: the tokenizer's, or 0 where it has none that the model knows.
+
+    Masks and labels leave filled places out, so that any known token will do.
+    """
+    pad = tokenizer.pad_token_id
+    known = model.get_input_embeddings().weight.shape[0]
+    return pad if pad is not None and pad < known else 0
 
 
 def load(
@@ -307,7 +323,38 @@ def _context(config: Any, tokenizer: Any, asked: int | None) -> int:
     limit = min(stated, default=NO_LIMIT)
     if asked is not None and asked > limit:
         raise ConfigError(f"context_tokens = {asked}, but the model holds only {limit}")
-    return int(asked or limit)
+    steady = _steady_context(text)
+    if steady is None or steady >= min(asked or limit, limit):
+        return int(asked or limit)
+    fault = (
+        f"beyond {steady} tokens this {config.model_type} model turns all rows of a batch otherwise"
+        " as soon as one of them is longer, so that answers would depend on their neighbours"
+    )
+    if asked is not None:
+        raise ConfigError(
+            f"context_tokens = {asked}: {fault}",
+            hint=f"at most {steady}; vLLM, which turns by its own limit alone, holds more",
+        )
+    warnings.warn(f"{fault}; prompt and answer have {steady} tokens, not {limit}", stacklevel=2)
+    return steady
+
+
+def _steady_context(text: Any) -> int | None:
+    """Tokens up to which positions are turned alike whatever else is in the batch; None for any.
+
+    LongRoPE and dynamic NTK choose their frequencies by the longest row of a pass (transformers'
+    `modeling_rope_utils.dynamic_rope_update`).
+    """
+    given = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
+    kinds = [given, *(kind for kind in given.values() if isinstance(kind, dict))]
+    found = [
+        kind.get("original_max_position_embeddings")
+        or getattr(text, "original_max_position_embeddings", None)
+        or text.max_position_embeddings
+        for kind in kinds
+        if kind.get("rope_type", kind.get("type")) in ("longrope", "dynamic")
+    ]
+    return int(min(found)) if found else None
 
 
 def _defaults(config: GenerationConfig) -> Sampling:

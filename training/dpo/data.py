@@ -126,9 +126,7 @@ class PairCollator:
 
 def collator_of(base: Base) -> PairCollator:
     """The collator for a model."""
-    pad = base.tokenizer.pad_token_id
-    encoder = bool(base.model.config.is_encoder_decoder)
-    return PairCollator(0 if pad is None else pad, encoder=encoder)
+    return PairCollator(base.pad, encoder=bool(base.model.config.is_encoder_decoder))
 
 
 # Reference

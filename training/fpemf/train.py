@@ -186,16 +186,13 @@ def make_trainer(
         validate=bool(validation),
         resumed=resumed,
     )
-    pad = base.tokenizer.pad_token_id
     return CandidateTrainer(
         objective=FpemfObjective(settings),
         model=model,
         args=arguments,
         train_dataset=list(train),
         eval_dataset=list(validation) or None,
-        data_collator=ContextCollator(
-            0 if pad is None else pad, encoder=bool(base.model.config.is_encoder_decoder)
-        ),
+        data_collator=ContextCollator(base.pad, encoder=bool(base.model.config.is_encoder_decoder)),
         processing_class=base.tokenizer,
         callbacks=make_callbacks(settings, folder, validate=bool(validation)),
     )

@@ -269,7 +269,6 @@ def make_trainer(
         resumed=resumed,
     )
     step = settings.batch_size * settings.accumulation * arguments.world_size
-    pad = base.tokenizer.pad_token_id
     return HeadTrainer(
         heads=heads,
         model=model,
@@ -279,7 +278,7 @@ def make_trainer(
         head_learning_rate=settings.head_learning_rate,
         train_dataset=list(train),
         eval_dataset=sorted(validation, key=lambda row: row.tokens, reverse=True) or None,
-        data_collator=PackedCollator(0 if pad is None else pad),
+        data_collator=PackedCollator(base.pad),
         processing_class=base.tokenizer,
         callbacks=make_callbacks(settings, folder, validate=bool(validation)),
     )

@@ -142,7 +142,7 @@ def make_row_trainer(
         sampler=StepSampler(array("Q", (row.tokens for row in train)), step, seed),
         train_dataset=RowDataset(train),
         eval_dataset=RowDataset(held) if held else None,
-        data_collator=Collator(base.tokenizer.pad_token_id, base.arguments),
+        data_collator=Collator(base.pad, base.arguments),
         processing_class=base.tokenizer,
         callbacks=make_callbacks(settings, folder, validate=bool(validation)),
     )

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from warmline.core.errors import ConfigError, DataError, ModelNotFound
+from warmline.core.errors import ConfigError, ContextTooLong, DataError, ModelNotFound
 from warmline.policies import make_policy
 from warmline.policies.hf.policy import TransformersPolicy
 
@@ -313,3 +313,35 @@ async def test_a_model_that_cannot_be_batched_is_found_out(tmp_path: Path) -> No
     async with TransformersPolicy(folder, max_batch=1) as policy:
         texts = await together(policy, [ask(talk) for talk in TALKS])
     assert texts == [plain_greedy(model, folder, talk) for talk in TALKS]
+
+
+async def test_a_number_format_that_is_too_small_is_named(tmp_path: Path) -> None:
+    """Weights whose activations pass float16's 65504; it is not the batch's fault."""
+    folder = tiny_models.save_causal(tmp_path / "loud")
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    model.model.layers[0].mlp.down_proj.weight.data *= 1e6
+    model.save_pretrained(folder)
+    with pytest.raises(ConfigError, match=r"undefined logits in float16, also alone") as caught:
+        await TransformersPolicy(folder, dtype="float16").open()
+    assert "bfloat16" in str(caught.value.hint)
+    async with TransformersPolicy(folder, dtype="float32") as policy:
+        assert (await policy.respond(ask("Hi"))).usage.prompt_tokens
+
+
+async def test_positions_that_depend_on_neighbours_are_left_out(tmp_path: Path) -> None:
+    """LongRoPE takes other frequencies for all rows once one of them is beyond its first window."""
+    folder = tiny_models.save_causal(tmp_path / "long")
+    config = json.loads((folder / "config.json").read_text())
+    config["rope_parameters"] = {
+        "rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 64,
+        "short_factor": [1.0] * 4, "long_factor": [1.0, 4.0, 8.0, 16.0],
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match=r"context_tokens = 200: beyond 64 tokens"):
+        await TransformersPolicy(folder, context_tokens=200).open()
+    with pytest.warns(UserWarning, match="prompt and answer have 64 tokens, not 512"):
+        async with TransformersPolicy(folder) as policy:
+            alone = (await policy.respond(ask("Hi"))).text
+            with pytest.raises(ContextTooLong, match="64 tokens"):
+                await policy.respond(ask(TALKS[1]))
+            assert (await together(policy, [ask("Hi"), ask("no")]))[0] == alone
