@@ -40,6 +40,7 @@ from ..server_errors import (
     retry_after,
     server_message,
 )
+from ..sharing import OwnProcess
 from .redirects import refuse_other_server
 from .replies import BoundedBody, Completion, StreamedCompletion, read_completion
 from .served import ServedModel, not_served
@@ -149,6 +150,7 @@ class ChatClient:
         self._pools: WeakKeyDictionary[AbstractEventLoop, tuple[AsyncOpenAI, AdaptiveLimiter]] = (
             WeakKeyDictionary()
         )
+        self._process = OwnProcess(f"the connections to {base_url}")
         # vLLM and SGLang then count along in each chunk; OpenAI would refuse the word.
         self._dialect = _Dialect(count_along=base_url != OPENAI_URL)
 
@@ -174,7 +176,10 @@ class ChatClient:
 
     def _pool(self) -> tuple[AsyncOpenAI, AdaptiveLimiter]:
         loop = asyncio.get_running_loop()
-        if loop not in self._pools:
+        if loop in self._pools:
+            self._process.check()  # a fork within a coroutine shares sockets with its parent
+        else:
+            self._process = OwnProcess(f"the connections to {self.base_url}")
             self._pools[loop] = (
                 self._connect(), limiter_for(self.base_url, self._max_concurrency)
             )  # fmt: skip
