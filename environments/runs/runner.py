@@ -13,6 +13,7 @@ from typing import Any
 
 from ...core.errors import ConfigError, Interrupted
 from ...core.tasks import for_each
+from ...policies.concurrency import open_conversations
 from ..dialogue.environment import SupportEnvironment
 from ..episodes.episode import Episode
 from ..episodes.log import EpisodeLog
@@ -28,7 +29,7 @@ async def run_batch(
     scenarios: Iterable[Scenario],
     *,
     out: str | Path | None = None,
-    concurrency: int = 8,
+    concurrency: int | None = None,
     seed: int = 0,
     retry_failed: bool = False,
     observe: BatchObserver | None = None,
@@ -49,7 +50,8 @@ async def run_batch(
         environment: opened here if it is not; closing it is the caller's.
         scenarios: with distinct ids.
         out: the run's folder.
-        concurrency: episodes in flight.
+        concurrency: episodes in flight; None chooses by the policies, once they are open (see
+            `policies.concurrency.open_conversations`).
         seed: the run's seed.
         retry_failed: play again the logged episodes that ended in an error.
         observe: called with `Started`, `Spoken` and `Ended`, and first with `Resumed` where episodes
@@ -97,7 +99,8 @@ async def run_batch(
             stack.enter_context(_patient_collector())
             stopped = stop or asyncio.Event()
             allowed = takewhile(lambda _: not stopped.is_set(), waiting)
-            await for_each(allowed, play, min(concurrency, missing))
+            at_once = concurrency or open_conversations(environment.policies())
+            await for_each(allowed, play, min(at_once, missing))
     if left := len(scenarios) - len(finished):
         raise Interrupted(
             f"stopped with {len(finished)} of {len(scenarios)} episodes finished",

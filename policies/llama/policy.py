@@ -197,6 +197,11 @@ class EmbeddedPolicy(BasePolicy):
             )
         return self._engine
 
+    @property
+    def requests_at_once(self) -> int:
+        """Answers computed together."""
+        return self._slots
+
     def describe(self) -> dict[str, Any]:
         """Model, engine version and everything that shapes the answers."""
         return {
