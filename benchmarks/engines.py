@@ -119,7 +119,7 @@ async def play(
     policy.calls.clear()
     own, started = time.thread_time(), time.perf_counter()
     if how == "sequential":
-        episodes = [await env.run(scenario, seed=0) for scenario in scenarios]
+        episodes: Any = [await env.run(scenario, seed=0) for scenario in scenarios]
     else:
         opened = load.episodes if how == "lockstep" else open_conversations([policy.inner])
         episodes = await warmline.run_batch(env, scenarios, concurrency=GIVEN["open"] or opened)

@@ -128,8 +128,8 @@ def _patient_collector() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-def _check(scenarios: Sequence[Scenario], concurrency: int) -> None:
-    if concurrency < 1:
+def _check(scenarios: Sequence[Scenario], concurrency: int | None) -> None:
+    if concurrency is not None and concurrency < 1:
         raise ConfigError(f"concurrency must be at least 1, not {concurrency}")
     if len({scenario.id for scenario in scenarios}) < len(scenarios):
         counts = Counter(scenario.id for scenario in scenarios)
