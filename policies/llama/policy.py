@@ -121,7 +121,7 @@ class EmbeddedPolicy(BasePolicy):
         if problems:
             raise ConfigError("the embedded policy cannot be set up", problems=problems)
         self._model = model
-        self._slots = 1 if deterministic else slots
+        self.requests_at_once = self._slots = 1 if deterministic else slots
         self._threads = threads
         self._context_tokens = context_tokens
         self._deterministic = deterministic
@@ -196,11 +196,6 @@ class EmbeddedPolicy(BasePolicy):
                 hint="await policy.open(), or `async with policy`",
             )
         return self._engine
-
-    @property
-    def requests_at_once(self) -> int:
-        """Answers computed together."""
-        return self._slots
 
     def describe(self) -> dict[str, Any]:
         """Model, engine version and everything that shapes the answers."""
