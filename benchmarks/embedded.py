@@ -10,7 +10,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 
-from engines import GOAL, Load, measure
+from engines import Load, measure
+
+GOAL = 0.9
 
 
 def main() -> None:

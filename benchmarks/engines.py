@@ -1,9 +1,9 @@
 """Conversations through the environment beside the same engine driven directly, in one run.
 
-For each engine: a batch of concurrent conversations, every request kept; then the same requests, all
-at once and with answers as long as before, straight to the engine's own interface. The goal is 0.9
-of the raw engine's output tokens a second. Two plain baselines on the same policy show what the
-loop is worth: one conversation after the other, and all in lockstep.
+For each engine: a batch of conversations, as many open as `run_batch` chooses, every request kept;
+then the same requests, all at once and with answers as long as before, straight to the engine's own
+interface. The goal is 0.9 of the raw engine's output tokens a second, 0.95 with `--slots 32` and 64
+episodes. Two baselines show what the loop is worth: one after the other, and all in lockstep.
 
     python benchmarks/engines.py [--engines embedded openai transformers vllm] [--episodes 32]
 """
@@ -25,9 +25,9 @@ from typing import Any
 
 import warmline
 from warmline.policies.base import Policy, Reply, Request, Usage, open_policy
+from warmline.policies.concurrency import open_conversations
 
-GOAL = 0.9
-GIVEN: dict[str, Any] = {"model": None, "in_flight": None}
+GIVEN: dict[str, Any] = {"model": None, "in_flight": None, "open": None, "slots": None}
 
 
 @dataclass
@@ -119,9 +119,10 @@ async def play(
     policy.calls.clear()
     own, started = time.thread_time(), time.perf_counter()
     if how == "sequential":
-        episodes = [await env.run(scenario, seed=0) for scenario in scenarios]
+        episodes: Any = [await env.run(scenario, seed=0) for scenario in scenarios]
     else:
-        episodes = await asyncio.gather(*(env.run(s, seed=0) for s in scenarios))
+        opened = load.episodes if how == "lockstep" else open_conversations([policy.inner])
+        episodes = await warmline.run_batch(env, scenarios, concurrency=GIVEN["open"] or opened)
     seconds, own = time.perf_counter() - started, time.thread_time() - own
     failed = [e.error for e in episodes if e.error]
     if failed:
@@ -209,7 +210,8 @@ async def openai(load: Load) -> AsyncIterator[tuple[Policy, Raw]]:
         async def one(request: Request, reply: Reply) -> int:
             extra: dict[str, Any] = {"ignore_eos": True}
             if request.choices is not None:
-                extra = {"grammar": grammar(request.choices)}
+                options = " | ".join(map(json.dumps, request.choices))
+                extra = {"grammar": f"root ::= {options}"}
             answer = await client.chat.completions.create(
                 model=str(policy.model),
                 messages=[{"role": m.role, "content": m.content} for m in request.messages],  # type: ignore[misc]
@@ -228,19 +230,12 @@ async def openai(load: Load) -> AsyncIterator[tuple[Policy, Raw]]:
     await engine.aclose()
 
 
-def grammar(choices: tuple[str, ...]) -> str:
-    return "root ::= " + " | ".join(json.dumps(choice) for choice in choices)
-
-
 @asynccontextmanager
 async def transformers(load: Load) -> AsyncIterator[tuple[Policy, Raw]]:
     from warmline.policies.hf.policy import TransformersPolicy
+    from warmline.policies.models.weights import find_weights
 
-    source: Any = GIVEN["model"]
-    if source is None:
-        from warmline.policies.models.weights import find_weights
-
-        source = find_weights()
+    source: Any = GIVEN["model"] or find_weights()
     policy = TransformersPolicy(source, dtype="bfloat16", max_batch=min(32, load.episodes))
     await policy.open()
 
@@ -300,7 +295,9 @@ def _generate(source: Any, calls: Calls, batch: int) -> float:
 async def vllm(load: Load) -> AsyncIterator[tuple[Policy, Raw]]:
     from warmline.policies.vllm.policy import VLLMPolicy
 
-    policy = VLLMPolicy(GIVEN["model"] or os.environ["WARMLINE_BENCH_MODEL"], max_model_len=2048)
+    bound = {"max_num_seqs": GIVEN["slots"]} if GIVEN["slots"] else {}
+    source = GIVEN["model"] or os.environ["WARMLINE_BENCH_MODEL"]
+    policy = VLLMPolicy(source, max_model_len=2048, engine_args=bound)
     await policy.open()
 
     async def raw(calls: Calls) -> float:
@@ -365,7 +362,6 @@ async def measure(name: str, load: Load, baselines: bool) -> dict[str, Any]:
         "ours": ours,
         "raw_tokens_a_second": direct,
         "ratio": ours["tokens_a_second"] / direct,
-        "goal": GOAL,
     }
     if not baselines:
         return result
@@ -382,18 +378,22 @@ async def measure(name: str, load: Load, baselines: bool) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--model", help="for transformers and vllm: a model's folder")
-    parser.add_argument("--in-flight", type=int, help="vllm alone: most requests open at once")
+    parser.add_argument("--in-flight", type=int, help="vllm, raw: most requests open at once")
+    parser.add_argument("--slots", type=int, help="vllm: requests computed at once")
+    parser.add_argument(
+        "--open", type=int, help="conversations open; default: chosen by the engine"
+    )
     parser.add_argument("--engines", nargs="+", default=["embedded", "openai", "transformers"])
-    parser.add_argument("--episodes", type=int, default=32)
-    parser.add_argument("--turns", type=int, default=4)
-    parser.add_argument("--tokens", type=int, default=48)
+    for name, usual in (("episodes", 32), ("turns", 4), ("tokens", 48)):
+        parser.add_argument(f"--{name}", type=int, default=usual)
     parser.add_argument("--no-baselines", action="store_true")
     given = parser.parse_args()
-    GIVEN.update(model=given.model, in_flight=given.in_flight)
+    GIVEN.update({name: getattr(given, name) for name in GIVEN})
     load = Load(given.episodes, given.turns, given.tokens)
     for name in given.engines:
-        result = asyncio.run(measure(name, load, not given.no_baselines))
-        print(json.dumps({name: result}), flush=True)
+        print(
+            json.dumps({name: asyncio.run(measure(name, load, not given.no_baselines))}), flush=True
+        )
 
 
 if __name__ == "__main__":

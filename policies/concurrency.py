@@ -1,4 +1,5 @@
-"""How many requests an endpoint gets at once: `AdaptiveLimiter`, and one shared per endpoint.
+"""How many requests an endpoint gets at once: `AdaptiveLimiter`, and one shared per endpoint; and
+how many conversations are worth having open (`open_conversations`).
 
 The limit follows the server as TCP follows a network (additive increase, multiplicative decrease;
 Chiu and Jain, 1989): it is halved when the server says that it is overloaded, and grows by one
@@ -8,11 +9,42 @@ after a whole limit's worth of successes. Waiting is first come, first served.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
+
+USUAL_OPEN = 8
+"""Conversations open where no engine says what it computes at once, as servers do not."""
+
+OPEN_PER_SLOT = 1.25
+"""Conversations open for each request that an engine computes at once. A conversation has one
+request at a time, and none while its answer is read and the next prompt is made; so with as many
+conversations as slots, some slots always stand empty."""
+
+
+def requests_at_once(policy: Any) -> int | None:
+    """How many requests a policy computes together, by its `requests_at_once`; None where it does
+    not say, or does not know before it is open."""
+    found: int | None = getattr(policy, "requests_at_once", None)
+    return found
+
+
+def open_conversations(policies: Iterable[Any]) -> int:
+    """How many conversations to have open at once where nobody says: enough to keep the largest
+    engine busy, and one at a time where a person takes part.
+
+    Args:
+        policies: of all seats, open.
+    """
+    policies = list(policies)
+    if any(getattr(policy, "is_person", False) for policy in policies):
+        return 1
+    stated = [slots for policy in policies if (slots := requests_at_once(policy)) is not None]
+    return math.ceil(max(stated) * OPEN_PER_SLOT) if stated else USUAL_OPEN
 
 
 class Slot:

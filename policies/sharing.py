@@ -3,14 +3,56 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from ..core.errors import EngineUnavailable
+
 K = TypeVar("K", bound=Hashable)
 E = TypeVar("E", bound=Hashable)
+
+
+class Forked(EngineUnavailable):
+    """An engine is used in a process that was forked from its own."""
+
+    retryable = False
+    fatal = True
+
+
+class OwnProcess:
+    """The process that something with threads or connections was opened in.
+
+    A fork copies the memory and no thread: whoever waited there would wait for ever.
+
+    Args:
+        what: was opened, for messages.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what, self._pid = what, os.getpid()
+
+    @property
+    def here(self) -> bool:
+        """Whether this is still that process."""
+        return os.getpid() == self._pid
+
+    def check(self) -> None:
+        """Do nothing in that process.
+
+        Raises:
+            Forked: in any other.
+        """
+        if not self.here:
+            raise Forked(
+                f"{self._what} was opened in process {self._pid}, and this is process"
+                f" {os.getpid()}, forked from it without its threads and connections",
+                hint="open the policy in the process that uses it, after the fork; or start processes"
+                " with multiprocessing.get_context('spawn')",
+            )
 
 
 @dataclass(slots=True, eq=False)
@@ -40,6 +82,7 @@ class SharedEngines(Generic[K, E]):
         # Re-entrant: garbage collection inside a locked block may release an engine of a policy
         # that nobody closed, in the same thread.
         self._lock = threading.RLock()
+        self._process = OwnProcess("an engine of this kind")
         self._entries: dict[K, _Entry[K, E]] = {}
         self._entry_of: dict[E, _Entry[K, E]] = {}
 
@@ -57,8 +100,13 @@ class SharedEngines(Generic[K, E]):
         it is there.
 
         Raises:
+            Forked: this process was forked from one in which engines are open; their libraries
+                cannot be used in both.
             Exception: what `open_engine` raises.
         """
+        if self._entries:
+            self._process.check()
+        self._process = OwnProcess("an engine of this kind")
         opening: Future[E] = Future()
         opening.set_running_or_notify_cancel()  # from here on nobody who waits can cancel it
         threading.Thread(target=self._acquire_into, args=(key, opening)).start()
@@ -73,7 +121,9 @@ class SharedEngines(Generic[K, E]):
         await asyncio.to_thread(self.release_now, engine)
 
     def release_now(self, engine: E) -> None:
-        """The same, blocking."""
+        """The same, blocking; what belongs to another process is left to it."""
+        if not self._process.here:
+            return
         entry = self._entry_of[engine]
         with self._lock:
             entry.users -= 1

@@ -13,6 +13,7 @@ from typing import Any
 
 from ...core.errors import ConfigError, Interrupted
 from ...core.tasks import for_each
+from ...policies.concurrency import open_conversations
 from ..dialogue.environment import SupportEnvironment
 from ..episodes.episode import Episode
 from ..episodes.log import EpisodeLog
@@ -29,7 +30,7 @@ async def run_batch(
     scenarios: Iterable[Scenario],
     *,
     out: str | Path | None = None,
-    concurrency: int = 8,
+    concurrency: int | None = None,
     seed: int = 0,
     retry_failed: bool = False,
     observe: BatchObserver | None = None,
@@ -50,7 +51,8 @@ async def run_batch(
         environment: opened here if it is not; closing it is the caller's.
         scenarios: with distinct ids.
         out: the run's folder.
-        concurrency: episodes in flight.
+        concurrency: episodes in flight; None chooses by the policies, once they are open (see
+            `policies.concurrency.open_conversations`).
         seed: the run's seed.
         retry_failed: play again the logged episodes that ended in an error.
         observe: called with `Started`, `Spoken` and `Ended`, and first with `Resumed` where episodes
@@ -99,7 +101,8 @@ async def run_batch(
             stack.enter_context(_patient_collector())
             stopped = stop or asyncio.Event()
             allowed = takewhile(lambda _: not stopped.is_set(), waiting)
-            await for_each(allowed, play, min(concurrency, missing))
+            at_once = concurrency or open_conversations(environment.policies())
+            await for_each(allowed, play, min(at_once, missing))
     if left := len(scenarios) - len(finished):
         raise Interrupted(
             f"stopped with {len(finished)} of {len(scenarios)} episodes finished",
@@ -127,8 +130,8 @@ def _patient_collector() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-def _check(names: Sequence[str], concurrency: int) -> None:
-    if concurrency < 1:
+def _check(names: Sequence[str], concurrency: int | None) -> None:
+    if concurrency is not None and concurrency < 1:
         raise ConfigError(f"concurrency must be at least 1, not {concurrency}")
     if len(set(names)) < len(names):
         twice = [name for name, count in Counter(names).items() if count > 1]

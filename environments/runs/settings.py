@@ -116,7 +116,11 @@ class RunSettings(Limits, EngineSettings):
     scenarios: str | None = Field(None, description="JSONL file of scenarios; default: seed pool")
     problem_types: tuple[str, ...] = Field((), description="only scenarios of these types")
     out: str | None = Field(None, description="the run's folder; the same command again resumes it")
-    concurrency: Annotated[int, Field(ge=1)] = Field(8, description="conversations in flight")
+    concurrency: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="conversations in flight; default: a quarter more than what the engines compute"
+        " at once, or 8",
+    )
     seed: int = Field(0, description="the run's seed")
     speculative: bool = Field(
         False, description="ask the seeker ahead while the judger decides; changes no word"

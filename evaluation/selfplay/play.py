@@ -28,6 +28,7 @@ from ...environments.runs.events import BatchObserver
 from ...environments.runs.simulate import choose_scenarios, simulate_settings
 from ...environments.scenarios.scenario import Scenario
 from ...policies.base import Policy, close_policy
+from ...policies.concurrency import open_conversations
 from ...policies.registry import make_policy
 from ..judging.asking import JudgeTally, OnRating
 from ..judging.judge import judge
@@ -120,7 +121,7 @@ async def _judge_all(
     names = {scenario.id for scenario in scenarios}
     how: dict[str, Any] = {
         "samples": settings.samples,
-        "concurrency": settings.concurrency,
+        "concurrency": settings.concurrency or open_conversations([policy]),
         "sampling": settings.judge.sampling(),
         "observe": on_rating,
         "stop": stop,

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 from ...core.errors import EngineUnavailable, PolicyError
+from ..sharing import OwnProcess
 
 I = TypeVar("I")  # noqa: E741 - an item
 O = TypeVar("O")  # noqa: E741 - its outcome
@@ -28,14 +29,16 @@ class Batcher(Generic[I, O]):
     ) -> None:
         self._compute, self._max_items = compute, max_items
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="warmline-heads")
+        self._process = OwnProcess("the classifier")
         self._waiting: deque[tuple[I, Future[O]]] = deque()
 
     def ask(self, item: I) -> Future[O]:
         """The outcome of an item; a cancelled one is not computed if it still waits.
 
         Raises:
-            EngineUnavailable: closed.
+            EngineUnavailable: closed, or opened in another process.
         """
+        self._process.check()
         done: Future[O] = Future()
         self._waiting.append((item, done))
         self.call(self._step)
@@ -54,6 +57,8 @@ class Batcher(Generic[I, O]):
 
     def close(self) -> None:
         """End the thread after its current step; items still waiting get `EngineUnavailable`."""
+        if not self._process.here:
+            return
         self._pool.shutdown(wait=True, cancel_futures=True)
         while self._waiting:
             _, done = self._waiting.popleft()

@@ -140,6 +140,11 @@ class ClassifierPolicy(BasePolicy):
             await asyncio.to_thread(batcher.close)
         self._loaded = None
 
+    @property
+    def requests_at_once(self) -> int:
+        """Requests computed together."""
+        return self._max_batch
+
     def describe(self) -> dict[str, Any]:
         """Weights, heads and what shapes the numbers."""
         from ..models.loading import find_device, find_dtype

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ...core.errors import ConfigError, ContextTooLong
 from ..base import Message
-from ..models.loading import DTYPES, check_all_weights_used, load, misfit
+from ..models.loading import DTYPES, MISFITS, check_all_weights_used, load, misfit, padding_token
 from ..models.prompts import PromptWriter
 from ..models.sources import find_source
 from .reading import Reading
@@ -175,12 +175,10 @@ def load_classifier(
         adapted = PeftModel.from_pretrained(model, str(folder))
         check_all_weights_used(adapted, "default", str(folder))
         merged = adapted.merge_and_unload(safe_merge=True)
-    except (ValueError, RuntimeError) as error:
+    except MISFITS as error:
         raise misfit(str(folder), source.base, error) from error
     merged.backbone.to(DTYPES[dtype])
     merged = merged.to(device).eval().requires_grad_(False)
     writer = PromptWriter(loaded.tokenizer, loaded.model.config, loaded.model.generation_config)
-    pad = loaded.tokenizer.pad_token_id
-    return LoadedClassifier(
-        merged, HeadReader(writer, reading, loaded.context), device, 0 if pad is None else pad
-    )
+    pad = padding_token(loaded.tokenizer, loaded.model)
+    return LoadedClassifier(merged, HeadReader(writer, reading, loaded.context), device, pad)

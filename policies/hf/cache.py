@@ -190,6 +190,11 @@ class RowCache(Cache):  # type: ignore[misc]
         for buffer in self._buffers():
             buffer[target, :, :length] = buffer[source, :, :length]
 
+    def clear(self, slot: int) -> None:
+        """Zero one row: a masked column still enters as 0 times its value, which must not be NaN."""
+        for buffer in self._buffers():
+            buffer[slot] = 0
+
     def read(self, slot: int, start: int, end: int) -> list[torch.Tensor]:
         """A copy of one row's columns, keys and values of all layers: `(heads, columns, size)`."""
         return [buffer[slot, :, start:end].clone() for buffer in self._buffers()]

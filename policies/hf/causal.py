@@ -16,10 +16,9 @@ import torch
 from ...core.errors import ContextTooLong
 from ..models.loading import BASE, LoadedModel
 from .cache import COLUMNS, rounded_up
-from .jobs import Job, Task
+from .jobs import Job, Task, take_tokens
 from .passes import Passes
 from .prefixes import PrefixStore
-from .sampling import logprobs_of, next_tokens
 
 ROW_MULTIPLE = 4
 """Rows are padded to multiples of this. Below it, a CPU computes matrix products in another way and
@@ -238,11 +237,9 @@ class CausalLoop:
     # ending
 
     def _take(self, rows: Sequence[_Row], logits: torch.Tensor) -> None:
-        answers = [row.task.answer for row in rows if row.task.answer is not None]
-        tokens = next_tokens(logits, answers)
-        logprobs = logprobs_of(logits, tokens, answers)
-        for answer, token, logprob in zip(answers, tokens, logprobs, strict=True):
-            answer.take(token, logprob)
+        for place in take_tokens([row.task for row in rows], logits, self._model.dtype):
+            # what is undefined in its slot would reach whoever gets that next
+            self._passes.cache.clear(self._rows.index(rows[place]))
 
     def _score(self, slot: int, row: _Row) -> None:
         """Compute all continuations of a prompt side by side, the prompt once."""
@@ -259,15 +256,17 @@ class CausalLoop:
                 wanted = torch.tensor(tokens, dtype=torch.long, device=self._model.device)
                 each = logprobs[:-1].gather(1, wanted[:, None])[:, 0].tolist()
                 scores.append((each, float(logprobs[-1, stops].logsumexp(dim=-1))))
-        row.task.job.finish(row.task.scored(self._model.tokenizer, scores, row.cached))
+        row.task.answer_scored(self._model, scores, row.cached)
+        if row.task.job.failed:
+            self._passes.cache.clear(slot)
 
     def _leave(self) -> None:
         gone = []
         for slot, row in enumerate(self._rows):
             answer = row.task.answer
-            if answer is None or answer.reason is not None:
+            if answer is None or answer.reason is not None or row.task.job.failed:
                 gone.append(slot)
-                if answer is not None:
+                if answer is not None and answer.reason is not None:
                     row.task.job.finish(row.task.written(row.cached))
         self._remove(gone)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ...core.errors import EngineUnavailable
 from ..models.sources import Source
-from ..sharing import SharedEngines
+from ..sharing import Forked, OwnProcess, SharedEngines
 
 if TYPE_CHECKING:
     from ..models.loading import LoadedModel
@@ -72,6 +72,7 @@ class Engine:
     def __init__(self, settings: EngineSettings) -> None:
         self.settings = settings
         self.ready: Future[None] = Future()
+        self._process = OwnProcess(f"the engine of '{settings.source.shown}'")
         self._condition = threading.Condition()
         self._waiting: deque[Job] = deque()
         self._calls: deque[Callable[[], None]] = deque()
@@ -88,8 +89,9 @@ class Engine:
         """Queue a job.
 
         Raises:
-            EngineUnavailable: the engine has been closed.
+            EngineUnavailable: the engine has been closed, or belongs to another process.
         """
+        self._process.check()
         with self._condition:
             if self._stopping:
                 raise EngineUnavailable("the engine was closed")
@@ -136,7 +138,12 @@ class Engine:
         return self._call(remove)
 
     def stop(self) -> None:
-        """End the thread after its current step and free the model. Safe to call twice."""
+        """End the thread after its current step and free the model. Safe to call twice.
+
+        In a forked process there is no thread to end, and its lock may be held for ever.
+        """
+        if not self._process.here:
+            return
         with self._condition:
             self._stopping = True
             self._condition.notify()
@@ -155,6 +162,11 @@ class Engine:
                 except Exception as error:  # noqa: BLE001 - raised where it is waited for
                     done.set_exception(error)
 
+        try:
+            self._process.check()
+        except Forked as error:
+            done.set_exception(error)
+            return done
         with self._condition:
             if self._stopping:
                 done.set_exception(EngineUnavailable("the engine was closed"))

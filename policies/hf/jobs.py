@@ -9,12 +9,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ...core.errors import ContextTooLong
+from ...core.errors import ContextTooLong, EngineUnavailable
 from ..base import FinishReason, Request, Sampling, TokenLogprob, Usage
+from ..models.loading import LoadedModel
 from ..models.prompts import Prompt, PromptWriter
 from ..thinking.watch import Ended, ThinkingWatch
 from .answers import Answer, token_logprobs
 from .constraints import JsonConstraints
+from .sampling import logprobs_of, next_tokens, undefined_rows
 
 DEFAULTS = Sampling(
     temperature=1.0, top_p=1.0, top_k=0, min_p=0.0, repetition_penalty=1.0, max_tokens=256
@@ -82,9 +84,29 @@ class Job:
             self.future.set_exception(error)
 
     @property
+    def failed(self) -> bool:
+        """Whether it ended in an error."""
+        future = self.future
+        return future.done() and not future.cancelled() and future.exception() is not None
+
+    @property
     def cancelled(self) -> bool:
         """Whether nobody waits any more."""
         return self.future.cancelled()
+
+
+class UndefinedNumbers(EngineUnavailable):
+    """The model computed numbers that are none; asking again would give the same."""
+
+    retryable = False
+
+    def __init__(self, dtype: str) -> None:
+        super().__init__(
+            f"the model computed infinite or undefined logits in {dtype}",
+            hint="numbers above 65504 are infinite in float16; take dtype 'bfloat16' or 'float32'"
+            if dtype == "float16"
+            else "its weights may be damaged, or an adapter may have diverged",
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -120,15 +142,23 @@ class Task:
         tokens = answer.watch.thinking_tokens or 0
         return replace(outcome, ended=answer.watch.ended, thinking_tokens=tokens)
 
-    def scored(
-        self, tokenizer: Any, scores: Sequence[tuple[list[float], float]], cached: int = 0
-    ) -> Outcome:
-        """The outcome of scored continuations.
+    def answer_scored(
+        self, model: LoadedModel, scores: Sequence[tuple[list[float], float]], cached: int = 0
+    ) -> None:
+        """Finish the job with scored continuations, or fail it where a score is undefined.
 
         Args:
             scores: for each continuation the log-probabilities of its tokens, and that of the
                 answer's ending there.
         """
+        if any(math.isnan(value) for tokens, end in scores for value in (*tokens, end)):
+            self.job.fail(UndefinedNumbers(model.dtype))
+        else:
+            self.job.finish(self._scored(model.tokenizer, scores, cached))
+
+    def _scored(
+        self, tokenizer: Any, scores: Sequence[tuple[list[float], float]], cached: int
+    ) -> Outcome:
         chosen, text = 0, self.job.continuation or ""
         if self.job.request.choices is not None:
             chosen = self._choose(scores)
@@ -235,3 +265,29 @@ def _answer(
             else constraints.make(request.schema)
         ),
     )  # fmt: skip
+
+
+def take_tokens(tasks: Sequence[Task], logits: Any, dtype: str) -> list[int]:
+    """Draw the next token of each answer; a task whose logits are undefined fails, alone.
+
+    Args:
+        logits: `(tasks, vocabulary)`, float32.
+        dtype: of the model, for the message.
+
+    Returns:
+        The places of the tasks that failed.
+    """
+    broken = undefined_rows(logits)
+    for place in broken:
+        tasks[place].job.fail(UndefinedNumbers(dtype))
+    good = [n for n in range(len(tasks)) if n not in set(broken)]
+    if not good:
+        return broken
+    answers = [answer for n in good if (answer := tasks[n].answer) is not None]
+    kept = logits[good] if broken else logits
+    tokens = next_tokens(kept, answers)
+    for answer, token, logprob in zip(
+        answers, tokens, logprobs_of(kept, tokens, answers), strict=True
+    ):
+        answer.take(token, logprob)
+    return broken

@@ -10,6 +10,7 @@ import torch
 from ...core.errors import ConfigError
 from ..models.loading import BASE, LoadedModel
 from .cache import COLUMNS, RowCache, rounded_up
+from .sampling import undefined_rows
 
 
 class Passes:
@@ -114,9 +115,20 @@ class Passes:
         for text, got in zip(texts, batched, strict=False):
             tokens = torch.tensor([text], device=self.model.device)
             plain = self.model.forward([BASE], input_ids=tokens).logits[0, -1].float()
+            if undefined_rows(plain[None]):
+                raise self._unusable()
             off = float((got - plain).norm() / plain.norm())
             if not off < (1e-3 if exact else 5e-2):
                 raise self._unbatchable(f"its logits are off by {off:.1%}")
+
+    def _unusable(self) -> ConfigError:
+        dtype = self.model.dtype
+        return ConfigError(
+            f"'{self.model.name}' computes infinite or undefined logits in {dtype}, also alone",
+            hint="take dtype 'bfloat16' or 'float32': numbers above 65504 are infinite in float16"
+            if dtype == "float16"
+            else "its weights are damaged",
+        )
 
     def _unbatchable(self, fault: str) -> ConfigError:
         return ConfigError(

@@ -212,6 +212,11 @@ class TransformersPolicy(BasePolicy):
         if finalizer is not None and (held := finalizer.detach()) is not None:
             await asyncio.to_thread(_give_back, *held[2])
 
+    @property
+    def requests_at_once(self) -> int:
+        """Requests computed together."""
+        return self._max_batch
+
     def describe(self) -> dict[str, Any]:
         """Model, libraries and everything that shapes the answers."""
         settings = self._settings

@@ -20,15 +20,9 @@ def next_tokens(logits: torch.Tensor, answers: Sequence[Answer]) -> list[int]:
     """Draw one token for each answer.
 
     Args:
-        logits: `(rows, vocabulary)`, float32, as the model gave them.
+        logits: `(rows, vocabulary)`, float32, as the model gave them, all defined.
         answers: one a row.
-
-    Raises:
-        FloatingPointError: the model gave logits that are NaN or infinite.
     """
-    top = logits.amax(dim=-1)
-    if not bool(torch.isfinite(top).all()):
-        raise FloatingPointError("the model computed infinite or undefined logits")
     scores = _constrained(_penalized(logits, answers), answers)
     tokens = scores.argmax(dim=-1)
     drawing = [row for row, answer in enumerate(answers) if answer.sampling.temperature]
@@ -40,6 +34,12 @@ def next_tokens(logits: torch.Tensor, answers: Sequence[Answer]) -> list[int]:
         if answer.seen is not None:
             answer.seen[token] = True
     return chosen
+
+
+def undefined_rows(logits: torch.Tensor) -> list[int]:
+    """The rows of `(rows, vocabulary)` whose logits are NaN or infinite."""
+    defined = torch.isfinite(logits.amax(dim=-1))
+    return [] if bool(defined.all()) else (~defined).nonzero()[:, 0].tolist()
 
 
 def logprobs_of(

@@ -15,8 +15,7 @@ import torch
 from transformers import DynamicCache, EncoderDecoderCache
 
 from ..models.loading import LoadedModel
-from .jobs import Job, Task
-from .sampling import logprobs_of, next_tokens
+from .jobs import Job, Task, take_tokens
 
 
 class Seq2SeqLoop:
@@ -107,18 +106,14 @@ class Seq2SeqLoop:
         self._leave()
 
     def _take(self, tasks: Sequence[Task], logits: torch.Tensor) -> None:
-        answers = [task.answer for task in tasks if task.answer is not None]
-        tokens = next_tokens(logits, answers)
-        logprobs = logprobs_of(logits, tokens, answers)
-        for answer, token, logprob in zip(answers, tokens, logprobs, strict=True):
-            answer.take(token, logprob)
+        take_tokens(tasks, logits, self._model.dtype)
 
     def _leave(self) -> None:
         kept = []
         for number, task in enumerate(self._tasks):
             if task.answer is not None and task.answer.reason is not None:
                 task.job.finish(task.written())
-            else:
+            elif not task.job.failed:
                 kept.append(number)
         self._keep(kept)
 
@@ -159,7 +154,7 @@ class Seq2SeqLoop:
             wanted = torch.tensor(each, dtype=torch.long, device=row.device)
             values = row[: len(each)].gather(1, wanted[:, None])[:, 0].tolist()
             scores.append((values, float(row[len(each), stops].logsumexp(dim=-1))))
-        task.job.finish(task.scored(self._model.tokenizer, scores))
+        task.answer_scored(self._model, scores)
 
     def _padded(self, texts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Token ids and attention mask, both `(rows, longest)`, padded on the right."""

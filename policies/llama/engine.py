@@ -11,6 +11,7 @@ and 20 % without the parking.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import http.client
 import json
 import os
@@ -24,11 +25,12 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from ...core.errors import BadRequest, ConfigError, ContextTooLong, EngineUnavailable, PolicyError
 from ..base import TokenLogprob, Usage
 from ..models.vocabulary import read_gguf_vocabulary
-from ..sharing import SharedEngines
+from ..sharing import OwnProcess, SharedEngines
 from ..text.control_marks import ControlMarks
 from ..thinking.reader import MARK_TOKENS, pair_in
 
@@ -134,6 +136,7 @@ class LlamaEngine:
     def __init__(self, settings: EngineSettings) -> None:
         self.settings = settings
         self.api_key = secrets.token_urlsafe(24)
+        self._process = OwnProcess(f"the engine of '{settings.model.stem}'")
         self._closing = threading.Event()
         self.vocabulary = read_gguf_vocabulary(settings.model)
         self.marks = ControlMarks(
@@ -145,6 +148,7 @@ class LlamaEngine:
         # Special tokens are left out of answers, and so would be marks that are such tokens.
         self._ends = self.vocabulary.control if self._marks_are_special() else ()
         self._server: Any = _load(settings, self.api_key, special=bool(self._ends))
+        _servers.add(self)
         self.base_url = f"{self._server.listening_address}/v1"
         self._jobs = ThreadPoolExecutor(settings.slots, thread_name_prefix="warmline-llama")
         self._tokens: dict[str, list[int]] = {}
@@ -162,8 +166,10 @@ class LlamaEngine:
             watch: may end the generation; runs on another thread.
 
         Raises:
-            PolicyError: the engine refused the request, failed, or was closed.
+            PolicyError: the engine refused the request, failed, was closed, or belongs to another
+                process.
         """
+        self._process.check()
         abandoned = threading.Event()
         job = self._jobs.submit(self._generate, body, watch, abandoned)
         try:
@@ -174,6 +180,7 @@ class LlamaEngine:
 
     async def tokens(self, text: str) -> list[int]:
         """The tokens that the model's own tokeniser makes of `text`; kept, for texts that recur."""
+        self._process.check()
         if text not in self._tokens:
             if len(self._tokens) >= _KEPT_TOKENISATIONS:
                 self._tokens.clear()
@@ -325,6 +332,19 @@ class _LoadFailed(EngineUnavailable):
     retryable = False
     fatal = True
 
+
+_servers: WeakSet[LlamaEngine] = WeakSet()
+"""Engines whose servers a forked process must not free; see `_keep_servers`."""
+
+
+def _keep_servers() -> None:
+    """In a forked process: never free the servers, which would wait for loops that are not there."""
+    for engine in _servers:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine._server))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_keep_servers)
 
 # llama.cpp is set up and torn down by one thread at a time, whatever the model.
 _changing = threading.Lock()

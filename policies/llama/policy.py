@@ -122,7 +122,7 @@ class EmbeddedPolicy(BasePolicy):
         if problems:
             raise ConfigError("the embedded policy cannot be set up", problems=problems)
         self._model = model
-        self._slots = 1 if deterministic else slots
+        self.requests_at_once = self._slots = 1 if deterministic else slots
         self._threads = threads
         self._context_tokens = context_tokens
         self._deterministic = deterministic

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -21,7 +23,10 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from ...core.errors import ConfigError, EngineUnavailable, MissingExtra, ModelNotFound
 from ..base import Sampling
-from .sources import ADAPTER_WEIGHTS, Source
+from .sources import ADAPTER_WEIGHTS, Source, is_plain_lora
+
+MISFITS = (ValueError, RuntimeError, KeyError, SafetensorError)
+"""What PEFT raises where adapter and model do not belong together, or a file is cut off."""
 
 BASE = "__base__"
 """What PEFT calls a row without adapter."""
@@ -103,6 +108,11 @@ class LoadedModel:
         return device
 
     @property
+    def dtype(self) -> str:
+        """Its number format, by its name in `DTYPES`."""
+        return str(self.model.dtype).removeprefix("torch.")
+
+    @property
     def vocabulary(self) -> int:
         """Number of token ids that the model gives a probability."""
         return int(self.model.config.get_text_config().vocab_size)
@@ -114,15 +124,27 @@ class LoadedModel:
         return self.peft(adapter_names=list(adapters), **inputs)
 
     def add_adapter(self, folder: str) -> str:
-        """Attach a plain LoRA adapter to the model; returns the name for `forward`."""
+        """Attach a plain LoRA adapter to the model; returns the name for `forward`.
+
+        Raises:
+            ConfigError: it does not fit, or would change the model for other rows too.
+        """
         if folder in self.adapters:
             return self.adapters[folder]
+        if not is_plain_lora(Path(folder)):
+            raise ConfigError(
+                f"the adapter '{folder}' holds more than plain LoRA, which would change the model for"
+                " everybody who shares it",
+                hint="merge it into a copy of its own (merge_adapter)",
+            )
         from peft import PeftModel
 
         # numbered, because PEFT takes no dots in names, and folders of one name may differ
         taken = {int(name.removeprefix("lora")) for name in self.adapters.values()}
         name = f"lora{next(n for n in range(len(taken) + 1) if n not in taken)}"
         try:
+            with safe_open(Path(folder) / ADAPTER_WEIGHTS, framework="pt"):
+                pass  # raises for a file that is cut off, before PEFT changes the model's layers
             if self.peft is None:
                 self.peft = PeftModel.from_pretrained(
                     self.model, folder, adapter_name=name, autocast_adapter_dtype=False
@@ -131,7 +153,7 @@ class LoadedModel:
                 self.peft.load_adapter(folder, name, autocast_adapter_dtype=False)
             self.adapters[folder] = name
             check_all_weights_used(self.peft, name, folder)
-        except (ValueError, RuntimeError) as error:
+        except MISFITS as error:
             self.remove_adapter(folder)
             raise misfit(folder, self.name, error) from error
         self.peft.eval().requires_grad_(False)
@@ -148,6 +170,16 @@ class LoadedModel:
         else:
             self.model = self.peft.unload()
             self.peft = None
+
+
+def padding_token(tokenizer: Any, model: Any) -> int:
+    """The id that fills up rows: the tokenizer's, or 0 where it has none that the model knows.
+
+    Masks and labels leave filled places out, so that any known token will do.
+    """
+    pad = tokenizer.pad_token_id
+    known = model.get_input_embeddings().weight.shape[0]
+    return pad if pad is not None and pad < known else 0
 
 
 def load(
@@ -222,7 +254,7 @@ def _merged(model: Any, folder: str) -> Any:
         adapted = PeftModel.from_pretrained(model, folder)
         check_all_weights_used(adapted, "default", folder)
         return adapted.merge_and_unload(safe_merge=True)
-    except (ValueError, RuntimeError, AttributeError) as error:
+    except (*MISFITS, AttributeError) as error:
         raise misfit(folder, model.config.model_type, error) from error
 
 
@@ -233,22 +265,23 @@ def check_all_weights_used(peft: Any, adapter: str, folder: str) -> None:
         ValueError: they do not.
     """
     from peft import get_peft_model_state_dict
-    from safetensors import safe_open
 
     expected = set(
         get_peft_model_state_dict(peft, adapter_name=adapter, save_embedding_layers=False)
     )
     with safe_open(Path(folder) / ADAPTER_WEIGHTS, framework="pt") as file:
         given = set(file.keys())
-    odd = sorted((expected - given) | {key for key in given - expected if "lora_" in key})
+    # what is no adapter's weight takes the place of one of the model's own
+    odd = sorted((expected - given) | (given - expected - set(peft.state_dict())))
     if odd:
         raise ValueError(f"{len(odd)} weights have no counterpart, such as {odd[0]}")
 
 
 def misfit(folder: str, model: str, error: Exception) -> ConfigError:
     """The error of an adapter that does not belong to a model."""
+    fault = f"its file has no weight {error}" if isinstance(error, KeyError) else str(error)
     return ConfigError(
-        f"the adapter '{folder}' cannot be attached to '{model}': {error}",
+        f"the adapter '{folder}' cannot be attached to '{model}': {fault}",
         hint="an adapter fits only the base model that it was trained on",
     )
 
@@ -290,7 +323,38 @@ def _context(config: Any, tokenizer: Any, asked: int | None) -> int:
     limit = min(stated, default=NO_LIMIT)
     if asked is not None and asked > limit:
         raise ConfigError(f"context_tokens = {asked}, but the model holds only {limit}")
-    return int(asked or limit)
+    steady = _steady_context(text)
+    if steady is None or steady >= min(asked or limit, limit):
+        return int(asked or limit)
+    fault = (
+        f"beyond {steady} tokens this {config.model_type} model turns all rows of a batch otherwise"
+        " as soon as one of them is longer, so that answers would depend on their neighbours"
+    )
+    if asked is not None:
+        raise ConfigError(
+            f"context_tokens = {asked}: {fault}",
+            hint=f"at most {steady}; vLLM, which turns by its own limit alone, holds more",
+        )
+    warnings.warn(f"{fault}; prompt and answer have {steady} tokens, not {limit}", stacklevel=2)
+    return steady
+
+
+def _steady_context(text: Any) -> int | None:
+    """Tokens up to which positions are turned alike whatever else is in the batch; None for any.
+
+    LongRoPE and dynamic NTK choose their frequencies by the longest row of a pass (transformers'
+    `modeling_rope_utils.dynamic_rope_update`).
+    """
+    given = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
+    kinds = [given, *(kind for kind in given.values() if isinstance(kind, dict))]
+    found = [
+        kind.get("original_max_position_embeddings")
+        or getattr(text, "original_max_position_embeddings", None)
+        or text.max_position_embeddings
+        for kind in kinds
+        if kind.get("rope_type", kind.get("type")) in ("longrope", "dynamic")
+    ]
+    return int(min(found)) if found else None
 
 
 def _defaults(config: GenerationConfig) -> Sampling:

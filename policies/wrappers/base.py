@@ -26,6 +26,7 @@ from ..base import (
     open_policy,
     policy_name,
 )
+from ..concurrency import requests_at_once
 
 T = TypeVar("T")
 
@@ -74,6 +75,11 @@ class Wrapper:
     def capabilities(self) -> Capabilities | None:
         """Those of the inner policy, or None where it states none; they may grow when it opens."""
         return capabilities_of(self.inner)
+
+    @property
+    def requests_at_once(self) -> int | None:
+        """What the inner policy computes together, where it says so."""
+        return requests_at_once(self.inner)
 
     async def respond(self, request: Request) -> Reply:
         """Answer one request; raises what the inner policy raises."""

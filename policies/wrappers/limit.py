@@ -119,6 +119,14 @@ class Limit(Wrapper):
             return await scoring(self.inner).score(request, continuation)
 
     @property
+    def requests_at_once(self) -> int | None:
+        """As the inner policy, but never above the limit."""
+        inner = super().requests_at_once
+        if self._concurrency == _UNBOUNDED:
+            return inner
+        return self._concurrency if inner is None else min(inner, self._concurrency)
+
+    @property
     def in_flight_limit(self) -> int:
         """Maximum number of calls in flight at this moment, in the running event loop."""
         return self._of_this_loop()[0].limit

@@ -3,12 +3,16 @@
 import asyncio
 import gc
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from warmline.policies.concurrency import AdaptiveLimiter, limiter_for
+from warmline.policies.concurrency import AdaptiveLimiter, limiter_for, open_conversations
+from warmline.policies.llama.policy import EmbeddedPolicy
+from warmline.policies.scripted import ScriptedPolicy
+from warmline.policies.wrappers.limit import Limit
 
 
 class Clock:
@@ -278,3 +282,39 @@ def test_each_event_loop_has_its_own() -> None:
 def test_no_room_at_all_is_refused(ceiling: int) -> None:
     with pytest.raises(ValueError, match="at least one"):
         AdaptiveLimiter(ceiling)
+
+
+# Open conversations
+
+
+class Slotted(ScriptedPolicy):
+    """Computes so many requests together."""
+
+    def __init__(self, slots: int | None) -> None:
+        super().__init__(["Yes."])
+        self.requests_at_once = slots
+
+
+class Person(Slotted):
+    is_person = True
+
+
+@pytest.mark.parametrize(
+    ("policies", "expected"),
+    [
+        ([ScriptedPolicy(["Yes."])], 8),
+        ([Slotted(None)], 8),
+        ([Slotted(1)], 2),
+        ([Slotted(8)], 10),
+        ([Slotted(8), Slotted(32), ScriptedPolicy(["Yes."])], 40),
+        ([Slotted(32), Person(None)], 1),
+        ([Limit(Slotted(32), concurrency=4)], 5),
+        ([Limit(Slotted(32), requests_per_minute=100)], 40),
+        ([EmbeddedPolicy(slots=6)], 8),
+        ([EmbeddedPolicy(slots=6, deterministic=True)], 2),
+    ],
+)
+def test_open_conversations_follow_what_the_engines_compute_at_once(
+    policies: list[Any], expected: int
+) -> None:
+    assert open_conversations(policies) == expected

@@ -64,10 +64,9 @@ def beam_candidates(
 def _searched(
     base: Base, prompts: Sequence[Sequence[int]], settings: Mapping[str, Any], stops: Sequence[int]
 ) -> list[tuple[Candidate, ...]]:
-    pad = base.tokenizer.pad_token_id
     ids, mask = padded_prompts(
         prompts,
-        pad=stops[0] if pad is None else pad,
+        pad=base.pad,
         encoder=bool(base.model.config.is_encoder_decoder),
     )
     ids, mask = ids.to(base.model.device), mask.to(base.model.device)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -17,9 +18,12 @@ from ..candidates.batch import CandidateBatch, candidate_log_probs
 from ..loop.base_model import Base
 from ..loop.loop import on_gpu
 from ..preferences.build import PreferencePair
+from ..preferences.hygiene import identical
 from ..rows.build import BadRow
 from ..rows.encode import IGNORED, RowEncoder
 from .settings import DpoSettings
+
+SIDES: Final = ("chosen", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ def encode_pair(encoder: RowEncoder, pair: PreferencePair) -> PairTokens:
     row = encoder.encode(pair.row("chosen"))
     chosen, rejected = (
         [label for label in encoder.encode(pair.row(side)).labels if label != IGNORED]
-        for side in ("chosen", "rejected")
+        for side in SIDES
     )
     prompt = row.input_ids
     if row.decoder_input_ids is None:
@@ -63,16 +67,32 @@ def encode_pair(encoder: RowEncoder, pair: PreferencePair) -> PairTokens:
 def encode_pairs(
     encoder: RowEncoder, pairs: Sequence[PreferencePair], max_tokens: int
 ) -> tuple[list[PairTokens], list[BadRow]]:
-    """The encoded pairs, and those that are longer than `max_tokens`."""
+    """The encoded pairs, and those that teach nothing or are longer than `max_tokens`."""
     encoded: list[PairTokens] = []
     bad: list[BadRow] = []
     for pair in pairs:
+        if (fault := _fault(pair)) is not None:
+            bad.append(fault)
+            continue
         made = encode_pair(encoder, pair)
+        if made.chosen == made.rejected:  # to this tokenizer
+            bad.append(BadRow(pair.id, "identical", "(chosen and rejected, in tokens)"))
+            continue
         if made.tokens > max_tokens:
             bad.append(BadRow(pair.id, "too_long", f"{made.tokens} tokens, at most {max_tokens}"))
         else:
             encoded.append(made)
     return encoded, bad
+
+
+def _fault(pair: PreferencePair) -> BadRow | None:
+    """Why a pair as it stands in a file teaches nothing, or None."""
+    said = {side: "\n".join(m.content for m in getattr(pair, side)) for side in SIDES}
+    if empty := [side for side in SIDES if not said[side].strip()]:
+        return BadRow(pair.id, "empty_reply", f"({' and '.join(empty)})")
+    if identical(said["chosen"], said["rejected"]):
+        return BadRow(pair.id, "identical", "(chosen and rejected)")
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +126,7 @@ class PairCollator:
 
 def collator_of(base: Base) -> PairCollator:
     """The collator for a model."""
-    pad = base.tokenizer.pad_token_id
-    encoder = bool(base.model.config.is_encoder_decoder)
-    return PairCollator(0 if pad is None else pad, encoder=encoder)
+    return PairCollator(base.pad, encoder=bool(base.model.config.is_encoder_decoder))
 
 
 # Reference

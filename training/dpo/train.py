@@ -22,7 +22,7 @@ from ...core.settings import expect_settings
 from ...policies.base import Policy
 from ..candidates.batch import CandidateLogProbs
 from ..candidates.losses import dpo_loss, nll_loss
-from ..candidates.trainer import CandidateTrainer
+from ..candidates.trainer import CandidateTrainer, Share
 from ..loop.base_model import Base, load_base, with_lora
 from ..loop.callbacks import make_callbacks
 from ..loop.checkpoint import Checkpoint
@@ -100,16 +100,23 @@ def read_pairs(
 # Loss
 
 
-def loss_of(found: CandidateLogProbs, reference: Tensor, settings: DpoSettings) -> Tensor:
+def loss_of(
+    found: CandidateLogProbs,
+    reference: Tensor,
+    settings: DpoSettings,
+    share: Share = Share(),  # noqa: B008 - immutable
+) -> Tensor:
     """Self-Evolution eq. 8 over a batch: DPO plus gamma times the chosen replies' NLL per token.
 
     Args:
         found: the chosen reply first, the rejected second.
         reference: `(batch, 2)`.
+        share: of the batch in its step.
     """
     (chosen, rejected), (old_chosen, old_rejected) = found.sums.unbind(1), reference.unbind(1)
     preferred = dpo_loss(chosen, rejected, old_chosen, old_rejected, settings.beta)
-    return preferred + settings.gamma * nll_loss(found.tokens[:, 0], found.mask[:, 0])
+    nll = nll_loss(found.tokens[:, 0], found.mask[:, 0])
+    return preferred * share.contexts + settings.gamma * nll * share.tokens
 
 
 class DpoObjective:
@@ -121,7 +128,9 @@ class DpoObjective:
     def __init__(self, settings: DpoSettings) -> None:
         self._settings = settings
 
-    def loss(self, found: CandidateLogProbs, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def loss(
+        self, found: CandidateLogProbs, inputs: Mapping[str, Tensor], share: Share
+    ) -> tuple[Tensor, Tensor]:
         """See `Objective.loss`."""
         rewards = self._settings.beta * (found.sums.detach() - inputs["reference"])
         margin = rewards[:, 0] - rewards[:, 1]
@@ -129,7 +138,8 @@ class DpoObjective:
         shown = torch.stack([preferred, (margin > 0).float(), margin, *rewards.T]).sum(dim=1)
         tokens, mask = found.tokens.detach()[:, 0], found.mask[:, 0]
         sizes = torch.stack([-tokens.sum(), mask.sum().float(), margin.new_tensor(len(margin))])
-        return loss_of(found, inputs["reference"], self._settings), torch.cat([shown, sizes])
+        loss = loss_of(found, inputs["reference"], self._settings, share)
+        return loss, torch.cat([shown, sizes])
 
     def means(self, sums: Sequence[float]) -> dict[str, float]:
         """Means over pairs, of the NLL over tokens; the total is what is trained."""
@@ -193,12 +203,13 @@ def _train_one(
         encode_pairs(encoder, side, longest)
         for side in split_contexts(pairs, settings.validation_share, seed)
     ]
-    long = [bad for _, some in sides for bad in some]
-    refuse_bad(long, settings.on_bad_row)
+    bad = [row for _, some in sides for row in some]
+    refuse_bad(bad, settings.on_bad_row)
+    faults = {"too_long": 0} | Counter(row.fault for row in bad)
     if not sides[0][0]:
         raise ConfigError(
             f"of {len(pairs)} pairs none is left to train on",
-            problems=[f"too long: {len(long)}"] * bool(long),
+            problems=[f"{fault.replace('_', ' ')}: {n}" for fault, n in faults.items() if n],
             hint="more conversations, a lower validation_share, or a higher max_tokens",
         )
     train, validation = in_turn(
@@ -208,7 +219,7 @@ def _train_one(
         ],
         cpu=not on_gpu(settings),
     )
-    rows = {"train": len(train), "validation": len(validation), "too_long": len(long)}
+    rows = {"train": len(train), "validation": len(validation), **faults}
     rows |= {f"chosen_{origin}": n for origin, n in Counter(p.origin for p in pairs).items()}
     console.print(f"{folder}: " + ", ".join(f"{n} {k.replace('_', ' ')}" for k, n in rows.items()))
 

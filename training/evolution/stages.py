@@ -230,7 +230,6 @@ def gold_nll(model: str, rows: Sequence[Row], settings: EvolveSettings) -> tuple
     device = "cuda" if on_gpu(settings) else "cpu"
     network = base.model.to(device).eval()
     seq2seq = bool(network.config.is_encoder_decoder)
-    pad = base.tokenizer.pad_token_id
     total, count = 0.0, 0
     half = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(dtype)
     for start in range(0, len(encoded), settings.reference_batch):
@@ -241,7 +240,7 @@ def gold_nll(model: str, rows: Sequence[Row], settings: EvolveSettings) -> tuple
             for row, reply in zip(some, replies, strict=True)
         ]
         batch = CandidateBatch.padded(
-            prompts, [[reply] for reply in replies], pad=0 if pad is None else pad, encoder=seq2seq
+            prompts, [[reply] for reply in replies], pad=base.pad, encoder=seq2seq
         )
         with torch.no_grad(), torch.autocast(device, dtype=half, enabled=half is not None):
             found = candidate_log_probs(network, batch.to(device))

@@ -24,7 +24,7 @@ from ..candidates.batch import CandidateLogProbs
 from ..candidates.feedback import Key, Labeller, Marks
 from ..candidates.losses import contrastive_loss, fpemf_loss, nll_loss, sequence_scores
 from ..candidates.rows import CandidateSet
-from ..candidates.trainer import CandidateTrainer
+from ..candidates.trainer import CandidateTrainer, Share
 from ..loop.base_model import Base, load_base, with_lora
 from ..loop.callbacks import make_callbacks
 from ..loop.checkpoint import Checkpoint
@@ -105,8 +105,17 @@ class Losses:
     scores: Tensor
 
 
-def losses_of(found: CandidateLogProbs, labels: Tensor, settings: FpemfSettings) -> Losses:
-    """FPEMF eq. 6–9 over a batch whose first reply of each context is the gold one."""
+def losses_of(
+    found: CandidateLogProbs,
+    labels: Tensor,
+    settings: FpemfSettings,
+    share: Share = Share(),  # noqa: B008 - immutable
+) -> Losses:
+    """FPEMF eq. 6–9 over a batch whose first reply of each context is the gold one.
+
+    Args:
+        share: of the batch in its step; the parts are means over the batch.
+    """
     scores = sequence_scores(found.tokens, found.mask, settings.alpha)
     ranking = contrastive_loss(scores, labels, settings.margin, settings.reduction)
     nll = nll_loss(found.tokens[:, 0], found.mask[:, 0])
@@ -114,7 +123,7 @@ def losses_of(found: CandidateLogProbs, labels: Tensor, settings: FpemfSettings)
     helpful, unhelpful = scores[labels == 1], scores[labels == 0]
     both = len(helpful) > 0 and len(unhelpful) > 0
     gap = (helpful.mean() - unhelpful.mean()).detach() if both else None
-    loss = fpemf_loss(ranking, nll, beta_ul, settings.beta_gen)
+    loss = fpemf_loss(ranking * share.contexts, nll * share.tokens, beta_ul, settings.beta_gen)
     return Losses(loss, ranking, nll, gap, scores.detach())
 
 
@@ -126,10 +135,12 @@ class FpemfObjective:
     def __init__(self, settings: FpemfSettings) -> None:
         self._settings = settings
 
-    def loss(self, found: CandidateLogProbs, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def loss(
+        self, found: CandidateLogProbs, inputs: Mapping[str, Tensor], share: Share
+    ) -> tuple[Tensor, Tensor]:
         """See `Objective.loss`."""
         labels = inputs["labels"]
-        losses = losses_of(found, labels, self._settings)
+        losses = losses_of(found, labels, self._settings, share)
         contexts, tokens = losses.nll.new_tensor(len(labels)), found.mask[:, 0].sum()
         sums = [losses.ranking * contexts, contexts, losses.nll * tokens, tokens]
         for scores in (losses.scores[labels == 1], losses.scores[labels == 0]):
@@ -175,16 +186,13 @@ def make_trainer(
         validate=bool(validation),
         resumed=resumed,
     )
-    pad = base.tokenizer.pad_token_id
     return CandidateTrainer(
         objective=FpemfObjective(settings),
         model=model,
         args=arguments,
         train_dataset=list(train),
         eval_dataset=list(validation) or None,
-        data_collator=ContextCollator(
-            0 if pad is None else pad, encoder=bool(base.model.config.is_encoder_decoder)
-        ),
+        data_collator=ContextCollator(base.pad, encoder=bool(base.model.config.is_encoder_decoder)),
         processing_class=base.tokenizer,
         callbacks=make_callbacks(settings, folder, validate=bool(validation)),
     )

@@ -7,7 +7,7 @@ loss is the mean over all known labels of a step, so a missing one has no gradie
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from ...policies.models.prompts import PromptWriter
 from ..loop.base_model import Base, load_base, lora_targets, with_lora
 from ..loop.callbacks import EpochOrder, make_callbacks
 from ..loop.checkpoint import Checkpoint
+from ..loop.distributed import step_batches
 from ..loop.loop import (
     attention,
     base_dtype,
@@ -149,6 +150,13 @@ class HeadTrainer(Trainer):  # type: ignore[misc]
     def _get_train_sampler(self, train_dataset: Any = None) -> StepSampler:
         return self._sampler
 
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], Any]:
+        """The batches of a step, and its known labels, over all processes."""
+        batches = step_batches(self, epoch_iterator, num_batches, _own_part)
+        return batches, self._get_num_items_in_batch(batches, device)
+
     def create_optimizer(self, model: Any = None) -> Any:
         """AdamW, in which the heads are a group of their own."""
         optimizer = super().create_optimizer(model)
@@ -194,6 +202,13 @@ class HeadTrainer(Trainer):  # type: ignore[misc]
             with torch.no_grad(), self.compute_loss_context_manager():
                 logits.append(model(**batch).cpu())
         return torch.cat(logits), torch.cat(labels)
+
+
+def _own_part(batch: dict[str, Any], rows: int) -> dict[str, Any]:
+    """A batch in which only labels of its first rows are known."""
+    labels = batch["labels"].clone()
+    labels[batch["places"][:, 0] >= rows] = IGNORED
+    return batch | {"labels": labels}
 
 
 # One run
@@ -254,7 +269,6 @@ def make_trainer(
         resumed=resumed,
     )
     step = settings.batch_size * settings.accumulation * arguments.world_size
-    pad = base.tokenizer.pad_token_id
     return HeadTrainer(
         heads=heads,
         model=model,
@@ -264,7 +278,7 @@ def make_trainer(
         head_learning_rate=settings.head_learning_rate,
         train_dataset=list(train),
         eval_dataset=sorted(validation, key=lambda row: row.tokens, reverse=True) or None,
-        data_collator=PackedCollator(0 if pad is None else pad),
+        data_collator=PackedCollator(base.pad),
         processing_class=base.tokenizer,
         callbacks=make_callbacks(settings, folder, validate=bool(validation)),
     )

@@ -41,6 +41,7 @@ class Base:
         identity: hashes of its weights, for records.
         arguments: what the model's forward pass takes.
         context: most tokens that it holds.
+        pad: id that fills up rows.
     """
 
     named: str
@@ -49,6 +50,7 @@ class Base:
     identity: dict[str, Any]
     arguments: frozenset[str]
     context: int
+    pad: int
 
 
 def base_name(model: str) -> str:
@@ -69,7 +71,7 @@ def load_base(model: str, *, dtype: str = "float32", attention: str | None = Non
         ModelNotFound, ConfigError, DataError: see `policies.hf.loading.load`.
     """
     try:
-        from ...policies.models.loading import load
+        from ...policies.models.loading import load, padding_token
     except ImportError as error:
         raise MissingExtra("training", extra="train") from error
     named = base_name(model)
@@ -79,7 +81,13 @@ def load_base(model: str, *, dtype: str = "float32", attention: str | None = Non
         loaded.model.set_attn_implementation(attention)
     loaded.model.config.use_cache = False
     return Base(
-        named, loaded.model, loaded.tokenizer, identity(source), loaded.arguments, loaded.context
+        named,
+        loaded.model,
+        loaded.tokenizer,
+        identity(source),
+        loaded.arguments,
+        loaded.context,
+        padding_token(loaded.tokenizer, loaded.model),
     )
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from itertools import islice
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+Batch = dict[str, Any]
+"""As a collator makes it."""
 
 PATIENCE = timedelta(days=7)
 """How long processes wait for one another; the first may be making preference pairs for days."""
@@ -41,6 +44,34 @@ def in_turn(work: Callable[[], T], *, cpu: bool) -> T:
             made.append(work())
         state.wait_for_everyone()
     return made[0]
+
+
+def step_batches(
+    trainer: Any,
+    batches: Iterator[Batch],
+    count: int,
+    own_part: Callable[[Batch, int], Batch],
+) -> list[Batch]:
+    """This process's batches of one step, in which no row of an epoch counts twice.
+
+    An epoch's last batch is filled up with rows from its beginning, so that all processes have
+    equally many.
+
+    Args:
+        count: of the batches.
+        own_part: makes of that batch one in which only so many of its first rows count.
+    """
+    found = list(islice(batches, count))
+    if found and trainer.accelerator.gradient_state.end_of_dataloader:
+        found[-1] = own_part(found[-1], _own_rows(trainer, len(trainer.train_dataset)))
+    return found
+
+
+def _own_rows(trainer: Any, rows: int) -> int:
+    """How many rows of an epoch's last batch are this process's own."""
+    each, state = trainer.args.train_batch_size, trainer.accelerator
+    last = rows % (each * state.num_processes) or each * state.num_processes
+    return int(min(max(last - each * state.process_index, 0), each))
 
 
 def held_out_batches(trainer: Any, dataset: Any) -> Any:

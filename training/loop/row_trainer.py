@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from ..rows.encode import IGNORED, Encoded
 from ..rows.spool import Ordered
 from .base_model import Base, with_lora
 from .callbacks import EpochOrder, make_callbacks
-from .distributed import held_out_batches
+from .distributed import held_out_batches, step_batches
 from .loop import training_arguments
 from .settings import AdapterLoopSettings
 
@@ -62,6 +62,13 @@ class RowTrainer(Trainer):  # type: ignore[misc]
     def _get_train_sampler(self, train_dataset: Any = None) -> StepSampler:
         return self._sampler
 
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], Any]:
+        """The batches of a step, and its learned tokens, over all processes."""
+        batches = step_batches(self, epoch_iterator, num_batches, _own_part)
+        return batches, self._get_num_items_in_batch(batches, device)
+
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
@@ -96,6 +103,14 @@ def longest_first(rows: Sequence[Encoded]) -> Sequence[Encoded]:
     return Ordered(rows, sorted(range(len(rows)), key=lengths.__getitem__, reverse=True))
 
 
+def _own_part(batch: dict[str, Any], rows: int) -> dict[str, Any]:
+    """A batch in which only its first rows are learned."""
+    labels = batch["labels"].clone()
+    labels[rows:] = IGNORED
+    own = batch | {"labels": labels}
+    return own | {"logits_to_keep": places_to_keep(labels)} if "logits_to_keep" in batch else own
+
+
 def make_row_trainer(
     base: Base,
     train: Sequence[Encoded],
@@ -127,7 +142,7 @@ def make_row_trainer(
         sampler=StepSampler(array("Q", (row.tokens for row in train)), step, seed),
         train_dataset=RowDataset(train),
         eval_dataset=RowDataset(held) if held else None,
-        data_collator=Collator(base.tokenizer.pad_token_id, base.arguments),
+        data_collator=Collator(base.pad, base.arguments),
         processing_class=base.tokenizer,
         callbacks=make_callbacks(settings, folder, validate=bool(validation)),
     )

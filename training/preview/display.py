@@ -38,13 +38,18 @@ def colored(encoded: Encoded, tokenizer: Any, *, brackets: bool = False) -> Text
 
 
 def stretches(encoded: Encoded) -> list[tuple[bool, list[int]]]:
-    """Consecutive tokens that all carry loss, or all do not."""
+    """Consecutive tokens that all carry loss, or all do not.
+
+    An end that is learned where the next message follows at once stands before that message.
+    """
     found: list[tuple[bool, list[int]]] = []
     for token, label in zip(encoded.input_ids, encoded.labels, strict=True):
-        learned = label != IGNORED
-        if not found or found[-1][0] is not learned:
-            found.append((learned, []))
-        found[-1][1].append(token)
+        places = [(True, label)] if label != IGNORED else []
+        places += [(False, token)] if label != token else []
+        for learned, shown in places:
+            if not found or found[-1][0] is not learned:
+                found.append((learned, []))
+            found[-1][1].append(shown)
     return found
 
 

@@ -33,7 +33,9 @@ from .settings import (
 )
 from .spool import Spool
 
-Fault = Literal["empty_reply", "unknown_label", "no_advice", "no_supporter_turn", "too_long"]
+Fault = Literal[
+    "empty_reply", "unknown_label", "no_advice", "no_supporter_turn", "too_long", "identical"
+]
 
 NAMED = 8
 """Bad rows that a message names."""

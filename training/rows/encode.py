@@ -31,7 +31,8 @@ class Encoded:
 
     Attributes:
         input_ids: prompt and replies; for an encoder-decoder what the encoder reads.
-        labels: the token itself where it carries loss, else -100. As long as `input_ids`; for an
+        labels: the token itself where it carries loss, else -100; the token that ends a reply where
+            the template lets the next message follow at once. As long as `input_ids`; for an
             encoder-decoder as long as `decoder_input_ids`, and already what each place predicts.
         decoder_input_ids: of an encoder-decoder; else None.
     """
@@ -75,9 +76,8 @@ class RowEncoder:
         )
         self._tokenizer = tokenizer
         self._seq2seq = bool(config.is_encoder_decoder)
-        self._end = tokenizer.eos_token_id
-        if self._end is None:
-            self._end = min(self.writer.stop_tokens)
+        ends = (self.writer.end_of_turn, tokenizer.eos_token_id, min(self.writer.stop_tokens))
+        self._end: int = next(end for end in ends if end in self.writer.stop_tokens)
 
     def encode(self, row: Row) -> Encoded:
         """Token ids and labels of one row.
@@ -124,25 +124,30 @@ class RowEncoder:
         whole = self.writer.render(row.messages, answer=False)
         spans = [self._span(row.messages, index, whole) for index in row.trained]
         encoded = self._tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
-        ids = list(encoded["input_ids"])
+        ids = self.writer.known(encoded["input_ids"])
         labels = [IGNORED] * len(ids)
         places = list(enumerate(encoded["offset_mapping"]))
         for start, end in spans:
             inside = [
                 n for n, (left, right) in places if left >= start and left < end and right > left
             ]
-            kept = self._ended([ids[n] for n in inside], close=False)
-            for n, token in zip(inside, kept, strict=False):
+            after = next((n for n, (left, _) in places if left >= end), len(places))
+            for n, token in zip(
+                [*inside, after], self._ended([ids[n] for n in inside]), strict=False
+            ):
+                if n == len(ids):  # nothing ends the last reply
+                    ids.append(token)
+                    labels.append(IGNORED)
                 labels[n] = token
         last = max(n for n, label in enumerate(labels) if label != IGNORED) + 1
         return Encoded(ids[:last], labels[:last])
 
-    def _ended(self, reply: list[int], *, close: bool = True) -> list[int]:
+    def _ended(self, reply: list[int]) -> list[int]:
         """Up to and with the first token that ends an answer; closed by one if there is none."""
         for n, token in enumerate(reply):
             if token in self.writer.stop_tokens:
                 return reply[: n + 1]
-        return [*reply, self._end] if close else reply
+        return [*reply, self._end]
 
     def _refuse_thinking(self, row: Row) -> None:
         if row.thinking and self.writer.thinking is None:

@@ -24,6 +24,7 @@ from ....core.files import episode_logs
 from ....core.settings import read_settings
 from ....core.tasks import run_sync
 from ....policies.base import Policy, close_policy, describe_policy, open_policy
+from ....policies.concurrency import open_conversations
 from ....policies.registry import make_policy
 from ...dialogue.environment import SupportEnvironment
 from ...episodes.episode import Episode
@@ -212,7 +213,7 @@ class _Build:
             settings=settings,
             journal=journal,
             seed=settings.seed,
-            concurrency=settings.concurrency,
+            concurrency=settings.concurrency or open_conversations([self.writer]),
             stop=self.stop,
             observe=lambda decided: self._report_decision(decided, journal),
         ).run()

@@ -224,6 +224,39 @@ async def test_a_stopped_run_finishes_what_is_open_and_says_how_to_go_on(tmp_pat
     assert len(made) == 30
 
 
+async def test_without_a_concurrency_every_slot_of_the_engine_is_kept_busy() -> None:
+    """A conversation reads and writes prompts between two requests; others use its slot then."""
+
+    class Engine(warmline.ScriptedPolicy):
+        requests_at_once = 4
+
+        def __init__(self) -> None:
+            super().__init__(["I see."])
+            self.slots = asyncio.Semaphore(4)
+            self.asked = self.most = 0
+
+        async def respond(self, request: warmline.Request) -> warmline.Reply:
+            self.asked += 1
+            self.most = max(self.most, self.asked)
+            async with self.slots:
+                await asyncio.sleep(0.002)
+                reply = await super().respond(request)
+            self.asked -= 1
+            return reply
+
+    begun, most = 0, 0
+
+    def observe(event: Any) -> None:
+        nonlocal begun, most
+        begun += isinstance(event, Started) - isinstance(event, Ended)
+        most = max(most, begun)
+
+    engine = Engine()
+    await warmline.run_batch(environment(engine), scenarios(12), observe=observe)
+    assert most == 5
+    assert engine.most == 5  # one waits at a time, and takes the first slot that is free
+
+
 async def test_repeated_ids_and_zero_concurrency_are_refused() -> None:
     with pytest.raises(ConfigError, match="more than once: s1"):
         await warmline.run_batch(environment(talk()), [scenario("s1"), scenario("s1")])

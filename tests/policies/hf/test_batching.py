@@ -12,6 +12,7 @@ pytest.importorskip("torch", reason="the extra `transformers` is not installed")
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
+from warmline.core.errors import BadRequest, EngineUnavailable
 from warmline.policies import Sampling
 from warmline.policies.hf.policy import TransformersPolicy
 from warmline.policies.text.sentences import count_sentences
@@ -70,6 +71,35 @@ async def test_joining_a_running_batch_changes_no_text(llama: Path) -> None:
         texts = [(await task).text for task in joined]
         assert (await running).text == plain_greedy(model, llama, TALKS[1], 200)
     assert texts == [plain_greedy(model, llama, talk) for talk in TALKS]
+
+
+async def test_a_request_that_cannot_be_computed_fails_alone(llama: Path, tmp_path: Path) -> None:
+    """A token beyond the embedding, and one of which the model makes numbers that are none."""
+    model = AutoModelForCausalLM.from_pretrained(llama).eval()
+    tokenizer = AutoTokenizer.from_pretrained(llama)
+    tokenizer.add_tokens(["<later>"])
+    (broken,) = tokenizer("{", add_special_tokens=False)["input_ids"]
+    expected = [plain_greedy(model, llama, talk) for talk in TALKS]
+    model.model.embed_tokens.weight.data[broken] = float("nan")
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    nan = "{ no " * 30
+    async with TransformersPolicy(tmp_path) as policy:
+        for odd, choices in (("<later>", None), (nan, None), (nan, ("yes", "no"))):
+            requests = [ask(talk) for talk in TALKS]
+            requests[4:4] = [ask(odd, choices=choices)]  # the next to get its slot is short
+            replies = await asyncio.gather(*map(policy.respond, requests), return_exceptions=True)
+            failed = replies.pop(4)
+            assert [reply.text for reply in replies] == expected
+            if odd == "<later>":
+                assert isinstance(failed, BadRequest)
+                assert "of '<later>', but the model knows only" in failed.message
+            else:
+                assert isinstance(failed, EngineUnavailable)
+                assert not failed.retryable
+                assert "undefined logits in float32" in failed.message
+        # a slot in which nothing was defined is as good as new
+        assert await together(policy, [ask(talk) for talk in TALKS]) == expected
 
 
 @pytest.mark.parametrize("kind", ["blenderbot", "t5"])

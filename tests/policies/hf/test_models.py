@@ -15,9 +15,10 @@ import pytest
 pytest.importorskip("torch", reason="the extra `transformers` is not installed")
 
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from warmline.core.errors import ConfigError, ModelNotFound
+from warmline.core.errors import ConfigError, ContextTooLong, DataError, ModelNotFound
 from warmline.policies import make_policy
 from warmline.policies.hf.policy import TransformersPolicy
 
@@ -86,6 +87,64 @@ async def test_adapters_of_other_kinds_are_merged(llama: Path, tmp_path: Path) -
         assert policy._opened.engine._model.peft is None
         texts = await together(policy, [ask(talk) for talk in TALKS])
     assert texts == await merged_texts(llama, dora, TALKS)
+
+
+def with_weights(adapter: Path, folder: Path, **more: torch.Tensor) -> Path:
+    """A copy of an adapter whose file also holds these weights; dots are written as `__`."""
+    shutil.copytree(adapter, folder)
+    file = folder / "adapter_model.safetensors"
+    named = {f"base_model.model.{name.replace('__', '.')}": w for name, w in more.items()}
+    save_file(load_file(file) | named, file)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"lm_head__weight": torch.randn(400, 32)},
+        {"model__norm__weight": torch.randn(32)},
+        {"model__layers__0__self_attn__o_proj__weight": torch.randn(32, 32)},
+    ],
+    ids=lambda more: next(iter(more)),
+)
+async def test_weights_beside_lora_change_no_other_seat(
+    more: dict[str, torch.Tensor], folders: Path, llama: Path, tmp_path: Path
+) -> None:
+    """The file's weights count although its configuration does not list them."""
+    vocabulary = AutoModelForCausalLM.from_pretrained(llama).config.vocab_size
+    more = {name: w[:vocabulary] for name, w in more.items()}
+    odd = with_weights(folders / "warm", tmp_path / "odd", **more)
+    async with TransformersPolicy(llama) as bare:
+        expected = await together(bare, [ask(talk) for talk in TALKS])
+        async with TransformersPolicy(llama, adapter=odd) as seated:
+            texts = await together(seated, [ask(talk) for talk in TALKS])
+            assert await together(bare, [ask(talk) for talk in TALKS]) == expected
+            assert seated._opened.engine is not bare._opened.engine
+    assert texts == await merged_texts(llama, odd, TALKS)
+    async with TransformersPolicy(llama, adapter=folders / "warm") as plain:
+        assert await together(plain, [ask(talk) for talk in TALKS]) != texts
+        with pytest.raises(ConfigError, match="holds more than plain LoRA"):
+            plain._opened.engine._model.add_adapter(str(odd))
+
+
+async def test_adapters_whose_files_lack_or_exceed_weights_are_named(
+    folders: Path, llama: Path, tmp_path: Path
+) -> None:
+    unknown = with_weights(folders / "warm", tmp_path / "unknown", extra__weight=torch.zeros(2))
+    with pytest.raises(ConfigError, match=r"no counterpart, such as base_model.model.extra.weight"):
+        await TransformersPolicy(llama, adapter=unknown).open()
+    saving = tiny_models.save_lora(tmp_path / "saving", llama, modules_to_save=["lm_head"])
+    file = saving / "adapter_model.safetensors"
+    save_file({k: w for k, w in load_file(file).items() if "lm_head" not in k}, file)
+    with pytest.raises(ConfigError, match=r"its file has no weight '.*lm_head"):
+        await TransformersPolicy(llama, adapter=saving).open()
+    cut = tmp_path / "cut"
+    shutil.copytree(folders / "warm", cut)
+    whole = (cut / "adapter_model.safetensors").read_bytes()
+    for kept, error in ((len(whole) - 100, ConfigError), (100, DataError), (3, DataError)):
+        (cut / "adapter_model.safetensors").write_bytes(whole[:kept])
+        with pytest.raises(error, match=r"cannot be (attached|read as safetensors)"):
+            await TransformersPolicy(llama, adapter=cut).open()
 
 
 async def test_unusable_adapters_are_named(folders: Path, llama: Path, tmp_path: Path) -> None:
@@ -254,3 +313,37 @@ async def test_a_model_that_cannot_be_batched_is_found_out(tmp_path: Path) -> No
     async with TransformersPolicy(folder, max_batch=1) as policy:
         texts = await together(policy, [ask(talk) for talk in TALKS])
     assert texts == [plain_greedy(model, folder, talk) for talk in TALKS]
+
+
+async def test_a_number_format_that_is_too_small_is_named(tmp_path: Path) -> None:
+    """Weights whose activations pass float16's 65504; it is not the batch's fault."""
+    folder = tiny_models.save_causal(tmp_path / "loud")
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    model.model.layers[0].mlp.down_proj.weight.data *= 1e6
+    model.save_pretrained(folder)
+    with pytest.raises(ConfigError, match=r"undefined logits in float16, also alone") as caught:
+        await TransformersPolicy(folder, dtype="float16").open()
+    assert "bfloat16" in str(caught.value.hint)
+    async with TransformersPolicy(folder, dtype="float32") as policy:
+        assert (await policy.respond(ask("Hi"))).usage.prompt_tokens
+
+
+async def test_positions_that_depend_on_neighbours_are_left_out(tmp_path: Path) -> None:
+    """LongRoPE takes other frequencies for all rows once one of them is beyond its first window."""
+    folder = tiny_models.save_causal(tmp_path / "long")
+    config = json.loads((folder / "config.json").read_text())
+    config["rope_parameters"] = {
+        "rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 64,
+        "short_factor": [1.0] * 4, "long_factor": [1.0, 4.0, 8.0, 16.0],
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match=r"context_tokens = 200: beyond 64 tokens"):
+        await TransformersPolicy(folder, context_tokens=200).open()
+    policy = TransformersPolicy(folder)
+    with pytest.warns(UserWarning, match="prompt and answer have 64 tokens, not 512"):
+        await policy.open()
+    async with policy:
+        alone = (await policy.respond(ask("Hi"))).text
+        with pytest.raises(ContextTooLong, match="64 tokens"):
+            await policy.respond(ask(TALKS[1]))
+        assert (await together(policy, [ask("Hi"), ask("no")]))[0] == alone

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import os
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -18,6 +19,7 @@ from warmline.core.errors import (
     BadRequest,
     ConfigError,
     ContextTooLong,
+    EngineUnavailable,
     UnreadableReply,
     Unsupported,
 )
@@ -181,9 +183,42 @@ async def test_an_adapter_that_does_not_fit_is_refused(
     folder = vllm_models.save_lora(tmp_path / "wide", base, seed=1)
     config = json.loads((folder / "adapter_config.json").read_text())
     (folder / "adapter_config.json").write_text(json.dumps({**config, "r": 64}))
-    with pytest.raises(ConfigError, match=r"cannot lay the adapter 'wide'.*rank"):
+    with pytest.raises(ConfigError, match=r"cannot attach the adapter 'wide'.*rank"):
         await VLLMPolicy(base, adapter=folder, **SETTINGS).open()
     assert (await policy.respond(ask())).text
+
+
+async def test_an_adapter_with_weights_beside_lora_is_refused(base: Path, tmp_path: Path) -> None:
+    """vLLM drops them in silence, or puts them over the base's for every request."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = vllm_models.save_lora(tmp_path / "head", base, seed=1)
+    file = folder / "adapter_model.safetensors"
+    save_file(load_file(file) | {"base_model.model.lm_head.weight": torch.zeros(2, 2)}, file)
+    with pytest.raises(ConfigError, match="one plain LoRA adapter to a base, and this is another"):
+        await VLLMPolicy(base, adapter=folder, **SETTINGS).open()
+
+
+def test_it_says_how_much_it_computes_at_once(policy: VLLMPolicy, base: Path) -> None:
+    """32 by its scheduler, or fewer where the cache holds fewer contexts of 1024 tokens."""
+    assert VLLMPolicy(base, **SETTINGS).requests_at_once is None
+    config = opened_by(policy).engine.llm.vllm_config.cache_config
+    held = config.num_gpu_blocks * config.block_size // CONTEXT
+    assert policy.requests_at_once == min(32, held) > 8
+
+
+def test_a_forked_process_gets_an_error_and_no_hang(policy: VLLMPolicy) -> None:
+    read, write = os.pipe()
+    if not (child := os.fork()):
+        try:
+            asyncio.run(policy.respond(ask()))
+        except EngineUnavailable as error:
+            os.write(write, str(error).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(read, 1000).startswith(b"vLLM's engine was opened in process")
+    assert asyncio.run(policy.respond(ask())).text
 
 
 # bound answers

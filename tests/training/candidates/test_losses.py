@@ -18,6 +18,7 @@ from warmline.training.candidates.losses import (
     sequence_scores,
     token_log_probs,
 )
+from warmline.training.candidates.trainer import Share
 from warmline.training.dpo.settings import DpoSettings
 from warmline.training.dpo.train import DpoObjective
 from warmline.training.fpemf.settings import FpemfSettings
@@ -218,11 +219,12 @@ def test_parts_add_up_over_batches_of_any_size(sizes: tuple[int, ...]) -> None:
             objective.loss(
                 CandidateLogProbs(*(part[a : a + n] for part in whole)),
                 {name: rest[a : a + n]},
+                Share(),
             )[1]
             for a, n in zip(starts, sizes, strict=True)
         ]
         means = objective.means(torch.stack(sums).sum(dim=0).tolist())
-        loss = objective.loss(whole, {name: rest})[0].item()
+        loss = objective.loss(whole, {name: rest}, Share())[0].item()
         assert means["total"] == pytest.approx(loss, rel=1e-5)
     helpful = sequence_scores(ranked.tokens, ranked.mask, 1.0)
     gap = helpful[labels == 1].mean() - helpful[labels == 0].mean()

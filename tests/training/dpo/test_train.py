@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from transformers import TrainerCallback
 from typer.testing import CliRunner
 
@@ -351,15 +352,65 @@ def test_each_option_changes_what_is_learned(
     assert usual.keys() != other.keys() or any(not torch.equal(usual[n], other[n]) for n in same)
 
 
-def test_accumulation_is_a_larger_batch(
+def test_a_step_is_the_same_however_it_is_divided(
     causal: Path, template: Path, pairs: Path, tmp_path: Path
 ) -> None:
-    """But for the NLL, a mean over tokens, which is left out here."""
-    usual = {"pairs": (str(pairs),), "gamma": 0.0, "max_steps": 2, "validation_share": 0.0}
-    trained(given(causal, template, tmp_path / "one", batch_size=4, **usual))
-    trained(given(causal, template, tmp_path / "two", batch_size=2, accumulation=2, **usual))
-    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
-    assert all(torch.allclose(one[name], two[name], atol=1e-4) for name in one)
+    """Five pairs as one batch, as four and one, two, two and one, and singly."""
+    rows = list(iter_pairs(pairs))[:5]
+    texts = ("I am sorry to hear that, and I would like to help.", "Oh.", "Tell me.", "Yes, yes.")
+    said = [
+        row.model_copy(update={"chosen": (row.chosen[0].model_copy(update={"content": text}),)})
+        for row, text in zip(rows, (*texts, "Your rent weighs on you."), strict=True)
+    ]
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("".join(row.to_json() + "\n" for row in said))
+    found = []
+    for batch in (8, 4, 2, 1):
+        settings = given(
+            causal, template, tmp_path / str(batch), pairs=(str(file),), batch_size=batch,
+            accumulation=8 // batch, max_steps=1, validation_share=0.0, max_grad_norm=0.0,
+        )  # fmt: skip
+        base = load_base(str(causal))
+        encoder = RowEncoder(base.tokenizer, base.model.config, base.model.generation_config)
+        encoded, _ = encode_pairs(encoder, said, 512)
+        known = reference_log_probs(base, encoded, settings, "float32", tmp_path / "r")
+        trainer = make_trainer(base, known, [], tmp_path / str(batch), settings, seed=0)
+        gradients: dict[str, torch.Tensor] = {}
+        trainer.add_callback(_KeepGradients(gradients))
+        trainer.train()
+        log = trainer.state.log_history[0]
+        assert log["loss"] == pytest.approx(log["total"], rel=1e-5)
+        found.append((log["loss"], gradients))
+    (loss, gradients), *others = found
+    for other_loss, other in others:
+        assert other_loss == pytest.approx(loss, rel=1e-5)
+        for name, expected in gradients.items():
+            assert torch.allclose(other[name], expected, rtol=1e-4, atol=1e-6), name
+
+
+def test_pairs_that_teach_nothing_are_counted(
+    causal: Path, template: Path, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An empty side, and two sides that say the same but for white space."""
+    rows = list(iter_pairs(pairs))
+    blank = rows[0].chosen[0].model_copy(update={"content": " "})
+    same = rows[0].rejected[0].model_copy(update={"content": rows[0].chosen[0].content + " "})
+    broken = [
+        rows[0].model_copy(update={"id": "blank#1", "chosen": (blank,)}),
+        rows[0].model_copy(update={"id": "none#1", "rejected": ()}),
+        rows[0].model_copy(update={"id": "same#1", "rejected": (same,)}),
+    ]
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("".join(row.to_json() + "\n" for row in [*rows, *broken]))
+    settings = given(
+        causal, template, tmp_path / "out", pairs=(str(file),), max_steps=1, validation_share=0.0
+    )
+    made = train_dpo(settings, console=Console(width=200)).checkpoint
+    assert (made.rows["train"], made.rows["empty_reply"], made.rows["identical"]) == (12, 2, 1)
+    assert "2 empty reply, 1 identical" in capsys.readouterr().out
+    refusing = settings.model_copy(update={"on_bad_row": "refuse", "out": str(tmp_path / "no")})
+    with pytest.raises(ConfigError, match=r"same#1: identical \(chosen and rejected\)"):
+        trained(refusing)
 
 
 def test_a_killed_training_goes_on_to_the_same(
@@ -446,3 +497,17 @@ class _KillAt(TrainerCallback):  # type: ignore[misc]
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step == self._step:
             raise KeyboardInterrupt
+
+
+class _KeepGradients(TrainerCallback):  # type: ignore[misc]
+    """Copies what the first step is about to apply."""
+
+    def __init__(self, kept: dict[str, torch.Tensor]) -> None:
+        self._kept = kept
+
+    def on_pre_optimizer_step(
+        self, args: Any, state: Any, control: Any, model: Any, **kwargs: Any
+    ) -> None:
+        for name, weight in model.named_parameters():
+            if weight.grad is not None:
+                self._kept.setdefault(name, weight.grad.clone())

@@ -22,7 +22,7 @@ from warmline.training.fpemf.data import (
     RankedContext,
 )
 from warmline.training.fpemf.settings import FpemfSettings
-from warmline.training.fpemf.train import losses_of, train_fpemf
+from warmline.training.fpemf.train import losses_of, make_trainer, train_fpemf
 from warmline.training.loop.base_model import load_base
 from warmline.training.loop.checkpoint import Checkpoint
 from warmline.training.rows.splits import split_contexts
@@ -232,21 +232,32 @@ def test_all_weights_can_be_trained(causal: Path, data: Path, tmp_path: Path) ->
     assert len(changed) == len(list(before.parameters()))
 
 
-def test_accumulation_is_a_larger_batch(causal: Path, data: Path, tmp_path: Path) -> None:
-    """With one context a batch, the mean over two batches is the mean over a batch of two, but for
-    the NLL, which is a mean over tokens; it is left out here."""
-    usual = {"beta_gen": 0.0, "max_steps": 2, "validation_share": 0.0, "margin": 1.0}
-    whole = trained(given(causal, data, tmp_path / "two", batch_size=2, **usual))
-    stored = str(tmp_path / "two" / "candidates")
-    split = {"batch_size": 1, "accumulation": 2, "candidates": stored}
-    halves = trained(given(causal, data, tmp_path / "one", **usual | split))
-    two, one = weights(tmp_path / "two"), weights(tmp_path / "one")
-    assert all(torch.allclose(two[name], one[name], atol=1e-4) for name in two)
-    # AdamW does not mind the loss's scale, so that is looked at too
-    loss = whole.metrics["train_loss_last"]
-    assert loss is not None
-    assert loss > 0
-    assert halves.metrics["train_loss_last"] == pytest.approx(loss, rel=1e-3)
+@pytest.mark.parametrize("reduction", ["paper", "muffin"])
+def test_a_step_is_the_same_however_it_is_divided(
+    reduction: str, causal: Path, tmp_path: Path
+) -> None:
+    """Five contexts with gold replies of one to nine tokens and one to four candidates."""
+    rows = [
+        RankedContext(
+            [5 + n, 9, 11],
+            [[*range(20, 20 + 2 * n), 2], *([40 + k, 50 + n, 2] for k in range(1 + n % 4))],
+            [-1, *(k % 2 for k in range(1 + n % 4))],
+        )
+        for n in range(5)
+    ]
+    found = []
+    for batch in (8, 4, 2, 1):
+        settings = given(
+            causal, tmp_path, tmp_path, margin=1.0, batch_size=batch, accumulation=8 // batch,
+            max_steps=1, max_grad_norm=0.0, reduction=reduction,
+        )  # fmt: skip
+        trainer = make_trainer(load_base(str(causal)), rows, [], tmp_path, settings, seed=0)
+        trainer.train()
+        log = trainer.state.log_history[0]
+        assert log["loss"] == pytest.approx(log["total"], rel=1e-5)
+        found.append((log["loss"], log["ranking"], log["grad_norm"]))
+    assert found[0][1] > 0
+    assert all(other == pytest.approx(found[0], rel=1e-4) for other in found[1:])
 
 
 def test_a_finished_training_can_still_be_merged(causal: Path, data: Path, tmp_path: Path) -> None:

@@ -60,6 +60,40 @@ def test_two_processes_train_as_one_with_twice_the_batch(
         assert two.metrics[name] == pytest.approx(one.metrics[name], rel=1e-4), name
 
 
+@pytest.mark.parametrize("what", ["sft", "dpo", "fpemf"])
+def test_steps_that_are_not_full_are_those_of_one_process(
+    what: str, common: dict[str, str], tmp_path: Path
+) -> None:
+    """Five rows or nine: in the last step one process has half a batch and the other none."""
+    data = write_log(tmp_path / "data", [episode(f"talk{n}", TALK) for n in range(6)])
+    options = common | {"--data": str(data), "--validation-share": "0"}
+    if what == "sft":
+        nine = write_log(tmp_path / "nine", varied(3))
+        options |= {"--data": str(nine), "--max-steps": "3"}
+    if what == "dpo":
+        options |= {"--contexts": "5", "--variant": "gold", "--supporter.policy": "scripted"}
+    if what == "fpemf":
+        options |= {
+            "--contexts": "5", "--judge.policy": "scripted", "--num-candidates": "3",
+            "--max-new-tokens": "4",
+        }  # fmt: skip
+    one, _ = train(1, what, tmp_path / "one", options | {"--batch-size": "4"})
+    two, _ = train(2, what, tmp_path / "two", options | {"--batch-size": "2"})
+    assert one.rows["train"] == two.rows["train"] == (9 if what == "sft" else 5)
+    steps, same = (
+        [e for line in lines if "grad_norm" in (e := json.loads(line))]
+        for lines in (
+            (tmp_path / name / "training_log.jsonl").read_text("utf-8").splitlines()
+            for name in ("one", "two")
+        )
+    )
+    numbers = [1, 2, 3] if what == "sft" else [1, 2]
+    assert [step["step"] for step in steps] == [step["step"] for step in same] == numbers
+    for expected, found in zip(steps, same, strict=True):
+        for name in {"loss", "grad_norm", "dpo", "ranking", "nll"} & expected.keys():
+            assert found[name] == pytest.approx(expected[name], rel=1e-4), name
+
+
 def test_two_processes_make_pairs_once_and_learn_from_them(
     common: dict[str, str], tmp_path: Path
 ) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AddedToken
 
-from warmline.core.errors import ConfigError
+from warmline.core.errors import BadRequest, ConfigError
 from warmline.policies.base import Message, Request
 from warmline.training.preview.display import (
     colored,
@@ -18,6 +19,7 @@ from warmline.training.preview.display import (
 from warmline.training.rows.build import Row
 from warmline.training.rows.encode import IGNORED, Encoded, RowEncoder, encode_rows
 
+from ...policies.tiny_models import make_tokenizer
 from ..building import BARE, GEMMA2, LLAMA3, MISTRAL, MISTRAL01, QWEN3, SMOLLM2, tokenizer
 
 SYSTEM, ASK, REPLY = Message("system", "Help."), Message("user", "Hi."), "I hear you."
@@ -171,6 +173,59 @@ def test_where_a_token_would_reach_over_the_joint() -> None:
     encoded = RowEncoder(made, config(made), config(made)).encode(row)
     assert made.decode(encoded.input_ids) == "user: Hi.\nassistant: you\n<|im_end|>"
     assert learned(encoded, made) == ["you\n<|im_end|>"]
+
+
+NEXT = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}" + (
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+"""A reply ends where the next message begins, as GLM-4 and Zephyr's kin write it."""
+
+
+def test_an_end_that_stands_only_among_added_tokens_is_the_end() -> None:
+    """Phi's `<|end|>`: a special token that no named attribute of the tokenizer lists."""
+    template = SMOLLM2.replace("<|im_end|>", "<|end|>")
+    made = make_tokenizer(chat_template=template)
+    made.add_tokens([AddedToken("<|end|>", special=True)])
+    end = made.convert_tokens_to_ids("<|end|>")
+    assert end not in made.all_special_ids
+    encoder = RowEncoder(made, config(made), config(made))
+    assert encoder.writer.stop_tokens == {end, made.eos_token_id}
+    assert learned(encoder.encode(TURN), made) == [f"{REPLY}<|end|>"]
+    assert learned(encoder.encode(CHAT), made) == ["One.<|end|>", "Three.<|end|>"]
+
+
+def test_an_end_that_belongs_to_the_next_message_is_learned() -> None:
+    made = tokenizer(NEXT, "<|im_end|>", "<|system|>", "<|user|>", "<|assistant|>")
+    user = made.convert_tokens_to_ids("<|user|>")
+    encoder = RowEncoder(made, config(made), config(made))
+    assert encoder.writer.stop_tokens == {user, made.eos_token_id}
+    assert learned(encoder.encode(TURN), made) == [f"{REPLY}<|user|>"]
+    chat = encoder.encode(CHAT)
+    assert learned(chat, made) == ["One.<|user|>", "Three.<|user|>"]
+    assert made.decode(chat.input_ids) == (
+        "<|system|>Help.<|user|>Hi.<|assistant|>One.<|user|>Hi.<|assistant|>Two."
+        "<|user|>Hi.<|assistant|>Three.<|user|>"
+    )
+
+
+def test_an_end_that_the_template_never_writes_is_learned_between_messages() -> None:
+    """The prompt of a later turn stays as it is asked, without the end token of earlier ones."""
+    encoder, made = encoder_for("bare")
+    chat = encoder.encode(CHAT)
+    assert learned(chat, made) == ["One.\n<|im_end|>", "Three.\n<|im_end|>"]
+    assert made.decode(chat.input_ids).count("<|im_end|>") == 1
+    asked = encoder.writer.write(Request(messages=CHAT.prompt)).tokens
+    assert tuple(chat.input_ids[: len(asked)]) == asked
+
+
+def test_tokens_that_the_model_does_not_know_are_named() -> None:
+    made = tokenizer(SMOLLM2)
+    small = config(made, vocab_size=len(made))
+    made.add_tokens(["<later>"])
+    encoder = RowEncoder(made, small, small)
+    row = Row("x", "x", (ASK, Message("assistant", "A<later>")), (1,))
+    with pytest.raises(BadRequest, match=r"of '<later>', but the model knows only \d+ tokens"):
+        encoder.encode(row)
 
 
 def test_what_is_said_cannot_end_a_turn() -> None:
