@@ -333,8 +333,7 @@ class _LoadFailed(EngineUnavailable):
     fatal = True
 
 
-_servers: WeakSet[LlamaEngine] = WeakSet()
-"""Engines whose servers a forked process must not free; see `_keep_servers`."""
+_servers: WeakSet[LlamaEngine] = WeakSet()  # see `_keep_servers`
 
 
 def _keep_servers() -> None:

@@ -77,7 +77,7 @@ async def test_a_request_that_cannot_be_computed_fails_alone(llama: Path, tmp_pa
     """A token beyond the embedding, and one of which the model makes numbers that are none."""
     model = AutoModelForCausalLM.from_pretrained(llama).eval()
     tokenizer = AutoTokenizer.from_pretrained(llama)
-    tokenizer.add_tokens(["<later>"])
+    tokenizer.add_tokens(["zqzq"])
     (broken,) = tokenizer("{", add_special_tokens=False)["input_ids"]
     expected = [plain_greedy(model, llama, talk) for talk in TALKS]
     model.model.embed_tokens.weight.data[broken] = float("nan")
@@ -85,15 +85,15 @@ async def test_a_request_that_cannot_be_computed_fails_alone(llama: Path, tmp_pa
     tokenizer.save_pretrained(tmp_path)
     nan = "{ no " * 30
     async with TransformersPolicy(tmp_path) as policy:
-        for odd, choices in (("<later>", None), (nan, None), (nan, ("yes", "no"))):
+        for odd, choices in (("zqzq", None), (nan, None), (nan, ("yes", "no"))):
             requests = [ask(talk) for talk in TALKS]
             requests[4:4] = [ask(odd, choices=choices)]  # the next to get its slot is short
             replies = await asyncio.gather(*map(policy.respond, requests), return_exceptions=True)
             failed = replies.pop(4)
             assert [reply.text for reply in replies] == expected
-            if odd == "<later>":
+            if odd == "zqzq":
                 assert isinstance(failed, BadRequest)
-                assert "of '<later>', but the model knows only" in failed.message
+                assert "of 'zqzq', but the model knows only" in failed.message
             else:
                 assert isinstance(failed, EngineUnavailable)
                 assert not failed.retryable
