@@ -106,7 +106,7 @@ class LogIndex:
         path: the log.
         ids: of the episodes.
         last: the number of each episode's last attempt, by id; in the order of the first ones.
-        origins: what the episodes come from.
+        origins: what the episodes come from, each once; the keys.
         signature: of the log for which this is true; None where that is not certain.
     """
 
@@ -115,7 +115,7 @@ class LogIndex:
         self.signature: Signature | None = None
         self.ids: list[str] = []
         self.last: dict[str, int] = {}
-        self.origins: list[Origin] = []
+        self.origins: dict[Origin, None] = {}
         self._places = array("Q")
         self._lengths = array("Q")
         self._stops = array("B")
@@ -152,15 +152,14 @@ class LogIndex:
         if head.stop not in self._names:
             self._names.append(head.stop)
         self._stops.append(self._names.index(head.stop))
-        if head.origin not in self.origins:
-            self.origins.append(head.origin)
+        self.origins.setdefault(head.origin)
         return number
 
     def _take(self, data: dict[str, Any]) -> None:
         """Take over what `keep` wrote."""
         self.ids = list(map(sys.intern, data["ids"]))
         self.last = {name: number for number, name in enumerate(self.ids)}
-        self.origins = [Origin(*origin) for origin in data["origins"]]
+        self.origins = dict.fromkeys(Origin(*origin) for origin in data["origins"])
         self._places = array("Q", data["places"])
         self._lengths = array("Q", data["lengths"])
         self._stops = array("B", data["stops"])
@@ -240,7 +239,7 @@ class LogIndex:
             "lengths": self._lengths.tolist(),
             "stops": self._stops.tolist(),
             "names": self._names,
-            "origins": self.origins,
+            "origins": list(self.origins),
         }
         if keep_derived(self.path, INDEX, known, data):
             self._kept = known

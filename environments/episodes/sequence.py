@@ -73,6 +73,15 @@ class Episodes(Sequence[Episode]):
             logs += part._logs
         return cls(logs, files, numbers)
 
+    def __add__(self, other: Sequence[Episode]) -> Sequence[Episode]:
+        """Both, one after the other; with another `Episodes` without reading the records."""
+        if isinstance(other, Episodes):
+            return self.joined([self, other])
+        return [*self, *other] if isinstance(other, list) else NotImplemented
+
+    def __radd__(self, other: list[Episode]) -> list[Episode]:
+        return [*other, *self] if isinstance(other, list) else NotImplemented
+
     @property
     def ids(self) -> list[str]:
         """Their ids, without reading the records."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...agents.base import Agent
 from ...agents.roles import Role
-from ...policies.base import Policy, Reply, Request, Usage, policy_name
+from ...policies.base import Policy, Reply, Request, Sampling, Usage, policy_name
 from ...policies.text.tokens import estimated_tokens
 from ..dialogue.environment import SupportEnvironment
 from ..episodes.episode import Episode
@@ -20,6 +20,9 @@ from ..scenarios.scenario import Scenario
 
 WORDS_AN_UTTERANCE = 18
 """ServeForEmo's utterances have 17.97 words on average (SweetieChat, Table 1)."""
+
+THINKING_TOKENS = 2048
+"""Room for thinking where it is switched on and nothing is said of how much, as the engines give it."""
 
 LONGEST_TOKEN = 2.5
 """Characters of ASCII text that a token has at the least, over longer texts; of others, one."""
@@ -80,9 +83,16 @@ class _LongPolicy:
         if text is None:
             self.bounded = self.bounded and limit is not None
             text = "word " * (limit or WORDS_AN_UTTERANCE)  # counted as two tokens each
-        answer = _most_tokens(text) if limit is None else limit
+        answer = (_most_tokens(text) if limit is None else limit) + _thinking_room(request.sampling)
         prompt = sum(MESSAGE_TOKENS + _most_tokens(m.content) for m in request.messages)
         return Reply(text=text, usage=Usage(prompt, 0, answer), policy=self.name)
+
+
+def _thinking_room(sampling: Sampling) -> int:
+    """Tokens of thinking besides those of the answer. A model that thinks unasked is not foreseen."""
+    if sampling.thinking == "off":
+        return 0
+    return sampling.max_thinking_tokens or (THINKING_TOKENS if sampling.thinking else 0)
 
 
 def _choice(request: Request) -> str | None:

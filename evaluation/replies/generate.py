@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from ...agents.roles import Role, Strategy
 from ...agents.speech import written_strategy
 from ...agents.supporter import Supporter
 from ...core.claim import claim, compare
-from ...core.errors import ConfigError, PolicyError, RunError
+from ...core.errors import ConfigError, ContentRefused, PolicyError, RunError
 from ...core.jsonl import LineLog
 from ...core.seeds import call_seed
 from ...core.tasks import for_each
@@ -130,7 +130,9 @@ class ReplyMaker:
             seed=call_seed(self.seed, episode.id, 2 * turn),
             session=f"{episode.id}/{Role.COUNSELOR.value}",
         )
-        return counselor.read(await ask_policy(counselor.policy, request)).strategy
+        with suppress(ContentRefused):  # a refusal is no advice, as in a simulation
+            return counselor.read(await ask_policy(counselor.policy, request)).strategy
+        return None
 
     def _source(self, strategy: Strategy | None) -> StrategySource | None:
         if strategy is None:
@@ -166,6 +168,8 @@ class ReplyMaker:
                 "closes": said.closes,
                 "usage": reply.usage,
                 "cached": reply.cached,
+                "thinking": reply.thinking,
+                "notes": dict(reply.notes) if reply.notes else None,
             }
         )
 

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from ...agents.roles import Role, Strategy
 from ...core.errors import DataError
 from ...core.jsonl import complete_lines
-from ...core.record import Record, problems_of
+from ...core.record import PlainData, Record, problems_of
 from ...environments.episodes.episode import Episode
 from ...policies.base import Usage
 
@@ -54,6 +54,8 @@ class EvaluatedReply(Record):
         closes: the supporter asked to end the conversation.
         error: class and message of the failure, if one.
         cached: the answer came from a store.
+        thinking: what the model thought before; None where it did not, or did not say.
+        notes: what the policy notes of the call, such as fields that the server was not sent.
     """
 
     version: Literal[1] = REPLY_VERSION
@@ -72,6 +74,8 @@ class EvaluatedReply(Record):
     seed: int | None = None
     usage: Usage | None = None
     cached: bool = False
+    thinking: str | None = None
+    notes: PlainData | None = None
 
     @property
     def key(self) -> tuple[Setting, str, int]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any, Literal
 
-from ...core.errors import ConfigError, UnreadableReply, Unsupported
+from ...core.errors import ConfigError, ContentRefused, UnreadableReply, Unsupported
 from ...core.seeds import salted_seed
 from ..answers import read_json, schema_instruction
 from ..asking import ask_policy
@@ -70,7 +70,8 @@ class Refine(Wrapper):
     The inner policy writes a first reply. It is then asked once, without the role's instructions,
     for one JSON object: what the dialogue shows of the person's profile, emotion, personality and
     intention, a score of the reply from 1 to 5, a criticism, and a rewritten reply. The rewritten
-    one is returned. The first reply is kept if the JSON cannot be read after `max_attempts`, if the
+    one is returned. The first reply is kept if the JSON cannot be read after `max_attempts`, or a
+    content filter refuses the reflection, if the
     rewritten one is too long, or if it loses the opening that `prefill` asks for.
 
     Requests of other roles, and those with `choices` or `schema`, are passed on as they are.
@@ -187,6 +188,8 @@ class Refine(Wrapper):
             except UnreadableReply:
                 attempts += 1
                 continue
+            except ContentRefused:
+                return None, answers, attempts + 1
             answers.append(answer)
             attempts += answer.attempts
             if (analysis := read_analysis(answer.text)) is not None:

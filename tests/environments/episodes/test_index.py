@@ -309,6 +309,14 @@ def test_episodes_are_a_sequence(tmp_path: Path, made: list[Episode]) -> None:
         found[6]
 
 
+def test_episodes_are_added_as_lists_are(tmp_path: Path, made: list[Episode]) -> None:
+    read = warmline.read_episodes(write(tmp_path / "episodes.jsonl", made))
+    assert list(read + read) == made + made
+    assert isinstance(read + read, Episodes)
+    assert read + made == made + made
+    assert made + read == made + made
+
+
 def test_a_log_that_changes_after_it_was_opened_is_an_error(
     tmp_path: Path, made: list[Episode]
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -143,6 +144,25 @@ async def test_no_run_takes_more_than_the_bound() -> None:
         assert used["completion_tokens"] <= bound.completion_tokens
         assert used["prompt_tokens"] <= bound.prompt_tokens
         assert foreseen.usage[role].completion_tokens < bound.completion_tokens
+
+
+@pytest.mark.parametrize(
+    ("thinking", "limit", "room"), [("on", None, 2048), ("low", 300, 300), ("off", None, 0)]
+)
+async def test_thinking_is_within_the_bound(thinking: Any, limit: int | None, room: int) -> None:
+    def environment(**sampling: Any) -> warmline.SupportEnvironment:
+        drawn = warmline.Sampling(max_tokens=100, **sampling)
+        supporter = warmline.Supporter(talk(), sampling=drawn)
+        return warmline.SupportEnvironment(seeker=talk(), supporter=supporter, max_turns=4)
+
+    chosen = warmline.draw_scenarios(1, seed=1)
+    plain = (await estimate(environment(), chosen)).bound["supporter"]
+    seated = environment(thinking=thinking, max_thinking_tokens=limit)
+    thought = (await estimate(seated, chosen)).bound["supporter"]
+    assert plain is not None
+    assert thought is not None
+    assert thought.completion_tokens - plain.completion_tokens == 2 * room
+    assert thought.prompt_tokens == plain.prompt_tokens, "nobody reads it"
 
 
 async def test_an_answer_without_max_tokens_has_no_bound() -> None:

@@ -12,6 +12,7 @@ from warmline import ScriptedPolicy, Strategy, StrategyCounselor, Supporter
 from warmline.core.errors import (
     AuthenticationFailed,
     ConfigError,
+    ContentRefused,
     DataError,
     EngineTimeout,
     RunError,
@@ -19,11 +20,13 @@ from warmline.core.errors import (
 from warmline.evaluation.replies.generate import EARLIER_FAILED, ReplyMaker, generate_replies
 from warmline.evaluation.replies.reply import (
     REPLIES_NAME,
+    EvaluatedReply,
     Setting,
     evaluated_turns,
     iter_replies,
     recorded_turns,
 )
+from warmline.policies.base import BasePolicy, Reply, Request
 from warmline.policies.registry import wrap_policy
 
 from ..recorded import recorded
@@ -96,6 +99,28 @@ async def test_a_counselor_advises_each_reply() -> None:
     first, _ = await replies(maker(counselor=StrategyCounselor(ScriptedPolicy(lambda _: "Hm"))))
     assert first.strategy is None
     assert first.text is not None
+
+
+async def test_a_counselor_that_refuses_gives_no_advice_and_loses_no_reply() -> None:
+    def refuses(request: Any) -> str:
+        raise ContentRefused("flagged")
+
+    for setting in (REFERENCE, GENERATED):
+        made = maker(counselor=StrategyCounselor(ScriptedPolicy(refuses)))
+        found = await replies(made, settings=[setting])
+        assert [(r.strategy, r.error) for r in found] == [(None, None)] * 2
+        assert all(r.text for r in found)
+
+
+async def test_thinking_and_notes_of_the_policy_are_kept() -> None:
+    class Thinks(BasePolicy):
+        async def respond(self, request: Request) -> Reply:
+            return Reply("Fine.", thinking="It hurts.", notes={"openai": {"not_sent": ["seed"]}})
+
+    first, _ = await replies(ReplyMaker(Supporter(Thinks())))
+    again = EvaluatedReply.model_validate_json(first.to_json())
+    assert (again.text, again.thinking) == ("Fine.", "It hurts.")
+    assert again.notes == {"openai": {"not_sent": ["seed"]}}
 
 
 async def test_a_failure_is_kept_and_ends_only_what_depends_on_it() -> None:

@@ -11,7 +11,13 @@ import pytest
 
 import warmline
 from warmline.agents.roles import Role, Strategy
-from warmline.core.errors import ConfigError, EngineTimeout, UnreadableReply, Unsupported
+from warmline.core.errors import (
+    ConfigError,
+    ContentRefused,
+    EngineTimeout,
+    UnreadableReply,
+    Unsupported,
+)
 from warmline.policies.base import Capabilities, Reply, Request, Sampling, Usage, describe_policy
 from warmline.policies.registry import wrap_policy
 from warmline.policies.wrappers import Refine
@@ -112,6 +118,13 @@ async def test_after_three_attempts_the_first_reply_is_kept() -> None:
     assert reply.notes == {"refine": {"first": FIRST, "outcome": "unreadable", "analysis": None}}
     short = engine("one", analysis())
     assert (await Refine(short, max_attempts=1).respond(ASK)).text == FIRST
+
+
+async def test_a_refused_review_keeps_the_first_reply() -> None:
+    inner = engine(ContentRefused("flagged"), analysis())
+    reply = await Refine(inner).respond(ASK)
+    assert (reply.text, reply.notes["refine"]["outcome"]) == (FIRST, "unreadable")
+    assert len(inner.asked) == 2, "what is refused once is not asked again"
 
 
 async def test_more_than_twice_as_long_is_refused() -> None:
