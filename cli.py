@@ -7,11 +7,14 @@ Ctrl-C, SIGTERM and SIGHUP, with what was open finished.
 
 # typer reads these annotations when the module is loaded, so they are not postponed
 import sys
+import warnings
 from importlib import import_module
 from importlib.metadata import version as installed_version
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, TextIO
 
 import typer
+from rich.text import Text
 
 from .core.errors import RunError, WarmlineError
 from .core.outside.console import echo, make_console, never_fail_to_print
@@ -30,6 +33,8 @@ app = typer.Typer(
 def main() -> None:
     """Entry point of the `warmline` command."""
     never_fail_to_print()
+    warnings.showwarning = _show_warning
+    sys.path.append(str(Path.cwd()))  # own policies, filters and importers lie where one works
     try:
         app()
     except (WarmlineError, OSError) as error:
@@ -37,6 +42,22 @@ def main() -> None:
             error = _file_error(error)
         make_console(stderr=True, soft_wrap=True).print(f"error: {error}", style="red")
         sys.exit(2)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print our warnings as one line, and those of libraries as Python does."""
+    if category is UserWarning and Path(filename).is_relative_to(Path(__file__).parent):
+        make_console(stderr=True, soft_wrap=True).print(Text(f"warning: {message}", style="yellow"))
+    else:
+        target = sys.stderr if file is None else file
+        target.write(warnings.formatwarning(message, category, filename, lineno, line))
 
 
 def _file_error(error: OSError) -> RunError:

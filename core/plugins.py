@@ -210,7 +210,7 @@ class Plugins(Generic[T]):
                 raise
             raise self._not_found(
                 f"{self.noun} '{name}': no module named '{error.name}'",
-                hint="run from the folder that holds the module, or install it",
+                hint="give the command in the folder that holds the module, or install it",
             ) from error
         found: Any = module
         for part in attribute.split("."):

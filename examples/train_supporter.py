@@ -34,7 +34,8 @@ def main(model: str) -> None:
             max_turns=2,
             case_dialogues=0,
         )
-        print(f"seated: {episode.calls[-1].policy} ended by {episode.stop}")
+        spoken = episode.calls[episode.utterances[-1].call or 0]
+        print(f"seated: {spoken.policy} ended by {episode.stop}")
 
 
 if __name__ == "__main__":

@@ -284,3 +284,43 @@ def test_a_dry_run_estimates_and_writes_nothing(tmp_path: Path) -> None:
     assert "10 episodes" in printed
     assert re.search(r"supporter\s*│\s*30\s*│", printed)
     assert not out.exists()
+
+
+OWN = """
+import warnings
+import warmline
+
+class Own:
+    async def respond(self, request):
+        return warmline.Reply("I am listening.")
+"""
+
+
+def test_an_own_policy_lies_in_the_folder_where_one_works(tmp_path: Path) -> None:
+    (tmp_path / "mine_to_listen.py").write_text(OWN)
+    entry = [sys.executable, "-c", "import sys; sys.path = [p for p in sys.path if p]\n"
+             "from warmline.cli import main; main()"]  # fmt: skip
+    done = subprocess.run(
+        [*entry, *map(str, scripted(tmp_path / "run", "--supporter.policy", "mine_to_listen:Own")),
+         "--episodes", "1"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (episode,) = warmline.read_episodes(tmp_path / "run")
+    assert episode.utterances[1].text == "I am listening."
+
+
+def test_warnings_are_one_line_without_our_paths(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import warnings
+
+    from warmline import cli
+    from warmline.policies import base
+
+    monkeypatch.setattr(warnings, "showwarning", cli._show_warning)
+    warnings.showwarning("a seed is not sent", UserWarning, base.__file__, 3)
+    warnings.showwarning("old", DeprecationWarning, "/lib/other.py", 7)
+    printed = capsys.readouterr().err.splitlines()
+    assert printed[0] == "warning: a seed is not sent"
+    assert printed[1].startswith("/lib/other.py:7: DeprecationWarning: old")

@@ -91,7 +91,7 @@ def _build(settings: BuildSettings, quiet: bool, as_json: bool) -> None:
         again = "the same command with --retry-failed plays them again"
         said = f"{failed} of {count} conversations failed: {again}"
         progress.print(Text(said, style="yellow"), soft_wrap=True)
-    if failed == count > 0:
+    if failed == count > 0 or not reports[0].statistics.dialogues:
         raise typer.Exit(NOTHING_CAME)
 
 

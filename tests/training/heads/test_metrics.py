@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from warmline.agents.roles import Strategy
 from warmline.evaluation.metrics import strategy as strategies
+from warmline.evaluation.metrics.presets import scores_of
+from warmline.evaluation.metrics.strategy import measure_strategies
 from warmline.training.heads.metrics import (
     calibration_error,
     confusion,
@@ -61,7 +64,14 @@ def test_accuracy_and_f1_are_the_evaluations(pairs: list[tuple[int, int]]) -> No
     right, chosen = zip(*pairs, strict=True)
     found = measure([(label,) for label in right], chosen, 8)
     flat = np.array(found.table, dtype=float).reshape(64)
-    assert found.accuracy == pytest.approx(float(strategies.accuracy(flat)) / 100)
+    gold, advised = ([list(Strategy)[n] for n in side] for side in (right, chosen))
+    (theirs,) = (
+        score.value
+        for score in scores_of(measure_strategies(gold, advised), count=len(pairs), resamples=0)
+        if score.metric == "strategy-accuracy"
+    )
+    assert theirs is not None
+    assert found.accuracy == pytest.approx(theirs / 100)
     assert found.macro_f1 == pytest.approx(float(strategies.macro_f1(flat)) / 100)
 
 

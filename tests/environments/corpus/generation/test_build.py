@@ -389,7 +389,7 @@ def test_the_command_builds_resumes_and_prints_json(tmp_path: Path) -> None:
 def test_a_build_that_keeps_nothing_says_so(tmp_path: Path) -> None:
     arguments = ["build", "--policy", "scripted", "--dialogues", "1", "--attempts", "1"]
     done = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path), "--quiet"])
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == 3, done.output
     assert "nothing is kept; rejects.jsonl holds every answer refused, and why" in re.sub(
         r"\s+", " ", done.stdout
     )
