@@ -25,6 +25,7 @@ from ...core.errors import (
     did_you_mean,
 )
 from ...core.outside.secrets import hide_secrets, register_secrets_in, without_secrets
+from ...core.outside.text import clean_text
 from ..answers import (
     choice_instruction,
     match_choice,
@@ -367,7 +368,7 @@ def _text(result: CreateResult, title: str) -> str:
         )
     if not isinstance(result.content, str):
         raise UnreadableReply(f"{title} answered with a tool call, though it was given no tools")
-    return result.content
+    return clean_text(result.content)
 
 
 def _thinking(result: CreateResult, title: str) -> str | None:

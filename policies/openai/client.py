@@ -29,7 +29,6 @@ from ...core.errors import (
     RedirectRefused,
 )
 from ...core.outside.secrets import register_secret
-from ..base import refuse_too_long
 from ..concurrency import AdaptiveLimiter, Slot, limiter_for
 from ..server_errors import (
     ANSWER_FAULTS,
@@ -44,7 +43,13 @@ from .cut_prompts import cut_warning
 from .dialect import Dialect, Refusal, text_of
 from .headers import session_options
 from .redirects import refuse_other_server
-from .replies import BoundedBody, Completion, StreamedCompletion, read_completion
+from .replies import (
+    BoundedBody,
+    Completion,
+    StreamedCompletion,
+    read_completion,
+    refuse_too_long,
+)
 from .served import ServedModel, not_served
 
 if TYPE_CHECKING:
@@ -288,8 +293,9 @@ class ChatClient:
         import openai
 
         dialect = self._dialect
+        asked = body if until is None else {**body, "stream": True}
         while True:
-            sent = dialect.spell(self.model, body, until)
+            sent = dialect.spell(self.model, asked)
             call.attempts += 1
             try:
                 async with asyncio.timeout(self._timeout):
@@ -304,7 +310,7 @@ class ChatClient:
                 dialect = plainer
             else:
                 self._learn(dialect)
-                call.note(body, sent, dialect, completion)
+                call.note(asked, sent, dialect, completion)
                 self._tell_cut(call)
                 return completion
 
@@ -345,10 +351,10 @@ class ChatClient:
         # The plain verb: `chat.completions.create` sends the same and costs more time.
         path = "/chat/completions"
         options: Any = session_options(self._session_header, session)
-        if until is None:
+        if until is None or "stream" not in sent:
             answered = await client.post(path, body=sent, cast_to=object, options=options)
             completion = read_completion(answered).cut_at(stops)
-            refuse_too_long(completion.text, self._max_reply_chars)
+            refuse_too_long(completion.chars, self._max_reply_chars)
             return completion
         stream: openai.AsyncStream[object] = await client.post(
             path, body=sent, cast_to=object, options=options,
@@ -360,7 +366,7 @@ class ChatClient:
                 answer.add(chunk)
                 if until(answer.text) or any(stop in answer.text for stop in stops):
                     return answer.stopped(text_of(sent["messages"])).cut_at(stops)
-                refuse_too_long(answer.text, self._max_reply_chars)
+                refuse_too_long(answer.chars, self._max_reply_chars)
         finally:
             await stream.close()  # the server sees the line cut, and stops generating
         return answer.complete().cut_at(stops)

@@ -26,11 +26,13 @@ ALIASES = {"repetition_penalty": "repeat_penalty"}
 """A second name under which a field is sent."""
 
 FORMAT = "response_format"
+_FORMS = frozenset({FORMAT, "structured_outputs"})
 
 _CONSEQUENCES = {
     "seed": "without seed: the same seed need not give the same answer",
     "stop": "without stop: answers are cut here, and cost their tokens",
     "logprobs": "without logprobs: a request for them is refused",
+    "stream": "without stream: answers are not ended by us, and cost their tokens",
     "temperature": "without temperature: the server's own default holds",
     "top_p": "without top_p: the server's own default holds",
 }
@@ -43,25 +45,36 @@ _UNSUPPORTED = re.compile(
     r"|not (?:allowed|permitted|accepted|available|recogni[sz]ed|known|implemented|applicable)"
     r"|unavailable|extra_forbidden|extra (?:inputs|fields)|only\b.{0,30}\bdefault|no longer"
     r"|only \S{1,8} is allowed|cannot (?:both )?be (?:set|specified|used)|does not exist"
-    r"|must be (?:left out|omitted|unset)|is fixed|invalid (?:parameter|argument|field)",
+    r"|must be (?:left out|omitted|unset)|is fixed|invalid (?:parameter|argument|field)"
+    r"|not an? (?:valid|known|supported|allowed)|(?:may|can|must|should) only be (?:set to )?\d"
+    r"|must be (?:set to |equal to |exactly )?\d[\d.]*(?: for| with| when| on)\b",
     re.IGNORECASE,
 )
+_OR_UNSET = re.compile(r"\bor (?:be )?(?:left out|omitted|unset|not set)\b", re.IGNORECASE)
 _RANGE = re.compile(
     r"out of range|between|at most|at least|(?:greater|less|more) than|maximum|minimum|[<>]=",
     re.IGNORECASE,
 )
 _KNOWN_ONES = re.compile(
-    r"(?<!un)supported (?:param|field|arg)|(?:expected|must be) one of|allowed (?:param|field|arg)"
-    r"|valid (?:param|field|arg)",
+    r"(?<!un)(?<!not a )supported (?:param|field|arg)|(?:expected|must be) one of"
+    r"|(?<!not an )allowed (?:param|field|arg)|(?<!in)(?<!not a )valid (?:param|field|arg)",
     re.IGNORECASE,
 )
 _NO_SYSTEM = re.compile(
     r"system (?:role|message|prompt|instruction)s?.{0,40}(?:not|n't|un)[ -]?(?:support|allow|known)"
-    r"|not support.{0,40}\bsystem\b|only user and assistant roles|developer instruction is not"
+    r"|n[o']t support.{0,40}\bsystem\b|system\W{1,3}is not an? \w+ role|only user and assistant roles|developer instruction is not"
     r"|roles must alternate|(?:unknown|unsupported|invalid|unexpected) (?:message )?role"
     r"|role.{0,20}must be (?:one of|user|'user'|\"user\")|no system (?:role|message)",
     re.IGNORECASE | re.DOTALL,
 )
+_NO_STREAM = re.compile(
+    r"verified to stream|\bstream(?:s|ing|ed)?\b.{0,40}(?:(?:no|n['o])t|un|dis)[ -]?(?:yet |currently )?"
+    r"(?:support|allow|available|enabled|implemented|permitted|abled)"
+    r"|n[o']t (?:support|allow|permit|implement)\w*.{0,40}\bstream(?:s|ing|ed)?\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_OF_A_STREAM = re.compile(r"stream_options|continuous_usage|include_usage")
+_STREAM_STATUS = frozenset({400, 403, 405, 422, 500, 501})
 
 
 class FormatRefused(BadRequest):
@@ -99,7 +112,7 @@ class Dialect:
     Attributes:
         max_tokens: name of the limit on the answer.
         include_usage, count_along: whether a stream is asked for its tokens, at its end or always.
-        dropped: fields that are left out.
+        dropped: fields that are left out; with `stream`, answers are asked for whole.
         folds_system: the system message goes into the first user message.
     """
 
@@ -109,7 +122,7 @@ class Dialect:
     dropped: frozenset[str] = frozenset()
     folds_system: bool = False
 
-    def spell(self, model: str, body: Mapping[str, Any], streaming: object) -> dict[str, Any]:
+    def spell(self, model: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """The request as this server understands it."""
         left_out = self.dropped | {ALIASES[name] for name in self.dropped & ALIASES.keys()}
         sent: dict[str, Any] = {"model": model}
@@ -119,12 +132,10 @@ class Dialect:
             sent["messages"] = [{"role": m.role, "content": m.content} for m in messages]
         if "max_tokens" in sent:
             sent[self.max_tokens] = sent.pop("max_tokens")
-        if streaming is not None:
-            sent["stream"] = True
-            if self.include_usage:
-                sent["stream_options"] = {"include_usage": True}
-                if self.count_along:
-                    sent["stream_options"]["continuous_usage_stats"] = True
+        if "stream" in sent and self.include_usage:
+            sent["stream_options"] = {"include_usage": True}
+            if self.count_along:
+                sent["stream_options"]["continuous_usage_stats"] = True
         return sent
 
     def own_stops(self, body: Mapping[str, Any]) -> Sequence[str]:
@@ -160,6 +171,8 @@ class Dialect:
         said = refusal.message
         if refusal.status in (400, 422, 500) and has_system(sent) and _NO_SYSTEM.search(said):
             return replace(self, folds_system=True)
+        if refusal.status in _STREAM_STATUS and "stream" in sent and _refuses_stream(refusal):
+            return replace(self, dropped=self.dropped | {"stream"})
         if refusal.status not in (400, 422):
             return None
         if (
@@ -168,13 +181,16 @@ class Dialect:
             and context_error(said) is None  # vLLM names both words when the context is full
         ):
             return replace(self, max_tokens="max_completion_tokens")
-        if "stream" in sent and re.search(r"stream_options|continuous_usage|include_usage", said):
+        if "stream" in sent and _OF_A_STREAM.search(said):
             if self.count_along:
                 return replace(self, count_along=False)
             if self.include_usage:
                 return replace(self, include_usage=False)
-        if FORMAT in sent and _refuses_format(refusal):
-            raise FormatRefused(f"the server does not take {FORMAT}: {said[:300]}")
+        if not _FORMS.isdisjoint(sent) and _refuses_format(refusal):
+            raise FormatRefused(
+                f"the server does not take {', '.join(_FORMS & sent.keys())}: {said[:300]}",
+                hint="set choices_mode = 'auto' or 'ask'",
+            )
         named = _named(refusal, sent)
         return replace(self, dropped=self.dropped | named) if named else None
 
@@ -191,7 +207,15 @@ def has_system(sent: Mapping[str, Any]) -> bool:
 
 def _is_unsupported(refusal: Refusal) -> bool:
     said = f"{refusal.code.replace('_', ' ')} {refusal.message}"
+    if _OR_UNSET.search(said):
+        return True
     return bool(_UNSUPPORTED.search(said)) and not _RANGE.search(said)
+
+
+def _refuses_stream(refusal: Refusal) -> bool:
+    if _OF_A_STREAM.search(refusal.message):
+        return False
+    return refusal.field == "stream" or bool(_NO_STREAM.search(refusal.message))
 
 
 def _refuses_format(refusal: Refusal) -> bool:

@@ -180,7 +180,7 @@ class OpenAIPolicy(BasePolicy):
         self._dropped = self._client.dropped
         self.capabilities = Capabilities(
             schema=True,
-            max_sentences=self._stream,
+            max_sentences=self._stream and "stream" not in self._dropped,
             prefill=self._prefill != "off",
             logprobs="logprobs" not in self._dropped,
             seed="seed" not in self._dropped,

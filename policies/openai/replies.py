@@ -10,10 +10,11 @@ import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Any
+from typing import Any, TypeGuard
 
 from ...core.errors import ContentRefused, ReplyTooLong, UnreadableReply
 from ...core.outside.secrets import hide_secrets
+from ...core.outside.text import clean_text
 from ..base import FinishReason, TokenLogprob, Usage
 from ..text.tokens import estimated_tokens
 
@@ -41,6 +42,11 @@ class Completion:
     thinking: str = ""
     remark: str = ""
 
+    @property
+    def chars(self) -> int:
+        """Characters of text and thinking together."""
+        return len(self.text) + len(self.thinking)
+
     def cut_at(self, stops: Sequence[str]) -> Completion:
         """This answer up to the first of some texts, for servers that do not take `stop`."""
         places = [place for stop in stops if (place := self.text.find(stop)) >= 0]
@@ -60,6 +66,16 @@ def _up_to(characters: int, logprobs: tuple[TokenLogprob, ...]) -> tuple[TokenLo
         for entry, end in zip(logprobs, ends, strict=True)
         if end - len(entry.token) < characters
     )
+
+
+def refuse_too_long(chars: int, most: int) -> None:
+    """Refuse an answer that has more characters, its thinking included, than are taken.
+
+    Raises:
+        ReplyTooLong: names both numbers.
+    """
+    if chars > most:
+        raise ReplyTooLong(chars=chars, most=most)
 
 
 def unreadable(base_url: str, asked: int, wanted: str, last: Completion) -> UnreadableReply:
@@ -124,11 +140,11 @@ def read_completion(data: object) -> Completion:
     text = _text(message.get("content"))
     refuse_refused(choice, text, message.get("refusal"))
     return Completion(
-        text=text,
+        text=clean_text(text),
         finish_reason=_finish_reason(choice.get("finish_reason")),
         usage=_usage(data),
         logprobs=_logprobs(choice),
-        thinking=_thinking(message),
+        thinking=clean_text(_thinking(message)),
         remark=_remark(message),
     )
 
@@ -180,7 +196,9 @@ class StreamedCompletion:
 
     def __init__(self) -> None:
         self.text = ""
-        self._thinking = ""
+        self.chars = 0
+        """Characters so far, those of the thinking included."""
+        self._thinking: list[str] = []
         self._remark = ""
         self._refusal = ""
         self._finish: object = None
@@ -195,8 +213,12 @@ class StreamedCompletion:
             return
         delta = choice.get("delta")
         if isinstance(delta, Mapping):
-            self.text += _text(delta.get("content"))
-            self._thinking += _thinking(delta)
+            text, thinking = _text(delta.get("content")), _thinking(delta)
+            if text:
+                self.text += text
+            if thinking:
+                self._thinking.append(thinking)
+            self.chars += len(text) + len(thinking)
             self._refusal += str(delta.get("refusal") or "")
             self._remark = self._remark or _remark({**delta, "refusal": None})
         if (logprobs := _logprobs(choice)) is not None:
@@ -215,7 +237,7 @@ class StreamedCompletion:
             prompt: all text that was sent.
         """
         if self._usage is None:
-            thought = estimated_tokens(self._thinking) if self._thinking else 0
+            thought = estimated_tokens("".join(self._thinking)) if self._thinking else 0
             written = estimated_tokens(self.text) + thought
             prompt_tokens = estimated_tokens(prompt)
             self._usage = Usage(prompt_tokens, 0, written, estimated=True, thinking_tokens=thought)
@@ -224,7 +246,8 @@ class StreamedCompletion:
     def _completion(self, finish: FinishReason) -> Completion:
         logprobs = None if self._logprobs is None else tuple(self._logprobs)
         remark = _remark({"refusal": self._refusal}) or self._remark
-        return Completion(self.text, finish, self._usage, logprobs, self._thinking, remark)
+        text, thinking = clean_text(self.text), clean_text("".join(self._thinking))
+        return Completion(text, finish, self._usage, logprobs, thinking, remark)
 
     def complete(self) -> Completion:
         """The whole answer.
@@ -288,7 +311,7 @@ def _finish_reason(said: object) -> FinishReason:
 
 def _usage(data: object) -> Usage | None:
     said = data.get("usage") if isinstance(data, Mapping) else None
-    if not isinstance(said, Mapping) or not isinstance(said.get("completion_tokens"), int):
+    if not isinstance(said, Mapping) or not _is_count(said.get("completion_tokens")):
         return None
     details = said.get("prompt_tokens_details")
     return Usage(
@@ -301,7 +324,12 @@ def _usage(data: object) -> Usage | None:
 
 def _count(said: object, name: str) -> int:
     value = said.get(name) if isinstance(said, Mapping) else None
-    return value if isinstance(value, int) else 0
+    return value if _is_count(value) else 0
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    """Some servers send -1 or null for what they do not know."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _logprobs(choice: Mapping[str, Any]) -> tuple[TokenLogprob, ...] | None:

@@ -162,6 +162,12 @@ async def test_choices_are_asked_for_in_words_read_leniently_and_asked_again() -
     )
 
 
+async def test_half_a_character_is_not_sent_back() -> None:
+    client = replay("I hear \ud800 you", "Others")
+    assert (await AutogenClientPolicy(client).respond(CHOOSE)).text == "Others"
+    assert "I hear � you" in str(client.create_calls[-1]["messages"])
+
+
 async def test_schemas_are_checked_whatever_the_model_can() -> None:
     client = replay('{"score": "high"}', '```json\n{"score": 4}\n```')
     reply = await AutogenClientPolicy(client).respond(FILL)

@@ -79,6 +79,11 @@ async def test_a_reasoning_model_that_takes_only_defaults() -> None:
                    " only one."}, "top_p"),
         ({"temperature": "invalid temperature: only 1 is allowed for this model"}, "temperature"),
         ({"temperature": "`temperature` is deprecated for this model."}, "temperature"),
+        ({"temperature": "`temperature` may only be set to 1 when thinking is enabled."}, "temperature"),
+        ({"temperature": "'temperature' must be 1.0 for this model"}, "temperature"),
+        ({"top_p": "top_p must be >= 0.95 or unset when thinking is enabled"}, "top_p"),
+        ({"seed": "seed is not a valid parameter"}, "seed"),
+        ({"seed": "not a valid parameter: seed"}, "seed"),
         ({"seed": "[{'type': 'extra_forbidden', 'loc': ('body', 'seed'), 'msg': 'Extra inputs are"
                   " not permitted', 'input': 5}]"}, "seed"),
         ({"top_p": "These are not supported: temperature, top_p."}, "temperature top_p"),
@@ -97,6 +102,8 @@ async def test_refusals_of_many_servers(words: dict[str, str], dropped: str) -> 
     "said",
     [
         "Invalid 'temperature': decimal above maximum value. Expected a value <= 2",
+        "temperature must be 0 or greater",
+        "temperature may only be set to between 0 and 2",
         "temperature must be between 0 and 2; this value is not supported",
         "something else is wrong",
     ],
@@ -215,6 +222,8 @@ def no_system(status: int, said: str) -> Any:
         (500, "Jinja Exception: System role not supported"),
         (422, "Only user and assistant roles are supported!"),
         (400, "Unsupported value: 'messages[0].role' does not support 'system' with this model."),
+        (400, "This model doesn't support system messages"),
+        (400, "`system` is not a valid role"),
         (400, "Developer instruction is not enabled for models/gemma-3-4b-it"),
     ],
 )
