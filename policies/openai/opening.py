@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from ...core.errors import (
     BadRequest,
     ConfigError,
     ContextTooLong,
+    PolicyError,
     RateLimited,
     ReplyTooLong,
     UnreadableReply,
 )
+from ..base import FinishReason, Sampling
 from .call import Call
 from .client import ChatClient
 from .replies import Completion
 from .served import ServedModel, not_served
+from .thoughts import ROOM, Thoughts
 
 PROBE_TOKENS = 256
-"""Tokens of the trial answer: enough for a model to end what it thinks about two words; some servers
-refuse very few."""
+"""Tokens of the trial answer: enough for most models to end what they think about two words; some
+servers refuse very few."""
 
 
 def only_model(served: list[ServedModel] | None, base_url: str) -> str:
@@ -51,6 +55,38 @@ def refuse_any_name(served: list[ServedModel] | None, model: str, base_url: str)
         raise not_served(base_url, model, served or [])
 
 
+async def learn_thinking(
+    client: ChatClient,
+    thoughts: Thoughts,
+    extra_body: Mapping[str, Any],
+    served: list[ServedModel] | None,
+) -> None:
+    """Ask the trial question and learn from the answer how the model thinks; see `try_out`.
+
+    An answer that its limit cut off may be thinking that began in the prompt, of which only the end
+    is marked. It is asked for once more with room for that end, and a warning says if none came.
+    """
+    call, plain = Call(), Sampling()
+    answer = await try_out(client, extra_body, served, call)
+    if answer is not None:
+        thoughts.read(answer, plain, call)
+    if answer and answer.finish_reason is FinishReason.LENGTH and not thoughts.settled(plain):
+        longer = None
+        with suppress(PolicyError):  # a server may not take so many tokens; the first answer stands
+            longer = await client.chat({**_probe(extra_body), "max_tokens": ROOM}, call)
+        if longer is not None:
+            thoughts.read(longer, plain, call)
+        if not thoughts.settled(plain):
+            warnings.warn(
+                f"'{client.model}' at {client.base_url} did not end its answer to the trial question"
+                f" within {ROOM if longer else PROBE_TOKENS} tokens. If it thinks and its chat"
+                " template begins the thinking, set thinking_in_prompt = true; if not, set it to"
+                " false. Until an answer shows which, answers are read to their end",
+                stacklevel=2,
+            )
+    thoughts.tried()
+
+
 async def try_out(
     client: ChatClient,
     extra_body: Mapping[str, Any],
@@ -71,10 +107,8 @@ async def try_out(
         ModelNotFound: the model is not served.
         EngineUnavailable, EngineTimeout: nobody answers.
     """
-    probe = {**extra_body, "messages": [{"role": "user", "content": "Just say OK."}]}
     try:
-        # with a seed, as all calls of a run: whether the server takes one is among our capabilities
-        return await client.chat({**probe, "max_tokens": PROBE_TOKENS, "seed": 0}, call)
+        return await client.chat({**_probe(extra_body), "max_tokens": PROBE_TOKENS}, call)
     except (BadRequest, ContextTooLong, RateLimited, UnreadableReply, ReplyTooLong) as error:
         if served and not _is_served(served, client.model):
             raise not_served(client.base_url, client.model, served) from error
@@ -84,6 +118,11 @@ async def try_out(
             stacklevel=2,
         )
         return None
+
+
+def _probe(extra_body: Mapping[str, Any]) -> dict[str, Any]:
+    # with a seed, as all calls of a run: whether the server takes one is among our capabilities
+    return {**extra_body, "messages": [{"role": "user", "content": "Just say OK."}], "seed": 0}
 
 
 def _is_served(served: list[ServedModel] | None, model: str) -> bool:

@@ -38,15 +38,13 @@ from ..base import (
     Request,
     Sampling,
 )
-from ..text.sentences import SentenceLimit
-from ..thinking.reader import part
 from ..thinking.switches import SwitchForm
 from .call import Call
 from .client import OPENAI_URL, ChatClient
 from .dialect import FORMAT, FormatRefused
 from .forms import json_room, response_format
 from .headers import SESSION_HEADER, recordable
-from .opening import only_model, refuse_any_name, try_out
+from .opening import learn_thinking, only_model, refuse_any_name
 from .options import ChoicesMode, PrefillMode, refuse_bad_options
 from .questions import Questions
 from .replies import Completion
@@ -97,7 +95,8 @@ class OpenAIPolicy(BasePolicy):
             SGLang, llama.cpp); `reasoning_effort`: OpenAI's field; `ollama`: its `think`; `auto`:
             by what kind of server it is.
         thinking_in_prompt: whether the model's chat template itself begins the thinking, so that
-            answers hold only the mark that ends it. None finds out in `open()`.
+            answers hold only the mark that ends it. None finds out, in `open()` or by the first
+            answers, which are then read to their end.
 
     A field that the server refuses by name (a reasoning model's `temperature`, say) is left out from
     then on: told once, and noted in each call's record under `notes["openai"]["not_sent"]`.
@@ -206,11 +205,8 @@ class OpenAIPolicy(BasePolicy):
         if served and {entry.owner for entry in served} == {"library"}:  # Ollama
             self._set_capabilities(extended=bool(self._extended_asked))
             self._thoughts.is_ollama()
-        call = Call()
-        answer = await try_out(self._client, self._extra_body, served, call)
+        await learn_thinking(self._client, self._thoughts, self._extra_body, served)
         self._set_capabilities(self.capabilities.sampling == _EVERY)
-        if answer is not None:
-            self._thoughts.read(answer, Sampling(), call)
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop. Safe to call twice."""
@@ -276,11 +272,9 @@ class OpenAIPolicy(BasePolicy):
         def whole(text: str) -> str:  # some servers repeat the prefill, most do not
             return text if text.startswith(request.prefill) else request.prefill + text
 
-        def said(text: str) -> str:
-            return part(text, begun=self._thoughts.begun(request.sampling)).text
-
-        limit = request.max_sentences if self._stream else None
-        reached = None if limit is None else SentenceLimit(limit)
+        until = None
+        if request.max_sentences and self._stream:
+            until = self._thoughts.enough(request.sampling, request.max_sentences, whole)
         return await self._questions.ask(
             request,
             call,
@@ -289,7 +283,7 @@ class OpenAIPolicy(BasePolicy):
             read=lambda completion: whole(completion.text).strip() or None,
             correct=lambda _: [],
             wanted="text",
-            until=None if reached is None else lambda text: reached(whole(said(text))),
+            until=until,
         )
 
     async def _choose(
@@ -337,7 +331,7 @@ class OpenAIPolicy(BasePolicy):
         except BadRequest:
             pass  # if it was not about the format, asking is refused in the same way
         else:
-            completion = self._thoughts.read(completion, request.sampling, call)
+            completion = self._thoughts.read(completion, request.sampling, call, free=False)
             if (choice := read_choice(completion.text, options)) is not None:
                 self._choice_way = "json_schema"
                 return choice, completion

@@ -60,6 +60,7 @@ class Questions:
         """
         history, eaten = list(messages), 0
         thinking = self._thoughts.room(request.sampling)
+        free = not extra and messages[-1].role != "assistant"
 
         async def ask(again: Request) -> Completion:
             body = {**self.body(again, history, room=room, thinking=thinking), **extra}
@@ -73,7 +74,7 @@ class Questions:
                 if not eaten:
                     raise
                 raise self._thoughts.nothing_left(request.sampling, thinking, eaten + 1) from error
-            return self._thoughts.read(completion, request.sampling, call)
+            return self._thoughts.read(completion, request.sampling, call, free=free)
 
         def read_or_correct(completion: Completion) -> str | None:
             nonlocal eaten, thinking

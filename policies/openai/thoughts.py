@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from ...core.errors import BadRequest, ConfigError, PolicyError, UnreadableReply, Unsupported
 from ..base import FinishReason, Sampling, Usage
+from ..text.sentences import SentenceLimit
 from ..text.tokens import estimated_tokens
-from ..thinking.reader import ends_unopened, part
+from ..thinking.reader import Parted, ends_unopened, part
 from ..thinking.switches import SwitchForm, server_fields
+from ..thinking.watch import SpokenSoFar
 from .call import Call
 from .client import OPENAI_URL
 from .replies import Completion
@@ -35,8 +38,10 @@ class Thoughts:
 
     def __init__(self, base_url: str, form: SwitchForm, begun: bool | None) -> None:
         self._base_url, self._form = base_url, form
-        self._begun, self._begun_is_stated = bool(begun), begun is not None
-        self._thinks = False
+        self._stated = begun
+        # by whether the request carries a switch: templates begin the thinking for one and not the other
+        self._begun: dict[bool, bool] = {}
+        self._thinks = self._unsure = False
 
     def is_ollama(self) -> None:
         """Keep in mind what kind of server this is."""
@@ -45,7 +50,44 @@ class Thoughts:
 
     def begun(self, sampling: Sampling) -> bool:
         """Whether an answer to such a request begins within a block of thinking."""
-        return self._begun and sampling.thinking != "off"
+        if sampling.thinking == "off":
+            return False
+        if self._stated is not None:
+            return self._stated
+        return self._begun.get(sampling.thinking is not None, self._begun.get(False, False))
+
+    def settled(self, sampling: Sampling) -> bool:
+        """Whether `begun` is known of such a request: stated, or learned from an answer."""
+        if sampling.thinking == "off" or self._stated is not None or self._begun.get(False):
+            return True
+        return (sampling.thinking is not None) in self._begun
+
+    def reads_whole(self, sampling: Sampling) -> bool:
+        """Whether an answer must be read to its end, since only that may show that all before it was
+        thinking."""
+        return not self.settled(sampling) and (sampling.thinking is not None or self._unsure)
+
+    def enough(
+        self, sampling: Sampling, sentences: int, whole: Callable[[str], str]
+    ) -> Callable[[str], bool] | None:
+        """Whether a growing answer has said so many sentences; None where it must be read whole.
+
+        Args:
+            whole: the text to count in, of what was said so far.
+        """
+        if self.reads_whole(sampling):
+            return None
+        spoken, reached = SpokenSoFar(begun=self.begun(sampling)), SentenceLimit(sentences)
+
+        def until(text: str) -> bool:
+            said = spoken(text)
+            return said is not None and reached(whole(said))
+
+        return until
+
+    def tried(self) -> None:
+        """The trial question is over: what it did not show is shown by the first whole answer."""
+        self._unsure = not self.settled(Sampling())
 
     def fields(self, sampling: Sampling, *, answer: int, thinking: int) -> dict[str, Any]:
         """`max_tokens` and the switch, as they are sent.
@@ -83,25 +125,35 @@ class Thoughts:
             return 0
         if eaten is not None:
             return eaten * MORE or ROOM
-        return sampling.max_thinking_tokens or (ROOM if self._thinks else 0)
+        expected = self._thinks or sampling.thinking is not None or self.reads_whole(sampling)
+        return sampling.max_thinking_tokens or (ROOM if expected else 0)
 
-    def read(self, completion: Completion, sampling: Sampling, call: Call) -> Completion:
+    def read(
+        self, completion: Completion, sampling: Sampling, call: Call, *, free: bool = True
+    ) -> Completion:
         """The answer with its thinking told from its text; learns from it.
 
         Args:
             call: its tokens of thinking are counted there.
+            free: no form was laid over the answer and nothing of it was given, so that it could
+                begin with thinking.
 
         Raises:
             Unsupported: it thought though it was told not to.
         """
         begun = self.begun(sampling)
         parted = part(completion.text, begun=begun)
+        unknown = free and not self.settled(sampling)
         whole = completion.finish_reason is FinishReason.STOP
         if begun and parted.open and (whole or completion.thinking):
             # this once it did not think, or the server told its thinking apart
             parted = part(completion.text)
-        elif not self._begun_is_stated and ends_unopened(completion.text):
-            self._begun = True
+        elif ends_unopened(completion.text):
+            self._begun[sampling.thinking is not None] = True
+        elif unknown and _shows(completion, parted):
+            self._begun[sampling.thinking is not None] = False
+        elif unknown and sampling.thinking is not None and _is_cut(completion):
+            parted = Parted(completion.text.strip(), "", open=True)  # no end of it in sight
         thinking = "\n\n".join(filter(None, (completion.thinking.strip(), parted.thinking)))
         if not thinking and not _hidden(completion):
             return dataclasses.replace(completion, text=parted.text)
@@ -140,7 +192,8 @@ class Thoughts:
         return UnreadableReply(
             f"{self._base_url} thought until nothing was left for the answer, {asked} times, the"
             f" last time within {limit}",
-            hint="raise max_thinking_tokens, or set thinking to 'off' or 'low'",
+            hint="raise max_thinking_tokens, or set thinking to 'off' or 'low'; if the model does not"
+            " think, leave thinking out or set thinking_in_prompt = false",
         )
 
     def refused_switch(self, error: BadRequest, sampling: Sampling) -> PolicyError | None:
@@ -152,6 +205,17 @@ class Thoughts:
             hint="another level, another switch_form (chat_template, reasoning_effort, ollama), or"
             " leave thinking out for this role",
         )
+
+
+def _shows(completion: Completion, parted: Parted) -> bool:
+    """Whether an answer without the bare end of a block shows that none began in the prompt."""
+    if completion.thinking or parted.thinking or parted.open:
+        return True
+    return completion.finish_reason is FinishReason.STOP and bool(completion.text.strip())
+
+
+def _is_cut(completion: Completion) -> bool:
+    return completion.finish_reason is FinishReason.LENGTH and bool(completion.text.strip())
 
 
 def _hidden(completion: Completion) -> bool:

@@ -72,6 +72,8 @@ _MARK = re.compile(
         )
     )
 )
+LONGEST_MARK = max(len(mark) for pair in PAIRS for mark in (pair.opens, pair.closes, *_FRAMES))
+"""Characters."""
 MARK_TOKENS = frozenset(
     piece
     for mark in (*(m for pair in PAIRS for m in (pair.opens, pair.closes)), *_FRAMES)
@@ -147,6 +149,17 @@ def part(text: str, *, begun: bool = False) -> Parted:
         start = mark.end()
     (thought if inside else said).append(text[start:])
     return Parted(_joined(thought, "\n\n"), _joined(said, " "), bool(inside))
+
+
+def last_mark_end(text: str, start: int) -> int | None:
+    """Where the last mark of thinking in `text[start:]` ends, as a place in `text`; None without one.
+
+    The word that begins the answer where gpt-oss's marks were left out counts as one.
+    """
+    bare = text.rfind(_BARE_FINAL, start)
+    ends = [bare + len(_BARE_FINAL)] if bare >= 0 else []
+    ends += [mark.end() for mark in _MARK.finditer(text, start)]
+    return max(ends, default=None)
 
 
 def has_mark(text: str) -> bool:

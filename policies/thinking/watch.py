@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 
-from .reader import Pair, Parted, begins_mark, part
+from .reader import LONGEST_MARK, Pair, Parted, begins_mark, last_mark_end, part
 
 THINKING_TOKENS = 2048
 """Most tokens of thinking where nothing is said about them."""
 
 _LAST = ">]▷"
 """With one of these ends every mark that ends a block."""
+
+
+_BEGINNING = 64
+"""Characters in which a text shows whether it begins with the unmarked thinking of gpt-oss."""
 
 
 class Ended(StrEnum):
@@ -92,6 +96,43 @@ class ThinkingWatch:
         if self._until is not None and parted.text and self._until(parted.text):
             return Ended.ENOUGH
         return None
+
+
+class SpokenSoFar:
+    """What a growing text says, its thinking left out, as `part` tells it.
+
+    What was examined is remembered: all calls together look for marks in the whole text once.
+
+    Args:
+        begun: the prompt ended within a block.
+    """
+
+    def __init__(self, *, begun: bool) -> None:
+        self._begun = begun
+        self._seen = ""
+        self._inside, self._before, self._from = begun, "", 0
+
+    def __call__(self, text: str) -> str | None:
+        """What is said so far; None within a block of thinking.
+
+        A text that does not go on from the one before is begun anew.
+        """
+        if not text.startswith(self._seen):
+            self._seen = ""
+            self._inside, self._before, self._from = self._begun, "", 0
+        start = max(self._from, len(self._seen) - LONGEST_MARK)
+        known = len(self._seen) > _BEGINNING and not self._seen[:_BEGINNING].isspace()
+        self._seen = text
+        if not known or (end := last_mark_end(text, start)) is not None:
+            end = last_mark_end(text, 0) or 0
+            parted = part(text[:end] if end else text, begun=self._begun)
+            self._inside, self._before, self._from = parted.open, parted.text if end else "", end
+        if self._inside:
+            return None
+        if not self._from:
+            return text
+        said = text[self._from :].lstrip()
+        return f"{self._before} {said}".strip() if self._before else said
 
 
 def begins_answer(

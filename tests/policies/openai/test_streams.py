@@ -33,9 +33,10 @@ async def test_a_server_that_does_not_stream_is_asked_for_whole_answers(
         return Refusal(status, said, fields) if "stream" in body else None
 
     async with ChaosServer(refuse=refuse) as server, asking(server, max_retries=0) as policy:
-        assert policy.capabilities.max_sentences
+        promised = [policy.capabilities.max_sentences]
         (first, again, plain), warned = await told(policy, CAPPED, CAPPED, ASK)
-        assert not policy.capabilities.max_sentences
+        promised.append(policy.capabilities.max_sentences)
+    assert promised == [True, False]
     assert first.text == again.text
     assert first.finish_reason is FinishReason.STOP
     assert (first.attempts, again.attempts) == (2, 1)

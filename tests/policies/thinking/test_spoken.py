@@ -1,0 +1,47 @@
+"""What a growing text says, followed chunk by chunk."""
+
+import time
+
+import pytest
+
+from warmline.policies.thinking.reader import PAIRS, part
+from warmline.policies.thinking.watch import SpokenSoFar
+
+WORDS = ("The ", "seeker", " is", " sad", ".", " Maybe", " I < ", "should", " a > b ")
+TEXTS = [
+    "One. Two < three. [Four] Five.",
+    *(f"{p.opens} One. {p.closes}{p.then}Two. {p.opens}Three.{p.closes} Four." for p in PAIRS),
+    "One.</think>Two. <think>Three</thinking> Four.",
+    "<|channel|>analysis<|message|>One.<|channel|>final<|message|>Two.<|return|>",
+    "analysisOne. Two. " + "Three. " * 20 + "assistantfinalFour. Five.",
+    " \n analysis of it. " * 9 + "Six.",
+]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("size", [1, 7, 60])
+@pytest.mark.parametrize("text", TEXTS)
+def test_each_beginning_says_what_its_parts_say(text: str, size: int, begun: bool) -> None:
+    spoken = SpokenSoFar(begun=begun)
+    for end in range(size, len(text) + size, size):
+        parted = part(text[:end], begun=begun)
+        said = spoken(text[:end])
+        assert (said is None) is parted.open
+        assert (said or "").split() == ("" if parted.open else parted.text).split()
+
+
+def test_another_text_is_begun_anew() -> None:
+    spoken = SpokenSoFar(begun=False)
+    assert spoken("<think>One.") is None
+    assert spoken("Two.") == "Two."
+
+
+@pytest.mark.parametrize("opens", ["<think>", "", "[ "])
+def test_the_work_grows_with_the_text_alone(opens: str) -> None:
+    """Looked at anew with each chunk, these take eight seconds."""
+    spoken, text = SpokenSoFar(begun=False), opens
+    begun = time.process_time()
+    for number in range(20_000):
+        text += WORDS[number % len(WORDS)]
+        spoken(text)
+    assert time.process_time() - begun < 2
