@@ -167,14 +167,14 @@ class Reply:
     thinking: str | None = None
 
 
-def refuse_too_long(text: str, max_chars: int) -> None:
-    """Refuse a reply's text that is longer than `max_chars` characters.
+def refuse_too_long(chars: int, max_chars: int) -> None:
+    """Refuse a reply of `chars` characters where at most `max_chars` are taken.
 
     Raises:
         ReplyTooLong: names both numbers.
     """
-    if len(text) > max_chars:
-        raise ReplyTooLong(chars=len(text), most=max_chars)
+    if chars > max_chars:
+        raise ReplyTooLong(chars=chars, most=max_chars)
 
 
 @runtime_checkable

@@ -293,7 +293,7 @@ class Conversation:
         try:
             with _BUGS_AS_ERRORS:
                 reply = await (pending.reply if pending else ask_policy(agent.policy, request))
-            refuse_too_long(reply.text, self.limits.max_reply_chars)
+            refuse_too_long(len(reply.text), self.limits.max_reply_chars)
         except ParticipantLeft:  # an end, not a failed call
             raise
         except PolicyError as error:

@@ -29,6 +29,7 @@ from ...core.errors import (
     RedirectRefused,
 )
 from ...core.outside.secrets import register_secret
+from ..base import refuse_too_long
 from ..concurrency import AdaptiveLimiter, Slot, limiter_for
 from ..server_errors import (
     ANSWER_FAULTS,
@@ -43,13 +44,7 @@ from .cut_prompts import cut_warning
 from .dialect import Dialect, Refusal, text_of
 from .headers import session_options
 from .redirects import refuse_other_server
-from .replies import (
-    BoundedBody,
-    Completion,
-    StreamedCompletion,
-    read_completion,
-    refuse_too_long,
-)
+from .replies import BoundedBody, Completion, StreamedCompletion, read_completion
 from .served import ServedModel, not_served
 
 if TYPE_CHECKING:
@@ -73,7 +68,7 @@ class ChatClient:
         max_retries: further requests after the first that a transient failure may cost.
         max_concurrency: maximum number of requests in flight at `base_url` in one event loop.
         backoff: seconds of the first wait; each next one doubles, up to 30.
-        max_reply_chars: maximum number of characters in an answer.
+        max_reply_chars: maximum number of characters in an answer, its thinking included.
         headers: further headers of each request.
         session_header: the one that carries `Call.session`; empty sends none.
     """
@@ -216,7 +211,12 @@ class ChatClient:
         ]
 
     async def chat(
-        self, body: Mapping[str, Any], call: Call, *, until: Callable[[str], bool] | None = None
+        self,
+        body: Mapping[str, Any],
+        call: Call,
+        *,
+        until: Callable[[str], bool] | None = None,
+        retry: bool = True,
     ) -> Completion:
         """One answered chat completion.
 
@@ -224,6 +224,7 @@ class ChatClient:
             body: the request's fields, without `model` and `stream`.
             call: counts what it costs.
             until: stream the answer and stop reading once this is true of the text so far.
+            retry: whether a transient failure is tried again.
 
         Raises:
             PolicyError: what failed, after the retries that can help.
@@ -242,7 +243,7 @@ class ChatClient:
             return backoff * (1 + spread) / 2
 
         retrying = AsyncRetrying(
-            stop=stop_after_attempt(self._max_retries + 1),
+            stop=stop_after_attempt(self._max_retries + 1 if retry else 1),
             retry=retry_if_exception(may_help),
             wait=wait,
             sleep=asyncio.sleep,

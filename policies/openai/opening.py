@@ -72,8 +72,11 @@ async def learn_thinking(
         thoughts.read(answer, plain, call)
     if answer and answer.finish_reason is FinishReason.LENGTH and not thoughts.settled(plain):
         longer = None
-        with suppress(PolicyError):  # a server may not take so many tokens; the first answer stands
-            longer = await client.chat({**_probe(extra_body), "max_tokens": ROOM}, call)
+        # a server may not take so many tokens, or not write them in time; the first answer stands
+        with suppress(PolicyError):
+            longer = await client.chat(
+                {**_probe(extra_body), "max_tokens": ROOM}, call, retry=False
+            )
         if longer is not None:
             thoughts.read(longer, plain, call)
         if not thoughts.settled(plain):

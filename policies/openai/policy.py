@@ -89,8 +89,8 @@ class OpenAIPolicy(BasePolicy):
         session_header: header that carries `Request.session`, by which a router keeps a
             conversation on one cache; empty sends none.
         backoff: seconds before the first retry; doubles up to 30, with jitter.
-        max_reply_chars: maximum number of characters in an answer; reading a longer one ends with
-            `ReplyTooLong`.
+        max_reply_chars: maximum number of characters in an answer, its thinking included; reading
+            a longer one ends with `ReplyTooLong`.
         switch_form: how `thinking` is sent. `chat_template`: variables of the chat template (vLLM,
             SGLang, llama.cpp); `reasoning_effort`: OpenAI's field; `ollama`: its `think`; `auto`:
             by what kind of server it is.

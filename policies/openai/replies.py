@@ -68,16 +68,6 @@ def _up_to(characters: int, logprobs: tuple[TokenLogprob, ...]) -> tuple[TokenLo
     )
 
 
-def refuse_too_long(chars: int, most: int) -> None:
-    """Refuse an answer that has more characters, its thinking included, than are taken.
-
-    Raises:
-        ReplyTooLong: names both numbers.
-    """
-    if chars > most:
-        raise ReplyTooLong(chars=chars, most=most)
-
-
 def unreadable(base_url: str, asked: int, wanted: str, last: Completion) -> UnreadableReply:
     """The error for an answer that was never in the form wanted: what the last one was, and why."""
     if last.remark:

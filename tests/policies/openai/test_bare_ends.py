@@ -7,8 +7,9 @@ import pytest
 
 from warmline.core.errors import UnreadableReply
 from warmline.policies.base import FinishReason, Reply, Request, Sampling
+from warmline.policies.openai.policy import OpenAIPolicy
 
-from .test_thinking import ASK, CAPPED, CHOICE, SAID, THOUGHT, Answer, thinking
+from .test_thinking import ASK, CAPPED, CHOICE, SAID, THOUGHT, Answer, DialectServer, thinking
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -116,3 +117,18 @@ async def test_nothing_is_found_out_of_what_is_stated(stated: bool) -> None:
             if not stated:
                 assert not (await policy.respond(SHORT)).thinking
                 assert "stream" in server.chats[-1]
+
+
+async def test_a_longer_trial_that_fails_is_not_tried_again_and_told() -> None:
+    def answer(body: dict[str, Any]) -> dict[str, Any]:
+        if body["max_tokens"] >= 2048:
+            return {"error": {"message": "the engine is too slow"}, "status": 503}
+        return dict(CUT)
+
+    server = DialectServer(answer)
+    await server.start()
+    with pytest.warns(UserWarning, match="within 256 tokens"):
+        async with OpenAIPolicy("thinker", base_url=server.base_url, backoff=0.0):
+            asked = [body["max_tokens"] for body in server.chats]
+    assert asked == [256, 2048]
+    await server.stop()
