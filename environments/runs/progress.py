@@ -14,7 +14,9 @@ REDRAW = 0.1
 
 def is_interactive() -> bool:
     """Whether somebody watches: a terminal, or a notebook."""
-    return "ipykernel" in sys.modules or sys.stderr.isatty()
+    ipython = sys.modules.get("IPython")  # of others, some are imported without a notebook
+    in_notebook = ipython is not None and ipython.get_ipython() is not None
+    return in_notebook or sys.stderr.isatty()
 
 
 class ProgressLine:

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -111,7 +112,10 @@ def test_sigterm_ends_a_script_after_what_is_open(tmp_path: Path) -> None:
     assert all(len(episode.utterances) == 2 for episode in made)
 
 
-def test_progress_is_counted_where_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_counted_where_asked_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))  # imported, not running
     warmline.simulate(policy=talk(), scenarios=scenarios(3), progress=True, **BARE)
     assert capsys.readouterr().err.endswith("\r3/3 episodes\n")
     warmline.simulate(policy=talk(), scenarios=scenarios(3), progress=False, **BARE)

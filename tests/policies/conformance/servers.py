@@ -114,7 +114,8 @@ def transformers_serve(folder: Path) -> Iterator[Make]:
         "--host", "127.0.0.1", "--port", str(port), "--device", "cpu",
     ]  # fmt: skip
     with process(command, port, folder) as url:
-        yield lambda: OpenAIPolicy(str(model), base_url=url)
+        # the tiny models never end by themselves, which could be thinking without end
+        yield lambda: OpenAIPolicy(str(model), base_url=url, thinking_in_prompt=False)
 
 
 @contextmanager
@@ -144,7 +145,7 @@ async def _transformers() -> AsyncIterator[Make]:
 @asynccontextmanager
 async def _vllm() -> AsyncIterator[Make]:
     with tempfile.TemporaryDirectory() as folder, vllm_serve(Path(folder)) as url:
-        yield lambda: OpenAIPolicy(base_url=url, prefill="continue")
+        yield lambda: OpenAIPolicy(base_url=url, prefill="continue", thinking_in_prompt=False)
 
 
 def installed() -> dict[str, Callable[[], AbstractAsyncContextManager[Make]]]:

@@ -45,7 +45,9 @@ def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.mark.parametrize("mode", ["auto", "structured_outputs", "json_schema"])
 async def test_choices_are_bound(base_url: str, mode: Any) -> None:
-    async with OpenAIPolicy(base_url=base_url, choices_mode=mode) as policy:
+    async with OpenAIPolicy(
+        base_url=base_url, choices_mode=mode, thinking_in_prompt=False
+    ) as policy:
         assert policy.id == "openai:smollm2"
         replies = await asyncio.gather(
             *(policy.respond(ask(choices=STRATEGIES, seed=n)) for n in range(6))
@@ -63,20 +65,20 @@ async def test_json_fits_its_schema(base_url: str) -> None:
         "required": ["score"],
         "additionalProperties": False,
     }
-    async with OpenAIPolicy(base_url=base_url) as policy:
+    async with OpenAIPolicy(base_url=base_url, thinking_in_prompt=False) as policy:
         reply = await policy.respond(ask(schema=schema, sampling=Sampling(max_tokens=200)))
     assert misfit(json.loads(reply.text), schema) is None
 
 
 async def test_a_seed_repeats_and_another_differs(base_url: str) -> None:
-    async with OpenAIPolicy(base_url=base_url) as policy:
+    async with OpenAIPolicy(base_url=base_url, thinking_in_prompt=False) as policy:
         first, again, other = [await policy.respond(ask(seed=n)) for n in (7, 7, 8)]
     assert first.text == again.text != other.text
 
 
 async def test_the_answer_is_hung_up_on_after_its_sentences(base_url: str) -> None:
     greedy = Sampling(temperature=0, max_tokens=400)
-    async with OpenAIPolicy(base_url=base_url) as policy:
+    async with OpenAIPolicy(base_url=base_url, thinking_in_prompt=False) as policy:
         full = await policy.respond(ask(sampling=greedy))
         short = await policy.respond(ask(sampling=greedy, max_sentences=1))
     assert short.finish_reason is FinishReason.SENTENCES
@@ -86,7 +88,9 @@ async def test_the_answer_is_hung_up_on_after_its_sentences(base_url: str) -> No
 
 async def test_prefill_logprobs_and_cached_tokens(base_url: str) -> None:
     long = ask("I remember the garden behind the house. " * 30, prefill="It sounds", logprobs=True)
-    async with OpenAIPolicy(base_url=base_url, prefill="continue") as policy:
+    async with OpenAIPolicy(
+        base_url=base_url, prefill="continue", thinking_in_prompt=False
+    ) as policy:
         await policy.respond(long)
         reply = await policy.respond(long)
     assert reply.text.startswith("It sounds")
@@ -96,7 +100,7 @@ async def test_prefill_logprobs_and_cached_tokens(base_url: str) -> None:
 
 
 async def test_a_prompt_that_does_not_fit_is_named(base_url: str) -> None:
-    async with OpenAIPolicy(base_url=base_url) as policy:
+    async with OpenAIPolicy(base_url=base_url, thinking_in_prompt=False) as policy:
         with pytest.raises(ContextTooLong, match="1024"):
             await policy.respond(ask("rain " * 3000))
 
@@ -104,6 +108,6 @@ async def test_a_prompt_that_does_not_fit_is_named(base_url: str) -> None:
 @pytest.mark.parametrize("row", ROWS)
 async def test_it_does_what_the_conformance_table_says(row: str, base_url: str) -> None:
     def make() -> OpenAIPolicy:
-        return OpenAIPolicy(base_url=base_url, prefill="continue")
+        return OpenAIPolicy(base_url=base_url, prefill="continue", thinking_in_prompt=False)
 
     assert await outcome(make, row) == read_table()[label(row)]["vLLM"]
