@@ -98,10 +98,16 @@ class ThinkingWatch:
         return None
 
 
+OFTEN = 64
+"""Marks in a growing text that are looked at as they come."""
+
+
 class SpokenSoFar:
     """What a growing text says, its thinking left out, as `part` tells it.
 
-    What was examined is remembered: all calls together look for marks in the whole text once.
+    What was examined is remembered. Each mark that comes has the text told apart anew, but after
+    `OFTEN` of them only once the text has grown by a tenth, so that a text of nothing but marks takes
+    time in proportion to its length.
 
     Args:
         begun: the prompt ended within a block.
@@ -109,21 +115,29 @@ class SpokenSoFar:
 
     def __init__(self, *, begun: bool) -> None:
         self._begun = begun
+        self._forget()
+
+    def _forget(self) -> None:
         self._seen = ""
-        self._inside, self._before, self._from = begun, "", 0
+        self._inside, self._before, self._from = self._begun, "", 0
+        self._parted, self._next, self._waiting = 0, 0, False
 
     def __call__(self, text: str) -> str | None:
-        """What is said so far; None within a block of thinking.
+        """What is said so far; None within a block of thinking, or where it was not told apart yet.
 
         A text that does not go on from the one before is begun anew.
         """
         if not text.startswith(self._seen):
-            self._seen = ""
-            self._inside, self._before, self._from = self._begun, "", 0
+            self._forget()
         start = max(self._from, len(self._seen) - LONGEST_MARK)
         known = len(self._seen) > _BEGINNING and not self._seen[:_BEGINNING].isspace()
         self._seen = text
-        if not known or (end := last_mark_end(text, start)) is not None:
+        if not known or self._waiting or last_mark_end(text, start) is not None:
+            self._waiting = known and len(text) < self._next
+            if self._waiting:
+                return None
+            self._parted += known
+            self._next = len(text) * 11 // 10 if self._parted > OFTEN else 0
             end = last_mark_end(text, 0) or 0
             parted = part(text[:end] if end else text, begun=self._begun)
             self._inside, self._before, self._from = parted.open, parted.text if end else "", end

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from warmline.policies.thinking.reader import PAIRS, part
+from warmline.policies.thinking.reader import PAIRS, Parted, part
 from warmline.policies.thinking.watch import SpokenSoFar
 
 WORDS = ("The ", "seeker", " is", " sad", ".", " Maybe", " I < ", "should", " a > b ")
@@ -45,3 +45,22 @@ def test_the_work_grows_with_the_text_alone(opens: str) -> None:
         text += WORDS[number % len(WORDS)]
         spoken(text)
     assert time.process_time() - begun < 2
+
+
+@pytest.mark.parametrize("unit", ["<think>", "<think></think>", "</think>", "<think>a</think>b. "])
+def test_a_text_of_nothing_but_marks_is_told_apart_a_few_times_only(
+    unit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each telling reads the whole text: one for each of 3,000 pieces took minutes."""
+    calls = 0
+
+    def counted(text: str, **options: bool) -> Parted:
+        nonlocal calls
+        calls += 1
+        return part(text, **options)
+
+    monkeypatch.setattr("warmline.policies.thinking.watch.part", counted)
+    spoken, text = SpokenSoFar(begun=False), unit * 20_000
+    for end in range(50, len(text), 50):
+        spoken(text[:end])
+    assert calls < 200
