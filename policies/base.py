@@ -34,9 +34,9 @@ class Message:
     """One chat message, in the roles that chat templates know.
 
     Attributes:
-        said: the part of `content` that somebody in the conversation said, where the rest is a note
-            to the model; empty where all of it is, None where nothing is. No part of what engines
-            and records see.
+        said: what somebody in the conversation said, where `content` also holds a note to the model;
+            empty for a note alone, None where there is no note and all of `content` was said. Kept
+            beside the message; engines, comparisons and records see `content` only.
     """
 
     role: ChatRole

@@ -164,7 +164,7 @@ def test_every_lazy_package_is_tested() -> None:
 @pytest.mark.parametrize("name", LAZY)
 def test_public_names_exist_and_match_the_type_checkers_view(name: str) -> None:
     if name == "warmline.training":
-        pytest.importorskip("torch")
+        pytest.importorskip("torch", reason="the extra `transformers` is not installed")
     package = importlib.import_module(name)
     homes = {item: home for home, items in package._HOMES.items() for item in items}
     assert homes == checked_imports(package)

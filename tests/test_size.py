@@ -92,7 +92,7 @@ def test_cleaning_holds_one_block_of_episodes(tmp_path: Path, live: Live) -> Non
 
 
 def test_preview_reads_what_it_shows(tmp_path: Path, live: Live) -> None:
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="the extra `transformers` is not installed")
     from .policies.tiny_models import save_causal
     from .training.building import TEMPLATE
 

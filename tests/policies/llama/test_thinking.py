@@ -12,7 +12,7 @@ from warmline.core.errors import Unsupported
 from warmline.policies.base import FinishReason, Message, Request, Sampling
 from warmline.policies.llama.policy import EmbeddedPolicy
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="the extra `transformers` is not installed")
 
 from ..thinking_models import SAID, THOUGHT, save_gguf, save_thinker  # noqa: E402
 
