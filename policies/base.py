@@ -78,6 +78,20 @@ class Usage:
             self.thinking_tokens + other.thinking_tokens,
         )
 
+    def continued(self, second: Usage, *, thought: bool) -> Usage:
+        """The tokens of an answer that a second pass continued; the prompt is counted once.
+
+        Args:
+            second: of that pass, whose prompt is this one and what was written after it.
+            thought: what the first pass wrote is thinking.
+        """
+        return Usage(
+            self.prompt_tokens,
+            self.cached_tokens,
+            self.completion_tokens + second.completion_tokens,
+            thinking_tokens=self.completion_tokens if thought else 0,
+        )
+
     @property
     def total_tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens

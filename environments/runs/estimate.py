@@ -13,6 +13,7 @@ from ...agents.base import Agent
 from ...agents.roles import Role
 from ...policies.base import Policy, Reply, Request, Sampling, Usage, policy_name
 from ...policies.text.tokens import estimated_tokens
+from ...policies.thinking.watch import THINKING_TOKENS
 from ..dialogue.environment import SupportEnvironment
 from ..episodes.episode import Episode
 from ..episodes.usage import Price, price_of
@@ -20,9 +21,6 @@ from ..scenarios.scenario import Scenario
 
 WORDS_AN_UTTERANCE = 18
 """ServeForEmo's utterances have 17.97 words on average (SweetieChat, Table 1)."""
-
-THINKING_TOKENS = 2048
-"""Room for thinking where it is switched on and nothing is said of how much, as the engines give it."""
 
 LONGEST_TOKEN = 2.5
 """Characters of ASCII text that a token has at the least, over longer texts; of others, one."""

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 
-from ..base import Request, Usage
+from ..base import Request
 from ..models.prompts import Prompt, PromptWriter
 from ..text.sentences import SentenceLimit
 from ..thinking.reader import part
@@ -74,11 +74,5 @@ def _parted(first: Outcome, begun: bool) -> Outcome:
 
 def _joined(first: Outcome, second: Outcome, thinking: str) -> Outcome:
     """One outcome of two passes; the prompt is counted once."""
-    written = first.usage.completion_tokens
-    usage = Usage(
-        first.usage.prompt_tokens,
-        first.usage.cached_tokens,
-        written + second.usage.completion_tokens,
-        thinking_tokens=written if thinking else 0,
-    )
+    usage = first.usage.continued(second.usage, thought=bool(thinking))
     return dataclasses.replace(second, usage=usage, thinking=thinking)

@@ -11,11 +11,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..base import Request, Sampling, Usage
+from ..base import Request, Sampling
 from ..text.sentences import SentenceLimit
 from ..thinking.reader import opened_by, part
 from ..thinking.switches import template_variables, usual_switches
-from ..thinking.watch import THINKING_TOKENS, Ended, ThinkingWatch, begins_answer
+from ..thinking.watch import (
+    THINKING_TOKENS,
+    Ended,
+    ThinkingWatch,
+    begins_answer,
+)
 from .engine import Generation, LlamaEngine, Watch
 
 _FORMS = ("grammar", "json_schema")
@@ -66,13 +71,7 @@ async def think_and_answer(
     begin = engine.marks.broken(request.prefill).rstrip()
     second = await engine.generate({**body, "prompt": prompt + after + begin}, watch)
     thinking = part(after, begun=begun).thinking
-    written = first.usage.completion_tokens
-    usage = Usage(
-        first.usage.prompt_tokens,
-        first.usage.cached_tokens,
-        written + second.usage.completion_tokens,
-        thinking_tokens=written if thinking else 0,
-    )
+    usage = first.usage.continued(second.usage, thought=bool(thinking))
     return replace(second, thinking=thinking, usage=usage)
 
 

@@ -12,12 +12,12 @@ from ..text.sentences import SentenceLimit
 from ..text.tokens import estimated_tokens
 from ..thinking.reader import Parted, ends_unopened, part
 from ..thinking.switches import SwitchForm, server_fields
-from ..thinking.watch import SpokenSoFar
+from ..thinking.watch import THINKING_TOKENS, SpokenSoFar
 from .call import Call
 from .client import OPENAI_URL
 from .replies import Completion
 
-ROOM = 2048
+ROOM = THINKING_TOKENS
 """Tokens for thinking where a model thinks and nothing is said about how much."""
 
 MORE = 4

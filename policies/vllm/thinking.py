@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Awaitable, Callable
 
-from ..base import Request, Usage
+from ..base import Request
 from ..text.sentences import SentenceLimit
 from ..text.tokens import estimated_tokens
 from ..thinking.reader import Pair, begins_mark, part
@@ -42,13 +42,7 @@ async def think_and_answer(pair: Pair, request: Request, send: Send, *, begun: b
         return _parted(first, parted.thinking, parted.text)
     second = await send(request, after, None, 0)
     thinking = part(after, begun=begun).thinking
-    written = first.usage.completion_tokens
-    usage = Usage(
-        first.usage.prompt_tokens,
-        first.usage.cached_tokens,
-        written + second.usage.completion_tokens,
-        thinking_tokens=written if thinking else 0,
-    )
+    usage = first.usage.continued(second.usage, thought=bool(thinking))
     return dataclasses.replace(second, thinking=thinking, usage=usage)
 
 
