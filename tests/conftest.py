@@ -3,8 +3,9 @@
 Property tests draw the same examples in each run; `make fuzz` draws new ones.
 
 `HYPOTHESIS_PROFILE` chooses: `fixed` (the default: `make test` and CI must not fail by chance) or
-`fuzz`. `--quick` leaves out the files that need torch, a model's weights or another process's start,
-so that a contributor has an answer in a minute or two; which ones is decided by what they name.
+`fuzz`. `--quick` leaves out the files that need torch, a model's weights, another process's start,
+or minutes to measure cost and memory, and the tests on research data, so that a contributor has an
+answer in a minute; which ones is decided by what they name.
 """
 
 from __future__ import annotations
@@ -33,14 +34,19 @@ if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_I
 
 SLOW = re.compile(
     r"torch|tiny_models|golden_models|heads_models|mark\.embedded|find_weights|transformers"
-    r"|chromium|subprocess|warmline\.training\.(?!rows|loop\.settings)"
+    r"|chromium|subprocess|tracemalloc|process_time|ITIMER_PROF|warmline\.training\.(?!rows|loop\.settings)"
 )
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--quick", action="store_true", help="only files that need neither torch nor weights"
+        "--quick", action="store_true", help="only files that need neither torch, weights nor data"
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--quick"):
+        os.environ["WARMLINE_DATA"] = str(Path(__file__).parent / "no-research-data")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
