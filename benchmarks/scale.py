@@ -1,6 +1,6 @@
 """Commands over runs of growing size: seconds and peak memory, and how both grow.
 
-    python benchmarks/scale.py [--sizes 2000 20000] [--large] [--work simulate resume ...] [--json]
+    python benchmarks/scale.py [--sizes 2000 20000] [--large] [--turns 8] [--work simulate resume ...] [--json]
 
 Runs are made through our own code with a scripted policy. Each piece of work is a process of its own,
 so its peak memory is its own. Ten times the episodes should take ten times as long at most, and
@@ -28,7 +28,7 @@ import warmline
 from warmline.environments import Resumed
 from warmline.environments.episodes.derived import derived_path
 
-TURNS = 8
+GIVEN = {"turns": 8}
 GOAL_RESUME = 10.0
 """Seconds to the first event at 200,000 finished episodes."""
 LARGE = 200_000
@@ -49,7 +49,7 @@ def _command(*arguments: object) -> None:
 def _play(folder: Path, episodes: int) -> None:
     _command(
         "simulate", "--policy", "scripted", "--options", "record=false", "--episodes", episodes,
-        "--max-turns", TURNS, "--concurrency", 100, "--out", folder, "--quiet",
+        "--max-turns", GIVEN["turns"], "--concurrency", 100, "--out", folder, "--quiet",
     )  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def _resume(folder: Path, episodes: int) -> None:
         print(f"{FIRST_EVENT} {time.perf_counter() - started:.2f} s", flush=True)
 
     warmline.simulate(
-        policy="scripted", options={"record": False}, episodes=episodes, max_turns=TURNS,
+        policy="scripted", options={"record": False}, episodes=episodes, max_turns=GIVEN["turns"],
         concurrency=100, out=folder, observe=observe, progress=False,
     )  # fmt: skip
 
@@ -123,6 +123,7 @@ class Measured(dict[str, object]):
 def measure(work: str, folder: Path, episodes: int) -> Measured:
     """Do the work in a process of its own."""
     command = [sys.executable, __file__, "--child", work, str(folder), str(episodes)]
+    command += ["--turns", str(GIVEN["turns"])]
     started = time.perf_counter()
     with tempfile.TemporaryFile("w+") as output:
         child = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
@@ -152,10 +153,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[2_000, 20_000])
     parser.add_argument("--large", action="store_true", help=f"also {LARGE:,} episodes")
+    parser.add_argument("--turns", type=int, default=GIVEN["turns"], help="utterances, at most")
     parser.add_argument("--work", nargs="+", choices=list(WORK), default=list(WORK))
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    GIVEN["turns"] = given.turns
     if given.child:
         work, folder, episodes = given.child
         WORK[work](Path(folder), int(episodes))
