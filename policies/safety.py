@@ -7,7 +7,8 @@ language occurred. `docs/safety.md` has the measured figures and the limits.
 
 from __future__ import annotations
 
-from .crisis.rules import KINDS, CrisisFinding, Severity, crisis_kinds, find_crisis
+from .crisis.languages import KINDS, Severity
+from .crisis.rules import CrisisFinding, crisis_kinds, find_crisis
 
 __all__ = [
     "CRISIS_GUIDANCE",

@@ -36,21 +36,28 @@ _SAME = {
 }
 _CHARACTERS = str.maketrans(_SAME)
 _NO_APOSTROPHES = str.maketrans(dict.fromkeys(_APOSTROPHES, ""))
-_PUNCTUATION = str.maketrans(dict.fromkeys(_SPACERS, " "))
+_PLAIN = str.maketrans(dict.fromkeys(_APOSTROPHES) | dict.fromkeys(_SPACERS, " "))
+_NOT_PLAIN = re.compile(f"[{re.escape(_APOSTROPHES + _SPACERS)}]")
 _ACCENTS = re.compile("[\u0300-\u036f]")
+_DIGIT = re.compile("[013457@$]")
 _DIGITS = dict(zip("013457@$", "oieastas", strict=True))
 _LETTER_AS_DIGIT = re.compile(r"(?<=[a-z])[013457@$](?=[a-z])|\$(?=[a-z])")
+_MAY_BE_APART = re.compile("[. ][a-z][. ][a-z][. ]")
 _APART = re.compile(r"(?<!\w)(?:[a-z][. ]){3,}[a-z](?!\w)")
 _REPEATED = re.compile(r"([a-z])\1\1+")
 
 
 def fold_characters(text: str) -> str:
     """Unify characters one by one; safe for the text of a pattern too."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFKD", text)
-        text = unicodedata.normalize("NFC", _ACCENTS.sub("", text)).translate(_CHARACTERS)
-        text = "".join(c for c in text if unicodedata.category(c) != "Cf")
-    return text.translate(_NO_APOSTROPHES)
+    return _one_script(text).translate(_NO_APOSTROPHES)
+
+
+def _one_script(text: str) -> str:
+    if text.isascii():
+        return text
+    text = unicodedata.normalize("NFKD", text)
+    text = unicodedata.normalize("NFC", _ACCENTS.sub("", text)).translate(_CHARACTERS)
+    return "".join(c for c in text if unicodedata.category(c) != "Cf")
 
 
 def fold(text: str) -> str:
@@ -59,9 +66,12 @@ def fold(text: str) -> str:
     Apostrophes vanish (`don't` and `dont` are one); quotes, brackets and dashes become spaces;
     sentence marks and commas stay, since rules must not reach over them.
     """
-    plain = fold_characters(text.lower()).translate(_PUNCTUATION)
-    if not _DIGITS.keys().isdisjoint(plain):
+    plain = _one_script(text.lower())
+    if _NOT_PLAIN.search(plain):  # a search is faster than a translation
+        plain = plain.translate(_PLAIN)
+    if _DIGIT.search(plain):
         plain = _LETTER_AS_DIGIT.sub(lambda found: _DIGITS[found[0]], plain)
     plain = " ".join(plain.split())
-    plain = _APART.sub(lambda found: re.sub("[. ]", "", found[0]), plain)
+    if _MAY_BE_APART.search(plain):
+        plain = _APART.sub(lambda found: re.sub("[. ]", "", found[0]), plain)
     return _REPEATED.sub(lambda found: found[1] if found[1] in "aeiou" else found[1] * 2, plain)

@@ -10,7 +10,8 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from warmline.policies.crisis.rules import FORMS, Severity, find_crisis
+from warmline.policies.crisis.languages import FORMS, Severity
+from warmline.policies.crisis.rules import find_crisis
 
 from .sentences import HARMLESS, Sentence, sentences
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from warmline.policies.crisis.rules import FORMS, KINDS, Severity
+from warmline.policies.crisis.languages import FORMS, KINDS, Severity
 
 from .figures import detection, of_kind, report
 from .sentences import HARMLESS, half_of, sentences

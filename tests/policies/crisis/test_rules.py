@@ -10,13 +10,8 @@ import warmline
 from warmline.core.errors import DataError
 from warmline.policies.crisis import rules
 from warmline.policies.crisis.folding import fold
-from warmline.policies.crisis.rules import (
-    Severity,
-    crisis_kinds,
-    find_crisis,
-    languages,
-    read_language,
-)
+from warmline.policies.crisis.languages import Severity, languages, read_language
+from warmline.policies.crisis.rules import crisis_kinds, find_crisis
 
 from .sentences import sentences
 
