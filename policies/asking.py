@@ -54,7 +54,7 @@ def checked(reply: object, policy: Policy) -> Reply:
     """A policy's reply with its texts cleaned; see `ask_policy`."""
     if not isinstance(reply, Reply):
         raise _not_a_reply(policy, reply)
-    if faults := list(_faults(reply)):
+    if not _is_plain(reply) and (faults := list(_faults(reply))):
         raise InvalidReply(
             f"policy '{policy_name(policy)}' gave a reply that cannot be recorded: "
             + "; ".join(faults),
@@ -85,6 +85,41 @@ def _not_a_reply(policy: Policy, answer: object) -> NotAReply:
         f"respond() of policy '{policy_name(policy)}' gave {type(answer).__name__},"
         " not a warmline.Reply",
         hint="write it as `async def respond(self, request): return warmline.Reply(text=...)`",
+    )
+
+
+def _is_plain(reply: Any) -> bool:
+    """Whether a reply has nothing but texts, whole numbers and a latency that can be recorded.
+
+    A quick look before `_faults`, which says so of every such reply, and of others too.
+    """
+    usage, latency = reply.usage, reply.latency
+    return (
+        type(reply.text) is str
+        and type(reply.finish_reason) is FinishReason
+        and type(reply.policy) is str
+        and type(reply.attempts) is int
+        and 0 <= reply.attempts <= LARGEST_NUMBER
+        and type(reply.cached) is bool
+        and reply.logprobs is None
+        and reply.notes is None
+        and (reply.thinking is None or type(reply.thinking) is str)
+        and (latency is None or (type(latency) is float and 0 <= latency < math.inf))
+        and (
+            usage is None
+            or (
+                type(usage) is Usage
+                and type(usage.prompt_tokens) is int
+                and 0 <= usage.prompt_tokens <= LARGEST_NUMBER
+                and type(usage.cached_tokens) is int
+                and 0 <= usage.cached_tokens <= LARGEST_NUMBER
+                and type(usage.completion_tokens) is int
+                and 0 <= usage.completion_tokens <= LARGEST_NUMBER
+                and type(usage.thinking_tokens) is int
+                and 0 <= usage.thinking_tokens <= LARGEST_NUMBER
+                and type(usage.estimated) is bool
+            )
+        )
     )
 
 

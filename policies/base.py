@@ -20,6 +20,7 @@ from ..core.source_text import SOURCE_KEY, own_source
 from .sampling import DRAWING as DRAWING
 from .sampling import THINKING as THINKING
 from .sampling import Sampling as Sampling
+from .sampling import set_fields
 
 MAX_REPLY_CHARS = 200_000
 """Longest text of a reply, in characters, where nothing else is set: far more than any role says."""
@@ -42,6 +43,9 @@ class Message:
     role: ChatRole
     content: str
     said: str | None = field(default=None, compare=False, repr=False)
+
+    def __hash__(self) -> int:
+        return hash(self.content)  # which Python keeps; equal texts of two roles are rare
 
     @property
     def utterance(self) -> str:
@@ -300,7 +304,7 @@ class BasePolicy:
         refused = [name for name in asked if not getattr(able, name)]
         if request.logprobs and not able.logprobs:
             refused.append("logprobs")
-        refused += [f for f in request.sampling.as_dict() if f not in able.sampling]
+        refused += [f for f in set_fields(request.sampling) if f not in able.sampling]
         if refused:
             raise Unsupported(
                 f"policy '{self.name}' cannot honour {', '.join(refused)}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from ..core.errors import ConfigError
@@ -65,6 +66,12 @@ class Sampling:
     def as_dict(self) -> dict[str, Any]:
         """Only the settings that are set."""
         return {name: v for name in self.__slots__ if (v := getattr(self, name)) is not None}
+
+
+@lru_cache(maxsize=256)
+def set_fields(sampling: Sampling) -> tuple[str, ...]:
+    """Names of the settings that are set."""
+    return tuple(sampling.as_dict())
 
 
 def _at_least(low: float, value: float | None) -> bool:

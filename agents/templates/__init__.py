@@ -24,12 +24,32 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ...core.errors import ConfigError, did_you_mean
 from ...core.files import read_text
+from ..observations import Case, CaseTurn, Turn
 
 MAX_CACHED_BLOCKS = 4096
 """Rendered blocks that one template keeps."""
 
 _FOLDER = Path(__file__).parent
-_ENVIRONMENT = ImmutableSandboxedEnvironment(
+_OWN = frozenset({Turn, CaseTurn, Case})
+_MISSING = object()
+
+
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """jinja2's sandbox; a text in one of our frozen records is given without its long inspection.
+
+    It refuses private names, functions, types, frames, and what changes a list or dictionary: a plain
+    text is none of these.
+    """
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        if type(obj) in _OWN and not attribute.startswith("_"):
+            value = getattr(obj, attribute, _MISSING)
+            if value is None or isinstance(value, str):
+                return value
+        return super().getattr(obj, attribute)
+
+
+_ENVIRONMENT = _Sandbox(
     loader=jinja2.FileSystemLoader(_FOLDER),
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,

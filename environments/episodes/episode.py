@@ -8,11 +8,13 @@ share most of them. `Episode.content` is the part that is equal for equal runs.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
+from pydantic_core import PydanticSerializationError
 
 from ...agents.roles import Role, Strategy
 from ...core.record import PlainData, Record
@@ -278,6 +280,8 @@ class Episode(Record):
 
     def to_json(self) -> str:
         """One line of the log."""
+        with suppress(PydanticSerializationError):  # half of a character, which UTF-8 cannot hold
+            return self.model_dump_json(exclude_none=True)
         return json.dumps(
             self.model_dump(mode="json", exclude_none=True),
             ensure_ascii=False,

@@ -116,7 +116,9 @@ class UsageCounter:
             self._of(role, policy).merge(calls)
 
     def _of(self, role: str, policy: str) -> _Calls:
-        return self._calls.setdefault((role, policy), _Calls())
+        if (counted := self._calls.get((role, policy))) is None:
+            counted = self._calls[role, policy] = _Calls()
+        return counted
 
     def result(self, prices: Mapping[str, Price] | None = None) -> dict[str, dict[str, Any]]:
         """Usage by role, and in total under `total`; see `account`."""
