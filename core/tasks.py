@@ -10,14 +10,23 @@ import asyncio
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, ParamSpec, TypeVar
 
 from .errors import Interrupted
 
 Job = TypeVar("Job")
 T = TypeVar("T")
+P = ParamSpec("P")
+
+READ_IN_PLACE: Final = 20_000
+"""Characters up to which a text is read at once; longer ones are read in a thread, so that no text
+holds up what else is going on."""
+
+HELD: Final = 0.005
+"""Seconds that one task works on before the others have their turn."""
 
 GRACE: Final = 25.0
 """Seconds that open work may take after SIGTERM or SIGHUP: Kubernetes and Slurm kill after 30."""
@@ -27,6 +36,28 @@ CANCEL_WAIT = 10.0
 
 SIGNAL_EXIT = 128
 """Exit codes of interrupted commands are this plus the signal's number, as shells have it."""
+
+
+async def aside(chars: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What `work` makes of its arguments; in a thread where it reads many characters."""
+    if chars <= READ_IN_PLACE:
+        return work(*args, **kwargs)
+    return await asyncio.to_thread(work, *args, **kwargs)
+
+
+class GivingWay:
+    """Lets other tasks go on, every few milliseconds, during work that never has to wait.
+
+    Reading a stream does not wait where all of it has arrived already.
+    """
+
+    def __init__(self) -> None:
+        self._since = time.perf_counter()
+
+    async def __call__(self) -> None:
+        if time.perf_counter() - self._since > HELD:
+            await asyncio.sleep(0)
+            self._since = time.perf_counter()
 
 
 async def for_each(

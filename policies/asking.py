@@ -16,6 +16,7 @@ from typing import Any
 from ..core.errors import InvalidReply, NotAReply
 from ..core.outside.secrets import hide_secrets, hide_secrets_in
 from ..core.outside.text import clean_data, clean_text
+from ..core.tasks import aside
 from .base import (
     FinishReason,
     Policy,
@@ -47,7 +48,9 @@ async def ask_policy(policy: Policy, request: Request) -> Reply:
     answer: Any = policy.respond(request)
     if not inspect.isawaitable(answer):
         raise _not_a_reply(policy, answer)
-    return checked(await answer, policy)
+    reply = await answer
+    text = getattr(reply, "text", None)
+    return await aside(len(text) if isinstance(text, str) else 0, checked, reply, policy)
 
 
 def checked(reply: object, policy: Policy) -> Reply:

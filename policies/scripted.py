@@ -101,7 +101,9 @@ class ScriptedPolicy(BasePolicy):
         return Reply(
             text=text,
             finish_reason=FinishReason.CHOICE if request.choices else FinishReason.STOP,
-            usage=Usage(sum(map(_words, [m.content for m in request.messages])), 0, len(text.split())),
+            usage=Usage(
+                sum(map(_words, [m.content for m in request.messages])), 0, len(text.split())
+            ),
             latency=time.perf_counter() - started,
             policy=self.name,
         )

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import ParamSpec, TypeVar
 
 from ...agents.base import A, Agent, O
 from ...agents.observations import (
@@ -34,10 +33,11 @@ from ...core.errors import (
     Unsupported,
     WarmlineError,
 )
+from ...core.tasks import aside
 from ...policies.asking import ask_policy
 from ...policies.base import Reply, Request, Usage, capabilities_of, policy_name, refuse_too_long
 from ...policies.human.policy import in_crisis, is_person
-from ...policies.safety import CRISIS_GUIDANCE
+from ...policies.safety import CRISIS_GUIDANCE, crisis_kinds
 from ...policies.text.sentences import cap_sentences
 from ..episodes.episode import Speaker, StopReason, Utterance, Verdict
 from .limits import Limits
@@ -54,14 +54,6 @@ could be over after its first exchange."""
 
 GUIDANCE = "crisis_guidance"
 """Names the policy of a supporter's turn that is the help-line guidance, in a model's place."""
-
-
-READ_IN_PLACE = 20_000
-"""Characters of a reply up to which it is read at once. Longer ones are read in a thread, so that no
-reply holds up the other episodes; `Agent.read` is pure."""
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,11 +174,12 @@ class Conversation:
             said, reply, call = await self._ask(agent, observation, pending)
             pending = None
             closes = said.closes and speaker is Role.SUPPORTER
-            text, repairs = await _aside(said.text, self._within_limits, said, speaker)
+            text, repairs, crisis = await aside(len(said.text), self._within_limits, said, speaker)
             if text:
                 utterance = self.dialogue.say(
-                    speaker, text, reply.text, call=call, strategy=strategy, repairs=repairs
-                )
+                    speaker, text, reply.text, call=call, crisis=crisis, strategy=strategy,
+                    repairs=repairs,
+                )  # fmt: skip
                 self.observe(Spoken(self.dialogue.scenario.id, utterance))
                 if speaker is Role.SEEKER and self._seeker_is_person:
                     self._person_in_crisis = bool(utterance.crisis) or in_crisis(reply)
@@ -200,7 +193,10 @@ class Conversation:
             hint="raise max_tokens, or look at the raw replies in the episode's calls",
         )
 
-    def _within_limits(self, said: Say, speaker: Speaker) -> tuple[str, tuple[str, ...]]:
+    def _within_limits(
+        self, said: Say, speaker: Speaker
+    ) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+        """What others hear of what was said, what was done to it, and its crisis language."""
         text, repairs = said.text, list(said.repairs)
         has_spoken = any(turn.role is speaker for turn in self.dialogue.turns[-2:])
         if self.limits.trim_greetings and has_spoken and (rest := strip_greeting(text)) != text:
@@ -209,7 +205,7 @@ class Conversation:
         text, cut = cap_sentences(text, self.limits.max_sentences)
         if cut:
             repairs.append("sentence_cap")
-        return text, tuple(repairs)
+        return text, tuple(repairs), crisis_kinds(text)
 
     def _say_guidance(self) -> None:
         """Give a person in crisis the help-line guidance: a small model must not answer them.
@@ -220,7 +216,9 @@ class Conversation:
         held = {"held_back": policy_name(self.seats.supporter.policy)}
         reply = Reply(CRISIS_GUIDANCE, policy=GUIDANCE, usage=Usage(), notes={GUIDANCE: held})
         call = self.dialogue.record(request, self.seats.supporter.policy, reply)
-        said = self.dialogue.say(Role.SUPPORTER, reply.text, reply.text, call=call)
+        said = self.dialogue.say(
+            Role.SUPPORTER, reply.text, reply.text, call=call, crisis=crisis_kinds(reply.text)
+        )
         self.observe(Spoken(self.dialogue.scenario.id, said))
 
     async def _advise(self) -> Strategy | None:
@@ -307,7 +305,7 @@ class Conversation:
                 hint="leave token_budget out, or use an engine that reports usage",
             )
         with _BUGS_AS_ERRORS:
-            return await _aside(reply.text, agent.read, reply), reply, call
+            return await aside(len(reply.text), agent.read, reply), reply, call
 
 
 class _BugsAsErrors:
@@ -331,13 +329,6 @@ class _BugsAsErrors:
 
 
 _BUGS_AS_ERRORS = _BugsAsErrors()
-
-
-async def _aside(text: str, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What `work` makes of its arguments; in a thread where `text`, which it reads, is long."""
-    if len(text) <= READ_IN_PLACE:
-        return work(*args, **kwargs)
-    return await asyncio.to_thread(work, *args, **kwargs)
 
 
 def _is_small(agent: Agent[O, A]) -> bool:

@@ -14,7 +14,6 @@ from ...core.outside.secrets import hide_secrets
 from ...core.outside.text import clean_text
 from ...core.seeds import call_seed
 from ...policies.base import Message, Policy, Reply, Request, policy_name
-from ...policies.safety import crisis_kinds
 from ..episodes.episode import (
     Call,
     Episode,
@@ -104,10 +103,11 @@ class Dialogue:
         raw: str,
         *,
         call: int,
+        crisis: tuple[str, ...],
         strategy: Strategy | None = None,
         repairs: tuple[str, ...] = (),
     ) -> Utterance:
-        """Add an utterance; crisis language in it is marked.
+        """Add an utterance, with the crisis language in it.
 
         Without advice, the strategy that the supporter wrote in front of its answer counts.
         """
@@ -116,7 +116,7 @@ class Dialogue:
         if strategy is None and role is Role.SUPPORTER and "strategy_label" in repairs:
             own = written_strategy(raw)
         utterance = Utterance(
-            role, text, raw, call, strategy or own, repairs, crisis_kinds(text),
+            role, text, raw, call, strategy or own, repairs, crisis,
             strategy_by="model" if own else None,
         )  # fmt: skip
         self.utterances.append(utterance)

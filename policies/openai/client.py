@@ -29,6 +29,7 @@ from ...core.errors import (
     RedirectRefused,
 )
 from ...core.outside.secrets import register_secret
+from ...core.tasks import GivingWay
 from ..base import refuse_too_long
 from ..concurrency import AdaptiveLimiter, Slot, limiter_for
 from ..server_errors import (
@@ -361,13 +362,14 @@ class ChatClient:
             path, body=sent, cast_to=object, options=options,
             stream=True, stream_cls=openai.AsyncStream[object],
         )  # fmt: skip
-        answer = StreamedCompletion()
+        answer, give_way = StreamedCompletion(), GivingWay()
         try:
             async for chunk in stream:
                 answer.add(chunk)
                 if until(answer.text) or any(stop in answer.text for stop in stops):
                     return answer.stopped(text_of(sent["messages"])).cut_at(stops)
                 refuse_too_long(answer.chars, self._max_reply_chars)
+                await give_way()
         finally:
             await stream.close()  # the server sees the line cut, and stops generating
         return answer.complete().cut_at(stops)

@@ -18,6 +18,7 @@ from typing import Any
 
 from ...core.errors import BadRequest, ConfigError, ContentRefused, Unsupported
 from ...core.outside.secrets import hide_secrets_in, without_secrets
+from ...core.tasks import aside
 from ..answers import (
     choice_instruction,
     choice_schema,
@@ -331,7 +332,10 @@ class OpenAIPolicy(BasePolicy):
         except BadRequest:
             pass  # if it was not about the format, asking is refused in the same way
         else:
-            completion = self._thoughts.read(completion, request.sampling, call, free=False)
+            completion = await aside(
+                completion.chars,
+                self._thoughts.read, completion, request.sampling, call, free=False,
+            )  # fmt: skip
             if (choice := read_choice(completion.text, options)) is not None:
                 self._choice_way = "json_schema"
                 return choice, completion

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ...core.errors import BadRequest, ContextTooLong
+from ...core.tasks import aside
 from ..base import DRAWING, Message, Request
 from ..reasking import ask_until_read
 from ..text.control_marks import PUBLISHED_MARKS
@@ -63,7 +64,9 @@ class Questions:
         free = not extra and messages[-1].role != "assistant"
 
         async def ask(again: Request) -> Completion:
-            body = {**self.body(again, history, room=room, thinking=thinking), **extra}
+            chars = sum(len(message.content) for message in history)
+            body = await aside(chars, self.body, again, history, room=room, thinking=thinking)
+            body = {**body, **extra}
             try:
                 completion = await self._client.chat(body, call, until=until)
             except BadRequest as error:
@@ -74,7 +77,9 @@ class Questions:
                 if not eaten:
                     raise
                 raise self._thoughts.nothing_left(request.sampling, thinking, eaten + 1) from error
-            return self._thoughts.read(completion, request.sampling, call, free=free)
+            return await aside(
+                completion.chars, self._thoughts.read, completion, request.sampling, call, free=free
+            )
 
         def read_or_correct(completion: Completion) -> str | None:
             nonlocal eaten, thinking

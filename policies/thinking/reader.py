@@ -83,8 +83,11 @@ MARK_TOKENS = frozenset(
 
 _OPENED = {pair.opens: pair for pair in PAIRS}
 _BARE_ANALYSIS = re.compile(r"\s*analysis(?=[A-Z\"'(*\d])")
-"""How gpt-oss's answer begins once its special tokens were left out."""
-_BARE_FINAL = "assistantfinal"
+"""How gpt-oss's answer begins once its special tokens were left out; at most `BARE_BEGINNING`
+characters of it show that."""
+BARE_BEGINNING = len("analysis") + 1
+BARE_FINAL = "assistantfinal"
+"""How it goes on to its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,50 +119,75 @@ def part(text: str, *, begun: bool = False) -> Parted:
         return _part_bare_harmony(text)
     if not begun and (not has_mark(text) or _is_json(text)):
         return Parted("", text)
-    thought: list[str] = []
-    said: list[str] = []
-    inside: Pair | bool = begun
-    start = 0
-    for mark in _MARK.finditer(text):
-        found, before = mark[0], text[start : mark.start()]
-        if found in _FRAMES:
-            if found.startswith("<|channel|>final") and inside:
-                thought.append(before)  # a model may forget to end its analysis
-                inside = False
-            elif not inside:
-                said.append(before)
-            else:
-                continue
-        elif found in _OPENED:
-            if inside:
-                continue
-            said.append(before)
-            inside = _OPENED[found]
-        elif inside:
-            if inside is not True and found != _kin(inside.closes, found):
-                continue
-            thought.append(before)
-            inside = False
-        else:
-            if found not in _ENDS_ANYWHERE:
-                said.append(before)
-            else:
-                thought += [*said, before]
-                said = []
-        start = mark.end()
-    (thought if inside else said).append(text[start:])
-    return Parted(_joined(thought, "\n\n"), _joined(said, " "), bool(inside))
+    blocks = Blocks(begun=begun)
+    blocks.read(text, 0)
+    return blocks.parted(text)
 
 
-def last_mark_end(text: str, start: int) -> int | None:
-    """Where the last mark of thinking in `text[start:]` ends, as a place in `text`; None without one.
+class Blocks:
+    """Tells the blocks of thinking in a text by their marks, from one mark to the next.
 
-    The word that begins the answer where gpt-oss's marks were left out counts as one.
+    Attributes:
+        inside: the marks of the block that is open; True where it began in the prompt.
+        start: where the latest mark ends.
     """
-    bare = text.rfind(_BARE_FINAL, start)
-    ends = [bare + len(_BARE_FINAL)] if bare >= 0 else []
-    ends += [mark.end() for mark in _MARK.finditer(text, start)]
-    return max(ends, default=None)
+
+    __slots__ = ("inside", "said", "start", "thought")
+
+    def __init__(self, *, begun: bool) -> None:
+        self.thought: list[str] = []
+        self.said: list[str] = []
+        self.inside: Pair | bool = begun
+        self.start = 0
+
+    def read(self, text: str, start: int) -> None:
+        """Take in the marks of `text` from `start` on; none of them was taken in before."""
+        for mark in _MARK.finditer(text, start):
+            found = mark[0]
+            if found in _OPENED:
+                if self.inside:
+                    continue
+                self.said.append(text[self.start : mark.start()])
+                self.inside = _OPENED[found]
+            elif not self._ends(found, text[self.start : mark.start()]):
+                continue
+            self.start = mark.end()
+
+    def _ends(self, found: str, before: str) -> bool:
+        """Take in a mark that opens no block, behind what stands before it; whether it counts."""
+        if found in _FRAMES:
+            if found.startswith("<|channel|>final") and self.inside:
+                self.thought.append(before)  # a model may forget to end its analysis
+                self.inside = False
+            elif not self.inside:
+                self.said.append(before)
+            else:
+                return False
+        elif self.inside:
+            if self.inside is not True and found != _kin(self.inside.closes, found):
+                return False
+            self.thought.append(before)
+            self.inside = False
+        elif found not in _ENDS_ANYWHERE:
+            self.said.append(before)
+        else:
+            self.thought += [*self.said, before]
+            self.said = []
+        return True
+
+    def parted(self, text: str) -> Parted:
+        """`text` in its parts; all its marks were taken in."""
+        rest = [text[self.start :]]
+        thought = self.thought + rest if self.inside else self.thought
+        said = self.said if self.inside else self.said + rest
+        return Parted(_joined(thought, "\n\n"), _joined(said, " "), bool(self.inside))
+
+    def said_before(self) -> str:
+        """What was said before the latest mark; what was thought is forgotten."""
+        self.thought.clear()
+        if len(self.said) > 1:
+            self.said = [_joined(self.said, " ")]
+        return self.said[0].strip() if self.said else ""
 
 
 def has_mark(text: str) -> bool:
@@ -188,6 +216,11 @@ def pair_in(template: str | None) -> Pair | None:
     return next((p for p in PAIRS if p.opens in template or p.closes in template), None)
 
 
+def bare_thinking(text: str, start: int = 0) -> bool:
+    """Whether a text begins with thinking whose marks were left out (gpt-oss)."""
+    return _BARE_ANALYSIS.match(text, start) is not None
+
+
 def begins_mark(text: str) -> bool:
     """Whether a text so far may be the beginning of a mark that begins a block."""
     return any(pair.opens.startswith(text) for pair in PAIRS)
@@ -202,7 +235,7 @@ def _kin(mark: str, found: str) -> str:
 def _part_bare_harmony(text: str) -> Parted:
     begin = _BARE_ANALYSIS.match(text)
     assert begin is not None
-    thought, ended, said = text[begin.end() :].partition(_BARE_FINAL)
+    thought, ended, said = text[begin.end() :].partition(BARE_FINAL)
     return Parted(thought.strip(), said.strip(), not ended)
 
 

@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 
-from .reader import LONGEST_MARK, Pair, Parted, begins_mark, last_mark_end, part
+from .reader import (
+    BARE_BEGINNING,
+    BARE_FINAL,
+    LONGEST_MARK,
+    Blocks,
+    Pair,
+    Parted,
+    bare_thinking,
+    begins_mark,
+    part,
+)
 
 THINKING_TOKENS = 2048
 """Most tokens of thinking where nothing is said about them."""
 
 _LAST = ">]▷"
 """With one of these ends every mark that ends a block."""
-
-
-_BEGINNING = 64
-"""Characters in which a text shows whether it begins with the unmarked thinking of gpt-oss."""
 
 
 class Ended(StrEnum):
@@ -98,16 +104,10 @@ class ThinkingWatch:
         return None
 
 
-OFTEN = 64
-"""Marks in a growing text that are looked at as they come."""
-
-
 class SpokenSoFar:
     """What a growing text says, its thinking left out, as `part` tells it.
 
-    What was examined is remembered. Each mark that comes has the text told apart anew, but after
-    `OFTEN` of them only once the text has grown by a tenth, so that a text of nothing but marks takes
-    time in proportion to its length.
+    What was examined is remembered: all calls together look for marks in the whole text once.
 
     Args:
         begun: the prompt ended within a block.
@@ -119,34 +119,51 @@ class SpokenSoFar:
 
     def _forget(self) -> None:
         self._seen = ""
-        self._inside, self._before, self._from = self._begun, "", 0
-        self._parted, self._next, self._waiting = 0, 0, False
+        self._blocks = Blocks(begun=self._begun)
+        self._before = ""
+        self._first = 0  # what lies before is white space
+        self._bare: bool | None = False if self._begun else None
+        self._final: int | None = None  # where the answer begins after thinking without marks
 
     def __call__(self, text: str) -> str | None:
-        """What is said so far; None within a block of thinking, or where it was not told apart yet.
+        """What is said so far; None within a block of thinking.
 
         A text that does not go on from the one before is begun anew.
         """
         if not text.startswith(self._seen):
             self._forget()
-        start = max(self._from, len(self._seen) - LONGEST_MARK)
-        known = len(self._seen) > _BEGINNING and not self._seen[:_BEGINNING].isspace()
-        self._seen = text
-        if not known or self._waiting or last_mark_end(text, start) is not None:
-            self._waiting = known and len(text) < self._next
-            if self._waiting:
-                return None
-            self._parted += known
-            self._next = len(text) * 11 // 10 if self._parted > OFTEN else 0
-            end = last_mark_end(text, 0) or 0
-            parted = part(text[:end] if end else text, begun=self._begun)
-            self._inside, self._before, self._from = parted.open, parted.text if end else "", end
-        if self._inside:
+        before, self._seen = len(self._seen), text
+        if self._bare is None:
+            self._look_at_beginning(text)
+        if self._bare:
+            return self._after_bare(text, before)
+        blocks, known = self._blocks, self._blocks.start
+        blocks.read(text, max(known, before - LONGEST_MARK + 1))
+        if blocks.start != known:
+            self._before = blocks.said_before()
+        if blocks.inside:
             return None
-        if not self._from:
+        if not blocks.start:
             return text
-        said = text[self._from :].lstrip()
+        said = text[blocks.start :].lstrip()
         return f"{self._before} {said}".strip() if self._before else said
+
+    def _look_at_beginning(self, text: str) -> None:
+        while self._first < len(text) and text[self._first].isspace():
+            self._first += 1
+        known = len(text) - self._first >= BARE_BEGINNING
+        if bare_thinking(text, self._first):
+            self._bare = True
+        elif known:
+            self._bare = False
+
+    def _after_bare(self, text: str, before: int) -> str | None:
+        if self._final is None:
+            start = max(self._first + BARE_BEGINNING - 1, before - len(BARE_FINAL) + 1)
+            if (found := text.find(BARE_FINAL, start)) < 0:
+                return None
+            self._final = found + len(BARE_FINAL)
+        return text[self._final :].lstrip()
 
 
 def begins_answer(

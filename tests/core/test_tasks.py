@@ -9,8 +9,16 @@ import time
 
 import pytest
 
+from warmline.core import tasks
 from warmline.core.errors import Interrupted
-from warmline.core.tasks import for_each, run_interruptible, run_sync
+from warmline.core.tasks import (
+    READ_IN_PLACE,
+    GivingWay,
+    aside,
+    for_each,
+    run_interruptible,
+    run_sync,
+)
 
 
 async def test_no_more_than_asked_for_are_in_flight() -> None:
@@ -175,3 +183,32 @@ def test_a_handler_of_the_caller_and_nohup_are_left_alone() -> None:
     finally:
         signal.signal(signal.SIGTERM, before)
         signal.signal(signal.SIGHUP, ignoring)
+
+
+async def test_long_texts_are_read_in_a_thread_and_short_ones_at_once() -> None:
+    here = threading.get_ident()
+    assert await aside(READ_IN_PLACE, threading.get_ident) == here
+    assert await aside(READ_IN_PLACE + 1, threading.get_ident) != here
+    assert await aside(READ_IN_PLACE + 1, "{}{end}".format, 1, end=2) == "12"
+
+
+@pytest.mark.parametrize(("held", "turns"), [(-1.0, 20), (60.0, 0)])
+async def test_work_that_never_waits_gives_way_once_it_took_long(
+    held: float, turns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "HELD", held)
+    others = 0
+
+    async def other() -> None:
+        nonlocal others
+        while True:
+            await asyncio.sleep(0)
+            others += 1
+
+    beside = asyncio.create_task(other())
+    await asyncio.sleep(0)
+    give_way = GivingWay()
+    for _ in range(20):
+        await give_way()
+    assert others == turns
+    beside.cancel()

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import json
 import math
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ import warmline
 from warmline.core.errors import InvalidReply, NotAReply, PolicyError
 from warmline.core.outside.secrets import register_secret
 from warmline.environments.episodes.episode import Episode
+from warmline.policies import asking
 from warmline.policies.asking import ask_policy, ask_score, checked
 from warmline.policies.base import FinishReason, Message, Reply, Request, TokenLogprob, Usage
+from warmline.policies.thinking.reader import part
 
 ROOT = Path(__file__).parents[2]
 ASK = Request(messages=(Message("user", "Hello."),))
@@ -167,3 +170,33 @@ def test_every_policy_is_asked_through_this() -> None:
                 if called and node.func.attr == "respond" and file.name != "asking.py":  # type: ignore[attr-defined]
                     found.append(f"{file.relative_to(ROOT)}:{node.lineno}")  # type: ignore[attr-defined]
     assert found == []
+
+
+ODD = st.sampled_from(
+    [None, True, False, 0, 1, -1, 2**63, 1.5, math.nan, math.inf, "stop", "", [1]]
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from([f.name for f in dataclasses.fields(Reply)]), ODD, max_size=2),
+    st.dictionaries(st.sampled_from([f.name for f in dataclasses.fields(Usage)]), ODD, max_size=2),
+)
+def test_the_quick_look_passes_no_fault(reply: dict[str, Any], usage: dict[str, Any]) -> None:
+    """A reply that it finds plain has no fault; and plain ones are found so."""
+    odd = Reply(**{"text": "Hello.", "usage": Usage(**usage), **reply})
+    assert not (asking._is_plain(odd) and list(asking._faults(odd)))
+    assert asking._is_plain(Reply("Hello.", usage=Usage(1, 0, 1), latency=0.5))
+
+
+async def test_a_long_reply_is_checked_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+
+    def noted(text: str) -> Any:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return part(text)
+
+    monkeypatch.setattr("warmline.policies.thinking.reader.part", noted)
+    for length in (1, 1_000):
+        text = "<think>a</think>b" * length * 2
+        assert (await ask_policy(Gives(Reply(text)), ASK)).text.split() == ["b"] * length * 2
+    assert threads == [True, False]

@@ -6,12 +6,18 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import warmline
+from warmline.agents import Role
 from warmline.core.errors import DataError
 from warmline.environments import Episode, EpisodeLog
+from warmline.environments.episodes.episode import Call, StopReason, Timing, Utterance
+from warmline.policies.base import Usage
 
 from ..helpers import scenarios, talk
 
@@ -198,3 +204,29 @@ def test_numbers_that_cannot_be_written_again_are_refused(
     path.write_text(json.dumps(record).replace('"NUMBER"', number) + "\n")
     with pytest.raises(DataError, match=r"log\.jsonl, line 1"):
         list(warmline.read_episodes(path))
+
+
+ANY_TEXT = st.text(max_size=20) | st.sampled_from(["\ud800", "\x00\x7f\u2028", "</script>", '"\\'])
+KEYS = st.text(max_size=9)  # readers clean them
+DATA = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | ANY_TEXT
+    | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+
+
+@given(ANY_TEXT, st.dictionaries(KEYS, DATA, max_size=3))
+def test_a_line_says_what_the_record_says(text: str, data: dict[str, Any]) -> None:
+    """The quick way to write a line gives the very data of the slow one, whatever the texts hold."""
+    changed = Episode.model_construct(
+        id=text,
+        scenario=scenarios(1)[0],
+        stop=StopReason.TURN_LIMIT,
+        utterances=(Utterance(Role.SEEKER, text, text),),
+        calls=(Call("seeker", text, (), notes=data, text=text, usage=Usage(1, 0, 2)),),
+        timing=Timing(started=text, seconds=0.1, latencies=(None, 1e-7)),
+        annotations=data,
+    )
+    slow = json.dumps(changed.model_dump(mode="json", exclude_none=True), ensure_ascii=False)
+    assert json.loads(changed.to_json()) == json.loads(slow)

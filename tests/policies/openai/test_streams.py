@@ -1,11 +1,14 @@
 """Servers that do not stream, stream without end, or stream what no file can hold."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from warmline.core import tasks
 from warmline.core.errors import BadRequest, ReplyTooLong
 from warmline.policies.base import FinishReason, Message, Request, Usage
+from warmline.policies.openai.replies import StreamedCompletion
 
 from ..chaos_server import ChaosServer, Refusal
 from .asking import ASK, CHOOSE, asking, saying
@@ -115,3 +118,31 @@ async def test_a_form_that_was_chosen_and_is_refused_names_the_other_ways(
         with pytest.raises(BadRequest, match=r"choices_mode = 'auto' or 'ask'"):
             await policy.respond(CHOOSE)
         assert field in server.chats[0]
+
+
+async def test_a_stream_that_has_all_arrived_lets_others_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its pieces are read without waiting: 200,000 brackets kept all others for 178 ms."""
+    monkeypatch.setattr(tasks, "HELD", -1.0)
+    pieces = 0
+    add = StreamedCompletion.add
+    turns: set[int] = set()
+
+    def counted(self: StreamedCompletion, data: object) -> None:
+        nonlocal pieces
+        pieces += 1
+        add(self, data)
+
+    async def others() -> None:
+        while True:
+            turns.add(pieces)
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(StreamedCompletion, "add", counted)
+    async with thinking({"content": "((((" * 300}) as (_, policy):
+        beside = asyncio.create_task(others())
+        await policy.respond(CAPPED)
+        beside.cancel()
+    assert pieces > 200
+    assert len(turns) > 0.9 * pieces, "they had their turn between any two pieces"

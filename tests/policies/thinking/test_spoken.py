@@ -1,10 +1,13 @@
 """What a growing text says, followed chunk by chunk."""
 
+import itertools
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from warmline.policies.thinking.reader import PAIRS, Parted, part
+from warmline.policies.thinking.reader import PAIRS, Blocks, part
 from warmline.policies.thinking.watch import SpokenSoFar
 
 WORDS = ("The ", "seeker", " is", " sad", ".", " Maybe", " I < ", "should", " a > b ")
@@ -47,20 +50,52 @@ def test_the_work_grows_with_the_text_alone(opens: str) -> None:
     assert time.process_time() - begun < 2
 
 
+PIECES = [
+    *{mark for pair in PAIRS for mark in (pair.opens, pair.closes)},
+    *(
+        "<|start|>assistant",
+        "<|channel|>final<|message|>",
+        "<|return|>",
+        "assistantfinal",
+        "analysis",
+    ),
+    *("analysisOne", "<thi", "[TH", "{", '"', "a", "Two. ", " ", "\n"),
+]
+
+
+@given(
+    st.lists(st.sampled_from(PIECES), max_size=12).map("".join),
+    st.lists(st.integers(1, 12), min_size=1),
+    st.booleans(),
+)
+def test_each_beginning_of_any_text_says_what_its_parts_say(
+    text: str, sizes: list[int], begun: bool
+) -> None:
+    spoken, end = SpokenSoFar(begun=begun), 0
+    for size in itertools.cycle(sizes):
+        end = min(len(text), end + size)
+        parted, said = part(text[:end], begun=begun), spoken(text[:end])
+        assert (said is None) is parted.open
+        assert (said or "").split() == ("" if parted.open else parted.text).split()
+        if end == len(text):
+            return
+
+
 @pytest.mark.parametrize("unit", ["<think>", "<think></think>", "</think>", "<think>a</think>b. "])
-def test_a_text_of_nothing_but_marks_is_told_apart_a_few_times_only(
+def test_each_mark_of_a_text_of_nothing_but_marks_is_seen_a_few_times_only(
     unit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each telling reads the whole text: one for each of 3,000 pieces took minutes."""
-    calls = 0
+    """Telling the whole text apart for each of 3,000 pieces took minutes."""
+    looked_at = 0
 
-    def counted(text: str, **options: bool) -> Parted:
-        nonlocal calls
-        calls += 1
-        return part(text, **options)
+    def counted(self: Blocks, text: str, start: int) -> None:
+        nonlocal looked_at
+        looked_at += len(text) - start
+        read(self, text, start)
 
-    monkeypatch.setattr("warmline.policies.thinking.watch.part", counted)
+    read = Blocks.read
+    monkeypatch.setattr(Blocks, "read", counted)
     spoken, text = SpokenSoFar(begun=False), unit * 20_000
     for end in range(50, len(text), 50):
         spoken(text[:end])
-    assert calls < 200
+    assert len(text) - 50 <= looked_at < 2 * len(text)
