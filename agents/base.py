@@ -22,7 +22,7 @@ from autogen_core import CancellationToken
 from ..core.errors import ConfigError, did_you_mean
 from ..core.source_text import AGENT_SOURCE_KEY, own_source
 from ..policies.asking import ask_policy
-from ..policies.base import ChatRole, Message, Policy, Reply, Request, Sampling, describe_policy
+from ..policies.base import Message, Policy, Reply, Request, Sampling, describe_policy
 from .observations import Action, Advise, Judge, Observation, Say, Turn
 from .roles import Role, Strategy, parse_strategy
 from .templates import PromptTemplate
@@ -197,12 +197,6 @@ class Agent(BaseChatAgent, Generic[O, A]):
                 return {True: "YES", False: "NO", None: ""}[end]
 
 
-@lru_cache(maxsize=8192)
-def _message(role: ChatRole, content: str) -> Message:
-    """One object for equal messages: the same utterance appears in many prompts."""
-    return Message(role, content)
-
-
 @lru_cache(maxsize=1024)
 def _note(content: str) -> Message:
     """A message in which nobody in the conversation said anything."""
@@ -227,16 +221,16 @@ def chat_messages(
     if starts_with_own(history, me):
         messages.append(_note(opening or BEGIN))
     for turn in history:
-        role: ChatRole = "assistant" if turn.role is me else "user"
-        if messages[-1].role == role:
-            before = messages[-1]
+        message = turn.message(turn.role is me)
+        before, role = messages[-1], message.role
+        if before.role == role:
             messages[-1] = Message(
                 role,
                 f"{before.content}\n\n{turn.text}",
                 None if before.said is None else f"{before.said}\n\n{turn.text}".strip(),
             )
         else:
-            messages.append(_message(role, turn.text))
+            messages.append(message)
     if messages[-1].role == "assistant":
         messages.append(_note(note or GO_ON))
     elif note:

@@ -11,8 +11,9 @@ engine's prefix cache can serve the rest of the episode.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ..policies.base import Message
 from .roles import Role, Strategy
 
 
@@ -22,6 +23,20 @@ class Turn:
 
     role: Role
     text: str
+    _own: Message | None = field(default=None, init=False, repr=False, compare=False)
+    _others: Message | None = field(default=None, init=False, repr=False, compare=False)
+
+    def message(self, own: bool) -> Message:
+        """It as a chat message: the assistant's where it is one's own, else the user's.
+
+        One object for all prompts that it stands in, so that thousands of open conversations share
+        and compare their messages cheaply.
+        """
+        kept = self._own if own else self._others
+        if kept is None:
+            kept = Message("assistant" if own else "user", self.text)
+            object.__setattr__(self, "_own" if own else "_others", kept)
+        return kept
 
 
 @dataclass(frozen=True, slots=True)

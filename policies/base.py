@@ -44,9 +44,6 @@ class Message:
     content: str
     said: str | None = field(default=None, compare=False, repr=False)
 
-    def __hash__(self) -> int:
-        return hash(self.content)  # which Python keeps; equal texts of two roles are rare
-
     @property
     def utterance(self) -> str:
         """What somebody said, without notes to the model; empty if the message is a note alone."""

@@ -13,7 +13,7 @@ from ...core.errors import PolicyCrashed, PolicyError
 from ...core.outside.secrets import hide_secrets
 from ...core.outside.text import clean_text
 from ...core.seeds import call_seed
-from ...policies.base import Message, Policy, Reply, Request, policy_name
+from ...policies.base import ChatRole, Message, Policy, Reply, Request, policy_name
 from ..episodes.episode import (
     Call,
     Episode,
@@ -48,7 +48,8 @@ class Dialogue:
     tokens: int = 0
     _calls: list[Call] = field(default_factory=list)
     _latencies: list[float | None] = field(default_factory=list)
-    _messages: dict[Message, int] = field(default_factory=dict)
+    _messages: dict[ChatRole, dict[str, int]] = field(default_factory=dict)
+    _message_count: int = 0
 
     def next_seed(self, calls_before: int = 0) -> int:
         """The seed for the call that comes next, or after `calls_before` others."""
@@ -56,11 +57,9 @@ class Dialogue:
 
     def record(self, request: Request, policy: Policy, answer: Reply | PolicyError) -> int:
         """Keep one call; returns its index."""
-        place = self._messages.setdefault
-        refs = tuple([place(message, len(self._messages)) for message in request.messages])
         asked: dict[str, Any] = {
             "role": request.role,
-            "messages": refs,
+            "messages": self._places_of(request.messages),
             "sampling": request.sampling,
             "seed": request.seed,
             "choices": request.choices,
@@ -90,6 +89,30 @@ class Dialogue:
             self._latencies.append(None)
         self._calls.append(call)
         return self.last_call
+
+    def _places_of(self, messages: tuple[Message, ...]) -> tuple[int, ...]:
+        """The place of each message among those of the episode; new ones get the next places.
+
+        Kept by role and text, which Python hashes once: most messages were sent with earlier calls.
+        """
+        places = []
+        for message in messages:
+            if (known := self._messages.get(message.role)) is None:
+                known = self._messages[message.role] = {}
+            if (place := known.get(message.content)) is None:
+                place = known[message.content] = self._message_count
+                self._message_count += 1
+            places.append(place)
+        return tuple(places)
+
+    def _all_messages(self) -> tuple[Message, ...]:
+        """Every message that was sent, in the order of its first use."""
+        placed = [
+            (place, role, text)
+            for role, texts in self._messages.items()
+            for text, place in texts.items()
+        ]
+        return tuple(Message(role, text) for _, role, text in sorted(placed))
 
     @property
     def last_call(self) -> int:
@@ -151,9 +174,7 @@ class Dialogue:
             utterances=tuple(self.utterances),
             verdicts=tuple(self.verdicts),
             calls=tuple(self._calls),
-            messages=tuple(
-                m if m.said is None else Message(m.role, m.content) for m in self._messages
-            ),
+            messages=self._all_messages(),
             timing=Timing(
                 started=self.started,
                 seconds=round(seconds, 4),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cache
@@ -65,10 +65,18 @@ class Rule:
     also: tuple[re.Pattern[str], ...]
     unless: re.Pattern[str] | None
     denial: bool
+    _look: Look | None = field(default=None, init=False, repr=False, compare=False)
 
     def look(self) -> Look:
-        """What a text must hold for this rule to match."""
-        return _look(self.match.pattern, *[pattern.pattern for pattern in self.also])
+        """What a text must hold for this rule to match.
+
+        Made when the rule is first tried: reading a pattern takes longer than most texts do.
+        """
+        if self._look is None:
+            patterns = [pattern.pattern for pattern in (self.match, *self.also)]
+            object.__setattr__(self, "_look", NEEDED.look(*patterns))
+        assert self._look is not None
+        return self._look
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,25 +107,36 @@ class Language:
     past: re.Pattern[str] | None
     others: re.Pattern[str] | None
     spellings: dict[str, tuple[re.Pattern[str], str]]
-    _places: dict[str, list[int]] = field(init=False, repr=False)
+    _places: dict[str, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        places: dict[str, list[int]] = {}
+        places: dict[str, int] = {}
         for place, rule in enumerate(self.rules):
             for word in rule.words or ("",):
-                places.setdefault(word, []).append(place)
+                places[word] = places.get(word, 0) | 1 << place
         object.__setattr__(self, "_places", places)
 
-    def tried(self, seen: Iterable[str]) -> Iterator[Rule]:
-        """The rules of which a word is seen, and those without words, in order."""
-        places = {place for word in ("", *seen) for place in self._places.get(word, ())}
-        return (self.rules[place] for place in sorted(places))
+    def begun(self, word: str) -> int:
+        """The rules, as bits by their order, one of whose words a word of a text is or begins with.
 
+        For a word that is written wrongly there, the right one stands too.
+        """
+        _, right = self.spellings.get(word, (None, word))
+        bits = 0
+        for written in {word, right}:
+            for known in self.by_start.get(written[:2], ()):
+                if written == known[:-1] if known[-1] == "=" else written.startswith(known):
+                    bits |= self._places[known]
+        return bits
 
-@cache
-def _look(*patterns: str) -> Look:
-    """Made when a rule is first tried: reading a pattern takes longer than most texts do."""
-    return NEEDED.look(*patterns)
+    def tried(self, begun: int) -> list[Rule]:
+        """The rules with these bits, and those without words, in order."""
+        bits, rules = begun | self._places.get("", 0), []
+        while bits:
+            lowest = bits & -bits
+            rules.append(self.rules[lowest.bit_length() - 1])
+            bits ^= lowest
+        return rules
 
 
 @cache

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from typing import NamedTuple
 
 from .folding import fold
 from .languages import FORMS, KINDS, NEEDED, Language, Rule, Severity, languages
-from .needed import LONGEST, may_match
+from .needed import may_match
 
 WINDOW = 160
 """Characters either side of a match that can speak against it; it bounds the work a match costs."""
@@ -19,6 +20,8 @@ OVERLAP = 1_000
 """Characters that two parts share: more than a match and what is looked at around it."""
 
 _SENTENCE_END = re.compile("[.!?;\u2026\u3002\u061f\u0964]")
+_KEPT = 32
+"""Characters of the longest word that is remembered."""
 _WORD = re.compile(r"[^\s.,!?;:]+")
 
 
@@ -68,18 +71,15 @@ def _parts(text: str) -> Iterator[str]:
 
 def _all_findings(plain: str) -> Iterator[CrisisFinding]:
     words = _words_of(plain)
-    begun: dict[str, set[str]] = {}
-    for word in words:
-        for code, of_rules in _words_begun(word):
-            begun.setdefault(code, set()).add(of_rules)
+    looked = _look(words)
     ascii_only = plain.isascii()
-    if ascii_only and not begun:
+    if ascii_only and not looked.begun:
         return
-    for language in languages():
-        seen = begun.get(language.code)
-        if (seen is None and language.words) or (ascii_only and language.letters == "own"):
+    for language, first, all_bits in _placed():
+        begun = looked.begun >> first & all_bits
+        if (language.words and not begun) or (ascii_only and language.letters == "own"):
             continue
-        yield from _findings(plain, words, seen or set(), language)
+        yield from _findings(plain, words, looked._replace(begun=begun), language)
 
 
 def _words_of(plain: str) -> set[str]:
@@ -87,20 +87,67 @@ def _words_of(plain: str) -> set[str]:
     return {word.strip("*") for word in words} if "*" in plain else words
 
 
+class _Looked(NamedTuple):
+    """What the words of a text show at a look, in bits.
+
+    Attributes:
+        begun: rules of which a word is seen; see `Language.begun`. Those of all languages, one after
+            the other.
+        held: needed words.
+        known: how many words were known to be needed then.
+    """
+
+    begun: int
+    held: int
+    known: int
+
+
+def _look(words: set[str]) -> _Looked:
+    known = len(NEEDED)
+    begun = held = 0
+    for word in words:
+        look = _look_at if len(word) <= _KEPT else _look_at.__wrapped__
+        rules, needed = look(word, known)
+        begun |= rules
+        held |= needed
+    return _Looked(begun, held, known)
+
+
+@lru_cache(maxsize=1 << 15)
+def _look_at(word: str, known: int) -> tuple[int, int]:
+    """`begun` and `held` of one word; `known` tells what was kept before more was known apart."""
+    begun = 0
+    for language, first, _ in _placed():
+        begun |= language.begun(word) << first
+    return begun, NEEDED.bits(word)
+
+
+@cache
+def _placed() -> tuple[tuple[Language, int, int], ...]:
+    """Each language, the place of its first rule among those of all, and a bit for each of them."""
+    placed, first = [], 0
+    for language in languages():
+        placed.append((language, first, (1 << len(language.rules)) - 1))
+        first += len(language.rules)
+    return tuple(placed)
+
+
 def _findings(
-    plain: str, words: set[str], seen: set[str], language: Language
+    plain: str, words: set[str], looked: _Looked, language: Language
 ) -> Iterator[CrisisFinding]:
+    """The findings of one language, whose own rules `looked.begun` names."""
     if not language.spellings.keys().isdisjoint(words):
         for wrong in language.spellings.keys() & words:
             pattern, right = language.spellings[wrong]
             plain = pattern.sub(right, plain)
         words = _words_of(plain)
-    if language.words and not seen:
+        looked = _look(words)._replace(begun=looked.begun)
+    if language.words and not looked.begun:
         return
     if language.only is not None and not language.only.search(plain):
         return
     masked: str | None = None
-    for rule in _possible(language, seen, words):
+    for rule in _possible(words, looked, language):
         if _stands_in(plain, rule, language) is None:
             continue
         if language.idioms is not None and masked is None:
@@ -111,35 +158,14 @@ def _findings(
             yield CrisisFinding(FORMS[rule.form], rule.form, severity, rule.name)
 
 
-def _possible(language: Language, seen: set[str], words: set[str]) -> Iterator[Rule]:
-    """The rules that may match in a text with these words."""
-    rules = list(language.tried(seen))
+def _possible(words: set[str], looked: _Looked, language: Language) -> list[Rule]:
+    """The rules of a language that may match in a text with these words."""
+    rules = language.tried(looked.begun)
     if language.letters == "own":  # many are written without spaces
-        return iter(rules)
+        return rules
     looks = [rule.look() for rule in rules]
-    known = len(NEEDED)  # all that the looks ask for is known by now
-    held = 0
-    for word in words:
-        held |= _held(word, known) if len(word) <= LONGEST else NEEDED.bits(word)
-    return (rule for rule, look in zip(rules, looks, strict=True) if may_match(look, held))
-
-
-@lru_cache(maxsize=1 << 15)
-def _words_begun(token: str) -> tuple[tuple[str, str], ...]:
-    """Words of the rules that a word of a text is or begins with, each with its language's code.
-
-    For a word that is written wrongly there, the right one stands too.
-    """
-    found: list[tuple[str, str]] = []
-    for language in languages():
-        _, right = language.spellings.get(token, (None, token))
-        for written in {token, right}:
-            found += [
-                (language.code, word)
-                for word in language.by_start.get(written[:2], ())
-                if (written == word[:-1] if word[-1] == "=" else written.startswith(word))
-            ]
-    return tuple(dict.fromkeys(found))
+    held = looked.held if len(NEEDED) == looked.known else _look(words).held
+    return [rule for rule, look in zip(rules, looks, strict=True) if may_match(look, held)]
 
 
 def _stands_in(plain: str, rule: Rule, language: Language) -> str | None:
@@ -171,9 +197,3 @@ def _severity(rule: Rule, sentence: str, language: Language) -> Severity:
     if about_self and language.others is not None and language.others.search(sentence):
         return Severity.CONCERN
     return rule.severity
-
-
-@lru_cache(maxsize=1 << 14)
-def _held(word: str, known: int) -> int:
-    """Which of the `known` needed words a word holds."""
-    return NEEDED.bits(word)
