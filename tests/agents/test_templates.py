@@ -151,6 +151,21 @@ def test_templates_cannot_leave_the_sandbox(expression: str) -> None:
     assert "<class" not in raised.value.message
 
 
+@pytest.mark.parametrize(
+    "expression",
+    ["turn.__class__", "turn._own", "turn.message.__globals__", "turn.text.format(turn.__class__)",
+     "turn.role.__class__", "turn.text.__class__", "turn.strategy.__class__", "turn.unknown"],
+)  # fmt: skip
+def test_records_in_the_sandbox_give_their_texts_alone(expression: str) -> None:
+    turn = Turn(Role.SEEKER, "{0} {1}")
+    form = "{{% block system %}}<{{{{ {} }}}}>{{% endblock %}}".format
+    assert PromptTemplate(form("turn.role ~ turn.text")).render("system", turn=turn) == (
+        "<seeker{0} {1}>"
+    )
+    with pytest.raises(ConfigError, match="block 'system'"):
+        PromptTemplate(form(expression)).render("system", turn=turn)
+
+
 def test_files_cannot_be_included() -> None:
     with pytest.raises(ConfigError, match="block 'system'"):
         prompt('{% block system %}{% include "../__init__.py" %}{% endblock %}')

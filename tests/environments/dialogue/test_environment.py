@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,9 @@ from warmline.agents import Role, Strategy
 from warmline.core.errors import AuthenticationFailed, ConfigError, EngineUnavailable
 from warmline.core.seeds import call_seed
 from warmline.environments import Spoken, StopReason
+from warmline.environments.dialogue import conversation
 from warmline.policies.base import Capabilities
+from warmline.policies.safety import crisis_kinds
 from warmline.policies.text.sentences import count_sentences
 
 from ..helpers import scenario, scenarios, talk
@@ -434,3 +437,32 @@ async def test_half_a_character_in_a_reply_is_replaced() -> None:
     episode = await environment(policy, max_turns=2).run(scenario(), seed=1)
     assert episode.utterances[0].text == "Broken \ufffd half."
     assert episode.to_json().encode()
+
+
+@pytest.mark.parametrize("length", [10, 40_000])
+async def test_crisis_language_in_a_long_utterance_is_looked_for_in_a_thread(
+    length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long ones would hold up the other episodes; what is found is the same."""
+    on_loop = []
+
+    def noted(text: str) -> tuple[str, ...]:
+        on_loop.append(threading.current_thread() is threading.main_thread())
+        return crisis_kinds(text)
+
+    monkeypatch.setattr(conversation, "crisis_kinds", noted)
+    policy = warmline.ScriptedPolicy(["rain " * (length // 5) + "and I want to die"])
+    episode = await environment(policy, counselor=None, judger=None, max_turns=2).run(scenario())
+    assert [u.crisis for u in episode.utterances] == [("suicide",)] * 2
+    assert on_loop == [length == 10] * 2
+
+
+async def test_a_message_stands_once_in_the_record_whatever_role_it_has() -> None:
+    """Equal texts of two roles are two messages; one sent again is the same one."""
+    policy = warmline.ScriptedPolicy(["I see."])
+    episode = await environment(policy, counselor=None, max_turns=6).run(scenario())
+    assert len(set(episode.messages)) == len(episode.messages)
+    assert {m.role for m in episode.messages if m.content == "I see."} == {"user", "assistant"}
+    assert list(dict.fromkeys(i for call in episode.calls for i in call.messages)) == list(
+        range(len(episode.messages))
+    )
