@@ -115,7 +115,10 @@ class LineLog:
         """
         if self._file is None:
             raise RunError(f"{self.path} is not open")
-        line = (hide_secrets(clean_text(text)) + "\n").encode()
+        try:
+            line = (hide_secrets(text) + "\n").encode()
+        except UnicodeEncodeError:  # half of a character
+            line = (hide_secrets(clean_text(text)) + "\n").encode()
         before = self._file.seek(0, os.SEEK_END)
         try:
             written = self._file.write(line)

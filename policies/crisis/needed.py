@@ -181,6 +181,7 @@ class NeededWords:
 
     def __init__(self) -> None:
         self._bits: dict[str, int] = {}
+        self._starts: set[str] = set()
 
     def look(self, *patterns: str) -> Look:
         """A look for one rule, all of whose patterns must match: see `may_match`."""
@@ -200,11 +201,14 @@ class NeededWords:
             return -1
         found, known, spaced = 0, self._bits, f" {word} "
         for start in range(len(spaced) - SHORTEST + 1):
+            if spaced[start : start + SHORTEST] not in self._starts:
+                continue
             for end in range(start + SHORTEST, min(start + LONGEST, len(spaced)) + 1):
                 found |= known.get(spaced[start:end], 0)
         return found
 
     def _of(self, clause: Clause) -> int:
+        self._starts.update(word[:SHORTEST] for word in clause)
         for word in clause:
             self._bits.setdefault(word, 1 << len(self._bits))
         return reduce(int.__or__, (self._bits[word] for word in clause))

@@ -117,9 +117,18 @@ def _look(words: set[str]) -> _Looked:
 def _look_at(word: str, known: int) -> tuple[int, int]:
     """`begun` and `held` of one word; `known` tells what was kept before more was known apart."""
     begun = 0
-    for language, first, _ in _placed():
-        begun |= language.begun(word) << first
+    if word[:2] in _starts():
+        for language, first, _ in _placed():
+            begun |= language.begun(word) << first
     return begun, NEEDED.bits(word)
+
+
+@cache
+def _starts() -> frozenset[str]:
+    """The first two letters of all words at which rules begin, and of those often written wrongly."""
+    return frozenset(
+        word[:2] for language in languages() for word in (*language.words, *language.spellings)
+    )
 
 
 @cache
