@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ..core.record import quick
 from ..policies.base import Message
 from .roles import Role, Strategy
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One utterance as others heard it. `role` is seeker or supporter."""
@@ -76,6 +78,7 @@ class SupporterBrief:
     cases: tuple[Case, ...] = ()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class SeekerObservation:
     """The seeker's view.
@@ -91,6 +94,7 @@ class SeekerObservation:
     turn: int = 0
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class CounselorObservation:
     """The counselor's view: the dialogue so far. `turn` is the number of the exchange, from 0."""
@@ -99,6 +103,7 @@ class CounselorObservation:
     turn: int = 0
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class SupporterObservation:
     """The supporter's view: its brief, the history window, and the strategy advised, if any."""
@@ -109,6 +114,7 @@ class SupporterObservation:
     turn: int = 0
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class JudgerObservation:
     """The judger's view: the dialogue so far. `turn` is the number of the exchange, from 0."""
@@ -120,6 +126,7 @@ class JudgerObservation:
 Observation = SeekerObservation | CounselorObservation | SupporterObservation | JudgerObservation
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Say:
     """Speak.

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Protocol, Self, runtime_checkable
 from pydantic import Field
 
 from ..core.errors import ReplyTooLong, Unsupported
+from ..core.record import quick
 from ..core.source_text import SOURCE_KEY, own_source
 from .sampling import DRAWING as DRAWING
 from .sampling import THINKING as THINKING
@@ -30,6 +31,7 @@ _AS_IT_IS = Sampling()
 ChatRole = Literal["system", "user", "assistant"]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Message:
     """One chat message, in the roles that chat templates know.
@@ -55,6 +57,7 @@ def _unset(value: object) -> bool:
     return not value
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens of one call, or a sum. `cached_tokens` of the `prompt_tokens` came from a prefix cache.
@@ -119,6 +122,7 @@ class TokenLogprob:
     logprob: float
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Request:
     """One question to a policy.
@@ -151,6 +155,7 @@ class Request:
     observation: object = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What a policy answered.

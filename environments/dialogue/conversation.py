@@ -33,6 +33,7 @@ from ...core.errors import (
     Unsupported,
     WarmlineError,
 )
+from ...core.record import quick
 from ...core.tasks import aside
 from ...policies.asking import ask_policy
 from ...policies.base import Reply, Request, Usage, capabilities_of, policy_name, refuse_too_long
@@ -56,6 +57,7 @@ GUIDANCE = "crisis_guidance"
 """Names the policy of a supporter's turn that is the help-line guidance, in a model's place."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Spoken:
     """An event: an utterance or a verdict was added to the conversation `episode`."""

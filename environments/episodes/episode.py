@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -17,12 +17,14 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticSerializationError
 
 from ...agents.roles import Role, Strategy
-from ...core.record import PlainData, Record
+from ...core.record import PlainData, Record, quick
 from ...policies.base import FinishReason, Message, Sampling, Usage
 from ..scenarios.scenario import Scenario
 
 EPISODE_VERSION: Literal[1] = 1
 
+
+_AS_IT_IS = Sampling()
 
 CLOSED: ConfigDict = {"extra": "forbid"}
 """The small records are plain dataclasses, cheap in the loop; they are checked when read."""
@@ -72,6 +74,7 @@ def _absent(value: object) -> bool:
     return value is None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Utterance:
     """One utterance.
@@ -114,6 +117,7 @@ class Utterance:
         return self.labels or ((self.strategy,) if self.strategy else ())
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The judger's answer after `after` utterances; None where it could not be read."""
@@ -125,6 +129,7 @@ class Verdict:
     end: bool | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Call:
     """One model call.
@@ -147,7 +152,7 @@ class Call:
     role: str
     policy: str
     messages: tuple[int, ...]
-    sampling: Sampling = field(default_factory=Sampling)
+    sampling: Sampling = _AS_IT_IS
     seed: int | None = None
     choices: tuple[str, ...] | None = None
     json_schema: PlainData | None = None
