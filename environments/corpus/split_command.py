@@ -30,7 +30,7 @@ def split(
         typer.Option(help="A published side, as test=FILE with one id a line; for each side."),
     ] = None,
     by: Annotated[
-        str, typer.Option(help="What drawn sides keep together: scenario or dialogue.")
+        Literal["scenario", "dialogue"], typer.Option(help="What drawn sides keep together.")
     ] = "scenario",
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
     replace: Annotated[
@@ -46,7 +46,7 @@ def split(
         corpus,
         shares=_shares(shares),
         ids=dict(_pairs(ids or (), "--ids", "test=FILE")),
-        by=_by(by),
+        by=by,
         seed=seed,
         replace=replace,
     )
@@ -63,12 +63,6 @@ def split(
     if shared := shared_scenarios(read_episodes(corpus), made):
         text = f"{shared} scenarios are told on more than one side"
         console.print(Text(text, style="yellow"))
-
-
-def _by(name: str) -> Literal["scenario", "dialogue"]:
-    if name == "scenario" or name == "dialogue":
-        return name
-    raise ConfigError(f"--by {name}: known are scenario and dialogue")
 
 
 def _shares(text: str | None) -> dict[str, float]:

@@ -155,7 +155,10 @@ def attempts_of(path: str | Path, names: Collection[str]) -> Iterator[Episode]:
     Raises:
         DataError: see `read_episodes`.
     """
-    for file in log_files(path):
+    place = place_of(path)
+    if place.side is not None:
+        names = set(names).intersection(ids_on(place, _whole(place).ids))
+    for file in log_files(place.path):
         index = LogIndex.of(file)
         yield from Episodes.of_log(index, (n for n, i in enumerate(index.ids) if i in names))
 

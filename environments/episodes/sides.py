@@ -13,9 +13,9 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from ...core.errors import DataError, did_you_mean
 from ...core.files import read_text, write_whole
@@ -51,6 +51,14 @@ class Split(Record):
     sides: dict[str, tuple[str, ...]]
     left_out: tuple[str, ...] = ()
     hash: str
+
+    @field_validator("sides")
+    @classmethod
+    def _names_are_plain(cls, sides: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for name in sides:
+            if not SIDE_NAME.fullmatch(name):
+                raise ValueError(f"'{name}' cannot name a side")
+        return sides
 
     def to_json(self) -> str:
         """The text of the file."""
@@ -101,6 +109,13 @@ def place_of(named: str | Path) -> Place:
             hint="rename that folder or file",
         )
     return Place(Path(named))
+
+
+def heading_of(place: Place) -> str:
+    """A column's heading: the folder's or the file's name, and the side."""
+    if place.path.is_dir():
+        return place.path.name if place.side is None else place.name
+    return place.path.stem if place.side is None else f"{place.path.stem}:{place.side}"
 
 
 def whole(named: str | Path, what: str) -> Path:
@@ -213,7 +228,7 @@ def _shown(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
 
 
-def side_digest(place: Place) -> dict[str, Any]:
+def side_digest(place: Place) -> dict[str, str]:
     """What identifies a side beside the hash of its log; empty for a whole log."""
     if place.side is None:
         return {}

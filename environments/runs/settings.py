@@ -113,7 +113,11 @@ class RunSettings(Limits, EngineSettings):
         None, description="conversations; default 8, or all of --scenarios"
     )
     policy: str = Field(DEFAULT_POLICY, description="policy by name or import string")
-    scenarios: str | None = Field(None, description="JSONL file of scenarios; default: seed pool")
+    scenarios: str | None = Field(
+        None,
+        description="JSONL file of scenarios, or a corpus (FOLDER or FOLDER:SIDE) whose scenarios"
+        " are played; default: seed pool",
+    )
     problem_types: tuple[str, ...] = Field((), description="only scenarios of these types")
     out: str | None = Field(None, description="the run's folder; the same command again resumes it")
     concurrency: Annotated[int, Field(ge=1)] | None = Field(

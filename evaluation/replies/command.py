@@ -82,8 +82,8 @@ def _show(results: list[Any], out: Any) -> None:
 
 
 def _written(folder: Path) -> list[str]:
-    from .evaluate import SCORES_NAME, TABLES_NAME
-    from .reply import REPLIES_NAME
+    from .evaluate import TABLES_NAME
+    from .reply import REPLIES_NAME, SCORES_NAME
 
     names = (SCORES_NAME, TABLES_NAME, REPLIES_NAME)
     return [name for name in names if (folder / name).is_file()]

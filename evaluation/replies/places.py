@@ -12,11 +12,13 @@ from pathlib import Path
 
 from ...agents.roles import Role, Strategy
 from ...core.errors import ConfigError, DataError
-from ...core.files import episode_logs
+from ...core.files import episode_logs, read_json
+from ...environments.corpus.seen import Overlap
 from ...environments.episodes.log import iter_episodes
 from ...environments.scenarios.scenario import Scenario
 from .reply import (
     REPLIES_NAME,
+    SCORES_NAME,
     EvaluatedReply,
     RecordedTurn,
     Setting,
@@ -100,6 +102,23 @@ def last_replies(path: str | Path) -> list[EvaluatedReply]:
         DataError: see `iter_replies`.
     """
     return list({reply.key: reply for reply in iter_replies(path)}.values())
+
+
+def seen_before(path: str | Path) -> tuple[str, ...]:
+    """What an evaluation's `scores.json` says of dialogues that its models had learned from.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    file = (Path(path) if Path(path).is_dir() else Path(path).parent) / SCORES_NAME
+    results = read_json(file) if file.is_file() else []
+    told = (
+        f"{file.parent.name}, {role}: {shown}"
+        for result in results
+        for role, each in result.get("seen", {}).items()
+        if (shown := str(Overlap(**each)))
+    )
+    return tuple(dict.fromkeys(told))
 
 
 def place_replies(path: str | Path, corpus: str | Path | None) -> PlacedReplies:

@@ -24,6 +24,7 @@ from ...environments.episodes.episode import Episode
 from ...policies.base import Usage
 
 REPLIES_NAME = "replies.jsonl"
+SCORES_NAME = "scores.json"
 REPLY_VERSION: Literal[1] = 1
 
 StrategySource = Literal["counselor", "model", "label"]

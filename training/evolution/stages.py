@@ -133,7 +133,12 @@ def _pairs(work: RoundWork) -> Measures:
     """Clean pairs, and how relevant both sides are to the user."""
     contexts, counts = work.contexts()
     _, summary = pairs_from(
-        work.folder / "replies", contexts, work.pair_settings(), work.folder / "pairs", counts
+        work.folder / "replies",
+        contexts,
+        work.pair_settings(),
+        work.folder / "pairs",
+        counts,
+        work.episodes,
     )
     found: Measures = {"pairs": float(summary.pairs)}
     for origin, number in summary.origins.items():

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +28,7 @@ from ...core.errors import ConfigError, DataError
 from ...core.files import write_whole
 from ...core.jsonl import complete_lines
 from ...core.record import Record, Text, problems_of
+from ...environments.corpus.seen import Seen, digests_of, write_seen
 from ...environments.corpus.splits import scenario_groups
 from ...environments.episodes.episode import Episode
 from ...policies.base import Policy
@@ -325,6 +326,11 @@ def _pair(
     )
 
 
+def dialogue_of(pair: PreferencePair) -> str:
+    """The id of the dialogue that a pair answers."""
+    return pair.id.rpartition("#")[0]
+
+
 # Files
 
 
@@ -345,11 +351,17 @@ def pairs_from(
     settings: PreferenceSettings,
     out: Path,
     counts: Counter[str],
+    episodes: Iterable[Episode],
 ) -> tuple[list[PreferencePair], PairSummary]:
-    """Pairs of the calls in one folder, written to another, and what became of the others."""
+    """Pairs of the calls in one folder, written to another, and what became of the others.
+
+    Args:
+        episodes: that the contexts are of; `seen.json` says which of them the pairs answer.
+    """
     found = {call.id: call for call in iter_calls(calls)}
     pairs, summary = make_pairs(contexts, found, settings, counts)
     write_pairs(out, pairs, summary)
+    write_seen(out, Seen(train=digests_of(episodes, {dialogue_of(pair) for pair in pairs})))
     return pairs, summary
 
 

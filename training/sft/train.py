@@ -18,6 +18,7 @@ from rich.console import Console
 from ...core.errors import ConfigError
 from ...core.outside.console import make_console
 from ...core.settings import expect_settings
+from ...environments.corpus.seen import Seen, seen_of
 from ...environments.episodes.episode import Episode
 from ..loop.base_model import load_base
 from ..loop.checkpoint import Checkpoint
@@ -76,6 +77,7 @@ class SftData:
     validation: Sequence[Row]
     bad: tuple[BadRow, ...]
     sources: tuple[DataSource, ...]
+    seen: Seen
 
 
 def read_data(settings: SftSettings) -> SftData:
@@ -102,7 +104,9 @@ def read_data(settings: SftSettings) -> SftData:
         )
         rows = Spool(chain(rows, draw(available, count, settings.seed)))
         sources += (source_of(settings.replay, [Path(settings.replay)], len(available)),)
-    return SftData(rows, validation.rows, train.bad + validation.bad, sources)
+    return SftData(
+        rows, validation.rows, train.bad + validation.bad, sources, seen_of(learned, held)
+    )
 
 
 # Loss
@@ -149,4 +153,5 @@ def _train_one(
         data=data.sources,
         rows=rows,
         metrics=best_metrics(trainer),
+        seen=data.seen,
     )
