@@ -260,7 +260,8 @@ def _agent(role: Role, policy: Policy, chosen: RoleSettings) -> Agent[Any, Any]:
         extra["openings"] = _is_small(policy) if chosen.openings is None else chosen.openings
     elif chosen.openings is not None:
         raise ConfigError(f"the {role.value} has no openings; only seeker and supporter do")
-    return AGENTS[role](policy, template=chosen.template, sampling=chosen.sampling(), **extra)
+    template = chosen.template or (chosen.strategy.template() if chosen.strategy else None)
+    return AGENTS[role](policy, template=template, sampling=chosen.sampling(), **extra)
 
 
 def _is_small(policy: Policy) -> bool:

@@ -18,7 +18,7 @@ from ...environments.episodes.rating import RATINGS_NAME, RatedValues, Rating, i
 from ...environments.episodes.sides import place_of
 from ...policies.base import Policy, close_policy
 from ...policies.registry import make_policy
-from ..replies.places import PlacedReplies, holds_replies, place_replies, seen_before
+from ..replies.places import PlacedReplies, caveats_of, holds_replies, place_replies
 from ..statistics.uncertainty import estimate_mean, estimate_share
 from .asking import JudgeTally, OnRating, shown_first
 from .judge import draw_subjects, judge
@@ -53,7 +53,7 @@ class JudgeResult:
         wins: win rates by dimension; empty where nothing was compared.
         left_out: of replies, those that were not asked about: without a text or, in a comparison,
             without a partner in reference context.
-        seen: what replies answer though their model had learned from it, a sentence each.
+        caveats: what speaks against the replies, a sentence each; see `caveats_of`.
     """
 
     out: Path
@@ -62,7 +62,7 @@ class JudgeResult:
     scores: list[MeanScore]
     wins: list[WinRate]
     left_out: int = 0
-    seen: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
 
     @property
     def unreadable(self) -> bool:
@@ -74,7 +74,7 @@ class JudgeResult:
         """As plain data."""
         results = [dataclasses.asdict(each) for each in (self.scores or self.wins)]
         lost = {"left_out": self.left_out} if self.left_out else {}
-        told = {"not_held_out": list(self.seen)} if self.seen else {}
+        told = {"caveats": list(self.caveats)} if self.caveats else {}
         return {
             "ratings": str(self.out),
             **self.tally.as_dict(),
@@ -154,13 +154,13 @@ async def judge_run(
         scores=[] if settings.against else mean_scores(ratings, scale=rubric.scale),
         wins=win_rates(ratings) if settings.against else [],
         left_out=left_out,
-        seen=_seen(run, settings) if sides else (),
+        caveats=_caveats(run, settings) if sides else (),
     )
 
 
-def _seen(run: Path, settings: JudgeSettings) -> tuple[str, ...]:
-    """What the replies judged, and those against them, answer though it was learned from."""
-    return seen_before(run) + (seen_before(settings.against) if settings.against else ())
+def _caveats(run: Path, settings: JudgeSettings) -> tuple[str, ...]:
+    """Of the replies that are judged, and of those that they are compared with."""
+    return caveats_of(run) + (caveats_of(settings.against) if settings.against else ())
 
 
 def _rubric_of(run: Path, settings: JudgeSettings, *, ready: bool) -> Rubric:

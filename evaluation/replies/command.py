@@ -22,6 +22,9 @@ from ...core.settings import read_settings
 from ...core.tables import plain_table
 from .settings import EvaluationSettings, MetricSettings
 
+HIDDEN = frozenset({("counselor.", "openings"), ("counselor.", "strategy")})
+"""Options without a meaning for a counselor."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -42,7 +45,7 @@ def register(app: typer.Typer) -> None:
         inspect.Parameter("pairs", keyword, default=None, annotation=pairs),
         inspect.Parameter("file", keyword, default=None, annotation=file),
         inspect.Parameter("as_json", keyword, default=False, annotation=as_json),
-        *options_of(EvaluationSettings, hidden={("counselor.", "openings")}, panel="Engine"),
+        *options_of(EvaluationSettings, hidden=HIDDEN, panel="Engine"),
     ]
     _evaluate.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     app.command("evaluate", help="Score a policy's replies on a corpus; resumes automatically.")(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...agents.conditions import StrategyCondition
 from ...agents.roles import Role, Strategy
 from ...core.errors import ConfigError, DataError
 from ...core.files import episode_logs, read_json
@@ -104,20 +105,22 @@ def last_replies(path: str | Path) -> list[EvaluatedReply]:
     return list({reply.key: reply for reply in iter_replies(path)}.values())
 
 
-def seen_before(path: str | Path) -> tuple[str, ...]:
-    """What an evaluation's `scores.json` says of dialogues that its models had learned from.
+def caveats_of(path: str | Path) -> tuple[str, ...]:
+    """What an evaluation's `scores.json` says against its replies, a sentence each: dialogues that
+    its models had learned from, and prompts that named the label of the reply.
 
     Raises:
         DataError: the file cannot be read.
     """
     file = (Path(path) if Path(path).is_dir() else Path(path).parent) / SCORES_NAME
     results = read_json(file) if file.is_file() else []
-    told = (
-        f"{file.parent.name}, {role}: {shown}"
-        for result in results
-        for role, each in result.get("seen", {}).items()
-        if (shown := str(Overlap(**each)))
-    )
+    told = []
+    for result in results:
+        if result.get("condition") == StrategyCondition.ORACLE:
+            told.append(f"{file.parent.name}: an upper bound, prompts named the reply's own label")
+        for role, each in result.get("seen", {}).items():
+            if shown := str(Overlap(**each)):
+                told.append(f"{file.parent.name}: not held out: {role}: {shown}")
     return tuple(dict.fromkeys(told))
 
 

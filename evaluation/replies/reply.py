@@ -54,6 +54,7 @@ class EvaluatedReply(Record):
         strategy_by: whose choice that is; None in records of earlier versions: the counselor's.
         closes: the supporter asked to end the conversation.
         error: class and message of the failure, if one.
+        sampling: how its tokens were asked to be drawn; None in records of earlier versions.
         cached: the answer came from a store.
         thinking: what the model thought before; None where it did not, or did not say.
         notes: what the policy notes of the call, such as fields that the server was not sent.
@@ -74,6 +75,7 @@ class EvaluatedReply(Record):
     policy: str = ""
     seed: int | None = None
     usage: Usage | None = None
+    sampling: dict[str, float | int | str] | None = None
     cached: bool = False
     thinking: str | None = None
     notes: PlainData | None = None

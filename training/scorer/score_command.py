@@ -39,7 +39,7 @@ def score(
     from ...environments.episodes.log import read_episodes
     from ...environments.episodes.rating import RATINGS_NAME
     from ...environments.episodes.sides import place_of
-    from ...evaluation.replies.places import holds_replies, place_replies, seen_before
+    from ...evaluation.replies.places import caveats_of, holds_replies, place_replies
     from ...policies.heads.scorer import ScorerPolicy
     from ..loop.command import need_libraries, quiet_libraries
 
@@ -71,8 +71,8 @@ def score(
     for name, (value, counted) in rates_of(file, scorer.id).items():
         shown = "not known" if value is None else f"{value:.1%}"
         console.print(f"{name}: {shown} of {counted} replies")
-    for told in seen_before(log) if holds_replies(log) else ():
-        console.print(Text(f"not held out: {told}", style="yellow"), soft_wrap=True)
+    for told in caveats_of(log) if holds_replies(log) else ():
+        console.print(Text(told, style="yellow"), soft_wrap=True)
     if missing:
         console.print(f"{missing} replies without a text were not rated")
     console.print(f"ratings: {file}", soft_wrap=True)

@@ -15,7 +15,7 @@ from warmline.environments.corpus.splits import held_out
 from warmline.evaluation.judging.judge_run import judge_run
 from warmline.evaluation.judging.settings import JudgeSettings
 from warmline.evaluation.replies.evaluate import evaluate
-from warmline.evaluation.replies.places import seen_before
+from warmline.evaluation.replies.places import caveats_of
 from warmline.policies.scripted import ScriptedPolicy
 from warmline.training.dpo.settings import DpoSettings
 from warmline.training.dpo.train import train_dpo
@@ -109,7 +109,7 @@ def test_evaluating_on_them_is_flagged_in_every_table(place: Path, tmp_path: Pat
     assert "NOT HELD OUT: supporter: 5 of 15" in (out / "tables.md").read_text("utf-8")
     stored = json.loads((out / "scores.json").read_text("utf-8"))[0]["seen"]["supporter"]
     assert stored["train"] + stored["validation"] == 5
-    assert seen_before(out) == (f"eval, {told[0]}",)
+    assert caveats_of(out) == (f"eval: not held out: {told[0]}",)
     judged = run_sync(
         judge_run(
             out,
@@ -117,7 +117,7 @@ def test_evaluating_on_them_is_flagged_in_every_table(place: Path, tmp_path: Pat
             policy=ScriptedPolicy(['{"explanation": "so", "score": 3}']),
         )
     )
-    assert judged.seen == seen_before(out)
+    assert judged.caveats == caveats_of(out)
     [fresh] = evaluate(str(place / "three"), out=str(tmp_path / "fresh"), **how)
     assert fresh.warnings() == []
     assert "NOT HELD OUT" not in (tmp_path / "fresh/tables.md").read_text("utf-8")
