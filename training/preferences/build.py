@@ -33,6 +33,7 @@ from ...environments.corpus.splits import scenario_groups
 from ...environments.episodes.episode import Episode
 from ...policies.base import Policy
 from ..candidates.rows import PromptMessage
+from ..rows.advice import advice_for
 from ..rows.build import Row, build_rows, history_of, labelled, refuse_bad, unlabelled
 from ..rows.sources import draw
 from .hygiene import Origin, Replaced, choose, identical, strict_turns, without_greetings
@@ -141,7 +142,9 @@ def contexts_of(
     """
     strict = [strict_turns(e, settings.first_speaker, counts) for e in episodes]
     groups = dict(zip((e.id for e in strict), scenario_groups(strict), strict=True))
-    built = build_rows(strict, settings)
+    built = build_rows(
+        strict, settings, advice_for(strict, settings, getattr(settings, "out", None))
+    )
     refuse_bad(built.bad, settings.on_bad_row)
     counts.update({f"bad_row_{fault}": number for fault, number in built.faults.items()})
     rows: dict[str, list[Row]] = {}
