@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -95,9 +95,15 @@ class Overlap:
             parts.append(f"what {', '.join(self.unknown)} learned from is not recorded")
         return "; ".join(parts)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
+    def flag(self, role: str) -> str:
+        """The same for the model of a role, with what it means; empty if all are new.
+
+        Args:
+            role: whose model it is.
+        """
+        if not str(self):
+            return ""
+        return f"{'NOT HELD OUT' if self.seen else 'not known to be held out'}: {role}: {self}"
 
 
 def dialogue_digest(episode: Episode) -> str:

@@ -30,7 +30,8 @@ def register(app: typer.Typer) -> None:
     """Add the command."""
     keyword = inspect.Parameter.KEYWORD_ONLY
     corpus = Annotated[
-        Path | None, typer.Argument(help="A run's folder or an episode log: whose seekers answer.")
+        Path | None,
+        typer.Argument(help="A run's folder, an episode log or FOLDER:SIDE: whose seekers answer."),
     ]
     pairs = Annotated[
         Path | None,

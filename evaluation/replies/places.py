@@ -119,8 +119,8 @@ def caveats_of(path: str | Path) -> tuple[str, ...]:
         if result.get("condition") == StrategyCondition.ORACLE:
             told.append(f"{file.parent.name}: an upper bound, prompts named the reply's own label")
         for role, each in result.get("seen", {}).items():
-            if shown := str(Overlap(**each)):
-                told.append(f"{file.parent.name}: not held out: {role}: {shown}")
+            if flag := Overlap(**each).flag(role):
+                told.append(f"{file.parent.name}: {flag}")
     return tuple(dict.fromkeys(told))
 
 

@@ -43,7 +43,7 @@ class Result:
 
     def warnings(self) -> list[str]:
         """What was not held out from whom, a sentence each; nothing if all dialogues are new."""
-        return [f"{role}: {overlap}" for role, overlap in self.seen.items() if str(overlap)]
+        return [flag for role, overlap in self.seen.items() if (flag := overlap.flag(role))]
 
     def published_conventions(self) -> dict[str, str]:
         """How the papers' tables shown beside were counted, as far as it is known, and on what."""

@@ -79,9 +79,9 @@ def tables(
         for result in results[:1]:
             condition = result.get("condition")
             seen += [
-                f"M{state['round']}, {role}: {told}"
+                f"M{state['round']}: {told}"
                 for role, each in result.get("seen", {}).items()
-                if (told := str(Overlap(**each)))
+                if (told := Overlap(**each).flag(role))
             ]
             conventions |= {s["metric"]: s["convention"] for s in result["scores"]}
             for name, figures in result["published"].items():
@@ -107,7 +107,7 @@ def page(data: Mapping[str, Any]) -> str:
     parts = [
         "# Self-evolution",
         *([upper] if data["condition"] == StrategyCondition.ORACLE else []),
-        *(f"**Not held out**: {text}." for text in data["seen"]),
+        *(f"**{text}.**" for text in data["seen"]),
         "## Rounds",
         markdown_table(
             ("model", "kept", "why"),

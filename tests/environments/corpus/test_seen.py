@@ -45,6 +45,9 @@ def test_the_overlap_is_counted_and_told() -> None:
     assert (found.dialogues, found.train, found.validation) == (6, 2, 1)
     assert str(found) == ("3 of 6 dialogues were seen before (2 in training, 1 in validation)")
     assert str(overlap(talks[3:], seen)) == ""
+    assert found.flag("supporter") == f"NOT HELD OUT: supporter: {found}"
+    assert overlap(talks[3:], seen).flag("supporter") == ""
+    assert Overlap(3, unknown=("m0",)).flag("x").startswith("not known to be held out: x: what m0")
     assert str(Overlap(3, unknown=("m0",))) == "what m0 learned from is not recorded"
 
 

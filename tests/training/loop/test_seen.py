@@ -105,11 +105,11 @@ def test_evaluating_on_them_is_flagged_in_every_table(place: Path, tmp_path: Pat
     [result] = evaluate(str(place / "mixed"), out=str(out), **how)
     told = result.warnings()
     assert len(told) == 1
-    assert told[0].startswith("supporter: 5 of 15 dialogues were seen before (")
+    assert told[0].startswith("NOT HELD OUT: supporter: 5 of 15 dialogues were seen before (")
     assert "NOT HELD OUT: supporter: 5 of 15" in (out / "tables.md").read_text("utf-8")
     stored = json.loads((out / "scores.json").read_text("utf-8"))[0]["seen"]["supporter"]
     assert stored["train"] + stored["validation"] == 5
-    assert caveats_of(out) == (f"eval: not held out: {told[0]}",)
+    assert caveats_of(out) == (f"eval: {told[0]}",)
     judged = run_sync(
         judge_run(
             out,
