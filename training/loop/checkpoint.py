@@ -36,6 +36,11 @@ CHECKPOINT_VERSION: Literal[1] = 1
 LIBRARIES = ("torch", "transformers", "peft", "accelerate")
 
 
+def _is_empty(value: object) -> bool:
+    """Keeps a field out of records that were written before it was."""
+    return not value
+
+
 class Checkpoint(Record):
     """What a checkpoint says about itself.
 
@@ -65,7 +70,7 @@ class Checkpoint(Record):
     settings: dict[str, Any] = Field(default_factory=dict)
     data: tuple[DataSource, ...] = ()
     rows: dict[str, int] = Field(default_factory=dict)
-    seen: dict[str, int] = Field(default_factory=dict)
+    seen: dict[str, int] = Field(default_factory=dict, exclude_if=_is_empty)
     metrics: dict[str, float | None] = Field(default_factory=dict)
     heads: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     seed: int = 0

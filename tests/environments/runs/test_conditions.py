@@ -69,7 +69,7 @@ def test_the_sides_of_self_play_may_differ_in_condition() -> None:
     settings = SelfPlaySettings(
         policy="scripted", out="x", a={"strategy": "listed"}, b={"strategy": "advised"}
     )
-    seated = [build_environment(settings.of(side, 0)).seats.counselor for side in ("a", "b")]
+    seated = [build_environment(settings.of(side, 0)).counselor for side in ("a", "b")]
     assert (seated[0], seated[1] is not None) == (None, True)
 
 

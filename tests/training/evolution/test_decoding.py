@@ -48,7 +48,7 @@ def test_every_reply_of_an_evaluation_was_decoded_so(place: Path, tmp_path: Path
         return "That is hard."
 
     how = {"preset": "self-evolution", "resamples": 0, "policy": ScriptedPolicy(answer)}
-    [result] = evaluate(str(place / "log"), out=tmp_path / "a", **how)
+    [result] = evaluate(str(place / "log"), out=str(tmp_path / "a"), **how)
     assert (result.preset, result.condition) == ("self-evolution", "listed")
     assert next(iter(result.published)) == "Self-Evolution Table 2: LLaMA-3-8B M0"
     for reply in iter_replies(tmp_path / "a"):
@@ -56,6 +56,6 @@ def test_every_reply_of_an_evaluation_was_decoded_so(place: Path, tmp_path: Path
     for request in asked:
         assert request.sampling.as_dict() == PUBLISHED | {"max_tokens": 120}
         assert "Reflection of Feelings" in request.messages[0].content
-    evaluate(str(place / "log"), out=tmp_path / "b", temperature=0.0, strategy="hidden", **how)
+    evaluate(str(place / "log"), out=str(tmp_path / "b"), temperature=0.0, strategy="hidden", **how)
     for reply in iter_replies(tmp_path / "b"):
         assert reply.sampling == PUBLISHED | {"max_tokens": 120, "temperature": 0.0}
