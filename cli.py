@@ -97,6 +97,7 @@ COMMANDS: tuple[str, ...] = (
     "environments.corpus.cleaning.command",
     "environments.corpus.exporting.command",
     "environments.corpus.importing.command",
+    "environments.corpus.split_command",
     "environments.corpus.review.command",
     "evaluation.analyses.command",
     "evaluation.judging.calibrate_command",

@@ -105,6 +105,10 @@ def published_strategy_shares() -> dict[str, dict[str, float]]:
 
 BESIDE = {
     ("esconv", "reference"): ("FPEMF Table 3: BBJ", "FPEMF Table 3: DKPE_FPEMF"),
+    ("self-evolution", "reference"): (
+        "Self-Evolution Table 2: LLaMA-3-8B M0",
+        "Self-Evolution Table 2: LLaMA-3-8B M2",
+    ),
     ("sweetiechat", "reference"): (
         "SweetieChat Table 3: LLaMA",
         "SweetieChat Table 3: ServeForEmo",

@@ -345,6 +345,12 @@ def describe_policy(policy: Policy) -> dict[str, Any]:
     return described if source is None else {**described, SOURCE_KEY: source}
 
 
+def model_folders(policy: Policy) -> tuple[str, ...]:
+    """Folders of the weights that answer, those of policies within it included; none if it does not
+    say. Beside a checkpoint's weights stands what it has learned from."""
+    return tuple(getattr(policy, "model_folders", ()))
+
+
 async def open_policy(policy: Policy) -> None:
     """Call `open()` where the policy has one."""
     if (opener := getattr(policy, "open", None)) is not None:

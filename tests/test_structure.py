@@ -49,10 +49,10 @@ FOLDERS: dict[str, tuple[tuple[str, ...], ...]] = {
     "training": (
         ("rows",),
         ("loop",),
-        ("preview", "beam_search", "heads"),
+        ("beam_search", "heads"),
         ("candidates",),
         ("sft", "counselor", "scorer"),
-        ("fpemf", "preferences"),
+        ("preview", "fpemf", "preferences"),
         ("dpo",),
         ("evolution",),
         ("reproduction",),

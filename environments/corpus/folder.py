@@ -19,6 +19,7 @@ from ...core.errors import RunError
 from ...core.files import hold, is_abandoned
 from ..episodes.episode import Episode
 from ..episodes.log import latest_episodes
+from ..episodes.sides import place_of
 from .tags import FOLLOW_THE_FILTERS, TAGS_NAME, Choice, TagFile, Tags, cleaned, read_tags
 
 FAILED = "ended in an error"
@@ -29,7 +30,7 @@ DROPPED = "dropped in cleaning"
 
 def tags_of(folder: str | Path) -> TagFile | None:
     """The tags of a corpus by episode; None where it was never cleaned."""
-    path = Path(folder) / TAGS_NAME
+    path = place_of(folder).path / TAGS_NAME
     return read_tags(path) if path.is_file() else None
 
 
@@ -41,7 +42,7 @@ def cleaned_episodes(
     """The episodes fit for use: no failed or empty ones, drops left out and trims made.
 
     Args:
-        folder: of the corpus, or a log file.
+        folder: of the corpus, or a log file, or a side of one.
         choose: which of cleaning's findings count; None takes no notice of them.
         left_out: counts the others by reason.
     """

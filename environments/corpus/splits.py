@@ -18,11 +18,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ...core.seeds import hashed_order, hashed_place
 from ..episodes.episode import Episode
-from ..episodes.sequence import take
+from ..episodes.sequence import ids_of, take
 
 SITUATION_WORDS = 8
 """A situation of fewer words may be a placeholder, and does not tie two scenarios together."""
@@ -131,17 +131,23 @@ def scenario_groups(episodes: Iterable[Episode]) -> list[str]:
     return [least[key] for key in keys]
 
 
-def held_out_groups(groups: Iterable[str], share: float, seed: int) -> set[str]:
-    """The names of the groups that are held out; see `held_out`."""
+def held_out_groups(
+    groups: Iterable[str], share: float, seed: int, keep: Collection[str] = ()
+) -> set[str]:
+    """The names of the groups that are held out; see `held_out`.
+
+    Args:
+        keep: names of groups that are not.
+    """
     names = hashed_order(set(groups), seed)
     count = round(share * len(names))
     if share > 0 and len(names) > 1:
         count = max(1, count)
-    return set(names[:count])
+    return set([name for name in names if name not in keep][:count])
 
 
 def held_out(
-    episodes: Sequence[Episode], share: float, seed: int
+    episodes: Sequence[Episode], share: float, seed: int, *, keep: Collection[str] = ()
 ) -> tuple[Sequence[Episode], Sequence[Episode]]:
     """The conversations to train on, and those of an exact share of the groups, held out.
 
@@ -151,9 +157,12 @@ def held_out(
 
     Args:
         share: of the groups, in [0, 1).
+        keep: ids that must not be held out, nor anything of their groups; the share is of all
+            groups, as far as the others suffice.
     """
     groups = scenario_groups(episodes)
-    held = held_out_groups(groups, share, seed)
+    kept = {group for group, name in zip(groups, ids_of(episodes), strict=True) if name in keep}
+    held = held_out_groups(groups, share, seed, kept)
     train, kept_back = (
         take(episodes, [n for n, name in enumerate(groups) if (name in held) is side])
         for side in (False, True)

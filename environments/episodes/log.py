@@ -20,6 +20,7 @@ from .episode import Episode
 from .index import LogIndex, head_of
 from .reading import parse_episode
 from .sequence import Episodes
+from .sides import Place, ids_on, place_of
 
 __all__ = [
     "LOG_NAME",
@@ -97,10 +98,12 @@ class EpisodeLog(LineLog):
 def log_files(path: str | Path) -> list[Path]:
     """The log files of a run folder (one a worker on a cluster), or the one file given.
 
+    Of `PATH:SIDE`, those that hold the side.
+
     Raises:
         DataError: there is none.
     """
-    path = Path(path)
+    path = place_of(path).path
     if path.is_dir():
         found = episode_logs(path)
         _name_unread(path, bool(found))
@@ -110,7 +113,8 @@ def log_files(path: str | Path) -> list[Path]:
         raise DataError(
             "no episode log there",
             file=path,
-            hint=f"give a run's folder (it holds {LOG_NAME}) or a log file",
+            hint=f"give a run's folder (it holds {LOG_NAME}), a log file, or FOLDER:SIDE of a folder"
+            " that `warmline split` divided",
         )
     return found
 
@@ -128,7 +132,7 @@ def _name_unread(folder: Path, others: bool) -> None:
 
 
 def iter_episodes(path: str | Path) -> Iterator[Episode]:
-    """Stream the episodes of a run folder or a log file, in the order in which they finished.
+    """Stream the episodes of a run folder, a log file or a side, in the order in which they finished.
 
     An episode that was tried again after an error comes as often as it was tried; `read_episodes`
     keeps the last.
@@ -136,7 +140,11 @@ def iter_episodes(path: str | Path) -> Iterator[Episode]:
     Raises:
         DataError: no log, or a line that is not an episode; names file, line and field.
     """
-    for file in log_files(path):
+    place = place_of(path)
+    if place.side is not None:
+        yield from attempts_of(place.path, set(ids_on(place, _whole(place).ids)))
+        return
+    for file in log_files(place.path):
         for number, line in complete_lines(file):
             yield parse_episode(line, file, number)
 
@@ -147,7 +155,10 @@ def attempts_of(path: str | Path, names: Collection[str]) -> Iterator[Episode]:
     Raises:
         DataError: see `read_episodes`.
     """
-    for file in log_files(path):
+    place = place_of(path)
+    if place.side is not None:
+        names = set(names).intersection(ids_on(place, _whole(place).ids))
+    for file in log_files(place.path):
         index = LogIndex.of(file)
         yield from Episodes.of_log(index, (n for n, i in enumerate(index.ids) if i in names))
 
@@ -166,8 +177,22 @@ def read_episodes(path: str | Path) -> Episodes:
 
     Their records are read when they are asked for; `list(read_episodes(path))` reads them all.
 
+    Args:
+        path: or `PATH:SIDE`, for one side of it; see `sides.py`.
+
     Raises:
         DataError: no log, or a line that is not an episode; names file, line and field. A wrong
-            field within an episode is found when the episode is read.
+            field within an episode is found when the episode is read. No such side, or a split
+            that does not fit the log.
     """
-    return Episodes.of_files(log_files(path))
+    place = place_of(path)
+    episodes = _whole(place)
+    if place.side is None:
+        return episodes
+    ids = episodes.ids
+    chosen = set(ids_on(place, ids))
+    return episodes.take(n for n, name in enumerate(ids) if name in chosen)
+
+
+def _whole(place: Place) -> Episodes:
+    return Episodes.of_files(log_files(place.path))

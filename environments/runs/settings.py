@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
+from ...agents.conditions import StrategyCondition, read_condition
 from ...agents.roles import Role
 from ...core.record import Record
 from ...core.settings import read_settings
@@ -20,6 +21,7 @@ from ...policies.base import DRAWING, Sampling
 from ...policies.thinking.switches import Thinking
 from ..dialogue.limits import Limits
 from ..episodes.usage import Price
+from .decoding import decoded_seats
 
 DEFAULT_POLICY = "embedded"
 
@@ -29,6 +31,9 @@ UNUSED_SEAT_OPTIONS = frozenset(
         ("supporter.", "seated"),
         ("counselor.", "openings"),
         ("judger.", "openings"),
+        ("seeker.", "strategy"),
+        ("counselor.", "strategy"),
+        ("judger.", "strategy"),
     }
 )
 """Fields of `RoleSettings` that have no meaning for a seat, and so no command-line option."""
@@ -102,18 +107,39 @@ class RoleSettings(EngineSettings):
         None,
         description="pre-fill first words; default: on for small models (seeker, supporter only)",
     )
+    strategy: Annotated[StrategyCondition, BeforeValidator(read_condition)] | None = Field(
+        None,
+        description="what the supporter's prompt tells of strategies: hidden (nothing), listed (all"
+        " eight), self (it writes its choice first) or advised (the counselor's choice); default:"
+        " advised with a counselor, else hidden (supporter only)",
+    )
+
+    @property
+    def unadvised(self) -> bool:
+        """Whether this supporter leaves the counselor unasked."""
+        return self.strategy not in (None, StrategyCondition.ADVISED)
 
 
 class RunSettings(Limits, EngineSettings):
     """Settings of one run. Top-level sampling applies to the speaking roles."""
 
     panel: ClassVar[str] = "Run"
+    supporters: ClassVar[tuple[str, ...]] = ("supporter",)
 
+    preset: Literal["self-evolution"] | None = Field(
+        None,
+        description="decoding of a paper for the supporter: self-evolution (temperature 0.9, top-p"
+        " 0.8, top-k 50, repetition penalty 1.2)",
+    )
     episodes: Annotated[int, Field(ge=1)] | None = Field(
         None, description="conversations; default 8, or all of --scenarios"
     )
     policy: str = Field(DEFAULT_POLICY, description="policy by name or import string")
-    scenarios: str | None = Field(None, description="JSONL file of scenarios; default: seed pool")
+    scenarios: str | None = Field(
+        None,
+        description="JSONL file of scenarios, or a corpus (FOLDER or FOLDER:SIDE) whose scenarios"
+        " are played; default: seed pool",
+    )
     problem_types: tuple[str, ...] = Field((), description="only scenarios of these types")
     out: str | None = Field(None, description="the run's folder; the same command again resumes it")
     concurrency: Annotated[int, Field(ge=1)] | None = Field(
@@ -142,8 +168,33 @@ class RunSettings(Limits, EngineSettings):
     supporter: RoleSettings = RoleSettings()
     judger: RoleSettings = RoleSettings()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _add_decoding(cls, data: Any) -> Any:
+        return decoded_seats(data, cls.supporters) if isinstance(data, Mapping) else data
+
+    @model_validator(mode="after")
+    def _conditions_agree(self) -> Self:
+        problems = [
+            f"{name}.strategy: only a supporter is told of strategies"
+            for name in ("seeker", "counselor", "judger")
+            if getattr(self, name).strategy is not None
+        ]
+        for name in self.supporters:
+            told = getattr(self, name).strategy
+            if told is StrategyCondition.ORACLE:
+                problems.append(f"{name}.strategy oracle: a new conversation has no labels to show")
+            if told is StrategyCondition.ADVISED and not self.counselor.seated:
+                problems.append(f"{name}.strategy advised needs a counselor")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
     def role(self, role: Role) -> RoleSettings:
         """One seat's settings with the run's filled in.
+
+        The counselor's seat stays empty where the supporter's condition leaves it unasked.
+
 
         A seat with a policy of its own takes nothing of the run's policy options, nor how its model
         thinks; other sampling of the run goes to the speaking roles only (the advisers answer by
@@ -160,6 +211,8 @@ class RunSettings(Limits, EngineSettings):
                 "thinking": own.thinking or self.thinking,
                 "max_thinking_tokens": own.max_thinking_tokens or self.max_thinking_tokens,
             }
+        if role is Role.COUNSELOR and self.supporter.unadvised:
+            inherited["seated"] = False
         if role in (Role.SEEKER, Role.SUPPORTER):
             drawn = own.sampling().over(self.sampling()).as_dict()
             inherited |= {name: value for name, value in drawn.items() if name in DRAWING}

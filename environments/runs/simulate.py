@@ -24,10 +24,11 @@ from ..episodes.episode import Episode
 from ..episodes.log import LOG_NAME, read_episodes
 from ..scenarios.problem_types import problem_types
 from ..scenarios.samples import Samples, ids_of
-from ..scenarios.scenario import Scenario, read_scenarios
+from ..scenarios.scenario import Scenario
 from ..scenarios.seed_pool import draw_scenarios, seed_scenarios
 from .events import BatchEvent, BatchObserver, Ended, Resumed
 from .progress import ProgressLine, is_interactive
+from .recorded import scenarios_at
 from .runner import run_batch
 from .settings import RoleSettings, RunSettings, load_settings
 
@@ -259,7 +260,8 @@ def _agent(role: Role, policy: Policy, chosen: RoleSettings) -> Agent[Any, Any]:
         extra["openings"] = _is_small(policy) if chosen.openings is None else chosen.openings
     elif chosen.openings is not None:
         raise ConfigError(f"the {role.value} has no openings; only seeker and supporter do")
-    return AGENTS[role](policy, template=chosen.template, sampling=chosen.sampling(), **extra)
+    template = chosen.template or (chosen.strategy.template() if chosen.strategy else None)
+    return AGENTS[role](policy, template=template, sampling=chosen.sampling(), **extra)
 
 
 def _is_small(policy: Policy) -> bool:
@@ -276,7 +278,7 @@ def _default_cases(supporter: Any) -> int:
 def choose_scenarios(
     settings: RunSettings, scenarios: Sequence[Scenario] | None = None
 ) -> Sequence[Scenario]:
-    """The scenarios of a run: given, from a file, or drawn from the seed pool.
+    """The scenarios of a run: given, from a file or a corpus, or drawn from the seed pool.
 
     A given list or file is played in its order, and from the start again (as `<id>~2`) if more
     episodes are asked for; the seed pool is drawn from in seeded random order.
@@ -286,7 +288,7 @@ def choose_scenarios(
         ConfigError: an unknown problem type, or no scenario left of those asked for.
     """
     if scenarios is None and settings.scenarios is not None:
-        scenarios = read_scenarios(settings.scenarios)
+        scenarios = scenarios_at(settings.scenarios)
     pool = seed_scenarios() if scenarios is None else scenarios
     if settings.problem_types:
         pool = _of_types(pool, settings.problem_types)

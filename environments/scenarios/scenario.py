@@ -63,6 +63,10 @@ class Origin(Record):
     profile_example: str = ""
 
 
+UNSPECIFIED = "unspecified"
+"""Situation or problem type of an imported dialogue whose source names none."""
+
+
 class Scenario(Record):
     """What a conversation is about; the seeker's private knowledge but for the problem type.
 

@@ -22,7 +22,7 @@ def analyze(
     corpora: Annotated[
         list[str],
         typer.Argument(
-            help="Runs' folders or log files, one to five; or evaluations' replies. NAME=PATH names a"
+            help="Runs' folders, log files or FOLDER:SIDE, one to five; or evaluations' replies. NAME=PATH names a"
             " column."
         ),
     ],

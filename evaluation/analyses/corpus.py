@@ -15,9 +15,10 @@ from pathlib import Path
 from ...agents.roles import Role, Strategy
 from ...core.errors import DataError
 from ...core.seeds import hashed_rank
-from ...environments.corpus.importing.reader import UNSPECIFIED
 from ...environments.episodes.episode import Episode
 from ...environments.episodes.log import iter_episodes
+from ...environments.episodes.sides import heading_of, place_of
+from ...environments.scenarios.scenario import UNSPECIFIED
 from .profile import Counts
 
 SAMPLE = 20_000
@@ -98,8 +99,7 @@ def read_corpus(
     Raises:
         DataError: no log, a line that is not an episode, or no dialogue at all.
     """
-    path = Path(path)
-    label = name or (path.name if path.is_dir() else path.stem)
+    label = name or heading_of(place_of(path))
     corpus = corpus_of(iter_episodes(path), name=label, sample=sample, seed=seed)
     if not corpus.counts.dialogues:
         raise DataError(

@@ -110,7 +110,8 @@ def summary(result: "JudgeResult") -> Text:
         )
     if result.left_out:
         text += f"\n{result.left_out} replies not asked about: without a text, or without a partner"
+    text += "".join(f"\n{told}" for told in result.caveats)
     if tally.failed:
         errors = "; ".join(f"{what} ({count})" for what, count in tally.errors.most_common(3))
         text += f"\n{tally.failed} not answered, the same command asks them again: {errors}"
-    return Text(text, style="yellow" if tally.failed or unreadable else "")
+    return Text(text, style="yellow" if tally.failed or unreadable or result.caveats else "")

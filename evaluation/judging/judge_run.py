@@ -15,9 +15,10 @@ from ...core.errors import ConfigError
 from ...environments.episodes.episode import Episode
 from ...environments.episodes.log import iter_episodes, read_episodes
 from ...environments.episodes.rating import RATINGS_NAME, RatedValues, Rating, iter_ratings
+from ...environments.episodes.sides import place_of
 from ...policies.base import Policy, close_policy
 from ...policies.registry import make_policy
-from ..replies.places import PlacedReplies, holds_replies, place_replies
+from ..replies.places import PlacedReplies, caveats_of, holds_replies, place_replies
 from ..statistics.uncertainty import estimate_mean, estimate_share
 from .asking import JudgeTally, OnRating, shown_first
 from .judge import draw_subjects, judge
@@ -52,6 +53,7 @@ class JudgeResult:
         wins: win rates by dimension; empty where nothing was compared.
         left_out: of replies, those that were not asked about: without a text or, in a comparison,
             without a partner in reference context.
+        caveats: what speaks against the replies, a sentence each; see `caveats_of`.
     """
 
     out: Path
@@ -60,6 +62,7 @@ class JudgeResult:
     scores: list[MeanScore]
     wins: list[WinRate]
     left_out: int = 0
+    caveats: tuple[str, ...] = ()
 
     @property
     def unreadable(self) -> bool:
@@ -71,7 +74,14 @@ class JudgeResult:
         """As plain data."""
         results = [dataclasses.asdict(each) for each in (self.scores or self.wins)]
         lost = {"left_out": self.left_out} if self.left_out else {}
-        return {"ratings": str(self.out), **self.tally.as_dict(), **lost, "results": results}
+        told = {"caveats": list(self.caveats)} if self.caveats else {}
+        return {
+            "ratings": str(self.out),
+            **self.tally.as_dict(),
+            **lost,
+            **told,
+            "results": results,
+        }
 
 
 async def judge_run(
@@ -144,7 +154,13 @@ async def judge_run(
         scores=[] if settings.against else mean_scores(ratings, scale=rubric.scale),
         wins=win_rates(ratings) if settings.against else [],
         left_out=left_out,
+        caveats=_caveats(run, settings) if sides else (),
     )
+
+
+def _caveats(run: Path, settings: JudgeSettings) -> tuple[str, ...]:
+    """Of the replies that are judged, and of those that they are compared with."""
+    return caveats_of(run) + (caveats_of(settings.against) if settings.against else ())
 
 
 def _rubric_of(run: Path, settings: JudgeSettings, *, ready: bool) -> Rubric:
@@ -225,8 +241,7 @@ def _candidate(run: Path, settings: JudgeSettings) -> str:
 def _place(run: Path, settings: JudgeSettings) -> Path:
     if settings.out is not None:
         return Path(settings.out)
-    folder = run if run.is_dir() else run.parent
-    return folder / (COMPARISONS_NAME if settings.against else RATINGS_NAME)
+    return place_of(run).folder / (COMPARISONS_NAME if settings.against else RATINGS_NAME)
 
 
 def mean_scores(

@@ -10,9 +10,8 @@ from typing import Any, Literal, Protocol
 from ...agents.roles import Role, Strategy
 from ...agents.templates import PromptTemplate
 from ...core.seeds import salted_seed
-from ...environments.corpus.importing.reader import UNSPECIFIED
 from ...environments.episodes.episode import Episode
-from ...environments.scenarios.scenario import Scenario
+from ...environments.scenarios.scenario import UNSPECIFIED, Scenario
 from ...policies.answers import read_json, schema_instruction, with_instruction
 from ...policies.base import Message, Policy, Request, Sampling, capabilities_of
 from ...policies.wrappers.base import honoured

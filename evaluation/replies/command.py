@@ -22,12 +22,16 @@ from ...core.settings import read_settings
 from ...core.tables import plain_table
 from .settings import EvaluationSettings, MetricSettings
 
+HIDDEN = frozenset({("counselor.", "openings"), ("counselor.", "strategy")})
+"""Options without a meaning for a counselor."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
     keyword = inspect.Parameter.KEYWORD_ONLY
     corpus = Annotated[
-        Path | None, typer.Argument(help="A run's folder or an episode log: whose seekers answer.")
+        Path | None,
+        typer.Argument(help="A run's folder, an episode log or FOLDER:SIDE: whose seekers answer."),
     ]
     pairs = Annotated[
         Path | None,
@@ -42,7 +46,7 @@ def register(app: typer.Typer) -> None:
         inspect.Parameter("pairs", keyword, default=None, annotation=pairs),
         inspect.Parameter("file", keyword, default=None, annotation=file),
         inspect.Parameter("as_json", keyword, default=False, annotation=as_json),
-        *options_of(EvaluationSettings, hidden={("counselor.", "openings")}, panel="Engine"),
+        *options_of(EvaluationSettings, hidden=HIDDEN, panel="Engine"),
     ]
     _evaluate.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     app.command("evaluate", help="Score a policy's replies on a corpus; resumes automatically.")(
@@ -82,8 +86,8 @@ def _show(results: list[Any], out: Any) -> None:
 
 
 def _written(folder: Path) -> list[str]:
-    from .evaluate import SCORES_NAME, TABLES_NAME
-    from .reply import REPLIES_NAME
+    from .evaluate import TABLES_NAME
+    from .reply import REPLIES_NAME, SCORES_NAME
 
     names = (SCORES_NAME, TABLES_NAME, REPLIES_NAME)
     return [name for name in names if (folder / name).is_file()]

@@ -22,6 +22,7 @@ from ...core.published import beside, refuse_unknown, systems
 from ...core.record import Record, problems_of
 from ...core.settings import read_settings
 from ...core.tasks import run_sync
+from ...environments.corpus.seen import Overlap, overlap, seen_by_policies
 from ...environments.episodes.episode import Episode
 from ...environments.episodes.log import read_episodes
 from ...environments.episodes.sequence import Episodes
@@ -33,11 +34,10 @@ from ..metrics.strategy import confusion, measure_strategies
 from .generate import ReplyMaker, generate_replies
 from .page import page
 from .perplexity import measure_perplexity, score_references, scoring
-from .reply import EvaluatedReply, Setting
+from .reply import SCORES_NAME, EvaluatedReply, Setting
 from .result import Result
 from .settings import EvaluationSettings, MetricSettings
 
-SCORES_NAME = "scores.json"
 TABLES_NAME = "tables.md"
 
 
@@ -61,7 +61,7 @@ def evaluate(
     """Let a policy answer a corpus's seekers and score its replies. Works in notebooks.
 
     Args:
-        corpus: a run's folder, an episode log, or episodes.
+        corpus: a run's folder, an episode log, one side (`FOLDER:SIDE`), or episodes.
         settings: all settings in one record, in place of single fields.
         policy: the supporter's; a name, an import string or an object.
         counselor: a policy object, a policy's name, or a mapping of `RoleSettings` fields; None
@@ -137,6 +137,7 @@ async def evaluate_settings(
             config=settings.model_dump(exclude_defaults=True),
         )
         fluency = await _perplexity(settings, corpus, maker) if settings.perplexity else []
+        seen = _seen(maker, corpus)
     finally:
         for opened in made:
             await close_policy(opened)
@@ -149,6 +150,7 @@ async def evaluate_settings(
             further,
             compared[setting],
             fluency if setting is Setting.REFERENCE or len(compared) == 1 else [],
+            seen,
         )
         for setting in settings.contexts()
     ]
@@ -260,6 +262,7 @@ def _result(
     further: Sequence[Metric],
     published: Mapping[str, dict[str, float]],
     fluency: Sequence[Score],
+    seen: Mapping[str, Overlap],
 ) -> Result:
     failed = [reply.error for reply in replies if reply.error is not None]
     if all(reply.text is None for reply in replies):
@@ -303,7 +306,16 @@ def _result(
         choices,
         dict(published),
         condition,
+        seen,
     )
+
+
+def _seen(maker: ReplyMaker, corpus: Sequence[Episode]) -> dict[str, Overlap]:
+    """By role, how many of the dialogues its model had learned from."""
+    asked = {"supporter": maker.supporter.policy}
+    if maker.counselor is not None and maker.counselor.policy is not maker.supporter.policy:
+        asked["counselor"] = maker.counselor.policy
+    return {role: overlap(corpus, seen_by_policies([p])) for role, p in asked.items()}
 
 
 async def _perplexity(

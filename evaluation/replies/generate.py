@@ -103,6 +103,7 @@ class ReplyMaker:
             episode=episode.id, turn=turn, setting=at, reference=place.text, labels=place.labels,
             policy=policy_name(self.supporter.policy),
             seed=call_seed(self.seed, episode.id, 2 * turn + 1),
+            sampling=self.supporter.sampling.as_dict(),
         )  # fmt: skip
         strategy = None
         try:

@@ -25,7 +25,8 @@ def heading(result: Result) -> str:
     told = f", strategy {result.condition}" if result.condition else ""
     if result.condition and result.condition.upper_bound:
         told += " (an upper bound: the prompt names the reply's own label)"
-    return f"{where}, convention {result.preset}{told}: {counted}"
+    warned = "".join(f" ({text})" for text in result.warnings())
+    return f"{where}, convention {result.preset}{told}: {counted}{warned}"
 
 
 def score_rows(result: Result) -> list[list[str]]:

@@ -10,13 +10,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...agents.conditions import StrategyCondition
 from ...agents.roles import Role, Strategy
 from ...core.errors import ConfigError, DataError
-from ...core.files import episode_logs
+from ...core.files import episode_logs, read_json
+from ...environments.corpus.seen import Overlap
 from ...environments.episodes.log import iter_episodes
 from ...environments.scenarios.scenario import Scenario
 from .reply import (
     REPLIES_NAME,
+    SCORES_NAME,
     EvaluatedReply,
     RecordedTurn,
     Setting,
@@ -100,6 +103,25 @@ def last_replies(path: str | Path) -> list[EvaluatedReply]:
         DataError: see `iter_replies`.
     """
     return list({reply.key: reply for reply in iter_replies(path)}.values())
+
+
+def caveats_of(path: str | Path) -> tuple[str, ...]:
+    """What an evaluation's `scores.json` says against its replies, a sentence each: dialogues that
+    its models had learned from, and prompts that named the label of the reply.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    file = (Path(path) if Path(path).is_dir() else Path(path).parent) / SCORES_NAME
+    results = read_json(file) if file.is_file() else []
+    told = []
+    for result in results:
+        if result.get("condition") == StrategyCondition.ORACLE:
+            told.append(f"{file.parent.name}: an upper bound, prompts named the reply's own label")
+        for role, each in result.get("seen", {}).items():
+            if flag := Overlap(**each).flag(role):
+                told.append(f"{file.parent.name}: {flag}")
+    return tuple(dict.fromkeys(told))
 
 
 def place_replies(path: str | Path, corpus: str | Path | None) -> PlacedReplies:

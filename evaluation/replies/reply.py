@@ -24,6 +24,7 @@ from ...environments.episodes.episode import Episode
 from ...policies.base import Usage
 
 REPLIES_NAME = "replies.jsonl"
+SCORES_NAME = "scores.json"
 REPLY_VERSION: Literal[1] = 1
 
 StrategySource = Literal["counselor", "model", "label"]
@@ -53,6 +54,7 @@ class EvaluatedReply(Record):
         strategy_by: whose choice that is; None in records of earlier versions: the counselor's.
         closes: the supporter asked to end the conversation.
         error: class and message of the failure, if one.
+        sampling: how its tokens were asked to be drawn; None in records of earlier versions.
         cached: the answer came from a store.
         thinking: what the model thought before; None where it did not, or did not say.
         notes: what the policy notes of the call, such as fields that the server was not sent.
@@ -73,6 +75,7 @@ class EvaluatedReply(Record):
     policy: str = ""
     seed: int | None = None
     usage: Usage | None = None
+    sampling: dict[str, float | int | str] | None = None
     cached: bool = False
     thinking: str | None = None
     notes: PlainData | None = None

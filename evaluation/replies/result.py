@@ -3,11 +3,13 @@ them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ...agents.conditions import StrategyCondition
 from ...core.published import published_tables
+from ...environments.corpus.seen import Overlap
 from ..metrics.metric import Score
 
 
@@ -25,6 +27,7 @@ class Result:
         strategies: confusion matrix, gold label by advised one; None without a counselor.
         published: figures of the papers for this setting, by system and metric.
         condition: what the prompts told of strategies; None for given texts.
+        seen: by role, how many of the dialogues its model had learned from; empty for given texts.
     """
 
     setting: str
@@ -36,6 +39,11 @@ class Result:
     strategies: dict[str, dict[str, int]] | None = None
     published: dict[str, dict[str, float]] = field(default_factory=dict)
     condition: StrategyCondition | None = None
+    seen: Mapping[str, Overlap] = field(default_factory=dict)
+
+    def warnings(self) -> list[str]:
+        """What was not held out from whom, a sentence each; nothing if all dialogues are new."""
+        return [flag for role, overlap in self.seen.items() if (flag := overlap.flag(role))]
 
     def published_conventions(self) -> dict[str, str]:
         """How the papers' tables shown beside were counted, as far as it is known, and on what."""

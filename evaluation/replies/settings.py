@@ -6,6 +6,7 @@ for.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -13,6 +14,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from ...agents.conditions import StrategyCondition, read_condition
 from ...core.errors import ConfigError
 from ...core.record import Record
+from ...environments.runs.decoding import DECODINGS
 from ...environments.runs.settings import DEFAULT_POLICY, EngineSettings, RoleSettings
 from .reply import Setting
 
@@ -25,7 +27,11 @@ class MetricSettings(Record):
 
     panel: ClassVar[str] = "Metrics and intervals"
 
-    preset: str = Field("esconv", description="convention: esconv, sacrebleu or sweetiechat")
+    preset: str = Field(
+        "esconv",
+        description="convention: esconv, sacrebleu, sweetiechat or self-evolution (counted as esconv;"
+        " replies as that paper asks for them: its decoding, strategies listed)",
+    )
     tokenizer: str | None = Field(None, description="a model's tokenizer, for sweetiechat")
     metrics: tuple[str | dict[str, Any], ...] = Field(
         (), description="further metrics, by name or import string"
@@ -102,8 +108,18 @@ class EvaluationSettings(MetricSettings, EngineSettings):
     openings: bool = Field(False, description="pre-fill first words that fit the strategy")
     counselor: RoleSettings = RoleSettings(seated=False)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _add_decoding(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping) or data.get("preset") not in DECODINGS:
+            return data
+        own = {**DECODINGS[data["preset"]], "strategy": StrategyCondition.LISTED}
+        return own | {k: v for k, v in data.items() if v is not None}
+
     @model_validator(mode="after")
     def _conditions_agree(self) -> Self:
+        if self.counselor.strategy is not None:
+            raise ValueError("counselor.strategy: only a supporter is told of strategies")
         if self.strategy is StrategyCondition.SELF and self.perplexity:
             raise ValueError(
                 "perplexity under strategy self: recorded replies do not begin with a choice of the"

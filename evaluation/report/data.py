@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from ...environments.corpus.statistics import CorpusStatistics, StatisticsCounte
 from ...environments.episodes.episode import Episode, Utterance
 from ...environments.episodes.log import iter_episodes
 from ...environments.episodes.rating import RATINGS_NAME, RatedValues, Rating, iter_ratings
+from ...environments.episodes.sides import Place, heading_of, place_of
 from ...environments.runs.summary import Totals
 from ..analyses.profile import Counts
 
@@ -95,7 +96,7 @@ def read_run(
     Raises:
         DataError: no log, or a line that is not an episode or a rating.
     """
-    path = Path(path)
+    place = place_of(path)
     counts, counter, totals, sample = Counts(), StatisticsCounter(), Totals(), _Sample(shown)
     seen: set[str] = set()
     failed: set[str] = set()
@@ -114,26 +115,27 @@ def read_run(
         raise DataError("holds no conversation", file=path, hint="simulate into it first")
     counts.failed = len(failed)
     view = RunView(
-        name=name or (path.name if path.is_dir() else path.stem),
+        name=name or heading_of(place),
         counts=counts,
         statistics=counter.result(),
         summary=totals.summary(),
         conversations=len(seen),
         episodes=list(sample.views.values()),
     )
-    for rating in _ratings_of(path, ratings):
-        place = (rating.kind, rating.dimension, rating.rubric)
-        view.rated.setdefault(place, RatedValues()).add(rating)
+    for rating in _ratings_of(place, ratings, seen):
+        about = (rating.kind, rating.dimension, rating.rubric)
+        view.rated.setdefault(about, RatedValues()).add(rating)
         view.unmatched += rating.episode not in seen
         if rating.episode in sample.views:
             sample.views[rating.episode].setdefault("ratings", []).append(_note(rating))
     return view
 
 
-def _ratings_of(path: Path, further: Iterable[Path]) -> Iterator[Rating]:
-    beside = path / RATINGS_NAME
-    if path.is_dir() and beside.is_file():
-        yield from iter_ratings(beside)
+def _ratings_of(place: Place, further: Iterable[Path], there: Collection[str]) -> Iterator[Rating]:
+    """The ratings beside the log, of a side only its own, and those of further files."""
+    beside = place.path / RATINGS_NAME
+    if place.path.is_dir() and beside.is_file():
+        yield from (r for r in iter_ratings(beside) if place.side is None or r.episode in there)
     for file in further:
         yield from iter_ratings(file)
 

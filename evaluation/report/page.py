@@ -18,6 +18,7 @@ from markupsafe import Markup
 from ...agents.roles import Strategy
 from ...core.errors import ConfigError, RunError
 from ...core.files import write_whole
+from ...environments.episodes.sides import heading_of, place_of
 from ...policies.safety import CRISIS_GUIDANCE, DISCLAIMER
 from .appendix import Appendix, read_appendices
 from .data import RunView, as_script, read_run
@@ -55,8 +56,7 @@ def write_report(
     ratings = list(ratings)
     views = [read_run(path, name=name, ratings=ratings) for path, name in _named(runs)]
     if out is None:
-        first = Path(runs[0])
-        out = (first if first.is_dir() else first.parent) / REPORT_NAME
+        out = place_of(runs[0]).folder / REPORT_NAME
     path = Path(out)
     _refuse_other_file(path)
     write_whole(path, render(views, title=title, appendices=read_appendices(appendices)))
@@ -131,7 +131,7 @@ def _with_markup(table: Table) -> dict[str, object]:
 def _named(runs: Sequence[str | Path]) -> list[tuple[Path, str]]:
     """A heading for each run: its name, with its parents' where two have the same."""
     paths = [Path(run) for run in runs]
-    plain = [path.name if path.is_dir() else path.stem for path in paths]
+    plain = [heading_of(place_of(path)) for path in paths]
     return [
         (path, name if plain.count(name) == 1 else "/".join(path.parts[-2:]))
         for path, name in zip(paths, plain, strict=True)

@@ -32,6 +32,9 @@ HIDDEN = {
     ("b.", "seated"),
     ("counselor.", "openings"),
     ("judger.", "openings"),
+    ("seeker.", "strategy"),
+    ("counselor.", "strategy"),
+    ("judger.", "strategy"),
     *(("supporter.", name) for name in RoleSettings.model_fields),
 }
 """Options without a meaning here: a and b are the supporters, and the seed is one of the seeds."""

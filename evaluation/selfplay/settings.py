@@ -16,6 +16,7 @@ class SelfPlaySettings(RunSettings):
     """Settings of a paired comparison: those of a run, with two supporters and a judge."""
 
     panel: ClassVar[str] = "Comparison"
+    supporters: ClassVar[tuple[str, ...]] = SIDES
 
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = Field(
         (0,), description="each plays all scenarios once more; the first draws the scenarios"

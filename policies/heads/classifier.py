@@ -145,6 +145,11 @@ class ClassifierPolicy(BasePolicy):
         """Requests computed together."""
         return self._max_batch
 
+    @property
+    def model_folders(self) -> tuple[str, ...]:
+        """See `policies.base.model_folders`."""
+        return find_source(self.folder).folders
+
     def describe(self) -> dict[str, Any]:
         """Weights, heads and what shapes the numbers."""
         from ..models.loading import find_device, find_dtype

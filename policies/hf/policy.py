@@ -34,7 +34,7 @@ from ..base import (
     TokenLogprob,
     Usage,
 )
-from ..models.sources import Source, find_source, identity
+from ..models.sources import OpenWeights, Source, find_source, identity
 from ..reasking import ask_until_read
 from .engine import ENGINES, Engine, EngineSettings
 
@@ -58,7 +58,7 @@ class _Opened:
     adapter: str
 
 
-class TransformersPolicy(BasePolicy):
+class TransformersPolicy(OpenWeights, BasePolicy):
     """A model run by transformers in this process.
 
     Policies with equal settings share one loaded model, also where their LoRA adapters differ;

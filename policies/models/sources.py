@@ -54,6 +54,25 @@ class Source:
         last = (self.adapter or (self.merged[-1:] or (self.gguf or self.base,))[0]).rstrip("/")
         return Path(last).name
 
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Where its weights lie on this machine, the base first; a hub id is in none."""
+        base = (self.base,) if Path(self.base).is_dir() else ()
+        return (*base, *self.merged, *((self.adapter,) if self.adapter else ()))
+
+
+class OpenWeights:
+    """A policy of weights that lie on this machine."""
+
+    @property
+    def _source(self) -> Source:
+        raise NotImplementedError
+
+    @property
+    def model_folders(self) -> tuple[str, ...]:
+        """See `policies.base.model_folders`."""
+        return self._source.folders
+
 
 def find_source(
     model: str | Path,

@@ -40,7 +40,7 @@ from ..base import (
     TokenLogprob,
     Usage,
 )  # fmt: skip
-from ..models.sources import Source, find_source, identity
+from ..models.sources import OpenWeights, Source, find_source, identity
 from ..reasking import ask_until_read
 from .api import slots_of, vllm_version
 from .engine import ENGINES, EngineSettings, VllmEngine
@@ -63,7 +63,7 @@ _OWN = {
 """Engine arguments, and the options that set them."""
 
 
-class VLLMPolicy(BasePolicy):
+class VLLMPolicy(OpenWeights, BasePolicy):
     """A model run by vLLM.
 
     Policies with the same engine settings share one engine, also where their adapters differ;

@@ -23,6 +23,7 @@ from ..base import (
     capabilities_of,
     close_policy,
     describe_policy,
+    model_folders,
     open_policy,
     policy_name,
 )
@@ -87,6 +88,11 @@ class Wrapper:
 
     async def _score(self, request: Request, continuation: str) -> tuple[TokenLogprob, ...]:
         return await scoring(self.inner).score(request, continuation)
+
+    @property
+    def model_folders(self) -> tuple[str, ...]:
+        """Of the inner policy."""
+        return model_folders(self.inner)
 
     def describe(self) -> dict[str, Any]:
         """The identity. The inner policy's alone, for wrappers that do not change answers."""

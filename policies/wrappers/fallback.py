@@ -20,6 +20,7 @@ from ..base import (
     capabilities_of,
     close_policy,
     describe_policy,
+    model_folders,
     open_policy,
     policy_name,
 )
@@ -68,6 +69,11 @@ class Fallback(Wrapper):
     def name(self) -> str:
         """For records, such as `fallback(openai, scripted)`."""
         return f"{self.kind}({', '.join(map(policy_name, self.policies))})"
+
+    @property
+    def model_folders(self) -> tuple[str, ...]:
+        """Of all of them."""
+        return tuple(folder for policy in self.policies for folder in model_folders(policy))
 
     @property
     def capabilities(self) -> Capabilities | None:

@@ -22,6 +22,7 @@ from ...core.errors import ConfigError
 from ...core.files import write_whole
 from ...core.outside.console import make_console
 from ...core.settings import expect_settings
+from ...environments.corpus.seen import Seen, seen_of
 from ...policies.base import Message
 from ...policies.registry import make_policy
 from ..heads.data import HeadRow, split_sides
@@ -64,6 +65,7 @@ class CounselorData:
     test: tuple[CounselorTurn, ...]
     bad: tuple[BadRow, ...]
     sources: tuple[DataSource, ...]
+    seen: Seen
 
 
 def train_counselor(
@@ -108,7 +110,8 @@ def read_data(settings: CounselorSettings) -> CounselorData:
             problems=[f"{fault}: {count}" for fault, count in faults.items()],
             hint="import a corpus with strategies, or simulate with a counselor",
         )
-    return CounselorData(turns[0], turns[1], turns[2], bad, sources)
+    seen = seen_of(train, validation)
+    return CounselorData(turns[0], turns[1], turns[2], bad, sources, seen)
 
 
 def head_rows(turns: Sequence[CounselorTurn]) -> tuple[HeadRow, ...]:
@@ -148,7 +151,7 @@ def _train_head(
     metrics = report(settings, data, Guess(chosen, probabilities), folder)
     return keep(
         trained, kind="counselor", heads=HEADS, settings=settings, sources=data.sources,
-        metrics=metrics,
+        metrics=metrics, seen=data.seen,
     )  # fmt: skip
 
 
@@ -182,6 +185,7 @@ def _train_labels(
         return finish(
             trainer, base, folder, kind="counselor", settings=settings, seed=seed,
             data=data.sources, rows=rows, metrics=best_metrics(trainer) | dict(metrics),
+            seen=data.seen,
         )  # fmt: skip
 
     kept({})  # the policy needs the folder

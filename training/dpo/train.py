@@ -19,6 +19,7 @@ from torch import Tensor
 from ...core.errors import ConfigError
 from ...core.outside.console import make_console
 from ...core.settings import expect_settings
+from ...environments.corpus.seen import Seen, seen_in
 from ...policies.base import Policy
 from ..candidates.batch import CandidateLogProbs
 from ..candidates.losses import dpo_loss, nll_loss
@@ -95,6 +96,15 @@ def read_pairs(
     read = [list(iter_pairs(file)) for file in files]
     sources = tuple(source_of(f, [f], len(r)) for f, r in zip(files, read, strict=True))
     return [pair for some in read for pair in some], sources
+
+
+def dialogues_of(settings: DpoSettings) -> Seen:
+    """The dialogues whose contexts the pairs answer; those of validation pairs count as trained on,
+    since every run of several seeds divides them differently."""
+    found = Seen()
+    for path in settings.pairs or (str(Path(settings.out or ".") / "pairs"),):
+        found |= seen_in(pairs_file(path).parent)
+    return found
 
 
 # Loss
@@ -240,4 +250,5 @@ def _train_one(
         data=sources,
         rows=rows,
         metrics=best_metrics(trainer),
+        seen=dialogues_of(settings),
     )

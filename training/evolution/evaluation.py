@@ -15,7 +15,7 @@ from ...core.options import nested, option_words, options_of, read_options
 from ...core.settings import read_settings
 from ...evaluation.replies.settings import EvaluationSettings
 
-HIDDEN = frozenset({("counselor.", "openings")})
+HIDDEN = frozenset({("counselor.", "openings"), ("counselor.", "strategy")})
 ADDED = ("metrics", "published", "wrap")
 """Lists that are added to those of the round; every other setting overrides the round's."""
 

@@ -24,13 +24,15 @@ from ...core.fixed import fixed_fields
 from ...core.outside.console import make_console
 from ...core.record import Record, problems_of
 from ...core.settings import expect_settings
-from ...environments.corpus.splits import scenario_groups
+from ...environments.corpus.seen import dialogue_digest, overlap, seen_by
+from ...environments.corpus.splits import held_out, scenario_groups
 from ...environments.episodes.episode import Episode
 from ...environments.episodes.log import LOG_NAME
 from ...environments.episodes.sequence import take
-from ...evaluation.replies.evaluate import SCORES_NAME
+from ...evaluation.replies.reply import SCORES_NAME
 from ...policies.base import Policy
-from ..loop.base_model import free_memory
+from ...policies.models.sources import find_source
+from ..loop.base_model import base_name, free_memory
 from ..loop.checkpoint import is_checkpoint, read_checkpoint
 from ..loop.results import TrainingResult
 from ..rows.sources import load_episodes, split_episodes
@@ -145,11 +147,35 @@ def _claim(out: Path, settings: EvolveSettings) -> None:
 
 
 def _held_out(settings: EvolveSettings) -> tuple[Sequence[Episode], Sequence[Episode]]:
-    """Conversations to learn from, and those to measure on."""
+    """Conversations to learn from, and those to measure on, which M⁰ has never seen.
+
+    Raises:
+        ConfigError: M⁰ has seen what was to be held out.
+    """
     episodes, _ = load_episodes(settings.data)
+    seen = seen_by(find_source(base_name(settings.model), merge=True).folders)
     if settings.held_out:
-        return episodes, load_episodes(settings.held_out)[0]
-    return split_episodes(episodes, settings.held_out_share, settings.seed)
+        held = load_episodes(settings.held_out)[0]
+        if (found := overlap(held, seen)).seen:
+            raise ConfigError(
+                f"held_out is not held out from {settings.model}: {found}",
+                hint="`warmline split` divides a corpus; train M0 on CORPUS:train, and give"
+                " CORPUS:test here",
+            )
+        return episodes, held
+    known = seen.train | seen.validation
+    if not known:
+        return split_episodes(episodes, settings.held_out_share, settings.seed)
+    taken = {e.id for e in episodes if dialogue_digest(e) in known}
+    learned, held_back = held_out(episodes, settings.held_out_share, settings.seed, keep=taken)
+    if not held_back:
+        raise ConfigError(
+            f"{settings.model} has seen a dialogue of every scenario of the data, so none can be"
+            " held out from it",
+            hint="`warmline split` divides a corpus; train M0 on CORPUS:train, and give"
+            " --held-out CORPUS:test",
+        )
+    return learned, held_back
 
 
 def _part(episodes: Sequence[Episode], number: int, settings: EvolveSettings) -> Sequence[Episode]:

@@ -38,6 +38,7 @@ from ..preferences.build import (
 )
 from ..preferences.policies import engine_names, open_engines
 from ..preferences.reflection import DECODING
+from ..rows.advice import advice_for, counselor_engine
 from ..rows.build import Row, build_rows
 from ..rows.encode import IGNORED, Encoded, RowEncoder, encode_rows
 from ..rows.sources import load_episodes
@@ -133,7 +134,12 @@ def _pairs(work: RoundWork) -> Measures:
     """Clean pairs, and how relevant both sides are to the user."""
     contexts, counts = work.contexts()
     _, summary = pairs_from(
-        work.folder / "replies", contexts, work.pair_settings(), work.folder / "pairs", counts
+        work.folder / "replies",
+        contexts,
+        work.pair_settings(),
+        work.folder / "pairs",
+        counts,
+        work.episodes,
     )
     found: Measures = {"pairs": float(summary.pairs)}
     for origin, number in summary.origins.items():
@@ -171,7 +177,8 @@ def _train(work: RoundWork) -> Measures:
 def _held_out_nll(work: RoundWork) -> Measures:
     """NLL of what people (or the simulation) said, under the round's model."""
     episodes, _ = load_episodes([work.held_out])
-    rows = build_rows(episodes, work.settings).rows
+    advice = advice_for(episodes, work.settings, work.settings.out)
+    rows = build_rows(episodes, work.settings, advice).rows
     nll, tokens = gold_nll(_model(work), rows, work.settings)
     return {"held_out_nll": nll, "held_out_tokens": float(tokens)}
 
@@ -193,6 +200,8 @@ def _evaluation(work: RoundWork) -> Measures:
     own |= settings.supporter.sampling().over(DECODING).as_dict()  # Self-Evolution appendix B
     if settings.template is not None:
         own["template"] = settings.template
+    if settings.counselor is not None:
+        own["counselor"] = {"seated": True, **counselor_engine(settings)}
     chosen = round_evaluation(own, settings.evaluation)
     result, *_ = evaluate(work.held_out, chosen)
     return {score.metric: score.value for score in result.scores}

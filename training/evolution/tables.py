@@ -15,6 +15,7 @@ from typing import Any
 from ...agents.conditions import StrategyCondition
 from ...core.files import write_whole
 from ...core.tables import DASH, markdown_table
+from ...environments.corpus.seen import Overlap
 from ...policies.safety import DISCLAIMER
 
 TABLE_NAME = "table.json"
@@ -65,6 +66,7 @@ def tables(
     published: dict[str, dict[str, float]] = {}
     conventions: dict[str, str] = {}
     condition: str | None = None
+    seen: list[str] = []
     for state, results in zip(states, scores, strict=True):
         models.append(
             {
@@ -76,6 +78,11 @@ def tables(
         )
         for result in results[:1]:
             condition = result.get("condition")
+            seen += [
+                f"M{state['round']}: {told}"
+                for role, each in result.get("seen", {}).items()
+                if (told := Overlap(**each).flag(role))
+            ]
             conventions |= {s["metric"]: s["convention"] for s in result["scores"]}
             for name, figures in result["published"].items():
                 if name.startswith(_PAPER):
@@ -85,6 +92,7 @@ def tables(
         "published": published,
         "conventions": conventions,
         "condition": condition,
+        "seen": seen,
     }
 
 
@@ -99,6 +107,7 @@ def page(data: Mapping[str, Any]) -> str:
     parts = [
         "# Self-evolution",
         *([upper] if data["condition"] == StrategyCondition.ORACLE else []),
+        *(f"**{text}.**" for text in data["seen"]),
         "## Rounds",
         markdown_table(
             ("model", "kept", "why"),

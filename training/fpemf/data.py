@@ -40,6 +40,7 @@ from ..candidates.rows import CANDIDATES_NAME, CandidateLog, CandidateSet, Linea
 from ..candidates.sources import beam_candidates, known_tokens, sampled_candidates
 from ..loop.base_model import Base
 from ..loop.loop import on_gpu
+from ..rows.advice import advice_for
 from ..rows.build import Row, build_rows, refuse_bad
 from ..rows.encode import RowEncoder, encode_rows
 from ..rows.sources import DataSource, draw, load_episodes, source_of
@@ -100,7 +101,7 @@ def context_rows(settings: FpemfSettings, base: Base) -> tuple[list[Row], tuple[
     """The rows whose prompts are answered; their group joins scenarios that tell one situation."""
     episodes, sources = load_episodes(settings.data)
     groups = dict(zip((e.id for e in episodes), scenario_groups(episodes), strict=True))
-    built = build_rows(episodes, settings)
+    built = build_rows(episodes, settings, advice_for(episodes, settings, settings.out))
     encoder = RowEncoder(base.tokenizer, base.model.config, base.model.generation_config)
     longest = min(settings.max_tokens, base.context) - settings.max_new_tokens
     _, kept, long = encode_rows(encoder, built.rows, longest)

@@ -20,6 +20,7 @@ from torch import Tensor
 from ...core.errors import ConfigError
 from ...core.outside.console import make_console
 from ...core.settings import expect_settings
+from ...environments.corpus.seen import Seen, digests_of, seen_in, write_seen
 from ..candidates.batch import CandidateLogProbs
 from ..candidates.feedback import Key, Labeller, Marks
 from ..candidates.losses import contrastive_loss, fpemf_loss, nll_loss, sequence_scores
@@ -28,7 +29,7 @@ from ..candidates.trainer import CandidateTrainer, Share
 from ..loop.base_model import Base, load_base, with_lora
 from ..loop.callbacks import make_callbacks
 from ..loop.checkpoint import Checkpoint
-from ..loop.distributed import in_turn
+from ..loop.distributed import in_turn, is_first
 from ..loop.loop import (
     base_dtype,
     best_metrics,
@@ -41,7 +42,7 @@ from ..loop.loop import (
 from ..loop.results import TrainingResult
 from ..loop.resume import for_each_seed
 from ..rows.encode import RowEncoder
-from ..rows.sources import DataSource
+from ..rows.sources import DataSource, load_episodes
 from ..rows.splits import split_contexts
 from .data import (
     ContextCollator,
@@ -71,6 +72,9 @@ def train_fpemf(
     base = load_base(settings.model, dtype=dtype)
     cpu = not on_gpu(settings)
     contexts, sources = in_turn(lambda: candidate_sets(settings, base, console), cpu=cpu)
+    seen = dialogues_of(settings, contexts)
+    if settings.candidates is None and is_first():
+        write_seen(Path(settings.out or ".") / "candidates", seen)
     marks: Mapping[Key, Marks] = {}
     if settings.ranks:
         marks, rated = in_turn(lambda: feedback_on(settings, contexts, labeller, console), cpu=cpu)
@@ -78,7 +82,9 @@ def train_fpemf(
 
     def train(folder: Path, seed: int) -> Checkpoint:
         own = base if seed == settings.seed else load_base(settings.model, dtype=dtype)
-        return _train_one(settings, own, contexts, marks, folder, seed, dtype, sources, console)
+        return _train_one(
+            settings, own, contexts, marks, folder, seed, dtype, sources, seen, console
+        )
 
     return for_each_seed(settings, "fpemf", sources, train, console)
 
@@ -86,6 +92,15 @@ def train_fpemf(
 def _dtype(settings: FpemfSettings) -> str:
     """Weights that are all trained need a format in which small steps are not lost."""
     return "float32" if settings.full and settings.dtype == "auto" else base_dtype(settings)
+
+
+def dialogues_of(settings: FpemfSettings, contexts: Sequence[CandidateSet]) -> Seen:
+    """The dialogues whose contexts are trained on, as they are recorded beside the candidates."""
+    if settings.candidates is not None:
+        path = Path(settings.candidates)
+        return seen_in(path if path.is_dir() else path.parent)
+    asked = {context.episode for context in contexts}
+    return Seen(train=digests_of(load_episodes(settings.data)[0], asked))
 
 
 # Loss
@@ -207,6 +222,7 @@ def _train_one(
     seed: int,
     dtype: str,
     sources: tuple[DataSource, ...],
+    seen: Seen,
     console: Console,
 ) -> Checkpoint:
     encoder = RowEncoder(base.tokenizer, base.model.config, base.model.generation_config)
@@ -243,4 +259,5 @@ def _train_one(
         data=sources,
         rows=rows,
         metrics=best_metrics(trainer),
+        seen=seen,
     )

@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy
 from transformers import Trainer
 
 from ...core.errors import ConfigError
+from ...environments.corpus.seen import Seen
 from ...policies.heads.network import HeadedModel, HeadReader, refuse_unfit
 from ...policies.models.prompts import PromptWriter
 from ..loop.base_model import Base, load_base, lora_targets, with_lora
@@ -353,6 +354,7 @@ def keep(
     settings: ClassifierSettings,
     sources: Sequence[DataSource],
     metrics: Mapping[str, float | None],
+    seen: Seen,
 ) -> Checkpoint:
     """Write the checkpoint with the loop's metrics and these."""
     return finish(
@@ -365,5 +367,6 @@ def keep(
         data=sources,
         rows=trained.rows,
         metrics=best_metrics(trained.trainer) | dict(metrics),
+        seen=seen,
         heads=heads,
     )

@@ -3,6 +3,7 @@
     adapter_config.json, adapter_model.safetensors   the weights, as PEFT reads them
     tokenizer.json, ...                               the tokenizer with its chat template
     checkpoint.json                                   kind, base, parent, settings, data, metrics
+    seen.json                                         which dialogues it has seen
     training_log.jsonl                                what was logged while training
     README.md                                         the model card, with the disclaimer
 
@@ -35,6 +36,11 @@ CHECKPOINT_VERSION: Literal[1] = 1
 LIBRARIES = ("torch", "transformers", "peft", "accelerate")
 
 
+def _is_empty(value: object) -> bool:
+    """Keeps a field out of records that were written before it was."""
+    return not value
+
+
 class Checkpoint(Record):
     """What a checkpoint says about itself.
 
@@ -47,6 +53,8 @@ class Checkpoint(Record):
         settings: resolved, every field.
         data: what was learned from; hashes and counts.
         rows: counts: used, and bad ones by fault.
+        seen: how many dialogues it has seen in training and validation, its lineage included;
+            which ones is in `seen.json`.
         metrics: of the weights that were kept.
         heads: options by head, in the order of the logits; empty for a model that writes text.
         seed: of this run.
@@ -62,6 +70,7 @@ class Checkpoint(Record):
     settings: dict[str, Any] = Field(default_factory=dict)
     data: tuple[DataSource, ...] = ()
     rows: dict[str, int] = Field(default_factory=dict)
+    seen: dict[str, int] = Field(default_factory=dict, exclude_if=_is_empty)
     metrics: dict[str, float | None] = Field(default_factory=dict)
     heads: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     seed: int = 0
@@ -187,6 +196,11 @@ def model_card(name: str, checkpoint: Checkpoint) -> str:
         " examined by clinicians, and people in need must not be left alone with it.",
         _table("Metrics", ("measure", "value"), _shown(checkpoint.metrics)),
         _table("Data", ("source", "items"), [(s.name, str(s.items)) for s in checkpoint.data]),
+        _table(
+            "Dialogues seen, its lineage included",
+            ("in", "dialogues"),
+            [(k, str(v)) for k, v in checkpoint.seen.items()],
+        ),
         _table("Rows", ("rows", "count"), [(k, str(v)) for k, v in checkpoint.rows.items()]),
         _table(
             "Settings", ("setting", "value"), [(k, str(v)) for k, v in _settings_shown(checkpoint)]

@@ -24,7 +24,9 @@ from transformers import (
 )
 
 from ...core.errors import RunError
+from ...environments.corpus.seen import Seen, seen_by, write_seen
 from ...policies.models.loading import find_dtype
+from ...policies.models.sources import find_source
 from ..rows.sources import DataSource
 from .base_model import Base
 from .callbacks import (
@@ -241,12 +243,15 @@ def finish(
     data: Sequence[DataSource],
     rows: Mapping[str, int],
     metrics: Mapping[str, float | None],
+    seen: Seen,
     heads: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Checkpoint:
     """Make the folder a checkpoint: weights, tokenizer, log, card, record; then drop the saves.
 
+    What the base has seen is added to `seen`, so each checkpoint's record is whole by itself.
     Where the settings say so, the merged model goes into `merged/`.
     """
+    seen |= seen_by(find_source(base.named, merge=True).folders)
     checkpoint = Checkpoint(
         kind=kind,
         base=settings.model,
@@ -255,6 +260,7 @@ def finish(
         settings=settings.model_dump(mode="json"),
         data=tuple(data),
         rows=dict(rows),
+        seen=seen.counts(),
         metrics=dict(metrics),
         heads=dict(heads or {}),
         seed=seed,
@@ -270,6 +276,7 @@ def finish(
     if hasattr(model, "peft_config"):
         name_base(folder, base.named)
     base.tokenizer.save_pretrained(folder)
+    write_seen(folder, seen)
     write_checkpoint(folder, checkpoint, trainer.state.log_history)
     merge_if_asked(folder, settings)
     shutil.rmtree(folder / SAVES, ignore_errors=True)

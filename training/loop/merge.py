@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from ...core.errors import ConfigError, RunError
+from ...environments.corpus.seen import SEEN_NAME
 from ...policies.models.sources import find_source
 from .checkpoint import CARD_NAME
 
@@ -31,9 +32,9 @@ def merge_checkpoint(folder: str | Path, out: str | Path) -> Path:
         shutil.rmtree(part, ignore_errors=True)
         loaded.model.save_pretrained(part)
         loaded.tokenizer.save_pretrained(part)
-        card = Path(folder) / CARD_NAME
-        if card.is_file():
-            (part / CARD_NAME).write_text(card.read_text("utf-8"), "utf-8")
+        for name in (CARD_NAME, SEEN_NAME):
+            if (file := Path(folder) / name).is_file():
+                shutil.copyfile(file, part / name)
         part.replace(out)
     except OSError as error:
         raise RunError(f"cannot write {out}: {error.strerror}") from error

@@ -46,7 +46,7 @@ class SourceSettings(Record):
         description="base model: embedded, a folder, a .gguf file, a checkpoint or a hub id",
     )
     data: Annotated[tuple[str, ...], MAY_CHANGE] = Field(
-        (), description="run folders or episode logs to train on"
+        (), description="run folders, episode logs or sides (FOLDER:SIDE) to train on"
     )
     out: Annotated[str | None, MAY_CHANGE] = Field(
         None, description="folder of the checkpoint; the same command resumes it"

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -28,10 +28,12 @@ from ...core.errors import ConfigError, DataError
 from ...core.files import write_whole
 from ...core.jsonl import complete_lines
 from ...core.record import Record, Text, problems_of
+from ...environments.corpus.seen import Seen, digests_of, write_seen
 from ...environments.corpus.splits import scenario_groups
 from ...environments.episodes.episode import Episode
 from ...policies.base import Policy
 from ..candidates.rows import PromptMessage
+from ..rows.advice import advice_for
 from ..rows.build import Row, build_rows, history_of, labelled, refuse_bad, unlabelled
 from ..rows.sources import draw
 from .hygiene import Origin, Replaced, choose, identical, strict_turns, without_greetings
@@ -140,7 +142,9 @@ def contexts_of(
     """
     strict = [strict_turns(e, settings.first_speaker, counts) for e in episodes]
     groups = dict(zip((e.id for e in strict), scenario_groups(strict), strict=True))
-    built = build_rows(strict, settings)
+    built = build_rows(
+        strict, settings, advice_for(strict, settings, getattr(settings, "out", None))
+    )
     refuse_bad(built.bad, settings.on_bad_row)
     counts.update({f"bad_row_{fault}": number for fault, number in built.faults.items()})
     rows: dict[str, list[Row]] = {}
@@ -325,6 +329,11 @@ def _pair(
     )
 
 
+def dialogue_of(pair: PreferencePair) -> str:
+    """The id of the dialogue that a pair answers."""
+    return pair.id.rpartition("#")[0]
+
+
 # Files
 
 
@@ -345,11 +354,17 @@ def pairs_from(
     settings: PreferenceSettings,
     out: Path,
     counts: Counter[str],
+    episodes: Iterable[Episode],
 ) -> tuple[list[PreferencePair], PairSummary]:
-    """Pairs of the calls in one folder, written to another, and what became of the others."""
+    """Pairs of the calls in one folder, written to another, and what became of the others.
+
+    Args:
+        episodes: that the contexts are of; `seen.json` says which of them the pairs answer.
+    """
     found = {call.id: call for call in iter_calls(calls)}
     pairs, summary = make_pairs(contexts, found, settings, counts)
     write_pairs(out, pairs, summary)
+    write_seen(out, Seen(train=digests_of(episodes, {dialogue_of(pair) for pair in pairs})))
     return pairs, summary
 
 

@@ -72,7 +72,9 @@ def preference_pairs(
         return [], sources
     console.print(f"pairs: {len(contexts)} contexts, calls in {out / 'replies'}")
     run_sync(_ask(contexts, settings, out / "replies", supporter, reviser))
-    pairs, summary = pairs_from(out / "replies", contexts, settings, out / "pairs", counts)
+    pairs, summary = pairs_from(
+        out / "replies", contexts, settings, out / "pairs", counts, episodes
+    )
     rules = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in summary.rules.items())
     console.print(
         f"pairs: {len(pairs)} in {out / 'pairs'}" + (f" (rules: {rules})" if rules else "")

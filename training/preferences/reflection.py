@@ -22,6 +22,7 @@ from ...core.jsonl import LineLog, complete_lines
 from ...core.record import Record, Text, problems_of
 from ...core.seeds import named_seed
 from ...core.tasks import for_each
+from ...environments.runs.decoding import DECODINGS
 from ...policies.asking import ask_policy
 from ...policies.base import Policy, Reply, Request, Sampling, policy_name
 from ...policies.wrappers.base import honoured
@@ -31,7 +32,7 @@ from ..rows.build import Row
 
 CALLS_NAME = "calls.jsonl"
 
-DECODING = Sampling(temperature=0.9, top_p=0.8, top_k=50, repetition_penalty=1.2, max_tokens=120)
+DECODING = Sampling(**DECODINGS["self-evolution"], max_tokens=120)
 """Self-Evolution appendix B, for replies and reflections; the number of tokens is ours."""
 
 Purpose = Literal["rejected", "reflection", "stronger"]

@@ -27,6 +27,7 @@ from ...environments.episodes.episode import Episode, Utterance
 from ...environments.scenarios.seed_pool import CasePool
 from ...policies.base import Message
 from ...policies.scripted import ScriptedPolicy
+from .advice import NO_ADVICE, Advice
 from .settings import (
     BadRows,
     TurnRowSettings,
@@ -103,8 +104,13 @@ class Rows:
         return dict(Counter(bad.fault for bad in self.bad).most_common())
 
 
-def build_rows(episodes: Iterable[Episode], settings: TurnRowSettings) -> Rows:
+def build_rows(
+    episodes: Iterable[Episode], settings: TurnRowSettings, advice: Advice = NO_ADVICE
+) -> Rows:
     """The rows of all episodes, in order; beyond a thousand they lie in a file, see `Spool`.
+
+    Args:
+        advice: of a counselor that was asked about recorded dialogues, see `advice.py`.
 
     Raises:
         ConfigError: a template that cannot be used; or there are bad rows and the settings refuse
@@ -113,7 +119,7 @@ def build_rows(episodes: Iterable[Episode], settings: TurnRowSettings) -> Rows:
     rows: Spool[Row] = Spool()
     bad: list[BadRow] = []
     for episode in episodes:
-        good, faulty = rows_of(episode, settings)
+        good, faulty = rows_of(episode, settings, advice)
         rows.extend(good)
         bad += faulty
     refuse_bad(bad, settings.on_bad_row)
@@ -136,17 +142,19 @@ def refuse_bad(bad: Sequence[BadRow], on_bad_row: BadRows) -> None:
     )
 
 
-def rows_of(episode: Episode, settings: TurnRowSettings) -> tuple[list[Row], list[BadRow]]:
+def rows_of(
+    episode: Episode, settings: TurnRowSettings, advice: Advice = NO_ADVICE
+) -> tuple[list[Row], list[BadRow]]:
     """The rows of one episode, and its bad rows."""
     spoken = [n for n, u in enumerate(episode.utterances) if u.role is Role.SUPPORTER]
     if not spoken:
         return [], [BadRow(episode.id, "no_supporter_turn")]
-    bad = [fault for n in spoken if (fault := _fault(episode, n, settings))]
+    bad = [fault for n in spoken if (fault := _fault(episode, n, settings, advice))]
     faulty = {fault.id for fault in bad}
     good = [n for n in spoken if turn_id(episode, n) not in faulty]
     if not settings.whole_conversations:
-        return [_turn_row(episode, n, settings) for n in good], bad
-    return ([_conversation_row(episode, good, settings)] if good else []), bad
+        return [_turn_row(episode, n, settings, advice) for n in good], bad
+    return ([_conversation_row(episode, good, settings, advice)] if good else []), bad
 
 
 def turn_id(episode: Episode, turn: int) -> str:
@@ -171,24 +179,25 @@ def history_of(episode: Episode, turn: int, window: int | None = None) -> tuple[
     return latest(turns_of(episode.utterances[:turn]), window)
 
 
-def _fault(episode: Episode, turn: int, settings: TurnRowSettings) -> BadRow | None:
+def _fault(episode: Episode, turn: int, settings: TurnRowSettings, advice: Advice) -> BadRow | None:
     utterance = episode.utterances[turn]
     if not utterance.text.strip():
         return BadRow(turn_id(episode, turn), "empty_reply")
     if settings.as_asked or settings.strategy in (_Condition.HIDDEN, _Condition.LISTED):
         return None
     if settings.strategy is _Condition.ADVISED:
-        return None if utterance.call is not None else BadRow(turn_id(episode, turn), "no_advice")
+        asked = utterance.call is not None or history_of(episode, turn) in advice
+        return None if asked else BadRow(turn_id(episode, turn), "no_advice", "name a counselor")
     if strategy_of(utterance, settings.label) is not None:
         return None
     return BadRow(turn_id(episode, turn), "unknown_label", "no known strategy")
 
 
-def _turn_row(episode: Episode, turn: int, settings: TurnRowSettings) -> Row:
+def _turn_row(episode: Episode, turn: int, settings: TurnRowSettings, advice: Advice) -> Row:
     utterance = episode.utterances[turn]
     strategy = strategy_of(utterance, settings.label)
     logged = _as_asked(episode, utterance) if settings.as_asked else None
-    prompt = logged or _rendered(episode, turn, strategy, settings)
+    prompt = logged or _rendered(episode, turn, strategy, settings, advice)
     return Row(
         turn_id(episode, turn),
         group_of(episode),
@@ -210,12 +219,16 @@ def _as_asked(episode: Episode, utterance: Utterance) -> tuple[Message, ...] | N
 
 
 def _rendered(
-    episode: Episode, turn: int, strategy: Strategy | None, settings: TurnRowSettings
+    episode: Episode,
+    turn: int,
+    strategy: Strategy | None,
+    settings: TurnRowSettings,
+    advice: Advice,
 ) -> tuple[Message, ...]:
     observation = supporter_view(
         _brief(episode, settings),
         turns_of(episode.utterances[:turn]),
-        strategy=_noted(episode.utterances[turn], strategy, settings),
+        strategy=_noted(episode, turn, strategy, settings, advice),
         window=settings.history_window or HISTORY_WINDOW,
     )
     agent = _supporter(template_of(settings))
@@ -223,15 +236,24 @@ def _rendered(
 
 
 def _noted(
-    utterance: Utterance, strategy: Strategy | None, settings: TurnRowSettings
+    episode: Episode,
+    turn: int,
+    strategy: Strategy | None,
+    settings: TurnRowSettings,
+    advice: Advice,
 ) -> Strategy | None:
     """The strategy that a note in the prompt names."""
+    utterance = episode.utterances[turn]
     if settings.strategy is _Condition.ADVISED:
+        if utterance.call is None:
+            return advice.after(history_of(episode, turn))
         return strategy if utterance.strategy_source == "counselor" else None
     return strategy if settings.strategy is _Condition.ORACLE else None
 
 
-def _conversation_row(episode: Episode, good: list[int], settings: TurnRowSettings) -> Row:
+def _conversation_row(
+    episode: Episode, good: list[int], settings: TurnRowSettings, advice: Advice
+) -> Row:
     """All turns in one chat; each strategy's note stands before the turn that follows it."""
     agent, brief = _supporter(template_of(settings)), _brief(episode, settings)
     messages = [agent.system(brief, settings.max_sentences)]
@@ -244,7 +266,7 @@ def _conversation_row(episode: Episode, good: list[int], settings: TurnRowSettin
             heard.append(Turn(Role.SEEKER, utterance.text))
             continue
         strategy = strategy_of(utterance, settings.label)
-        shown = _noted(utterance, strategy, settings)
+        shown = _noted(episode, n, strategy, settings, advice)
         if heard or len(messages) == 1:
             asked = agent.request(supporter_view(brief, heard, strategy=shown, window=None))
             messages += asked.messages[1:]

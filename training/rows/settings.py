@@ -30,6 +30,12 @@ class TurnRowSettings(Record):
         " self (the model writes its choice first), advised (the counselor's choice) or oracle (the"
         " reply's own label, an upper bound)",
     )
+    counselor: str | None = Field(
+        None,
+        description="with advised: who is asked about recorded dialogues; folder of a trained"
+        " counselor, or a policy by name or import string",
+    )
+    counselor_model: str | None = Field(None, description="model of that policy, if it takes one")
     label: Literal["first", "last"] = Field(
         "first", description="which of several strategies of one turn counts: first or last"
     )
@@ -95,6 +101,10 @@ def row_conflicts(settings: TurnRowSettings) -> list[str]:
         return ["history_window is for rows of turns; a conversation is shown whole"]
     if settings.whole_conversations and isinstance(settings, RowSettings) and settings.thinking:
         return ["thinking is for rows of turns; templates leave it out of earlier turns"]
+    if settings.counselor is not None and settings.strategy is not StrategyCondition.ADVISED:
+        return [f"strategy {settings.strategy} asks no counselor; with one it is advised"]
+    if settings.counselor_model is not None and settings.counselor is None:
+        return ["counselor_model: no counselor is named"]
     if not settings.as_asked:
         return []
     fields = type(settings).model_fields

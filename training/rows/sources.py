@@ -21,6 +21,7 @@ from ...environments.corpus.splits import held_out
 from ...environments.episodes.episode import Episode
 from ...environments.episodes.log import log_files, read_episodes
 from ...environments.episodes.sequence import Episodes
+from ...environments.episodes.sides import place_of, side_digest
 from ...policies.base import Message
 from .build import Row
 
@@ -32,7 +33,7 @@ class DataSource(Record):
 
     Attributes:
         name: of the file or folder, without the path.
-        sha256: by file name.
+        sha256: by file name; of a side also that of its ids, as `split.json:SIDE`.
         items: episodes or instruction rows in it.
     """
 
@@ -45,7 +46,10 @@ def load_episodes(paths: Sequence[str | Path]) -> tuple[Episodes, tuple[DataSour
     """The episodes of run folders and logs, and what identifies them; see `open_episodes`."""
     parts = _parts(paths)
     read = zip(paths, parts, strict=True)
-    sources = tuple(source_of(path, log_files(path), len(part)) for path, part in read)
+    sources = tuple(
+        source_of(path, log_files(path), len(part), side_digest(place_of(path)))
+        for path, part in read
+    )
     return Episodes.joined(parts), sources
 
 
@@ -62,7 +66,8 @@ def open_episodes(paths: Sequence[str | Path]) -> Episodes:
 def _parts(paths: Sequence[str | Path]) -> list[Episodes]:
     if not paths:
         raise ConfigError(
-            "no data to train on", hint="--data FOLDER, with a run's folder or an episode log"
+            "no data to train on",
+            hint="--data FOLDER, with a run's folder, an episode log or FOLDER:SIDE",
         )
     parts = [read_episodes(path) for path in paths]
     if not any(map(len, parts)):
@@ -70,9 +75,15 @@ def _parts(paths: Sequence[str | Path]) -> list[Episodes]:
     return parts
 
 
-def source_of(path: str | Path, files: Iterable[Path], items: int) -> DataSource:
-    """The record of one source."""
-    hashes = {file.name: sha256_of(file) for file in files}
+def source_of(
+    path: str | Path, files: Iterable[Path], items: int, more: Mapping[str, str] | None = None
+) -> DataSource:
+    """The record of one source.
+
+    Args:
+        more: further digests, such as that of a side.
+    """
+    hashes = {file.name: sha256_of(file) for file in files} | dict(more or {})
     return DataSource(name=Path(path).resolve().name, sha256=hashes, items=items)
 
 

@@ -23,8 +23,8 @@ from ...agents.base import chat_messages
 from ...agents.observations import Turn
 from ...agents.roles import Role
 from ...core.errors import DataError, did_you_mean
-from ...environments.corpus.importing.reader import UNSPECIFIED
 from ...environments.episodes.episode import Episode
+from ...environments.scenarios.scenario import UNSPECIFIED
 from ...policies.base import Message
 from ...policies.heads.reading import SYSTEM
 from ..rows.build import BadRow, group_of, history_of, turn_id

@@ -38,7 +38,8 @@ def score(
     from ...core.tasks import run_sync
     from ...environments.episodes.log import read_episodes
     from ...environments.episodes.rating import RATINGS_NAME
-    from ...evaluation.replies.places import holds_replies, place_replies
+    from ...environments.episodes.sides import place_of
+    from ...evaluation.replies.places import caveats_of, holds_replies, place_replies
     from ...policies.heads.scorer import ScorerPolicy
     from ..loop.command import need_libraries, quiet_libraries
 
@@ -59,7 +60,7 @@ def score(
         )
     else:
         replies = iter_real_replies(read_episodes(log))
-    file = out or (log if log.is_dir() else log.parent) / RATINGS_NAME
+    file = out or place_of(log).folder / RATINGS_NAME
     scorer = ScorerPolicy(model, max_batch=max_batch, threads=threads)
 
     async def rate() -> None:
@@ -70,6 +71,8 @@ def score(
     for name, (value, counted) in rates_of(file, scorer.id).items():
         shown = "not known" if value is None else f"{value:.1%}"
         console.print(f"{name}: {shown} of {counted} replies")
+    for told in caveats_of(log) if holds_replies(log) else ():
+        console.print(Text(told, style="yellow"), soft_wrap=True)
     if missing:
         console.print(f"{missing} replies without a text were not rated")
     console.print(f"ratings: {file}", soft_wrap=True)

@@ -19,6 +19,7 @@ from ...core.errors import ConfigError, did_you_mean
 from ...core.files import write_whole
 from ...core.outside.console import make_console
 from ...core.settings import expect_settings
+from ...environments.corpus.seen import Seen, seen_of
 from ...environments.episodes.episode import Episode
 from ...policies.base import Message
 from ...policies.heads.scorer import ANSWERS, FAILS, HOLDS
@@ -49,6 +50,7 @@ class ScorerData:
     pairs: Mapping[str, Sides]
     bad: tuple[BadRow, ...]
     sources: tuple[DataSource, ...]
+    seen: Seen
 
     @property
     def dimensions(self) -> tuple[str, ...]:
@@ -100,6 +102,7 @@ def read_data(settings: ScorerSettings) -> ScorerData:
     pairs: dict[str, Sides] = {}
     bad: list[BadRow] = []
     sources: list[DataSource] = []
+    seen = Seen()
     tables = (
         ("empathy", settings.empathy, empathy_pairs, settings.empathy_pairs),
         ("strategy", settings.strategy, strategy_pairs, settings.strategy_pairs),
@@ -115,13 +118,14 @@ def read_data(settings: ScorerSettings) -> ScorerData:
     if set(FROM_DIALOGUES) & set(wanted):
         sides, more = split_sides(settings)
         sources += more
+        seen = seen_of(sides[0], sides[1])
         for name in FROM_DIALOGUES:
             if name in wanted:
                 pairs[name] = dialogue_pairs(name, sides, settings)
     refuse_bad(bad, settings.on_bad_row)
     _refuse_one_sided(pairs)
     ordered = {name: pairs[name] for name in DIMENSIONS if name in pairs}
-    return ScorerData(ordered, tuple(bad), tuple(sources))
+    return ScorerData(ordered, tuple(bad), tuple(sources), seen)
 
 
 def _wanted(settings: ScorerSettings) -> tuple[str, ...]:
@@ -254,6 +258,7 @@ def _train_one(
     metrics = report(test, trained.probabilities, dimensions, folder)
     return keep(
         trained, kind="scorer", heads=heads, settings=settings, sources=data.sources,
+        seen=data.seen,
         metrics=metrics,
     )  # fmt: skip
 

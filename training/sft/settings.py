@@ -19,6 +19,7 @@ from ..rows.settings import Positive, RowSettings, refuse
 
 PRESETS: dict[str, dict[str, Any]] = {
     "support": {},
+    "sweetiechat": {"strategy": "advised"},
     "m0": {
         "lora_r": 8,
         "lora_alpha": 16,
@@ -33,7 +34,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "replay_rows": 500,
     },
 }
-"""Settings by name: SweetieChat §5.2 (the defaults), and M⁰ of Self-Evolution §2.1."""
+"""Settings by name: SweetieChat §5.2 (the defaults; `sweetiechat` with its counselor's advice in the
+prompt too), and M⁰ of Self-Evolution §2.1."""
 
 
 class ReplaySettings(Record):
@@ -69,8 +71,10 @@ class SftSettings(
 
     panel: ClassVar[str] = "Data and model"
 
-    preset: Literal["support", "m0"] = Field(
-        "support", description="settings of a paper: support (SweetieChat) or m0 (Self-Evolution)"
+    preset: Literal["support", "sweetiechat", "m0"] = Field(
+        "support",
+        description="settings of a paper: support (SweetieChat's figures), sweetiechat (its prompts too:"
+        " advised) or m0 (Self-Evolution)",
     )
 
     @model_validator(mode="before")

@@ -18,22 +18,26 @@ from rich.console import Console
 from ...core.errors import ConfigError
 from ...core.outside.console import make_console
 from ...core.settings import expect_settings
+from ...environments.corpus.seen import Seen, seen_of
 from ...environments.episodes.episode import Episode
 from ..loop.base_model import load_base
 from ..loop.checkpoint import Checkpoint
+from ..loop.distributed import in_turn
 from ..loop.loop import (
     base_dtype,
     best_metrics,
     choose_attention,
     finish,
+    on_gpu,
     run_training,
     steps_per_epoch,
 )
 from ..loop.results import TrainingResult
 from ..loop.resume import for_each_seed
 from ..loop.row_trainer import RowTrainer, make_row_trainer
+from ..rows.advice import advice_for
 from ..rows.build import BadRow, Row, build_rows, refuse_bad
-from ..rows.encode import RowEncoder, encode_rows
+from ..rows.encode import Encoded, RowEncoder, encode_rows
 from ..rows.sources import (
     DataSource,
     draw,
@@ -76,6 +80,7 @@ class SftData:
     validation: Sequence[Row]
     bad: tuple[BadRow, ...]
     sources: tuple[DataSource, ...]
+    seen: Seen
 
 
 def read_data(settings: SftSettings) -> SftData:
@@ -88,7 +93,9 @@ def read_data(settings: SftSettings) -> SftData:
         sources += held_sources
     else:
         learned, held = split_episodes(episodes, settings.validation_share, settings.seed)
-    train, validation = build_rows(learned, settings), build_rows(held, settings)
+    cpu = not on_gpu(settings)
+    advice = in_turn(lambda: advice_for(chain(learned, held), settings, settings.out), cpu=cpu)
+    train, validation = (build_rows(side, settings, advice) for side in (learned, held))
     rows: Sequence[Row] = train.rows
     if not rows:
         raise ConfigError(
@@ -102,10 +109,50 @@ def read_data(settings: SftSettings) -> SftData:
         )
         rows = Spool(chain(rows, draw(available, count, settings.seed)))
         sources += (source_of(settings.replay, [Path(settings.replay)], len(available)),)
-    return SftData(rows, validation.rows, train.bad + validation.bad, sources)
+    return SftData(
+        rows, validation.rows, train.bad + validation.bad, sources, seen_of(learned, held)
+    )
 
 
-# Loss
+@dataclass(frozen=True, slots=True)
+class EncodedData:
+    """What a training takes of its rows, in tokens.
+
+    Attributes:
+        train, validation: the rows that fit.
+        rows: those of `train` before any tokenizer, in the same order.
+        counts: of both, and of what is left out by fault.
+    """
+
+    train: Sequence[Encoded]
+    validation: Sequence[Encoded]
+    rows: Sequence[Row]
+    counts: dict[str, int]
+
+
+def encode_data(
+    encoder: RowEncoder, data: SftData, settings: SftSettings, context: int
+) -> EncodedData:
+    """The rows that fit the model and the settings.
+
+    Args:
+        context: tokens that the model reads.
+
+    Raises:
+        ConfigError: none fits, or bad rows that are refused.
+    """
+    longest = min(settings.max_tokens, context)
+    train, rows, long = encode_rows(encoder, data.train, longest)
+    validation, _, too_long = encode_rows(encoder, data.validation, longest)
+    refuse_bad([*long, *too_long], settings.on_bad_row)
+    if not train:
+        raise ConfigError(
+            f"all {len(data.train)} rows are longer than {longest} tokens",
+            hint="raise max_tokens, or lower history_window or case_dialogues",
+        )
+    bad = Counter(b.fault for b in (*data.bad, *long, *too_long))
+    counts = {"train": len(train), "validation": len(validation)} | dict(bad)
+    return EncodedData(train, validation, rows, counts)
 
 
 # One run
@@ -117,18 +164,9 @@ def _train_one(
     dtype = base_dtype(settings)
     base = load_base(settings.model, dtype=dtype)
     encoder = RowEncoder(base.tokenizer, base.model.config, base.model.generation_config)
-    longest = min(settings.max_tokens, base.context)
-    train, _, long = encode_rows(encoder, data.train, longest)
-    validation, _, too_long = encode_rows(encoder, data.validation, longest)
-    refuse_bad([*long, *too_long], settings.on_bad_row)
-    if not train:
-        raise ConfigError(
-            f"all {len(data.train)} rows are longer than {longest} tokens",
-            hint="raise max_tokens, or lower history_window or case_dialogues",
-        )
+    taken = encode_data(encoder, data, settings, base.context)
+    train, validation, rows = taken.train, taken.validation, taken.counts
     choose_attention(base, settings, dtype, max(row.tokens for row in (*train, *validation)))
-    bad = Counter(b.fault for b in (*data.bad, *long, *too_long))
-    rows: dict[str, int] = {"train": len(train), "validation": len(validation)} | dict(bad)
     shown = ", ".join(f"{n} {k.replace('_', ' ')}" for k, n in rows.items())
     console.print(f"{folder}: {shown}", soft_wrap=True)
 
@@ -149,4 +187,5 @@ def _train_one(
         data=data.sources,
         rows=rows,
         metrics=best_metrics(trainer),
+        seen=data.seen,
     )

@@ -24,6 +24,7 @@ from ....policies.registry import make_policy
 from ...episodes.episode import Episode
 from ...episodes.log import iter_episodes, log_files
 from ...episodes.rating import RATINGS_NAME, Rating, append_ratings, iter_ratings
+from ...episodes.sides import whole
 from ...runs.settings import EngineSettings
 from ..tags import TAGS_NAME, Finding, Severity, Tags, content_digest, edited, iter_tags, read_tags
 from .filters.base import Filter, trims
@@ -114,7 +115,7 @@ def clean_run(
         PolicyError: the judge failed; what it answered before is kept.
         RunError: another process is cleaning the folder, or the disk refuses.
     """
-    folder, settings = Path(folder), settings or CleanSettings()
+    folder, settings = whole(folder, "cleaning"), settings or CleanSettings()
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a folder", hint="give a run's folder")
     log_files(folder)  # before anything is written: a folder without a log stays as it is

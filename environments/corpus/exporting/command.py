@@ -20,7 +20,9 @@ def register(app: typer.Typer) -> None:
     """Add the command."""
     keyword = inspect.Parameter.KEYWORD_ONLY
     own = {
-        "folder": Annotated[Path, typer.Argument(help="The corpus: a folder with episodes.jsonl.")],
+        "folder": Annotated[
+            Path, typer.Argument(help="The corpus: a folder with episodes.jsonl, or FOLDER:SIDE.")
+        ],
         "out": Annotated[Path, typer.Option("--out", help="Folder to make.")],
         "file": Annotated[
             Path | None, typer.Option("--settings", help="TOML file; options override it.")

@@ -8,19 +8,20 @@ ask the licence guard first. Rows are made by `rows.py`, splits by `splits.py`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ....core.errors import ConfigError, DataError, MissingExtra, RunError, did_you_mean
 from ....core.record import Record
 from ....core.settings import read_settings
+from ...episodes.sides import place_of
 from ..folder import new_folder, tags_of
 from ..review.agreement import agreement
 from ..review.database import review_started
 from ..review.review import agreement_items
 from ..review.store import ReviewStore
-from ..splits import Groups, add, split_of
+from ..splits import Groups, add
 from ..tags import Tags
 from .card import (
     CARD_NAME,
@@ -39,6 +40,7 @@ from .licences import Terms, combined, hub_licence, terms_of
 from .rows import Row, rows_of
 from .selection import SEEDS, Origins, Selection, origins_of
 from .settings import ExportSettings
+from .sides import Sides
 
 NEAR_DUPLICATES = "near_duplicates"
 """The filter whose findings name the earlier dialogue: `ID (similarity)`."""
@@ -65,9 +67,11 @@ class ExportReport(Record):
 class _Plan:
     """One pass over the corpus: what is in it, which belong together, under which terms."""
 
-    def __init__(self, folder: Path, settings: ExportSettings) -> None:
-        self.folder = folder
+    def __init__(self, named: str | Path, settings: ExportSettings) -> None:
+        place = place_of(named)
+        folder = self.folder = place.path
         self.settings = settings
+        self.sides = Sides(place, settings)
         self.selection = Selection(folder, settings)
         self.tags: Mapping[str, Tags] | None = tags_of(folder) if settings.clean else None
         self.facts = Facts()
@@ -75,9 +79,11 @@ class _Plan:
         self.origins: Origins = origins_of(folder, settings)
         self.answered: set[str] = set()
         duplicates = _duplicates(self.tags or {})
-        self.grouped_duplicates = bool(duplicates)
+        self.grouped_duplicates = bool(duplicates) and not self.sides.stored
         for episode in self.selection.episodes():
-            if not rows_of(episode, settings.shape, **settings.row_options()):
+            if self.sides.left_out(episode.id) or not rows_of(
+                episode, settings.shape, **settings.row_options()
+            ):
                 continue
             self.answered.add(episode.id)
             self.facts.add(episode)
@@ -109,8 +115,10 @@ class _Plan:
         """(episode, split, its rows) for every conversation, in the order of the log."""
         settings = self.settings
         for episode in self.selection.episodes():
-            if episode.id in self.answered:
-                split = split_of(episode.id, self.groups, settings.ratios, settings.seed)
+            if reason := self.sides.left_out(episode.id):
+                self.selection.left_out[reason] += 1
+            elif episode.id in self.answered:
+                split = self.sides.of(episode.id, self.groups)
                 yield episode.id, split, rows_of(episode, settings.shape, **settings.row_options())
             else:
                 self.selection.left_out[NO_ANSWER] += 1
@@ -118,6 +126,11 @@ class _Plan:
     @property
     def name(self) -> str:
         return self.settings.name or self.folder.resolve().name
+
+    @property
+    def splits(self) -> Sequence[str]:
+        """Names of the splits, in order."""
+        return self.sides.names
 
 
 def export_corpus(
@@ -132,7 +145,8 @@ def export_corpus(
 
     Args:
         folder: of the corpus: `episodes.jsonl`, and, if present, `tags.jsonl`, `review.sqlite`,
-            `sources.json` and the run's `config.toml`.
+            `sources.json`, the run's `config.toml` and `split.json`, whose sides are the splits;
+            or `FOLDER:SIDE`, for one side of it.
         out: folder to make, in one step at the end.
         settings: how; or as keywords, the fields of `ExportSettings`.
         force: replace an earlier export there.
@@ -148,7 +162,7 @@ def export_corpus(
     settings = _with_overrides(settings, given)
     out = Path(out)
     _refuse_overwriting(out, force)
-    plan = _Plan(Path(folder), settings)
+    plan = _Plan(folder, settings)
     with new_folder(out, replace=force) as made:
         return _write(plan, made, str(out))
 
@@ -164,13 +178,13 @@ def dataset_of(folder: str | Path, settings: ExportSettings | None = None, **giv
     except ImportError:
         raise MissingExtra("a datasets.Dataset", extra="data") from None
     settings = _with_overrides(settings, given)
-    plan = _Plan(Path(folder), settings)
+    plan = _Plan(folder, settings)
     schema = arrow_schema(settings.shape, ids=settings.ids, scenario=settings.private)
     features = datasets.Features.from_arrow_schema(schema)
     rows: dict[str, list[Row]] = {}
     for _, split, made in plan.rows():
         rows.setdefault(split, []).extend(made)
-    ordered = [name for name in settings.ratios if name in rows]
+    ordered = [name for name in plan.splits if name in rows]
     return datasets.DatasetDict(
         {name: datasets.Dataset.from_list(rows[name], features=features) for name in ordered}
     )
@@ -225,7 +239,7 @@ def _write(plan: _Plan, folder: Path, out: str) -> ExportReport:
             columns = columns or list(rows[0])
             for row in rows:
                 files.write(split, row)
-    splits = [name for name in settings.ratios if name in files.rows]
+    splits = [name for name in plan.splits if name in files.rows]
     report = ExportReport(
         out=out,
         dialogues={name: dialogues[name] for name in splits},
@@ -260,6 +274,7 @@ def _card_values(
         "splits": splits,
         "columns": ", ".join(f"`{column}`" for column in columns),
         "settings": settings,
+        "stored": plan.sides.about,
         "window": settings.row_options()["history"],
         "duplicates": plan.grouped_duplicates,
         "simulated": plan.origins.simulated,

@@ -23,7 +23,7 @@ from ....core.record import refuse_unwritable
 from ....policies.safety import crisis_kinds
 from ...episodes.episode import Episode, StopReason, Utterance
 from ...episodes.log import LOG_NAME
-from ...scenarios.scenario import Scenario
+from ...scenarios.scenario import UNSPECIFIED, Scenario
 from ..sources import KNOWN_CORPORA, UNKNOWN_LICENCE, Source
 from .importers.base import BrokenRecord, Recorded
 from .importers.mappings import problem_type_of
@@ -31,8 +31,6 @@ from .importers.records import FoundRecord, iter_records
 from .importers.registry import AUTO, find_importer, sniff
 from .normalise import Line, Tally, count_word, find_recipe, normalise, notes_of
 
-UNSPECIFIED = "unspecified"
-"""Placeholder where a source gives nothing and a scenario needs a value."""
 EXAMPLES = 20
 """Faults that a report names; further ones are only counted."""
 

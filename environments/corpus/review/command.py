@@ -16,6 +16,7 @@ from ....core.outside.console import echo, echo_json, make_console
 from ....policies.safety import DISCLAIMER
 from ...episodes.log import log_files
 from ...episodes.rating import RATINGS_NAME, append_ratings, iter_ratings
+from ...episodes.sides import whole
 from ..folder import cleaned_episodes
 from .agreement import agreement
 from .database import remove_store
@@ -53,7 +54,9 @@ def start(
     seed: Annotated[int, typer.Option(help="Of the reviewers' reading orders.")] = 0,
 ) -> None:
     """Enrol the corpus, or what was added to it; cleaning's tags are followed if present."""
-    log_files(folder)  # before a store is made: a wrong path leaves nothing behind
+    log_files(
+        whole(folder, "a review")
+    )  # before a store is made: a wrong path leaves nothing behind
     with ReviewStore(folder, create=True) as store:
         try:
             store.start(required=required, seed=seed)

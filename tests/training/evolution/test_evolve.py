@@ -381,8 +381,8 @@ def prompts_of_an_evolution(
     seen: dict[str, list[Any]] = {}
     evaluated: list[EvaluationSettings] = []
 
-    def rows(episodes: Any, settings: Any) -> Any:
-        built = build_rows(episodes, settings)
+    def rows(episodes: Any, settings: Any, advice: Any) -> Any:
+        built = build_rows(episodes, settings, advice)
         seen.setdefault("held-out", []).extend(row.prompt for row in built.rows)
         return built
 

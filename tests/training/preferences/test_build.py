@@ -88,7 +88,9 @@ def made(
     policy = script if hasattr(script, "respond") else ScriptedPolicy(script)
     run_sync(ask_rejected(contexts, settings, folder, policy))
     run_sync(ask_chosen(contexts, settings, folder, reviser or policy))
-    pairs, _ = pairs_from(folder, contexts, settings, folder, counts)
+    pairs, _ = pairs_from(
+        folder, contexts, settings, folder, counts, episodes or [episode("a", TALK)]
+    )
     return pairs, json.loads((folder / "summary.json").read_text()), contexts
 
 

@@ -376,6 +376,7 @@ def test_the_reloaded_adapter_gives_the_trained_logits(causal: Path, tmp_path: P
     changed = settings(causal, tmp_path, out, max_steps=5)
     trainer = make_row_trainer(base, rows, [], out, changed, seed=0)
     trainer.train()
+    from warmline.environments.corpus.seen import Seen
     from warmline.training.loop.loop import finish
     from warmline.training.loop.merge import merge_checkpoint
 
@@ -384,7 +385,8 @@ def test_the_reloaded_adapter_gives_the_trained_logits(causal: Path, tmp_path: P
         trained = trainer.model.eval()(probe).logits
         untrained = AutoModelForCausalLM.from_pretrained(causal)(probe).logits
     finish(
-        trainer, base, out, kind="sft", settings=changed, seed=0, data=(), rows={}, metrics={}
+        trainer, base, out, kind="sft", settings=changed, seed=0, data=(), rows={}, metrics={},
+        seen=Seen(),
     )  # fmt: skip
     loaded = load(find_source(out), device="cpu", dtype="float32")
     name = loaded.add_adapter(str(out))

@@ -26,8 +26,9 @@ from warmline.environments.corpus.importing.importers.registry import (
     find_importer,
     sniff,
 )
-from warmline.environments.corpus.importing.reader import UNSPECIFIED, Import
+from warmline.environments.corpus.importing.reader import Import
 from warmline.environments.scenarios.problem_types import problem_types
+from warmline.environments.scenarios.scenario import UNSPECIFIED
 
 from ..samples import (
     EMPATHETIC_ROWS,

@@ -1,0 +1,1 @@
+"""Training rows as a reader sees them."""
