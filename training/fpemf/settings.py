@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from ...core.fixed import Fixed
 from ...core.record import Record
 from ...environments.runs.settings import EngineSettings
-from ..loop.settings import AdapterLoopSettings, MergeSettings, RepeatedSettings
+from ..loop.settings import AdapterLoopSettings, MergeSettings, Nll, NllSettings, RepeatedSettings
 from ..rows.settings import Positive, TurnRowSettings, refuse
 
 NotNegative = Annotated[float, Field(ge=0)]
@@ -77,6 +77,7 @@ class FpemfSettings(
     FeedbackSettings,
     CandidateSettings,
     TurnRowSettings,
+    NllSettings,
     MergeSettings,
     AdapterLoopSettings,
     RepeatedSettings,
@@ -94,8 +95,15 @@ class FpemfSettings(
     alpha: NotNegative = Field(1.0, description="power of the length in a candidate's score")
     beta_ul: NotNegative = Field(1.0, description="weight of the ranking loss")
     beta_gen: NotNegative = Field(1.0, description="weight of the gold replies' NLL")
-    reduction: Literal["paper", "muffin"] = Field(
-        "paper", description="of the ranking loss: paper (FPEMF) or muffin (its predecessor)"
+    nll: Nll = Field(
+        "reply_mean",
+        description="NLL of gold replies: reply_mean (over each reply's tokens, then replies; FPEMF"
+        " eq. 8), token_mean (over a step's tokens) or sum (over each reply's tokens)",
+    )
+    reduction: Literal["paper", "literal", "muffin"] = Field(
+        "paper",
+        description="of the ranking loss: paper (FPEMF, margin outside the bracket), literal (FPEMF"
+        " eq. 7 as printed) or muffin (its predecessor)",
     )
     include_gold: bool = Field(False, description="rank the gold reply too, as a helpful one")
     full: bool = Field(False, description="train all weights instead of an adapter")

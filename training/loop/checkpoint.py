@@ -25,6 +25,7 @@ from ...core.files import read_json, read_text, write_whole
 from ...core.record import Record, problems_of
 from ...core.tables import markdown_table
 from ...policies.safety import DISCLAIMER
+from ..rows.left_out import LeftOut
 from ..rows.sources import DataSource
 
 CHECKPOINT_NAME = "checkpoint.json"
@@ -47,6 +48,7 @@ class Checkpoint(Record):
         settings: resolved, every field.
         data: what was learned from; hashes and counts.
         rows: counts: used, and bad ones by fault.
+        left_out: what was not learned from, and why; of both sides of the split.
         metrics: of the weights that were kept.
         heads: options by head, in the order of the logits; empty for a model that writes text.
         seed: of this run.
@@ -62,6 +64,7 @@ class Checkpoint(Record):
     settings: dict[str, Any] = Field(default_factory=dict)
     data: tuple[DataSource, ...] = ()
     rows: dict[str, int] = Field(default_factory=dict)
+    left_out: tuple[LeftOut, ...] = ()
     metrics: dict[str, float | None] = Field(default_factory=dict)
     heads: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     seed: int = 0
@@ -188,6 +191,9 @@ def model_card(name: str, checkpoint: Checkpoint) -> str:
         _table("Metrics", ("measure", "value"), _shown(checkpoint.metrics)),
         _table("Data", ("source", "items"), [(s.name, str(s.items)) for s in checkpoint.data]),
         _table("Rows", ("rows", "count"), [(k, str(v)) for k, v in checkpoint.rows.items()]),
+        _table(
+            "Left out", ("why", "count"), [(e.reason, str(e.count)) for e in checkpoint.left_out]
+        ),
         _table(
             "Settings", ("setting", "value"), [(k, str(v)) for k, v in _settings_shown(checkpoint)]
         ),

@@ -25,6 +25,7 @@ from transformers import (
 
 from ...core.errors import RunError
 from ...policies.models.loading import find_dtype
+from ..rows.left_out import LeftOut
 from ..rows.sources import DataSource
 from .base_model import Base
 from .callbacks import (
@@ -242,6 +243,7 @@ def finish(
     rows: Mapping[str, int],
     metrics: Mapping[str, float | None],
     heads: Mapping[str, tuple[str, ...]] | None = None,
+    left_out: Sequence[LeftOut] = (),
 ) -> Checkpoint:
     """Make the folder a checkpoint: weights, tokenizer, log, card, record; then drop the saves.
 
@@ -255,6 +257,7 @@ def finish(
         settings=settings.model_dump(mode="json"),
         data=tuple(data),
         rows=dict(rows),
+        left_out=tuple(left_out),
         metrics=dict(metrics),
         heads=dict(heads or {}),
         seed=seed,

@@ -1,7 +1,8 @@
 """Supervised fine-tuning of the supporter with LoRA (SweetieChat §5.2, Self-Evolution §2.1).
 
 Episodes are split by scenario, become rows, then tokens with masks; `transformers.Trainer` runs the
-loop. The loss is the mean over all learned tokens of a step, so accumulation equals a larger batch.
+loop. The loss is a mean over a whole step (of its tokens or replies, `nll`), so accumulation equals a
+larger batch.
 Left out on purpose: packing (rows are sorted by length instead), optimizers besides AdamW.
 """
 
@@ -34,6 +35,7 @@ from ..loop.resume import for_each_seed
 from ..loop.row_trainer import RowTrainer, make_row_trainer
 from ..rows.build import BadRow, Row, build_rows, refuse_bad
 from ..rows.encode import RowEncoder, encode_rows
+from ..rows.left_out import left_out_line, left_out_of
 from ..rows.sources import (
     DataSource,
     draw,
@@ -127,15 +129,18 @@ def _train_one(
             hint="raise max_tokens, or lower history_window or case_dialogues",
         )
     choose_attention(base, settings, dtype, max(row.tokens for row in (*train, *validation)))
-    bad = Counter(b.fault for b in (*data.bad, *long, *too_long))
-    rows: dict[str, int] = {"train": len(train), "validation": len(validation)} | dict(bad)
-    shown = ", ".join(f"{n} {k.replace('_', ' ')}" for k, n in rows.items())
-    console.print(f"{folder}: {shown}", soft_wrap=True)
+    bad = (*data.bad, *long, *too_long)
+    left_out = left_out_of(bad)
+    rows: dict[str, int] = {"train": len(train), "validation": len(validation)}
+    shown = ", ".join(f"{n} {k}" for k, n in rows.items())
+    console.print(f"{folder}: {shown}; {left_out_line(left_out)}", soft_wrap=True)
+    rows |= Counter(b.fault for b in bad)
 
     def make(resumed: bool) -> RowTrainer:
         return make_row_trainer(
-            base, train, validation, folder, settings, seed=seed, dtype=dtype, resumed=resumed
-        )
+            base, train, validation, folder, settings,
+            seed=seed, dtype=dtype, resumed=resumed, nll=settings.nll,
+        )  # fmt: skip
 
     tokens = sum(row.tokens for row in train) / steps_per_epoch(len(train), settings)
     trainer = run_training(make, folder, tokens, console)
@@ -148,5 +153,6 @@ def _train_one(
         seed=seed,
         data=data.sources,
         rows=rows,
+        left_out=left_out,
         metrics=best_metrics(trainer),
     )
