@@ -51,7 +51,7 @@ from ..rows.build import BadRow, Row, build_rows, refuse_bad
 from ..rows.encode import RowEncoder, encode_rows
 from ..rows.left_out import left_out_line, left_out_of
 from ..rows.sources import DataSource, draw, load_episodes, source_of
-from .settings import FpemfSettings
+from .settings import FpemfSettings, JudgedCandidateSettings
 
 HELPFUL_NAME = "helpful.json"
 """Helpful rates by dimension (FPEMF Table 4)."""
@@ -63,7 +63,7 @@ PROGRESS_SECONDS = 10.0
 
 
 def candidate_sets(
-    settings: FpemfSettings, base: Base, console: Console
+    settings: JudgedCandidateSettings, base: Base, console: Console
 ) -> tuple[list[CandidateSet], tuple[DataSource, ...], tuple[BadRow, ...]]:
     """The contexts with their candidates: read, or made in `out/candidates`; and turns without."""
     if settings.candidates is not None:
@@ -107,7 +107,7 @@ def in_order(contexts: Iterable[CandidateSet]) -> list[CandidateSet]:
 
 
 def context_rows(
-    settings: FpemfSettings, base: Base
+    settings: JudgedCandidateSettings, base: Base
 ) -> tuple[list[Row], tuple[DataSource, ...], tuple[BadRow, ...]]:
     """The rows whose prompts are answered; their group joins scenarios that tell one situation.
 
@@ -140,7 +140,7 @@ async def _sample(
     rows: list[Row],
     log: CandidateLog,
     lineage: Lineage,
-    settings: FpemfSettings,
+    settings: JudgedCandidateSettings,
     on_done: Callable[[int], None],
 ) -> None:
     try:
@@ -173,7 +173,7 @@ def progress_lines(console: Console, what: str, done: int, total: int) -> Callab
     return on_done
 
 
-def _lineage(settings: FpemfSettings, base: Base) -> Lineage:
+def _lineage(settings: JudgedCandidateSettings, base: Base) -> Lineage:
     if settings.source == "beams":
         return Lineage(
             source="beams", model=settings.model, identity=base.identity, settings=settings.search()
@@ -192,7 +192,7 @@ def _policy(settings: EngineSettings) -> Policy:
 
 
 def feedback_on(
-    settings: FpemfSettings,
+    settings: JudgedCandidateSettings,
     contexts: Sequence[CandidateSet],
     labeller: Labeller | None,
     console: Console,
@@ -220,7 +220,7 @@ def feedback_on(
 
 
 async def _rate(
-    settings: FpemfSettings,
+    settings: JudgedCandidateSettings,
     contexts: Sequence[CandidateSet],
     labeller: Labeller | None,
     file: Path,
@@ -240,7 +240,7 @@ async def _rate(
 
 
 async def _rate_with(
-    settings: FpemfSettings,
+    settings: JudgedCandidateSettings,
     contexts: Sequence[CandidateSet],
     labeller: Labeller,
     file: Path,
@@ -252,7 +252,7 @@ async def _rate_with(
     )
 
 
-def _asking(policy: Policy, settings: FpemfSettings) -> PolicyLabeller:
+def _asking(policy: Policy, settings: JudgedCandidateSettings) -> PolicyLabeller:
     """A labeller that puts our questions to a policy, which knows none of its own."""
     names = settings.dimensions or tuple(DIMENSIONS)
     if unknown := [name for name in names if name not in DIMENSIONS]:

@@ -43,7 +43,7 @@ from .checkpoint import (
 )
 from .distributed import process_count
 from .resume import merge_if_asked
-from .settings import LoopSettings
+from .settings import LoopSettings, SourceSettings
 
 SAVES = "trainer"
 
@@ -83,7 +83,7 @@ def _step_of(save: Path) -> int:
     return int(number) if number.isdigit() else -1
 
 
-def on_gpu(settings: LoopSettings) -> bool:
+def on_gpu(settings: SourceSettings) -> bool:
     """Whether a GPU is used."""
     return settings.device == "auto" and torch.cuda.is_available()
 

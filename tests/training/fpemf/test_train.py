@@ -416,3 +416,40 @@ class _KillAt(TrainerCallback):  # type: ignore[misc]
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step == self._step:
             raise KeyboardInterrupt
+
+
+def test_candidates_of_a_model_before_and_after(
+    causal: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same contexts for the base and the trained model; helpful rates; nothing twice."""
+    from warmline.training.fpemf.candidates import make_candidates
+    from warmline.training.fpemf.settings import CandidateRunSettings
+
+    trained(given(causal, data, tmp_path / "fpemf", max_steps=2, contexts=6))
+    common = {
+        "data": (str(data),), "template": TEMPLATE, "device": "cpu", "contexts": 6,
+        "num_candidates": 4, "max_new_tokens": 8, "dimensions": ("empathy",), "dtype": "float32",
+        "judge": {"policy": "scripted"},
+    }  # fmt: skip
+    found = {}
+    for name, model in (("before", causal), ("after", tmp_path / "fpemf")):
+        settings = CandidateRunSettings(model=str(model), out=str(tmp_path / name), **common)
+        scorer = Scorer()
+        contexts, rates = make_candidates(settings, labeller=scorer)
+        assert scorer.asked == 6 * 5
+        again = Scorer()
+        assert make_candidates(settings, labeller=again) == (contexts, rates)
+        assert again.asked == 0
+        found[name] = contexts
+        even = [len(c.text) % 2 == 0 for each in contexts for c in each.candidates]
+        assert rates["beams"]["helpful"].value == pytest.approx(sum(even) / len(even))
+        assert rates["single"]["helpful"].counted == 6
+    assert [c.id for c in found["before"]] == [c.id for c in found["after"]]
+    assert [c.prompt for c in found["before"]] == [c.prompt for c in found["after"]]
+    assert [c.candidates for c in found["before"]] != [c.candidates for c in found["after"]]
+    shown = CliRunner().invoke(app, ["helpful", str(tmp_path / "after" / "candidates")])
+    assert shown.exit_code == 0, shown.output
+    assert "empathy" in shown.output
+    mixed = CandidateRunSettings(model=str(causal), out=str(tmp_path / "after"), **common)
+    with pytest.raises(RunError, match="lineage"):
+        make_candidates(mixed, labeller=Scorer())
