@@ -108,6 +108,7 @@ COMMANDS: tuple[str, ...] = (
     "evaluation.selfplay.command",
     "training.loop.checkpoints_command",
     "training.evolution.command",
+    "training.fpemf.candidates_command",
     "training.preferences.command",
     "training.preview.command",
     "training.reproduction.command",

@@ -49,6 +49,10 @@ EARLIER_VALUES: Final = {("strategy", "shown"): "oracle", ("strategy", "first"):
 """Values, by key, that earlier versions stored under another name."""
 
 
+LATER_FIELDS: Final = {"nll": "token_mean"}
+"""By key what earlier versions did, which had no such setting: a record that lacks it had that."""
+
+
 class MayChange:
     """Marks a settings field that may differ between two starts of the same work."""
 
@@ -150,6 +154,7 @@ def refuse_change(
         RunError: every difference, on a line of its own.
     """
     before, after = dict(_flat(stored)), dict(_flat(now))
+    before = {k: v for k in after if (v := LATER_FIELDS.get(k.rpartition(".")[2]))} | before
     changed = [
         f"  {key}: {before.get(key, NOT_SET)} -> {after.get(key, NOT_SET)}"
         for key in sorted(before.keys() | after.keys())

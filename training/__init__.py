@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from .dpo.train import train_dpo
     from .evolution.evolve import EvolutionResult, evolve
     from .evolution.settings import EvolveSettings
-    from .fpemf.settings import FpemfSettings
+    from .fpemf.candidates import make_candidates
+    from .fpemf.settings import CandidateRunSettings, FpemfSettings
     from .fpemf.train import train_fpemf
     from .loop.checkpoint import Checkpoint, find_checkpoints, read_checkpoint
     from .loop.merge import merge_checkpoint
@@ -47,11 +48,12 @@ _HOMES = {
     ".dpo.train": ("train_dpo",),
     ".evolution.evolve": ("EvolutionResult", "evolve"),
     ".evolution.settings": ("EvolveSettings",),
-    ".fpemf.settings": ("FpemfSettings",),
+    ".fpemf.settings": ("CandidateRunSettings", "FpemfSettings"),
     ".fpemf.train": ("train_fpemf",),
     ".loop.checkpoint": ("Checkpoint", "find_checkpoints", "read_checkpoint"),
     ".loop.merge": ("merge_checkpoint",),
     ".loop.results": ("TrainingResult",),
+    ".fpemf.candidates": ("make_candidates",),
     ".preferences.pairs": ("preference_pairs",),
     ".preferences.settings": ("PairSettings",),
     ".reproduction.reproduce": ("reproduce",),
@@ -63,6 +65,7 @@ _HOMES = {
 
 __all__ = [
     "BeamOutput",
+    "CandidateRunSettings",
     "Checkpoint",
     "CounselorSettings",
     "DpoSettings",
@@ -76,6 +79,7 @@ __all__ = [
     "diverse_beam_search",
     "evolve",
     "find_checkpoints",
+    "make_candidates",
     "merge_checkpoint",
     "preference_pairs",
     "read_checkpoint",

@@ -49,7 +49,7 @@ _TASK = (
     " planned reply."
 )
 
-MAX_ATTEMPTS = 3
+MAX_ATTEMPTS = 4
 MAX_LENGTH = 2.0
 
 Outcome = Literal["rewritten", "unreadable", "too_long", "lost_opening"]
@@ -80,7 +80,7 @@ class Refine(Wrapper):
         policy: the inner policy.
         roles: whose replies are rewritten.
         max_attempts: how often the JSON is asked for, each time with another seed (Self-Evolution
-            appendix A: three).
+            appendix A: again up to three times, so four attempts).
         max_length: maximum length of the rewritten reply in characters, as a multiple of the first
             one's (Self-Evolution appendix A: two; it does not say of what). None allows any length.
         max_tokens: room for the reflection. The rest of the sampling is the request's.

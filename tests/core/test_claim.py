@@ -82,3 +82,12 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "training.json").write_text("{")
     with pytest.raises(DataError, match=r"training\.json: not JSON"):
         claim_json(tmp_path / "training.json", {})
+
+
+def test_a_record_without_a_later_setting_had_what_was_done_then(tmp_path: Path) -> None:
+    """Trainings begun before `nll` was a setting took the mean over tokens."""
+    file = tmp_path / "training.json"
+    file.write_text('{"seed": 1}')
+    with pytest.raises(RunError, match="nll: token_mean -> sum"):
+        claim_json(file, {"seed": 1, "nll": "sum"})
+    claim_json(file, {"seed": 1, "nll": "token_mean"})

@@ -1,19 +1,23 @@
 """Losses as pure functions: ranking (FPEMF eq. 6–9) and preference (Self-Evolution eq. 6).
 
 Shapes are `(batch, candidates)` for one number a candidate and `(batch, candidates, time)` for one
-a token; log-probabilities in nats. How the printed equations were read: a pair of equal labels adds
-a constant and no gradient in eq. 7 and is left out; eq. 6 of Self-Evolution lost a minus sign, so
-Rafailov et al. 2023 (https://arxiv.org/abs/2305.18290) is followed.
+a token; log-probabilities in nats. How the printed equations were read: FPEMF eq. 7 has its margin
+inside the bracket that the label difference multiplies, and ours stands outside unless asked for as
+printed (see `contrastive_loss`); Self-Evolution eq. 6 lost a minus sign, so Rafailov et al. 2023
+(https://arxiv.org/abs/2305.18290) is followed.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor
 from torch.nn.functional import cross_entropy, logsigmoid
 
-Reduction = Literal["paper", "muffin"]
+from ..loop.settings import Nll
+
+Reduction = Literal["paper", "literal", "muffin"]
+REDUCTIONS = get_args(Reduction)
 MISSING = -1
 """Label of a candidate that is not there, or was not judged."""
 
@@ -39,15 +43,20 @@ def contrastive_loss(
 ) -> Tensor:
     """Hinge over pairs of candidates with different labels (FPEMF eq. 7).
 
-    A pair adds `max(0, margin − (l_i − l_j)(P_i − P_j))`. In a context without such pairs the loss
-    is 0, with gradient 0.
+    In print λ stands inside the bracket that the label difference multiplies,
+    `max(0, −(l_i − l_j)(P_i − P_j + λ))` over ordered pairs, so pairs with equal labels add 0, and
+    with Δ the P of the helpful reply minus that of the unhelpful one, the two orders of any other
+    pair add `max(0, λ − Δ) + max(0, −Δ − λ)`. By default the reading of the published ancestor
+    (Muffin) is followed, in which λ stands outside: such a pair adds `max(0, λ − Δ)`, once. In a
+    context without such pairs the loss is 0, with gradient 0.
 
     Args:
         scores: `(batch, K)`, P of each candidate.
         labels: `(batch, K)`, 1 helpful, 0 unhelpful, `MISSING` leaves the candidate out.
         margin: λ.
         reduction: "paper" divides a context's sum over unordered pairs by its number of labelled
-            candidates (K where none is missing) and takes the mean over all contexts; "muffin"
+            candidates (K where none is missing) and takes the mean over all contexts; "literal"
+            does what is printed: the sum over ordered pairs by 2K, K as before; "muffin"
             (Wang et al., Findings of ACL 2024) takes the mean over all differing pairs of a
             context, then over contexts.
 
@@ -61,8 +70,8 @@ def contrastive_loss(
         raise ValueError(
             f"scores {tuple(scores.shape)} and labels {tuple(labels.shape)}: (batch, K)"
         )
-    if reduction not in ("paper", "muffin"):
-        raise ValueError(f"no reduction '{reduction}'; known: paper, muffin")
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"no reduction '{reduction}'; known: {', '.join(REDUCTIONS)}")
     there = labels != MISSING
     # unlabelled scores may be anything, -inf too; replaced first, so that no NaN enters a gradient
     safe = scores.masked_fill(~there, 0.0)
@@ -70,22 +79,42 @@ def contrastive_loss(
     gaps = safe[:, :, None] - safe[:, None, :]
     differ = (signs != 0) & there[:, :, None] & there[:, None, :]
     pairs = differ.triu(diagonal=1)
-    hinge = (margin - signs * gaps).clamp(min=0).masked_fill(~pairs, 0.0)
-    counted = there.sum(dim=1) if reduction == "paper" else pairs.sum(dim=(1, 2))
-    return (hinge.sum(dim=(1, 2)) / counted.clamp(min=1)).mean()
+    if reduction == "literal":
+        pairs = differ  # in both orders
+        hinge = (-signs * (gaps + margin)).clamp(min=0)
+    else:
+        hinge = (margin - signs * gaps).clamp(min=0)
+    hinge = hinge.masked_fill(~pairs, 0.0)
+    counted = pairs.sum(dim=(1, 2)) if reduction == "muffin" else there.sum(dim=1)
+    orders = 2 if reduction == "literal" else 1
+    return (hinge.sum(dim=(1, 2)) / (orders * counted.clamp(min=1))).mean()
 
 
-def nll_loss(log_probs: Tensor, mask: Tensor) -> Tensor:
-    """Negative log-likelihood of the gold replies (FPEMF eq. 8), mean over all their tokens.
+def nll_loss(log_probs: Tensor, mask: Tensor, nll: Nll = "token_mean") -> Tensor:
+    """Negative log-likelihood of replies (FPEMF eq. 8, Self-Evolution eq. 7).
+
+    A reply of one token at −1 nat and one of three at −2: "token_mean" is (1 + 6) / 4 = 1.75,
+    "reply_mean" (1 + 2) / 2 = 1.5, "sum" (1 + 6) / 2 = 3.5.
 
     Args:
         log_probs, mask: `(batch, time)`, as in `sequence_scores`.
+        nll: "token_mean" is the mean over all tokens, "reply_mean" (FPEMF) over the tokens of each
+            reply and then over replies, "sum" (Self-Evolution) the mean over replies of their sums.
 
     Returns:
         A scalar; 0 where there is no token at all.
+
+    Raises:
+        ValueError: an unknown kind of mean.
     """
     kept = mask.bool()
-    return -log_probs.masked_fill(~kept, 0.0).sum() / kept.sum().clamp(min=1)
+    sums, tokens = -log_probs.masked_fill(~kept, 0.0).sum(dim=-1), kept.sum(dim=-1)
+    if nll == "token_mean":
+        return sums.sum() / tokens.sum().clamp(min=1)
+    if nll not in ("reply_mean", "sum"):
+        raise ValueError(f"no NLL '{nll}'; known: token_mean, reply_mean, sum")
+    each = sums / tokens.clamp(min=1) if nll == "reply_mean" else sums
+    return each.sum() / max(len(each), 1)
 
 
 def fpemf_loss(unlikelihood: Tensor, generation: Tensor, beta_ul: float, beta_gen: float) -> Tensor:

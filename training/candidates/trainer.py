@@ -1,6 +1,6 @@
 """`Trainer` over batches of candidates: what DPO and FPEMF share beside their losses.
 
-A step's loss is a mean over all of its contexts and gold tokens, whatever batches and processes they
+A step's loss is a mean over all of its contexts or gold tokens, whatever batches and processes they
 are divided into. The parts of a loss are kept as sums, which add up over batches of any size and over
 processes, so that the means that are logged and that choose the best weights are those over all of
 the data.
@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import Trainer
 
 from ..loop.distributed import held_out_batches, step_batches
+from ..loop.settings import Nll
 from .batch import CandidateBatch, CandidateLogProbs, candidate_log_probs
 
 FILLER = "filler"
@@ -27,11 +28,15 @@ class Share(NamedTuple):
 
     Attributes:
         contexts: of the step's contexts.
-        tokens: of the tokens of their first replies, which the NLL is a mean over.
+        tokens: of the tokens of their first replies.
     """
 
     contexts: Tensor | float = 1.0
     tokens: Tensor | float = 1.0
+
+    def of_nll(self, nll: Nll) -> Tensor | float:
+        """Of what the NLL is a mean over: tokens, or replies, one in each context."""
+        return self.tokens if nll == "token_mean" else self.contexts
 
 
 class Objective(Protocol):

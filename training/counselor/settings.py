@@ -39,6 +39,10 @@ class CounselorSettings(ClassifierSettings):
     def _counselor_agrees(self) -> CounselorSettings:
         problems = []
         if self.form == "labels":
+            if "head_learning_rate" in self.model_fields_set:
+                problems.append(
+                    "head_learning_rate: the labels form has no heads; learning_rate is its own"
+                )
             if self.class_weights != "none":
                 problems.append("class_weights: the labels form has no classes to weigh")
             if "prompt" in self.model_fields_set and self.prompt != "asked":

@@ -39,6 +39,7 @@ from ..loop.row_trainer import (
 )
 from ..rows.build import BadRow, Row, refuse_bad
 from ..rows.encode import RowEncoder, encode_rows
+from ..rows.left_out import left_out_line, left_out_of
 from ..rows.sources import DataSource
 from . import baselines as baselines
 from .baselines import Guess
@@ -168,10 +169,12 @@ def _train_labels(
     refuse_bad([*long, *too_long], settings.on_bad_row)
     if not train:
         raise ConfigError(f"all rows are longer than {longest} tokens", hint="raise max_tokens")
-    rows = {"train": len(train), "validation": len(validation), "test": len(data.test)} | dict(
-        Counter(bad.fault for bad in (*data.bad, *long, *too_long))
-    )
-    console.print(f"{folder}: " + ", ".join(f"{n} {k.replace('_', ' ')}" for k, n in rows.items()))
+    rows = {"train": len(train), "validation": len(validation), "test": len(data.test)}
+    bad = (*data.bad, *long, *too_long)
+    left_out = left_out_of(bad)
+    shown = ", ".join(f"{n} {k}" for k, n in rows.items())
+    console.print(f"{folder}: {shown}; {left_out_line(left_out)}", soft_wrap=True)
+    rows |= Counter(each.fault for each in bad)
 
     def make(resumed: bool) -> RowTrainer:
         return make_row_trainer(
@@ -185,7 +188,7 @@ def _train_labels(
         return finish(
             trainer, base, folder, kind="counselor", settings=settings, seed=seed,
             data=data.sources, rows=rows, metrics=best_metrics(trainer) | dict(metrics),
-            seen=data.seen,
+            seen=data.seen, left_out=left_out,
         )  # fmt: skip
 
     kept({})  # the policy needs the folder

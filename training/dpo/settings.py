@@ -8,12 +8,12 @@ from pydantic import Field, model_validator
 
 from ...core.claim import MAY_CHANGE
 from ...core.fixed import Fixed
-from ..loop.settings import AdapterLoopSettings, MergeSettings, RepeatedSettings
+from ..loop.settings import AdapterLoopSettings, MergeSettings, Nll, NllSettings, RepeatedSettings
 from ..preferences.settings import Count, NotNegative, PairSourceSettings, pair_conflicts
 from ..rows.settings import Positive, refuse
 
 
-class DpoLoopSettings(PairSourceSettings, MergeSettings, AdapterLoopSettings):
+class DpoLoopSettings(PairSourceSettings, NllSettings, MergeSettings, AdapterLoopSettings):
     """Pairs of conversations, loss, adapter and loop; defaults of Self-Evolution §3.2."""
 
     panel: ClassVar[str] = "DPO"
@@ -25,6 +25,12 @@ class DpoLoopSettings(PairSourceSettings, MergeSettings, AdapterLoopSettings):
         0.1, description="strength of the penalty for leaving the reference"
     )
     gamma: NotNegative = Field(1.0, description="weight of the chosen replies' NLL")
+    nll: Nll = Field(
+        "sum",
+        description="NLL of chosen replies: sum (over each reply's tokens, mean over pairs;"
+        " Self-Evolution eq. 7), reply_mean (mean over each reply's tokens first) or token_mean"
+        " (over a step's tokens, as TRL)",
+    )
     reference_batch: Annotated[Positive, MAY_CHANGE] = Field(
         8, description="pairs in a batch of the reference model"
     )

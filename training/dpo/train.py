@@ -40,10 +40,11 @@ from ..loop.loop import (
 )
 from ..loop.results import TrainingResult
 from ..loop.resume import for_each_seed
-from ..preferences.build import PreferencePair, iter_pairs, pairs_file
+from ..preferences.build import PreferencePair, dropped_in, iter_pairs, pairs_file
 from ..preferences.pairs import preference_pairs
 from ..rows.build import refuse_bad
 from ..rows.encode import RowEncoder
+from ..rows.left_out import left_out_line, left_out_of
 from ..rows.sources import DataSource, source_of
 from ..rows.splits import split_contexts
 from .data import ReferencedPair, collator_of, encode_pairs, reference_log_probs
@@ -74,8 +75,10 @@ def train_dpo(
         lambda: read_pairs(settings, supporter, reviser, console), cpu=not on_gpu(settings)
     )
 
+    dropped = dropped_contexts(settings)
+
     def train(folder: Path, seed: int) -> Checkpoint:
-        return _train_one(settings, pairs, sources, folder, seed, console)
+        return _train_one(settings, pairs, dropped, sources, folder, seed, console)
 
     return for_each_seed(settings, "dpo", sources, train, console)
 
@@ -107,6 +110,16 @@ def dialogues_of(settings: DpoSettings) -> Seen:
     return found
 
 
+def dropped_contexts(settings: DpoSettings) -> dict[str, int]:
+    """By rule the contexts that gave no pair, as the summaries beside the pairs count them."""
+    made = [Path(settings.out or ".") / "pairs"]
+    folders = [pairs_file(path).parent for path in settings.pairs] or made
+    counts: Counter[str] = Counter()
+    for folder in folders:
+        counts.update(dropped_in(folder))
+    return dict(counts)
+
+
 # Loss
 
 
@@ -116,7 +129,7 @@ def loss_of(
     settings: DpoSettings,
     share: Share = Share(),  # noqa: B008 - immutable
 ) -> Tensor:
-    """Self-Evolution eq. 8 over a batch: DPO plus gamma times the chosen replies' NLL per token.
+    """Self-Evolution eq. 8 over a batch: DPO plus gamma times the chosen replies' NLL.
 
     Args:
         found: the chosen reply first, the rejected second.
@@ -125,8 +138,8 @@ def loss_of(
     """
     (chosen, rejected), (old_chosen, old_rejected) = found.sums.unbind(1), reference.unbind(1)
     preferred = dpo_loss(chosen, rejected, old_chosen, old_rejected, settings.beta)
-    nll = nll_loss(found.tokens[:, 0], found.mask[:, 0])
-    return preferred * share.contexts + settings.gamma * nll * share.tokens
+    nll = nll_loss(found.tokens[:, 0], found.mask[:, 0], settings.nll)
+    return preferred * share.contexts + settings.gamma * nll * share.of_nll(settings.nll)
 
 
 class DpoObjective:
@@ -146,16 +159,18 @@ class DpoObjective:
         margin = rewards[:, 0] - rewards[:, 1]
         preferred = -torch.nn.functional.logsigmoid(margin)
         shown = torch.stack([preferred, (margin > 0).float(), margin, *rewards.T]).sum(dim=1)
-        tokens, mask = found.tokens.detach()[:, 0], found.mask[:, 0]
-        sizes = torch.stack([-tokens.sum(), mask.sum().float(), margin.new_tensor(len(margin))])
+        kind, pairs = self._settings.nll, margin.new_tensor(len(margin))
+        nll = nll_loss(found.tokens.detach()[:, 0], found.mask[:, 0], kind)
+        units = found.mask[:, 0].sum().float() if kind == "token_mean" else pairs
+        sizes = torch.stack([nll * units, units, pairs])
         loss = loss_of(found, inputs["reference"], self._settings, share)
         return loss, torch.cat([shown, sizes])
 
     def means(self, sums: Sequence[float]) -> dict[str, float]:
-        """Means over pairs, of the NLL over tokens; the total is what is trained."""
-        *shown, nll, tokens, pairs = sums
+        """Means over pairs, of the NLL as `settings.nll`; the total is what is trained."""
+        *shown, nll, units, pairs = sums
         found = {n: v / max(pairs, 1) for n, v in zip(self.NAMES, shown, strict=True)}
-        found["nll"] = nll / max(tokens, 1)
+        found["nll"] = nll / max(units, 1)
         return found | {"total": found["dpo"] + self._settings.gamma * found["nll"]}
 
 
@@ -200,6 +215,7 @@ def make_trainer(
 def _train_one(
     settings: DpoSettings,
     pairs: Sequence[PreferencePair],
+    dropped: Mapping[str, int],
     sources: tuple[DataSource, ...],
     folder: Path,
     seed: int,
@@ -231,7 +247,9 @@ def _train_one(
     )
     rows = {"train": len(train), "validation": len(validation), **faults}
     rows |= {f"chosen_{origin}": n for origin, n in Counter(p.origin for p in pairs).items()}
-    console.print(f"{folder}: " + ", ".join(f"{n} {k.replace('_', ' ')}" for k, n in rows.items()))
+    left_out = left_out_of(bad, dropped)
+    shown = ", ".join(f"{n} {k.replace('_', ' ')}" for k, n in rows.items())
+    console.print(f"{folder}: {shown}; {left_out_line(left_out)}", soft_wrap=True)
 
     def make(resumed: bool) -> CandidateTrainer:
         return make_trainer(
@@ -249,6 +267,7 @@ def _train_one(
         seed=seed,
         data=sources,
         rows=rows,
+        left_out=left_out,
         metrics=best_metrics(trainer),
         seen=dialogues_of(settings),
     )

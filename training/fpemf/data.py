@@ -17,6 +17,7 @@ from ...core.claim import claim, compare
 from ...core.errors import ConfigError
 from ...core.files import write_whole
 from ...core.tasks import run_sync
+from ...environments.corpus.seen import Seen, digests_of, write_seen
 from ...environments.corpus.splits import scenario_groups
 from ...environments.episodes.rating import RATINGS_NAME, iter_ratings
 from ...environments.runs.settings import EngineSettings
@@ -36,15 +37,24 @@ from ..candidates.feedback import (
     rate_candidates,
 )
 from ..candidates.losses import MISSING
-from ..candidates.rows import CANDIDATES_NAME, CandidateLog, CandidateSet, Lineage, iter_candidates
+from ..candidates.rows import (
+    CANDIDATES_NAME,
+    CandidateLog,
+    CandidateSet,
+    Lineage,
+    candidate_name,
+    iter_candidates,
+)
 from ..candidates.sources import beam_candidates, known_tokens, sampled_candidates
 from ..loop.base_model import Base
+from ..loop.distributed import is_first
 from ..loop.loop import on_gpu
 from ..rows.advice import advice_for
-from ..rows.build import Row, build_rows, refuse_bad
+from ..rows.build import BadRow, Row, build_rows, refuse_bad
 from ..rows.encode import RowEncoder, encode_rows
+from ..rows.left_out import left_out_line, left_out_of
 from ..rows.sources import DataSource, draw, load_episodes, source_of
-from .settings import FpemfSettings
+from .settings import FpemfSettings, JudgedCandidateSettings
 
 HELPFUL_NAME = "helpful.json"
 """Helpful rates by dimension (FPEMF Table 4)."""
@@ -56,15 +66,15 @@ PROGRESS_SECONDS = 10.0
 
 
 def candidate_sets(
-    settings: FpemfSettings, base: Base, console: Console
-) -> tuple[list[CandidateSet], tuple[DataSource, ...]]:
-    """The contexts with their candidates: read, or made in `out/candidates`."""
+    settings: JudgedCandidateSettings, base: Base, console: Console
+) -> tuple[list[CandidateSet], tuple[DataSource, ...], tuple[BadRow, ...]]:
+    """The contexts with their candidates: read, or made in `out/candidates`; and turns without."""
     if settings.candidates is not None:
         path = Path(settings.candidates)
         contexts = in_order(iter_candidates(path))
         file = path / CANDIDATES_NAME if path.is_dir() else path
-        return contexts, (source_of(path, [file], len(contexts)),)
-    rows, sources = context_rows(settings, base)
+        return contexts, (source_of(path, [file], len(contexts)),), ()
+    rows, sources, bad = context_rows(settings, base)
     folder = Path(settings.out or ".") / "candidates"
     lineage = _lineage(settings, base)
     identity = {
@@ -75,7 +85,9 @@ def candidate_sets(
     with CandidateLog(folder) as log:
         claim(folder, identity)  # under the log's lock
         done = len(log.finished & {row.id for row in rows})
-        console.print(f"candidates: {done} of {len(rows)} contexts at hand in {folder}")
+        left_out = left_out_line(left_out_of(bad))
+        at_hand = f"candidates: {done} of {len(rows)} contexts at hand in {folder}"
+        console.print(f"{at_hand}; {left_out}", soft_wrap=True)
         if settings.source == "beams":
             base.model.to("cuda" if on_gpu(settings) else "cpu")
             beam_candidates(
@@ -89,7 +101,16 @@ def candidate_sets(
         else:
             on_done = progress_lines(console, "candidates", done, len(rows))
             run_sync(_sample(_policy(settings.sampler), rows, log, lineage, settings, on_done))
-    return in_order(iter_candidates(folder)), sources
+    return in_order(iter_candidates(folder)), sources, bad
+
+
+def record_seen(settings: JudgedCandidateSettings, contexts: Sequence[CandidateSet]) -> Seen:
+    """The dialogues that the contexts are of, written beside the candidates."""
+    asked = {context.episode for context in contexts}
+    seen = Seen(train=digests_of(load_episodes(settings.data)[0], asked))
+    if is_first():
+        write_seen(Path(settings.out or ".") / "candidates", seen)
+    return seen
 
 
 def in_order(contexts: Iterable[CandidateSet]) -> list[CandidateSet]:
@@ -97,8 +118,13 @@ def in_order(contexts: Iterable[CandidateSet]) -> list[CandidateSet]:
     return sorted(contexts, key=lambda c: (c.episode, c.utterance or 0, c.id))
 
 
-def context_rows(settings: FpemfSettings, base: Base) -> tuple[list[Row], tuple[DataSource, ...]]:
-    """The rows whose prompts are answered; their group joins scenarios that tell one situation."""
+def context_rows(
+    settings: JudgedCandidateSettings, base: Base
+) -> tuple[list[Row], tuple[DataSource, ...], tuple[BadRow, ...]]:
+    """The rows whose prompts are answered; their group joins scenarios that tell one situation.
+
+    Turns that give none are the third part, those that are too long for the model among them.
+    """
     episodes, sources = load_episodes(settings.data)
     groups = dict(zip((e.id for e in episodes), scenario_groups(episodes), strict=True))
     built = build_rows(episodes, settings, advice_for(episodes, settings, settings.out))
@@ -110,12 +136,15 @@ def context_rows(settings: FpemfSettings, base: Base) -> tuple[list[Row], tuple[
         raise ConfigError(
             f"{len(episodes)} episodes give no context to train on",
             problems=[f"{fault}: {count}" for fault, count in built.faults.items()]
-            + [f"too long: {len(long)}"] * bool(long),
+            + [f"too long: {len(long)}, such as {long[0].id}: {long[0].detail}"] * bool(long),
+            hint=f"rows must leave {settings.max_new_tokens} of"
+            f" {min(settings.max_tokens, base.context)} tokens for a candidate; lower"
+            " history_window or max_new_tokens, or give a shorter template",
         )
     rows = [replace(row, group=groups[row.id.rpartition("#")[0]]) for row in kept]
     if settings.contexts is not None and settings.contexts < len(rows):
         rows = draw(rows, settings.contexts, settings.seed)
-    return rows, sources
+    return rows, sources, (*built.bad, *long)
 
 
 async def _sample(
@@ -123,7 +152,7 @@ async def _sample(
     rows: list[Row],
     log: CandidateLog,
     lineage: Lineage,
-    settings: FpemfSettings,
+    settings: JudgedCandidateSettings,
     on_done: Callable[[int], None],
 ) -> None:
     try:
@@ -156,7 +185,7 @@ def progress_lines(console: Console, what: str, done: int, total: int) -> Callab
     return on_done
 
 
-def _lineage(settings: FpemfSettings, base: Base) -> Lineage:
+def _lineage(settings: JudgedCandidateSettings, base: Base) -> Lineage:
     if settings.source == "beams":
         return Lineage(
             source="beams", model=settings.model, identity=base.identity, settings=settings.search()
@@ -175,7 +204,7 @@ def _policy(settings: EngineSettings) -> Policy:
 
 
 def feedback_on(
-    settings: FpemfSettings,
+    settings: JudgedCandidateSettings,
     contexts: Sequence[CandidateSet],
     labeller: Labeller | None,
     console: Console,
@@ -203,7 +232,7 @@ def feedback_on(
 
 
 async def _rate(
-    settings: FpemfSettings,
+    settings: JudgedCandidateSettings,
     contexts: Sequence[CandidateSet],
     labeller: Labeller | None,
     file: Path,
@@ -223,7 +252,7 @@ async def _rate(
 
 
 async def _rate_with(
-    settings: FpemfSettings,
+    settings: JudgedCandidateSettings,
     contexts: Sequence[CandidateSet],
     labeller: Labeller,
     file: Path,
@@ -235,7 +264,7 @@ async def _rate_with(
     )
 
 
-def _asking(policy: Policy, settings: FpemfSettings) -> PolicyLabeller:
+def _asking(policy: Policy, settings: JudgedCandidateSettings) -> PolicyLabeller:
     """A labeller that puts our questions to a policy, which knows none of its own."""
     names = settings.dimensions or tuple(DIMENSIONS)
     if unknown := [name for name in names if name not in DIMENSIONS]:
@@ -290,6 +319,41 @@ def encode_context(
                 replies.append(known_tokens(base.tokenizer, encoder, context, candidate))
                 labels.append(label)
     return RankedContext(prompt, replies, labels)
+
+
+def encode_contexts(
+    base: Base,
+    encoder: RowEncoder,
+    contexts: Sequence[CandidateSet],
+    marks: Mapping[Key, Marks],
+    settings: FpemfSettings,
+) -> tuple[list[RankedContext], list[BadRow]]:
+    """The contexts in tokens, and those that are longer than the settings or the model allow."""
+    longest = min(settings.max_tokens, base.context)
+    kept: list[RankedContext] = []
+    bad: list[BadRow] = []
+    for context in contexts:
+        made = encode_context(base, encoder, context, marks, settings)
+        if made.tokens > longest:
+            bad.append(BadRow(context.id, "too_long", f"{made.tokens} tokens, at most {longest}"))
+        else:
+            kept.append(made)
+    return kept, bad
+
+
+def unjudged(
+    contexts: Sequence[CandidateSet], marks: Mapping[Key, Marks], settings: FpemfSettings
+) -> list[BadRow]:
+    """The candidates that no rating decides: they are not ranked."""
+    if not settings.ranks:
+        return []
+    rule = find_rule(settings.rule)
+    return [
+        BadRow(f"{context.id}/{candidate_name(number)}", "not_judged")
+        for context in contexts
+        for number, label in enumerate(labels_of(context, marks, rule)[: settings.num_candidates])
+        if label == MISSING
+    ]
 
 
 class ContextCollator:

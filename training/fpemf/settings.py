@@ -9,7 +9,14 @@ from pydantic import Field, model_validator
 from ...core.fixed import Fixed
 from ...core.record import Record
 from ...environments.runs.settings import EngineSettings
-from ..loop.settings import AdapterLoopSettings, MergeSettings, RepeatedSettings
+from ..loop.settings import (
+    AdapterLoopSettings,
+    MergeSettings,
+    Nll,
+    NllSettings,
+    RepeatedSettings,
+    SourceSettings,
+)
 from ..rows.settings import Positive, TurnRowSettings, refuse
 
 NotNegative = Annotated[float, Field(ge=0)]
@@ -73,10 +80,47 @@ class FeedbackSettings(Record):
     )
 
 
+class JudgedCandidateSettings(FeedbackSettings, CandidateSettings, TurnRowSettings, SourceSettings):
+    """Contexts, candidates and their judgements: what `candidates` and `train fpemf` share."""
+
+    seed: int = Field(0, description="of sample and sampling")
+
+
+class CandidateRunSettings(JudgedCandidateSettings):
+    """Settings of `warmline candidates`: candidates and helpful rates of any model (FPEMF Table 4)."""
+
+    panel: ClassVar[str] = "Candidates"
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="number format of the model: auto, float32, bfloat16 or float16"
+    )
+
+    @model_validator(mode="after")
+    def _run_agrees(self) -> CandidateRunSettings:
+        problems = candidate_conflicts(self)
+        if not self.ratings and self.judge.policy is None and self.feedback:
+            problems.append(
+                "no feedback: give ratings or a judge's policy, or switch it off (--no-feedback)"
+            )
+        return refuse(self, problems)
+
+
+def candidate_conflicts(settings: JudgedCandidateSettings) -> list[str]:
+    """Settings of candidates that contradict one another, one line each."""
+    problems = []
+    if settings.num_groups is not None and settings.num_groups > settings.num_candidates:
+        problems.append(
+            f"num_groups is {settings.num_groups}, num_candidates {settings.num_candidates}"
+        )
+    sampled = settings.source == "sampling" and settings.candidates is None
+    if sampled and settings.sampler.policy is None:
+        problems.append("source sampling needs a sampler's policy")
+    return problems
+
+
 class FpemfSettings(
-    FeedbackSettings,
-    CandidateSettings,
-    TurnRowSettings,
+    JudgedCandidateSettings,
+    NllSettings,
     MergeSettings,
     AdapterLoopSettings,
     RepeatedSettings,
@@ -89,13 +133,21 @@ class FpemfSettings(
         "validation": ((), "give all as data; validation_share of it is held out"),
     }
 
+    seed: int = Field(0, description="of sample, split, order, dropout and adapter")
     epochs: Annotated[float, Field(gt=0)] = Field(2.0, description="passes over the contexts")
     margin: NotNegative = Field(0.01, description="of the ranking loss, lambda")
     alpha: NotNegative = Field(1.0, description="power of the length in a candidate's score")
     beta_ul: NotNegative = Field(1.0, description="weight of the ranking loss")
     beta_gen: NotNegative = Field(1.0, description="weight of the gold replies' NLL")
-    reduction: Literal["paper", "muffin"] = Field(
-        "paper", description="of the ranking loss: paper (FPEMF) or muffin (its predecessor)"
+    nll: Nll = Field(
+        "reply_mean",
+        description="NLL of gold replies: reply_mean (over each reply's tokens, then replies; FPEMF"
+        " eq. 8), token_mean (over a step's tokens) or sum (over each reply's tokens)",
+    )
+    reduction: Literal["paper", "literal", "muffin"] = Field(
+        "paper",
+        description="of the ranking loss: paper (FPEMF, margin outside the bracket), literal (FPEMF"
+        " eq. 7 as printed) or muffin (its predecessor)",
     )
     include_gold: bool = Field(False, description="rank the gold reply too, as a helpful one")
     full: bool = Field(False, description="train all weights instead of an adapter")
@@ -107,11 +159,7 @@ class FpemfSettings(
 
     @model_validator(mode="after")
     def _settings_agree(self) -> FpemfSettings:
-        problems = []
-        if self.num_groups is not None and self.num_groups > self.num_candidates:
-            problems.append(
-                f"num_groups is {self.num_groups}, num_candidates {self.num_candidates}"
-            )
+        problems = candidate_conflicts(self)
         if self.full and self.merge:
             problems.append("merge: with full there is no adapter; the checkpoint is the model")
         if not self.beta_gen and not self.ranks:
@@ -120,6 +168,4 @@ class FpemfSettings(
             problems.append(
                 "no feedback: give ratings, or a judge's policy, or switch it off (--no-feedback)"
             )
-        if self.source == "sampling" and self.candidates is None and self.sampler.policy is None:
-            problems.append("source sampling needs a sampler's policy")
         return refuse(self, problems)

@@ -20,7 +20,7 @@ from torch import Tensor
 from ...core.errors import ConfigError
 from ...core.outside.console import make_console
 from ...core.settings import expect_settings
-from ...environments.corpus.seen import Seen, digests_of, seen_in, write_seen
+from ...environments.corpus.seen import Seen, seen_in
 from ..candidates.batch import CandidateLogProbs
 from ..candidates.feedback import Key, Labeller, Marks
 from ..candidates.losses import contrastive_loss, fpemf_loss, nll_loss, sequence_scores
@@ -29,7 +29,7 @@ from ..candidates.trainer import CandidateTrainer, Share
 from ..loop.base_model import Base, load_base, with_lora
 from ..loop.callbacks import make_callbacks
 from ..loop.checkpoint import Checkpoint
-from ..loop.distributed import in_turn, is_first
+from ..loop.distributed import in_turn
 from ..loop.loop import (
     base_dtype,
     best_metrics,
@@ -41,15 +41,19 @@ from ..loop.loop import (
 )
 from ..loop.results import TrainingResult
 from ..loop.resume import for_each_seed
+from ..rows.build import BadRow, refuse_bad
 from ..rows.encode import RowEncoder
-from ..rows.sources import DataSource, load_episodes
+from ..rows.left_out import left_out_line, left_out_of
+from ..rows.sources import DataSource
 from ..rows.splits import split_contexts
 from .data import (
     ContextCollator,
     RankedContext,
     candidate_sets,
-    encode_context,
+    encode_contexts,
     feedback_on,
+    record_seen,
+    unjudged,
 )
 from .settings import FpemfSettings
 
@@ -71,10 +75,8 @@ def train_fpemf(
     dtype = _dtype(settings)
     base = load_base(settings.model, dtype=dtype)
     cpu = not on_gpu(settings)
-    contexts, sources = in_turn(lambda: candidate_sets(settings, base, console), cpu=cpu)
+    contexts, sources, bad = in_turn(lambda: candidate_sets(settings, base, console), cpu=cpu)
     seen = dialogues_of(settings, contexts)
-    if settings.candidates is None and is_first():
-        write_seen(Path(settings.out or ".") / "candidates", seen)
     marks: Mapping[Key, Marks] = {}
     if settings.ranks:
         marks, rated = in_turn(lambda: feedback_on(settings, contexts, labeller, console), cpu=cpu)
@@ -83,7 +85,7 @@ def train_fpemf(
     def train(folder: Path, seed: int) -> Checkpoint:
         own = base if seed == settings.seed else load_base(settings.model, dtype=dtype)
         return _train_one(
-            settings, own, contexts, marks, folder, seed, dtype, sources, seen, console
+            settings, own, contexts, bad, marks, folder, seed, dtype, sources, seen, console
         )
 
     return for_each_seed(settings, "fpemf", sources, train, console)
@@ -99,8 +101,7 @@ def dialogues_of(settings: FpemfSettings, contexts: Sequence[CandidateSet]) -> S
     if settings.candidates is not None:
         path = Path(settings.candidates)
         return seen_in(path if path.is_dir() else path.parent)
-    asked = {context.episode for context in contexts}
-    return Seen(train=digests_of(load_episodes(settings.data)[0], asked))
+    return record_seen(settings, contexts)
 
 
 # Loss
@@ -133,17 +134,18 @@ def losses_of(
     """
     scores = sequence_scores(found.tokens, found.mask, settings.alpha)
     ranking = contrastive_loss(scores, labels, settings.margin, settings.reduction)
-    nll = nll_loss(found.tokens[:, 0], found.mask[:, 0])
+    nll = nll_loss(found.tokens[:, 0], found.mask[:, 0], settings.nll)
     beta_ul = settings.beta_ul if settings.ranks else 0.0
     helpful, unhelpful = scores[labels == 1], scores[labels == 0]
     both = len(helpful) > 0 and len(unhelpful) > 0
     gap = (helpful.mean() - unhelpful.mean()).detach() if both else None
-    loss = fpemf_loss(ranking * share.contexts, nll * share.tokens, beta_ul, settings.beta_gen)
+    of_nll = share.of_nll(settings.nll)
+    loss = fpemf_loss(ranking * share.contexts, nll * of_nll, beta_ul, settings.beta_gen)
     return Losses(loss, ranking, nll, gap, scores.detach())
 
 
 class FpemfObjective:
-    """FPEMF eq. 9 with its parts: the ranking as a mean over contexts, the NLL over gold tokens."""
+    """FPEMF eq. 9 with its parts: the ranking as a mean over contexts, the NLL as `settings.nll`."""
 
     size = 8
 
@@ -156,16 +158,17 @@ class FpemfObjective:
         """See `Objective.loss`."""
         labels = inputs["labels"]
         losses = losses_of(found, labels, self._settings, share)
-        contexts, tokens = losses.nll.new_tensor(len(labels)), found.mask[:, 0].sum()
-        sums = [losses.ranking * contexts, contexts, losses.nll * tokens, tokens]
+        contexts = losses.nll.new_tensor(len(labels))
+        units = found.mask[:, 0].sum() if self._settings.nll == "token_mean" else contexts
+        sums = [losses.ranking * contexts, contexts, losses.nll * units, units]
         for scores in (losses.scores[labels == 1], losses.scores[labels == 0]):
             sums += [scores.sum(), losses.nll.new_tensor(len(scores))]
         return losses.loss, torch.stack([value.detach().float() for value in sums])
 
     def means(self, sums: Sequence[float]) -> dict[str, float]:
         """Ranking, NLL, the gap between the mean P of helpful and of unhelpful replies, and all."""
-        ranking, contexts, nll, tokens, helpful, many_helpful, unhelpful, many_unhelpful = sums
-        found = {"ranking": ranking / max(contexts, 1), "nll": nll / max(tokens, 1)}
+        ranking, contexts, nll, units, helpful, many_helpful, unhelpful, many_unhelpful = sums
+        found = {"ranking": ranking / max(contexts, 1), "nll": nll / max(units, 1)}
         settings = self._settings
         beta_ul = settings.beta_ul if settings.ranks else 0.0
         found["total"] = beta_ul * found["ranking"] + settings.beta_gen * found["nll"]
@@ -217,6 +220,7 @@ def _train_one(
     settings: FpemfSettings,
     base: Base,
     contexts: Sequence[CandidateSet],
+    bad: Sequence[BadRow],
     marks: Mapping[Key, Marks],
     folder: Path,
     seed: int,
@@ -227,12 +231,17 @@ def _train_one(
 ) -> Checkpoint:
     encoder = RowEncoder(base.tokenizer, base.model.config, base.model.generation_config)
     sides = split_contexts(contexts, settings.validation_share, seed)
-    train, validation = (
-        [encode_context(base, encoder, context, marks, settings) for context in side]
-        for side in sides
-    )
+    encoded = [encode_contexts(base, encoder, side, marks, settings) for side in sides]
+    (train, long), (validation, too_long) = encoded
+    refuse_bad([*long, *too_long], settings.on_bad_row)
     if not train:
-        raise ConfigError("no context is left to train on", hint="lower validation_share")
+        raise ConfigError(
+            "no context is left to train on",
+            problems=[f"{row.id}: {row.detail}" for row in long[:3]],
+            hint="lower validation_share" if not long else "raise max_tokens",
+        )
+    unknown = unjudged(contexts, marks, settings)
+    left_out = left_out_of([*bad, *long, *too_long, *unknown])
     labels = Counter(label for row in train for label in row.labels[1:])
     rows = {
         "train": len(train),
@@ -240,7 +249,8 @@ def _train_one(
         "helpful": labels[1],
         "unhelpful": labels[0],
     }
-    console.print(f"{folder}: " + ", ".join(f"{n} {k}" for k, n in rows.items()))
+    shown = ", ".join(f"{n} {k}" for k, n in rows.items())
+    console.print(f"{folder}: {shown}; {left_out_line(left_out)}", soft_wrap=True)
 
     def make(resumed: bool) -> CandidateTrainer:
         return make_trainer(
@@ -258,6 +268,7 @@ def _train_one(
         seed=seed,
         data=sources,
         rows=rows,
+        left_out=left_out,
         metrics=best_metrics(trainer),
         seen=seen,
     )

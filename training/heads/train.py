@@ -38,6 +38,7 @@ from ..loop.loop import (
 from ..rows.build import BadRow, refuse_bad
 from ..rows.collate import StepSampler
 from ..rows.encode import IGNORED
+from ..rows.left_out import LeftOut, left_out_line, left_out_of
 from ..rows.sources import DataSource
 from .data import HeadRow, Packed, PackedCollator, encode_heads
 from .settings import ClassifierSettings
@@ -71,6 +72,7 @@ class TrainedHeads:
     folder: Path
     seed: int
     rows: dict[str, int]
+    left_out: tuple[LeftOut, ...]
     probabilities: dict[str, list[float]]
 
 
@@ -317,8 +319,12 @@ def train_heads(
         "validation": sum(len(row.places) for row in validation),
         "test": len(data.test),
         "passes": len(train),
-    } | dict(Counter(bad.fault for bad in (*data.bad, *long, *too_long)))
-    console.print(f"{folder}: " + ", ".join(f"{n} {k.replace('_', ' ')}" for k, n in rows.items()))
+    }
+    bad = (*data.bad, *long, *too_long)
+    left_out = left_out_of(bad)
+    shown = ", ".join(f"{n} {k}" for k, n in rows.items())
+    console.print(f"{folder}: {shown}; {left_out_line(left_out)}", soft_wrap=True)
+    rows |= Counter(each.fault for each in bad)
 
     def make(resumed: bool) -> HeadTrainer:
         return make_trainer(
@@ -329,7 +335,7 @@ def train_heads(
     tokens = sum(row.tokens for row in train) / steps_per_epoch(len(train), settings)
     trainer = run_training(make, folder, tokens, console)
     return TrainedHeads(
-        trainer, base, folder, seed, rows, _tested(trainer, reader, data.test, heads)
+        trainer, base, folder, seed, rows, left_out, _tested(trainer, reader, data.test, heads)
     )
 
 
@@ -366,6 +372,7 @@ def keep(
         seed=trained.seed,
         data=sources,
         rows=trained.rows,
+        left_out=trained.left_out,
         metrics=best_metrics(trained.trainer) | dict(metrics),
         seen=seen,
         heads=heads,

@@ -26,6 +26,7 @@ from ...core.files import read_json, read_text, write_whole
 from ...core.record import Record, problems_of
 from ...core.tables import markdown_table
 from ...policies.safety import DISCLAIMER
+from ..rows.left_out import LeftOut
 from ..rows.sources import DataSource
 
 CHECKPOINT_NAME = "checkpoint.json"
@@ -55,6 +56,7 @@ class Checkpoint(Record):
         rows: counts: used, and bad ones by fault.
         seen: how many dialogues it has seen in training and validation, its lineage included;
             which ones is in `seen.json`.
+        left_out: what was not learned from, and why; of both sides of the split.
         metrics: of the weights that were kept.
         heads: options by head, in the order of the logits; empty for a model that writes text.
         seed: of this run.
@@ -71,6 +73,7 @@ class Checkpoint(Record):
     data: tuple[DataSource, ...] = ()
     rows: dict[str, int] = Field(default_factory=dict)
     seen: dict[str, int] = Field(default_factory=dict, exclude_if=_is_empty)
+    left_out: tuple[LeftOut, ...] = ()
     metrics: dict[str, float | None] = Field(default_factory=dict)
     heads: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     seed: int = 0
@@ -202,6 +205,9 @@ def model_card(name: str, checkpoint: Checkpoint) -> str:
             [(k, str(v)) for k, v in checkpoint.seen.items()],
         ),
         _table("Rows", ("rows", "count"), [(k, str(v)) for k, v in checkpoint.rows.items()]),
+        _table(
+            "Left out", ("why", "count"), [(e.reason, str(e.count)) for e in checkpoint.left_out]
+        ),
         _table(
             "Settings", ("setting", "value"), [(k, str(v)) for k, v in _settings_shown(checkpoint)]
         ),

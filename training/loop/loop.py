@@ -27,6 +27,7 @@ from ...core.errors import RunError
 from ...environments.corpus.seen import Seen, seen_by, write_seen
 from ...policies.models.loading import find_dtype
 from ...policies.models.sources import find_source
+from ..rows.left_out import LeftOut
 from ..rows.sources import DataSource
 from .base_model import Base
 from .callbacks import (
@@ -44,7 +45,7 @@ from .checkpoint import (
 )
 from .distributed import process_count
 from .resume import merge_if_asked
-from .settings import LoopSettings
+from .settings import LoopSettings, SourceSettings
 
 SAVES = "trainer"
 
@@ -84,7 +85,7 @@ def _step_of(save: Path) -> int:
     return int(number) if number.isdigit() else -1
 
 
-def on_gpu(settings: LoopSettings) -> bool:
+def on_gpu(settings: SourceSettings) -> bool:
     """Whether a GPU is used."""
     return settings.device == "auto" and torch.cuda.is_available()
 
@@ -245,6 +246,7 @@ def finish(
     metrics: Mapping[str, float | None],
     seen: Seen,
     heads: Mapping[str, tuple[str, ...]] | None = None,
+    left_out: Sequence[LeftOut] = (),
 ) -> Checkpoint:
     """Make the folder a checkpoint: weights, tokenizer, log, card, record; then drop the saves.
 
@@ -261,6 +263,7 @@ def finish(
         data=tuple(data),
         rows=dict(rows),
         seen=seen.counts(),
+        left_out=tuple(left_out),
         metrics=dict(metrics),
         heads=dict(heads or {}),
         seed=seed,

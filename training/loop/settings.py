@@ -17,6 +17,8 @@ from ...core.record import Record
 from ..rows.settings import Positive
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+Nll = Literal["token_mean", "reply_mean", "sum"]
+"""How the log-likelihoods of a step's replies become one loss; see `NllSettings`."""
 
 
 class LoraSettings(Record):
@@ -105,6 +107,24 @@ class LoopSettings(FixedFields, SourceSettings):
     )
     tensorboard: Annotated[bool, MAY_CHANGE] = Field(
         False, description="also write a TensorBoard log"
+    )
+
+
+class NllSettings(Record):
+    """What the negative log-likelihood of replies is a mean of.
+
+    `token_mean`: over all learned tokens of a step, so that long replies weigh more. `reply_mean`:
+    over the tokens of each reply, then over the step's replies (FPEMF eq. 8). `sum`: summed over
+    the tokens of each reply, then the mean over the step's replies (Self-Evolution eq. 2 and 7). A
+    step's loss does not depend on the batches and processes that it is divided into.
+    """
+
+    panel: ClassVar[str] = "Loss"
+
+    nll: Nll = Field(
+        "token_mean",
+        description="NLL of replies: token_mean (over a step's tokens), reply_mean (over each"
+        " reply's tokens, then replies) or sum (over each reply's tokens, mean over replies)",
     )
 
 

@@ -157,7 +157,8 @@ class CallOptions:
         seed: of the round; with a call's id it gives the call's seed.
         max_sentences: sentence limit of a reply.
         concurrency: contexts in flight.
-        tries: of a reflection that cannot be read (Self-Evolution appendix A: three).
+        tries: of a reflection that cannot be read (Self-Evolution appendix A: it is
+            generated again up to three times).
         reflection_tokens: room for one.
     """
 
@@ -165,7 +166,7 @@ class CallOptions:
     seed: int = 0
     max_sentences: int = 3
     concurrency: int = 8
-    tries: int = 3
+    tries: int = 4
     reflection_tokens: int = 512
 
     def request(self, row: Row, purpose: Purpose, policy: Policy) -> Request:

@@ -45,7 +45,10 @@ class PreferenceSettings(FixedFields, TurnRowSettings):
         description="maximum length of a chosen reply in words, as a multiple of the rejected and"
         " of the gold reply",
     )
-    tries: Positive = Field(3, description="maximum attempts at a reflection that can be parsed")
+    tries: Positive = Field(
+        4,
+        description="maximum attempts at a reflection that can be parsed: the first, and three more",
+    )
     reflection_tokens: Positive = Field(512, description="maximum tokens of a reflection")
     concurrency: Annotated[Positive, MAY_CHANGE] = Field(8, description="contexts asked at once")
     seed: int = Field(0, description="of sample, replies and reflections")

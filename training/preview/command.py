@@ -109,6 +109,7 @@ def _show_all(data: list[Path], model: str, settings: RowSettings, limit: int) -
 
 def _show_training(settings: SftSettings, limit: int) -> None:
     from ..loop.base_model import load_writer
+    from ..rows.left_out import left_out_line, left_out_of
     from ..sft.train import encode_data, read_data
     from .display import colored, heading
 
@@ -120,5 +121,6 @@ def _show_training(settings: SftSettings, limit: int) -> None:
         console.print(colored(encoded, tokenizer, brackets=console.color_system is None))
         console.print()
     counted = ", ".join(f"{n} {k.replace('_', ' ')}" for k, n in taken.counts.items())
-    console.print(f"rows that training takes: {counted}", soft_wrap=True)
+    omitted = left_out_line(left_out_of(taken.bad))
+    console.print(f"rows that training takes: {counted}; {omitted}", soft_wrap=True)
     console.print(Text(DISCLAIMER, style="dim"))

@@ -27,6 +27,8 @@ HELPFUL_NAME = "helpful.json"
 COUNSELOR_NAME = "report.json"
 HELPFUL_TABLES = {"single": "FPEMF Table 4a", "beams": "FPEMF Table 4b"}
 
+BEFORE = "These candidates are the model's before this training, which learned from them."
+
 COMPARE = (
     "Published figures are of models of 90 million to 8 billion parameters, trained on the full"
     " data on GPUs; where a paper does not state how it counted, the table says so."
@@ -91,6 +93,8 @@ def stage_page(folder: Path) -> str:
         file = folder / name
         if file.is_file():
             parts.append(render(json.loads(file.read_text("utf-8"))))
+            if name == HELPFUL_NAME and is_checkpoint(folder):
+                parts.append(BEFORE)
     return "\n\n".join(filter(None, parts))
 
 

@@ -31,7 +31,7 @@ from ...evaluation.replies.settings import EvaluationSettings
 from ..counselor.settings import CounselorSettings
 from ..dpo.settings import DpoSettings
 from ..evolution.settings import EvolveSettings
-from ..fpemf.settings import FpemfSettings
+from ..fpemf.settings import CandidateRunSettings, FpemfSettings
 from ..preferences.settings import PairSettings
 from ..scorer.settings import ScorerSettings
 from ..sft.settings import SftSettings
@@ -118,6 +118,12 @@ def _evaluate(settings: CorpusEvaluationSettings) -> None:
     make_console().print(page(evaluate(settings.corpus, settings)), soft_wrap=True)
 
 
+def _candidates(settings: CandidateRunSettings) -> None:
+    from ..fpemf.candidates_command import run
+
+    run(settings, make_console())
+
+
 def _train(method: str, settings: Any) -> None:
     """Call the function that the method's command calls."""
     import_module(f"..{method}.command", __package__).run(settings, make_console())
@@ -146,6 +152,7 @@ KINDS: dict[str, Kind] = {
     "train_scorer": Kind(("train", "scorer"), ScorerSettings, partial(_train, "scorer")),
     "train_fpemf": Kind(("train", "fpemf"), FpemfSettings, partial(_train, "fpemf")),
     "train_dpo": Kind(("train", "dpo"), DpoSettings, partial(_train, "dpo")),
+    "candidates": Kind(("candidates",), CandidateRunSettings, _candidates),
     "pairs": Kind(("pairs",), PairSettings, partial(_train, "preferences")),
     "evolve": Kind(("evolve",), EvolveSettings, partial(_train, "evolution")),
 }

@@ -35,7 +35,13 @@ from .settings import (
 from .spool import Spool
 
 Fault = Literal[
-    "empty_reply", "unknown_label", "no_advice", "no_supporter_turn", "too_long", "identical"
+    "empty_reply",
+    "unknown_label",
+    "no_advice",
+    "no_supporter_turn",
+    "too_long",
+    "identical",
+    "not_judged",
 ]
 
 NAMED = 8

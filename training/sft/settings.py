@@ -11,6 +11,7 @@ from ...core.record import Record
 from ..loop.settings import (
     AdapterLoopSettings,
     MergeSettings,
+    NllSettings,
     RepeatedSettings,
     Share,
     ValidationSettings,
@@ -32,6 +33,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "patience": 3,
         "validation_share": 0.1,
         "replay_rows": 500,
+        "nll": "sum",
     },
 }
 """Settings by name: SweetieChat §5.2 (the defaults; `sweetiechat` with its counselor's advice in the
@@ -62,6 +64,7 @@ class ReplaySettings(Record):
 class SftSettings(
     ReplaySettings,
     RowSettings,
+    NllSettings,
     MergeSettings,
     ValidationSettings,
     AdapterLoopSettings,

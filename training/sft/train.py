@@ -1,7 +1,8 @@
 """Supervised fine-tuning of the supporter with LoRA (SweetieChat §5.2, Self-Evolution §2.1).
 
 Episodes are split by scenario, become rows, then tokens with masks; `transformers.Trainer` runs the
-loop. The loss is the mean over all learned tokens of a step, so accumulation equals a larger batch.
+loop. The loss is a mean over a whole step (of its tokens or replies, `nll`), so accumulation equals a
+larger batch.
 Left out on purpose: packing (rows are sorted by length instead), optimizers besides AdamW.
 """
 
@@ -38,6 +39,7 @@ from ..loop.row_trainer import RowTrainer, make_row_trainer
 from ..rows.advice import advice_for
 from ..rows.build import BadRow, Row, build_rows, refuse_bad
 from ..rows.encode import Encoded, RowEncoder, encode_rows
+from ..rows.left_out import left_out_line, left_out_of
 from ..rows.sources import (
     DataSource,
     draw,
@@ -121,13 +123,15 @@ class EncodedData:
     Attributes:
         train, validation: the rows that fit.
         rows: those of `train` before any tokenizer, in the same order.
-        counts: of both, and of what is left out by fault.
+        counts: of both.
+        bad: what is left out.
     """
 
     train: Sequence[Encoded]
     validation: Sequence[Encoded]
     rows: Sequence[Row]
     counts: dict[str, int]
+    bad: Sequence[BadRow]
 
 
 def encode_data(
@@ -150,9 +154,8 @@ def encode_data(
             f"all {len(data.train)} rows are longer than {longest} tokens",
             hint="raise max_tokens, or lower history_window or case_dialogues",
         )
-    bad = Counter(b.fault for b in (*data.bad, *long, *too_long))
-    counts = {"train": len(train), "validation": len(validation)} | dict(bad)
-    return EncodedData(train, validation, rows, counts)
+    counts = {"train": len(train), "validation": len(validation)}
+    return EncodedData(train, validation, rows, counts, (*data.bad, *long, *too_long))
 
 
 # One run
@@ -167,13 +170,16 @@ def _train_one(
     taken = encode_data(encoder, data, settings, base.context)
     train, validation, rows = taken.train, taken.validation, taken.counts
     choose_attention(base, settings, dtype, max(row.tokens for row in (*train, *validation)))
-    shown = ", ".join(f"{n} {k.replace('_', ' ')}" for k, n in rows.items())
-    console.print(f"{folder}: {shown}", soft_wrap=True)
+    left_out = left_out_of(taken.bad)
+    shown = ", ".join(f"{n} {k}" for k, n in rows.items())
+    console.print(f"{folder}: {shown}; {left_out_line(left_out)}", soft_wrap=True)
+    rows = rows | Counter(b.fault for b in taken.bad)
 
     def make(resumed: bool) -> RowTrainer:
         return make_row_trainer(
-            base, train, validation, folder, settings, seed=seed, dtype=dtype, resumed=resumed
-        )
+            base, train, validation, folder, settings,
+            seed=seed, dtype=dtype, resumed=resumed, nll=settings.nll,
+        )  # fmt: skip
 
     tokens = sum(row.tokens for row in train) / steps_per_epoch(len(train), settings)
     trainer = run_training(make, folder, tokens, console)
@@ -186,6 +192,7 @@ def _train_one(
         seed=seed,
         data=data.sources,
         rows=rows,
+        left_out=left_out,
         metrics=best_metrics(trainer),
         seen=data.seen,
     )

@@ -110,12 +110,14 @@ async def test_unreadable_reviews_are_asked_for_again_with_other_seeds() -> None
     assert len({request.seed for request in inner.asked}) == 4
 
 
-async def test_after_three_attempts_the_first_reply_is_kept() -> None:
-    inner = engine("one", "two", "three", analysis())
+async def test_json_is_asked_for_again_three_times_then_the_first_reply_is_kept() -> None:
+    inner = engine("one", "two", "three", "four", analysis())
     reply = await Refine(inner).respond(ASK)
     assert reply.text == FIRST
-    assert len(inner.asked) == 4
+    assert len(inner.asked) == 5
     assert reply.notes == {"refine": {"first": FIRST, "outcome": "unreadable", "analysis": None}}
+    fourth = engine("one", "two", "three", analysis())
+    assert (await Refine(fourth).respond(ASK)).text == BETTER
     short = engine("one", analysis())
     assert (await Refine(short, max_attempts=1).respond(ASK)).text == FIRST
 
@@ -235,7 +237,7 @@ async def test_in_a_conversation_only_the_supporter_is_rewritten() -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("refine", "refine:max_attempts=3,max_length=2.0"),
+        ("refine", "refine:max_attempts=4,max_length=2.0"),
         ("refine:tries=2", "refine:max_attempts=2"),
         ("refine:longest=1.5", "refine:max_length=1.5"),
         ({"name": "refine", "longest": None}, {"name": "refine", "max_length": None}),

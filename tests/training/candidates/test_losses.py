@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -23,12 +24,15 @@ from warmline.training.dpo.settings import DpoSettings
 from warmline.training.dpo.train import DpoObjective
 from warmline.training.fpemf.settings import FpemfSettings
 from warmline.training.fpemf.train import FpemfObjective
+from warmline.training.sft.settings import SftSettings
 
 
 def naive(
     scores: list[list[float]], labels: list[list[int]], margin: float, reduction: str
 ) -> float:
-    """Eq. 7 as a double loop."""
+    """Eq. 7 as a double loop, in print over all ordered pairs."""
+    if reduction == "literal":
+        return sum(map(naive_literal, scores, labels, [margin] * len(scores))) / len(scores)
     contexts = []
     for row, marks in zip(scores, labels, strict=True):
         total, pairs = 0.0, 0
@@ -41,6 +45,33 @@ def naive(
         valid = sum(mark != -1 for mark in marks)
         contexts.append(total / max(1, valid if reduction == "paper" else pairs))
     return sum(contexts) / len(contexts)
+
+
+def naive_literal(row: list[float], marks: list[int], margin: float) -> float:
+    there = [n for n, mark in enumerate(marks) if mark != -1]
+    total = 0.0
+    for i in there:
+        for j in there:
+            if i != j:
+                total += max(0.0, -(marks[i] - marks[j]) * (row[i] - row[j] + margin))
+    return total / (2 * max(1, len(there)))
+
+
+@pytest.mark.parametrize(
+    ("gap", "expected"), [(-0.5, 0.25), (-0.05, 0.0375), (0.05, 0.0125), (0.2, 0.0)]
+)
+def test_the_printed_ranking_by_hand(gap: float, expected: float) -> None:
+    """One helpful and one unhelpful reply, K = 2, λ = 0.1, Δ = `gap`: in print the two orders add
+    max(0, λ - Δ) + max(0, -Δ - λ) over 2K.
+
+    -0.5: (0.6 + 0.4) / 4. -0.05: 0.15 / 4. 0.05: 0.05 / 4. 0.2: nothing. A third reply with the
+    label of the first adds nothing to its pair with that, but divides by 2K = 6.
+    """
+    scores, labels = torch.tensor([[-1.0 + gap, -1.0]]), torch.tensor([[1, 0]])
+    assert contrastive_loss(scores, labels, 0.1, "literal").item() == pytest.approx(expected)
+    twice = torch.tensor([[-1.0 + gap, -1.0, -1.0 + gap]])
+    both = contrastive_loss(twice, torch.tensor([[1, 0, 1]]), 0.1, "literal").item()
+    assert both == pytest.approx(2 * expected * 4 / 6)
 
 
 def test_ranking_by_hand() -> None:
@@ -67,7 +98,7 @@ def test_a_missing_label_leaves_its_candidate_out_of_k() -> None:
 
 
 @pytest.mark.parametrize("labels", [[1, 1, 1], [0, 0, 0], [-1, -1, -1], [-1, 1, -1]])
-@pytest.mark.parametrize("reduction", ["paper", "muffin"])
+@pytest.mark.parametrize("reduction", ["paper", "literal", "muffin"])
 def test_without_a_differing_pair_loss_and_gradient_are_zero(
     labels: list[int], reduction: str
 ) -> None:
@@ -107,7 +138,7 @@ def test_duplicates_of_different_label_cost_the_margin() -> None:
         )
     ),
     st.floats(0, 1),
-    st.sampled_from(["paper", "muffin"]),
+    st.sampled_from(["paper", "literal", "muffin"]),
 )
 @settings(deadline=None)
 def test_ranking_is_the_naive_double_loop(
@@ -123,7 +154,7 @@ def test_ranking_is_the_naive_double_loop(
     assert found.item() == pytest.approx(naive(scores, labels, margin, reduction), abs=1e-6)
 
 
-@pytest.mark.parametrize("reduction", ["paper", "muffin"])
+@pytest.mark.parametrize("reduction", ["paper", "literal", "muffin"])
 def test_ranking_gradient(reduction: str) -> None:
     draw = torch.Generator().manual_seed(3)
     scores = torch.randn(3, 5, generator=draw, dtype=torch.float64, requires_grad=True)
@@ -169,6 +200,27 @@ def test_nll_and_sum_by_hand() -> None:
     assert nll_loss(torch.ones(1, 2), torch.zeros(1, 2)).item() == 0
 
 
+@pytest.mark.parametrize(
+    ("nll", "expected"), [("token_mean", 3.0), ("reply_mean", 3.75), ("sum", 4.5)]
+)
+def test_the_three_means_of_nll_by_hand(nll: Any, expected: float) -> None:
+    """Tokens -1, -2 and -6: (1 + 2 + 6) / 3; (1.5 + 6) / 2; (3 + 6) / 2."""
+    log_probs, mask = torch.tensor([[-1.0, -2.0], [-6.0, -9.0]]), torch.tensor([[1, 1], [1, 0]])
+    assert nll_loss(log_probs, mask, nll).item() == pytest.approx(expected)
+    assert nll_loss(torch.ones(1, 2), torch.zeros(1, 2), nll).item() == 0
+
+
+def test_the_means_of_nll_are_the_papers_by_default() -> None:
+    assert nll_loss(torch.zeros(1, 1), torch.ones(1, 1)).item() == 0
+    assert FpemfSettings(judge={"policy": "scripted"}).nll == "reply_mean"  # FPEMF eq. 8
+    assert DpoSettings().nll == "sum"  # Self-Evolution eq. 7
+    m0 = SftSettings(preset="m0", replay="alpaca.json")
+    assert m0.nll == "sum"  # eq. 2
+    assert SftSettings().nll == "token_mean"
+    with pytest.raises(ValueError, match="no NLL 'mean'; known: token_mean"):
+        nll_loss(torch.zeros(1, 1), torch.ones(1, 1), "mean")  # type: ignore[arg-type]
+
+
 def test_dpo_by_hand() -> None:
     """Chosen gained 3 nats on the reference, rejected 1: β·2 = 0.2 and -log σ(0.2) = 0.598139."""
     loss = dpo_loss(*(torch.tensor([x]) for x in (-7.0, -9.0, -10.0, -10.0)))
@@ -205,13 +257,14 @@ def replies(draw: torch.Generator, contexts: int, count: int) -> CandidateLogPro
 
 
 @pytest.mark.parametrize("sizes", [(7,), (3, 4), (1, 5, 1)])
-def test_parts_add_up_over_batches_of_any_size(sizes: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("nll", ["token_mean", "reply_mean", "sum"])
+def test_parts_add_up_over_batches_of_any_size(sizes: tuple[int, ...], nll: Any) -> None:
     draw = torch.Generator().manual_seed(3)
     found, reference = replies(draw, 7, 2), -5 * torch.rand(7, 2, generator=draw)
     ranked, labels = replies(draw, 7, 4), torch.randint(-1, 2, (7, 4), generator=draw)
-    fpemf = FpemfSettings(judge={"policy": "scripted"}, margin=0.5, beta_ul=0.3)
+    fpemf = FpemfSettings(judge={"policy": "scripted"}, margin=0.5, beta_ul=0.3, nll=nll)
     for objective, whole, name, rest in (
-        (DpoObjective(DpoSettings(gamma=0.7)), found, "reference", reference),
+        (DpoObjective(DpoSettings(gamma=0.7, nll=nll)), found, "reference", reference),
         (FpemfObjective(fpemf), ranked, "labels", labels),
     ):
         starts = [sum(sizes[:n]) for n in range(len(sizes))]

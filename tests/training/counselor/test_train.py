@@ -378,6 +378,7 @@ def test_settings_that_contradict(causal: Path, tmp_path: Path) -> None:
         ({"merge": True}, "merged when it is loaded"),
         ({"prompt": "asked", "history_window": 3}, "history_window"),
         ({"form": "labels", "class_weights": "balanced"}, "class_weights"),
+        ({"form": "labels", "head_learning_rate": 1e-3}, "head_learning_rate: the labels form"),
         ({"form": "labels", "history_window": 3}, "whole prompt"),
     ):
         with pytest.raises(ConfigError, match=said):

@@ -123,7 +123,9 @@ def test_the_losses_are_those_of_trl(
     trl = pytest.importorskip("trl")
     datasets = pytest.importorskip("datasets")
     rows = list(iter_pairs(pairs))[:4]
-    settings = given(causal, template, tmp_path / "ours", max_steps=3, gamma=0.7, beta=0.3)
+    settings = given(
+        causal, template, tmp_path / "ours", max_steps=3, gamma=0.7, beta=0.3, nll="token_mean"
+    )
     base = load_base(str(causal))
     known = reference_log_probs(
         base, tokens_of(base, pairs, 4), settings, "float32", tmp_path / "r"
@@ -208,8 +210,11 @@ def test_the_loss_is_that_of_logged_log_probabilities(
         assert line.rejected == pytest.approx(l0, abs=1e-3)
         losses.append(math.log1p(math.exp(-0.2 * ((w - w0) - (lost - l0)))))
         nll, length = nll - w, length + len(row.chosen)
-    expected = sum(losses) / 3 + 0.5 * nll / length
-    assert loss_of(found, inputs["reference"], settings).item() == pytest.approx(expected, rel=1e-5)
+    for kind, counted in (("token_mean", length), ("sum", 3)):
+        expected = sum(losses) / 3 + 0.5 * nll / counted
+        chosen = settings.model_copy(update={"nll": kind})
+        loss = loss_of(found, inputs["reference"], chosen).item()
+        assert loss == pytest.approx(expected, rel=1e-5)
 
 
 # Reference
@@ -334,7 +339,13 @@ def test_preferences_are_learned(causal: Path, template: Path, pairs: Path, tmp_
 
 @pytest.mark.parametrize(
     "changed",
-    [{"beta": 1.0}, {"gamma": 0.0}, {"lora_targets": ("attention",)}, {"lora_r": 2}],
+    [
+        {"beta": 1.0},
+        {"gamma": 0.0},
+        {"nll": "token_mean"},
+        {"lora_targets": ("attention",)},
+        {"lora_r": 2},
+    ],
     ids=lambda changed: next(iter(changed)),
 )
 def test_each_option_changes_what_is_learned(
@@ -352,8 +363,9 @@ def test_each_option_changes_what_is_learned(
     assert usual.keys() != other.keys() or any(not torch.equal(usual[n], other[n]) for n in same)
 
 
+@pytest.mark.parametrize("nll", ["token_mean", "reply_mean", "sum"])
 def test_a_step_is_the_same_however_it_is_divided(
-    causal: Path, template: Path, pairs: Path, tmp_path: Path
+    causal: Path, template: Path, pairs: Path, tmp_path: Path, nll: str
 ) -> None:
     """Five pairs as one batch, as four and one, two, two and one, and singly."""
     rows = list(iter_pairs(pairs))[:5]
@@ -368,7 +380,7 @@ def test_a_step_is_the_same_however_it_is_divided(
     for batch in (8, 4, 2, 1):
         settings = given(
             causal, template, tmp_path / str(batch), pairs=(str(file),), batch_size=batch,
-            accumulation=8 // batch, max_steps=1, validation_share=0.0, max_grad_norm=0.0,
+            accumulation=8 // batch, max_steps=1, validation_share=0.0, max_grad_norm=0.0, nll=nll,
         )  # fmt: skip
         base = load_base(str(causal))
         encoder = RowEncoder(base.tokenizer, base.model.config, base.model.generation_config)
@@ -407,7 +419,8 @@ def test_pairs_that_teach_nothing_are_counted(
     )
     made = train_dpo(settings, console=Console(width=200)).checkpoint
     assert (made.rows["train"], made.rows["empty_reply"], made.rows["identical"]) == (12, 2, 1)
-    assert "2 empty reply, 1 identical" in capsys.readouterr().out
+    assert {e.reason: e.count for e in made.left_out} == {"empty_reply": 2, "identical": 1}
+    assert "left out: 2 empty reply (blank#1" in capsys.readouterr().out
     refusing = settings.model_copy(update={"on_bad_row": "refuse", "out": str(tmp_path / "no")})
     with pytest.raises(ConfigError, match=r"same#1: identical \(chosen and rejected\)"):
         trained(refusing)
@@ -511,3 +524,17 @@ class _KeepGradients(TrainerCallback):  # type: ignore[misc]
         for name, weight in model.named_parameters():
             if weight.grad is not None:
                 self._kept.setdefault(name, weight.grad.clone())
+
+
+def test_contexts_that_gave_no_pair_are_in_the_record(
+    causal: Path, template: Path, data: Path, tmp_path: Path
+) -> None:
+    """What `summary.json` counts beside the pairs, made here or given."""
+    made = trained(given(causal, template, tmp_path / "made", data=(str(data),), max_steps=1))
+    rules = json.loads((tmp_path / "made" / "pairs" / "summary.json").read_text())["rules"]
+    dropped = {k: n for k, n in rules.items() if not k.startswith(("gold_for_", "merged"))}
+    assert dropped["greeting_turns"] > 0
+    assert {e.reason: e.count for e in made.left_out} == dropped
+    folder = (str(tmp_path / "made" / "pairs"),)
+    again = trained(given(causal, template, tmp_path / "read", pairs=folder, max_steps=1))
+    assert again.left_out == made.left_out

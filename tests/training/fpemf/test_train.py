@@ -232,9 +232,12 @@ def test_all_weights_can_be_trained(causal: Path, data: Path, tmp_path: Path) ->
     assert len(changed) == len(list(before.parameters()))
 
 
-@pytest.mark.parametrize("reduction", ["paper", "muffin"])
+@pytest.mark.parametrize(
+    ("reduction", "nll"),
+    [("paper", "reply_mean"), ("muffin", "token_mean"), ("literal", "sum")],
+)
 def test_a_step_is_the_same_however_it_is_divided(
-    reduction: str, causal: Path, tmp_path: Path
+    reduction: str, nll: str, causal: Path, tmp_path: Path
 ) -> None:
     """Five contexts with gold replies of one to nine tokens and one to four candidates."""
     rows = [
@@ -249,7 +252,7 @@ def test_a_step_is_the_same_however_it_is_divided(
     for batch in (8, 4, 2, 1):
         settings = given(
             causal, tmp_path, tmp_path, margin=1.0, batch_size=batch, accumulation=8 // batch,
-            max_steps=1, max_grad_norm=0.0, reduction=reduction,
+            max_steps=1, max_grad_norm=0.0, reduction=reduction, nll=nll,
         )  # fmt: skip
         trainer = make_trainer(load_base(str(causal)), rows, [], tmp_path, settings, seed=0)
         trainer.train()
@@ -272,6 +275,43 @@ def test_a_finished_training_can_still_be_merged(causal: Path, data: Path, tmp_p
     assert not half.exists()
     after = weights(tmp_path / "out")
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_what_is_left_out_is_told_and_kept(
+    causal: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Turns too long for the model, and candidates that nobody judged, among 15 turns."""
+    from rich.console import Console
+
+    class Silent(Scorer):
+        async def label(
+            self, prompt: tuple[Message, ...], reply: str
+        ) -> Mapping[str, float | None]:
+            return {"empathy": None if len(reply) % 3 == 0 else float(len(reply) % 2)}
+
+    usual = given(causal, data, tmp_path / "all", max_steps=1)
+    assert trained(usual).left_out == ()
+    short = given(causal, data, tmp_path / "out", max_steps=1, max_tokens=160)
+    made = train_fpemf(short, labeller=Silent(), console=Console(width=200)).checkpoint
+    found = {each.reason: each for each in made.left_out}
+    used = made.rows["train"] + made.rows["validation"]
+    assert 0 < found["too_long"].count == 15 - used
+    assert "tokens, at most 152" in found["too_long"].examples[0]
+    sets = list(iter_candidates(tmp_path / "out" / "candidates"))
+    silent = sum(len(c.text) % 3 == 0 for each in sets for c in each.candidates)
+    assert found["not_judged"].count == silent > 0
+    told = capsys.readouterr().out
+    assert f"{found['too_long'].count} too long (talk" in told
+    assert f"{silent} not judged" in told
+    # the same sets, read from a file, under a limit that some do not fit
+    again = given(
+        causal, data, tmp_path / "again", candidates=str(tmp_path / "all" / "candidates"),
+        max_steps=1, max_tokens=150,
+    )  # fmt: skip
+    (long, *_) = trained(again).left_out
+    assert (long.reason, long.count > 0) == ("too_long", True)
+    with pytest.raises(ConfigError, match=r"such as talk\d+#\d: \d+ tokens, at most 2"):
+        trained(given(causal, data, tmp_path / "none", max_tokens=10))
 
 
 def test_groups_are_not_split(causal: Path, data: Path, tmp_path: Path) -> None:
@@ -376,3 +416,40 @@ class _KillAt(TrainerCallback):  # type: ignore[misc]
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step == self._step:
             raise KeyboardInterrupt
+
+
+def test_candidates_of_a_model_before_and_after(
+    causal: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same contexts for the base and the trained model; helpful rates; nothing twice."""
+    from warmline.training.fpemf.candidates import make_candidates
+    from warmline.training.fpemf.settings import CandidateRunSettings
+
+    trained(given(causal, data, tmp_path / "fpemf", max_steps=2, contexts=6))
+    common = {
+        "data": (str(data),), "template": TEMPLATE, "device": "cpu", "contexts": 6,
+        "num_candidates": 4, "max_new_tokens": 8, "dimensions": ("empathy",), "dtype": "float32",
+        "judge": {"policy": "scripted"},
+    }  # fmt: skip
+    found = {}
+    for name, model in (("before", causal), ("after", tmp_path / "fpemf")):
+        settings = CandidateRunSettings(model=str(model), out=str(tmp_path / name), **common)
+        scorer = Scorer()
+        contexts, rates = make_candidates(settings, labeller=scorer)
+        assert scorer.asked == 6 * 5
+        again = Scorer()
+        assert make_candidates(settings, labeller=again) == (contexts, rates)
+        assert again.asked == 0
+        found[name] = contexts
+        even = [len(c.text) % 2 == 0 for each in contexts for c in each.candidates]
+        assert rates["beams"]["helpful"].value == pytest.approx(sum(even) / len(even))
+        assert rates["single"]["helpful"].counted == 6
+    assert [c.id for c in found["before"]] == [c.id for c in found["after"]]
+    assert [c.prompt for c in found["before"]] == [c.prompt for c in found["after"]]
+    assert [c.candidates for c in found["before"]] != [c.candidates for c in found["after"]]
+    shown = CliRunner().invoke(app, ["helpful", str(tmp_path / "after" / "candidates")])
+    assert shown.exit_code == 0, shown.output
+    assert "empathy" in shown.output
+    mixed = CandidateRunSettings(model=str(causal), out=str(tmp_path / "after"), **common)
+    with pytest.raises(RunError, match="lineage"):
+        make_candidates(mixed, labeller=Scorer())

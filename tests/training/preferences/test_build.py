@@ -242,10 +242,11 @@ def test_pairs_are_trls_preference_rows(settings: PreferenceSettings, tmp_path: 
     }  # fmt: skip
 
 
-def test_json_is_asked_for_three_times_and_then_gold_is_chosen(
+def test_json_is_asked_for_again_three_times_and_then_gold_is_chosen(
     settings: PreferenceSettings, tmp_path: Path
 ) -> None:
-    answers = iter(["no JSON", "{}", analysis("Rent is heavy now."), *["no JSON"] * 3])
+    again = ["no JSON", "{}", "[]", analysis("Rent is heavy now.")]
+    answers = iter([*again, *["no JSON"] * 4])
 
     def script(request: Request) -> str:
         return "That is bad." if own(request) else next(answers)
@@ -254,10 +255,10 @@ def test_json_is_asked_for_three_times_and_then_gold_is_chosen(
     pairs, summary, _ = made(one, tmp_path / "round", script)
     assert [pair.origin for pair in pairs] == ["refined", "gold"]
     assert pairs[1].chosen[0].content == "Rent in week 2 weighs on you."
-    assert [len(pair.calls) for pair in pairs] == [4, 4]
+    assert [len(pair.calls) for pair in pairs] == [5, 5]
     assert summary["rules"]["gold_for_unreadable"] == 1
     seeds = [c.seed for c in iter_calls(tmp_path / "round") if c.purpose == "reflection"]
-    assert len(set(seeds)) == 6
+    assert len(set(seeds)) == 8
 
 
 def test_long_ones_become_gold_and_identical_ones_go(
@@ -394,7 +395,7 @@ def test_the_folder_of_another_round_is_refused(
     claim_calls(tmp_path, contexts, settings, {"supporter": "one"})
     with pytest.raises(RunError, match="one -> other"):
         claim_calls(tmp_path, contexts, settings, {"supporter": "other"})
-    with pytest.raises(RunError, match=r"settings.tries: 3 -> 1"):
+    with pytest.raises(RunError, match=r"settings.tries: 4 -> 1"):
         claim_calls(
             tmp_path, contexts, settings.model_copy(update={"tries": 1}), {"supporter": "one"}
         )

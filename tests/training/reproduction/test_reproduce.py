@@ -130,7 +130,8 @@ def test_presets_go_the_whole_way(name: str) -> None:
     preset = read_preset(name)
     stages = [stage.name for stage in preset.stages]
     assert stages == [
-        "corpus", "test", "analyses", "counselor", "sft", "scorer", "fpemf", "evolve", "evaluation",
+        "corpus", "test", "analyses", "counselor", "sft", "scorer", "fpemf", "fpemf-after",
+        "evolve", "evaluation",
     ]  # fmt: skip
     assert "cannot show" in preset.honest or "no evidence" in preset.honest
     if name == "cpu":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,13 @@ from warmline.training.loop.checkpoint import read_checkpoint
 from warmline.training.loop.loop import SAVES, Stopped, last_save
 from warmline.training.loop.results import result_of
 from warmline.training.loop.row_trainer import (
+    count_units,
     make_row_trainer,
+    reply_lengths,
     token_loss,
 )
 from warmline.training.rows.build import build_rows
-from warmline.training.rows.collate import Collator
+from warmline.training.rows.collate import Collator, places_to_keep
 from warmline.training.rows.encode import Encoded, RowEncoder
 from warmline.training.rows.settings import RowSettings
 from warmline.training.sft.train import train_sft
@@ -65,6 +68,25 @@ def test_the_loss_by_hand() -> None:
     assert token_loss(torch.zeros(1, 4, 4), labels, shifted=False).item() == pytest.approx(
         2.772589, abs=1e-6
     )
+
+
+def test_the_means_over_replies_by_hand() -> None:
+    """A conversation whose replies have 2 tokens and 1, and one of a single reply of 3, over 4
+    uniform tokens: each costs ln 4. By reply: 3 replies of ln 4 each; summed: 6 ln 4 over 3.
+    The place between the replies of the first row is spared, and they are still two.
+    """
+    labels = torch.tensor([[-100, 1, 2, -100, 3, -100], [-100, 1, 2, -100, -100, -100]])
+    labels[1, 3] = -100
+    assert reply_lengths(labels).tolist() == [[0, 2, 2, 0, 1, 0], [0, 2, 2, 0, 0, 0]]
+    assert count_units(labels, "token_mean").item() == 5
+    assert count_units(labels, "reply_mean").item() == count_units(labels, "sum").item() == 3
+    one = math.log(4)
+    for places in (places_to_keep(labels).numel(), 6):
+        logits = torch.zeros(2, places, 4)
+        means = token_loss(logits, labels, shifted=True, nll="reply_mean")
+        assert means.item() == pytest.approx(3 * one, rel=1e-6)
+        summed = token_loss(logits, labels, shifted=True, nll="sum")
+        assert summed.item() == pytest.approx(5 * one, rel=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["llama", "mistral", "gemma3"])
@@ -151,7 +173,8 @@ def test_a_batch_can_be_learned_by_heart(tmp_path: Path, kind: str, steps: int) 
     assert after < 0.05
 
 
-def test_accumulation_equals_a_large_batch(causal: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("nll", ["token_mean", "reply_mean", "sum"])
+def test_accumulation_equals_a_large_batch(causal: Path, tmp_path: Path, nll: Any) -> None:
     """Losses and weights; rows differ in length, so means over batches would not agree."""
     found = []
     for batch, accumulation in ((4, 1), (2, 2), (1, 4)):
@@ -160,7 +183,9 @@ def test_accumulation_equals_a_large_batch(causal: Path, tmp_path: Path) -> None
         changed = settings(
             causal, tmp_path, tmp_path / "out", batch_size=batch, accumulation=accumulation
         )
-        trainer = make_row_trainer(base, rows, rows[:5], tmp_path / f"{batch}", changed, seed=0)
+        trainer = make_row_trainer(
+            base, rows, rows[:5], tmp_path / f"{batch}", changed, seed=0, nll=nll
+        )
         trainer.train()
         weights = {n: p for n, p in trainer.model.named_parameters() if "lora" in n}
         found.append((losses(trainer), weights))
@@ -323,7 +348,10 @@ def test_rows_that_are_too_long_are_counted_or_refused(
     causal: Path, data: Path, tmp_path: Path
 ) -> None:
     made = train_sft(settings(causal, data, tmp_path / "a", max_steps=1, max_tokens=150)).checkpoint
-    assert made.rows["too_long"] > 0
+    (left,) = made.left_out
+    assert (left.reason, left.count) == ("too_long", made.rows["too_long"])
+    assert left.count > 0
+    assert "tokens, at most 150" in left.examples[0]
     with pytest.raises(ConfigError, match=r"rows cannot be used\n  - talk\d+#\d: too long"):
         train_sft(settings(causal, data, tmp_path / "b", max_tokens=150, on_bad_row="refuse"))
     with pytest.raises(ConfigError, match="are longer than 3 tokens"):
