@@ -31,6 +31,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 # Under nohup a hang-up is ignored, by the tests' own children too; some tests are about hang-ups.
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# A shell's background job ignores Ctrl-C in the same way.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SLOW = re.compile(
     r"torch|tiny_models|golden_models|heads_models|mark\.embedded|find_weights|transformers"
