@@ -43,6 +43,7 @@ from ..loop.loop import on_gpu
 from ..rows.build import Row, build_rows, refuse_bad
 from ..rows.encode import RowEncoder, encode_rows
 from ..rows.sources import DataSource, draw, load_episodes, source_of
+from ..rows.spool import Ordered, Spool
 from .settings import FpemfSettings
 
 HELPFUL_NAME = "helpful.json"
@@ -56,7 +57,7 @@ PROGRESS_SECONDS = 10.0
 
 def candidate_sets(
     settings: FpemfSettings, base: Base, console: Console
-) -> tuple[list[CandidateSet], tuple[DataSource, ...]]:
+) -> tuple[Sequence[CandidateSet], tuple[DataSource, ...]]:
     """The contexts with their candidates: read, or made in `out/candidates`."""
     if settings.candidates is not None:
         path = Path(settings.candidates)
@@ -91,9 +92,16 @@ def candidate_sets(
     return in_order(iter_candidates(folder)), sources
 
 
-def in_order(contexts: Iterable[CandidateSet]) -> list[CandidateSet]:
-    """By episode and utterance, whatever the order in which they were finished."""
-    return sorted(contexts, key=lambda c: (c.episode, c.utterance or 0, c.id))
+def in_order(contexts: Iterable[CandidateSet]) -> Sequence[CandidateSet]:
+    """By episode and utterance, whatever the order in which they were finished.
+
+    Beyond a thousand they lie in a file, see `Spool`.
+    """
+    kept, keys = Spool[CandidateSet](), []
+    for context in contexts:
+        kept.append(context)
+        keys.append((context.episode, context.utterance or 0, context.id))
+    return Ordered(kept, sorted(range(len(kept)), key=keys.__getitem__))
 
 
 def context_rows(settings: FpemfSettings, base: Base) -> tuple[list[Row], tuple[DataSource, ...]]:

@@ -40,9 +40,11 @@ from ..loop.loop import (
 )
 from ..loop.results import TrainingResult
 from ..loop.resume import for_each_seed
+from ..rows.collate import RowDataset
 from ..rows.encode import RowEncoder
 from ..rows.sources import DataSource
 from ..rows.splits import split_contexts
+from ..rows.spool import Spool
 from .data import (
     ContextCollator,
     RankedContext,
@@ -190,8 +192,8 @@ def make_trainer(
         objective=FpemfObjective(settings),
         model=model,
         args=arguments,
-        train_dataset=list(train),
-        eval_dataset=list(validation) or None,
+        train_dataset=RowDataset(train),
+        eval_dataset=RowDataset(validation) if validation else None,
         data_collator=ContextCollator(base.pad, encoder=bool(base.model.config.is_encoder_decoder)),
         processing_class=base.tokenizer,
         callbacks=make_callbacks(settings, folder, validate=bool(validation)),
@@ -212,7 +214,7 @@ def _train_one(
     encoder = RowEncoder(base.tokenizer, base.model.config, base.model.generation_config)
     sides = split_contexts(contexts, settings.validation_share, seed)
     train, validation = (
-        [encode_context(base, encoder, context, marks, settings) for context in side]
+        Spool(encode_context(base, encoder, context, marks, settings) for context in side)
         for side in sides
     )
     if not train:

@@ -243,7 +243,9 @@ def test_a_stage_that_an_earlier_version_finished_is_not_run_again(
     assert done is not None
     assert done.starts == 2
     mark.write_text(mark.read_text("utf-8").replace("--episodes 3", "--episodes 2"), "utf-8")
-    with pytest.raises(RunError, match=r"02-second holds a stage with other settings(?s:.*)  episodes: 2 -> 3"):
+    with pytest.raises(
+        RunError, match=r"02-second holds a stage with other settings(?s:.*)  episodes: 2 -> 3"
+    ):
         step.done()
 
 
@@ -266,7 +268,9 @@ def test_stages_are_done_once(plain: Path, tmp_path: Path) -> None:
     assert sum("done before" in line for line in again) == 3
     assert {f.parent.name: f.read_bytes() for f in out.rglob(DONE_NAME)} == marks
     plain.write_text(PLAIN.replace("episodes = 3", "episodes = 2"), "utf-8")
-    with pytest.raises(RunError, match=r"02-second holds a stage with other settings(?s:.*)  episodes: 3 -> 2"):
+    with pytest.raises(
+        RunError, match=r"02-second holds a stage with other settings(?s:.*)  episodes: 3 -> 2"
+    ):
         reproduce(str(plain), out)
 
 
