@@ -48,7 +48,9 @@ demo: .venv/core ## Simulate four conversations on the embedded model into runs/
 	$(BIN)/warmline simulate --episodes 4 --max-turns 8 --min-turns 6 --seed 7 --concurrency 4 --out runs/demo
 
 # One process a core, each with one thread: more threads than cores only wait for one another.
-PYTEST := OMP_NUM_THREADS=1 GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+# Files go out in the order of tests/conftest.py, not by their number of tests.
+PYTEST := OMP_NUM_THREADS=1 GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -n auto --maxprocesses 8 \
+	--dist loadfile --no-loadscope-reorder
 
 .PHONY: test
 test: .venv/dev ## Install what the tests need and run them

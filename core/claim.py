@@ -147,8 +147,12 @@ def refuse_change(
     *,
     free: Collection[str] = (),
     what: str = "run",
+    hint: str | None = None,
 ) -> None:
     """Raise if two identities differ.
+
+    Args:
+        hint: what to do, where it is neither to go back to the old settings nor another folder.
 
     Raises:
         RunError: every difference, on a line of its own.
@@ -164,7 +168,8 @@ def refuse_change(
     if changed:
         raise RunError(
             f"{folder} holds a {what} with other settings (there -> here):\n" + "\n".join(changed),
-            hint=f"give the old settings to finish that {what}, or another folder for the new one",
+            hint=hint
+            or f"give the old settings to finish that {what}, or another folder for the new one",
         )
 
 

@@ -31,11 +31,40 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 # Under nohup a hang-up is ignored, by the tests' own children too; some tests are about hang-ups.
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# A shell's background job ignores Ctrl-C in the same way.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SLOW = re.compile(
     r"torch|tiny_models|golden_models|heads_models|mark\.embedded|find_weights|transformers"
     r"|chromium|subprocess|tracemalloc|process_time|ITIMER_PROF|warmline\.training\.(?!rows|loop\.settings)"
 )
+
+LONGEST = (
+    "training/reproduction/test_reproduce.py",
+    "training/evolution/test_evolve.py",
+    "policies/hf/test_batching.py",
+    "test_documents.py",
+    "test_examples.py",
+    "training/fpemf/test_train.py",
+    "training/loop/test_distributed.py",
+    "test_servers.py",
+    "environments/runs/test_runner.py",
+    "training/test_kills.py",
+    "environments/corpus/generation/test_build.py",
+)
+"""Files of half a minute and more: first, so that no process has one left when the others are done."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, then those that `--quick` leaves out; within a file nothing moves."""
+    root = Path(__file__).parent
+    places: dict[Path, tuple[int, bool]] = {}
+    for path in {item.path for item in items}:
+        name = path.relative_to(root).as_posix()
+        first = LONGEST.index(name) if name in LONGEST else len(LONGEST)
+        places[path] = first, not SLOW.search(path.read_text("utf-8"))
+    items.sort(key=lambda item: places[item.path])
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -77,7 +77,7 @@ async def test_the_openai_policy_on_the_embedded_engines_own_server(
 @pytest.mark.embedded
 def test_four_seats_on_the_embedded_engine(tmp_path: Path) -> None:
     episodes = warmline.simulate(
-        episodes=3,
+        episodes=2,
         policy="embedded",
         options={"threads": 1},
         seed=7,
@@ -94,4 +94,4 @@ def test_four_seats_on_the_embedded_engine(tmp_path: Path) -> None:
         assert all(call.finish_reason == "choice" for call in choices)
         assert all(call.text in (call.choices or ()) for call in choices)
         assert episode.usage.completion_tokens > 20
-    assert len(warmline.read_episodes(tmp_path)) == 3
+    assert len(warmline.read_episodes(tmp_path)) == 2

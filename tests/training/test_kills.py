@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,23 +11,22 @@ import pytest
 import tomli_w
 import torch
 
+from warmline.core.settings import read_settings
 from warmline.policies.scripted import ScriptedPolicy
 from warmline.training import DpoSettings, SftSettings, train_dpo, train_sft
 from warmline.training.loop.loop import SAVES
 
 from ..policies.tiny_models import save_causal
+from ..warm import Started
 from .building import CHATML, TEMPLATE, write_log
 from .dpo.test_train import TALK, episode, talking
 
-ROOT = Path(__file__).parents[2]
-COMMAND = """
-import sys
-from warmline.core.settings import read_settings
-from warmline import training
-method, file = sys.argv[1:]
-settings = {"sft": training.SftSettings, "dpo": training.DpoSettings}[method]
-getattr(training, f"train_{method}")(read_settings(settings, file))
-"""
+
+def train_settings(method: str, file: Path) -> None:
+    """What the process that is killed runs."""
+    kinds = {"sft": SftSettings, "dpo": DpoSettings}
+    train: Any = {"sft": train_sft, "dpo": train_dpo}[method]
+    train(read_settings(kinds[method], file))
 
 
 @pytest.fixture(scope="module")
@@ -82,15 +79,13 @@ def test_a_training_killed_at_any_moment_ends_up_the_same(
     settings = given(method, place, tmp_path / "out")
     plain = settings.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
     (tmp_path / "settings.toml").write_text(tomli_w.dumps(plain), "utf-8")
-    command = [sys.executable, "-c", COMMAND, method, str(tmp_path / "settings.toml")]
     saves = tmp_path / "out" / SAVES
     kills, seen = 0, 0
     for _ in range(2):  # after its first save, and after the first of the resumed
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+        process = Started(train_settings, method, tmp_path / "settings.toml")
         while process.poll() is None and step_of(saves) <= seen:
             time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        kills += process.wait() == -signal.SIGKILL
+        kills += process.kill() == -signal.SIGKILL
         seen = step_of(saves)
     assert kills == 2, "the training was over before it could be killed"
     resumed = train(settings).checkpoint

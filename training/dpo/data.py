@@ -21,6 +21,7 @@ from ..preferences.build import PreferencePair
 from ..preferences.hygiene import identical
 from ..rows.build import BadRow
 from ..rows.encode import IGNORED, RowEncoder
+from ..rows.spool import Spool
 from .settings import DpoSettings
 
 SIDES: Final = ("chosen", "rejected")
@@ -66,9 +67,9 @@ def encode_pair(encoder: RowEncoder, pair: PreferencePair) -> PairTokens:
 
 def encode_pairs(
     encoder: RowEncoder, pairs: Sequence[PreferencePair], max_tokens: int
-) -> tuple[list[PairTokens], list[BadRow]]:
+) -> tuple[Spool[PairTokens], list[BadRow]]:
     """The encoded pairs, and those that teach nothing or are longer than `max_tokens`."""
-    encoded: list[PairTokens] = []
+    encoded: Spool[PairTokens] = Spool()
     bad: list[BadRow] = []
     for pair in pairs:
         if (fault := _fault(pair)) is not None:
@@ -138,7 +139,7 @@ def reference_log_probs(
     settings: DpoSettings,
     dtype: str,
     file: Path,
-) -> list[ReferencedPair]:
+) -> Spool[ReferencedPair]:
     """Log-probabilities under the model before its adapter; what is in the file is kept.
 
     Args:
@@ -148,16 +149,19 @@ def reference_log_probs(
     salt = hashlib.blake2b(repr((base.identity, dtype)).encode(), digest_size=8).hexdigest()
     with LineLog(file) as log:
         known = _known(file)
-        waiting = {f"{salt}-{p.key}": p for p in pairs if f"{salt}-{p.key}" not in known}
-        items = sorted(waiting.items(), key=lambda item: item[1].tokens, reverse=True)
+        waiting = {}
+        for place, pair in enumerate(pairs):
+            if (name := f"{salt}-{pair.key}") not in known:
+                waiting[name] = place, pair.tokens
+        items = sorted(waiting.items(), key=lambda item: item[1][1], reverse=True)
         for start in range(0, len(items), settings.reference_batch):
             some = items[start : start + settings.reference_batch]
-            sums = reference_sums(base, [pair for _, pair in some], settings, dtype)
+            sums = reference_sums(base, [pairs[place] for _, (place, _) in some], settings, dtype)
             for (name, _), (chosen, rejected) in zip(some, sums, strict=True):
                 line = {"pair": name, "chosen": chosen, "rejected": rejected}
                 log.write_line(json.dumps(line), f"reference of pair '{name}'")
                 known[name] = (chosen, rejected)
-    return [ReferencedPair(pair, *known[f"{salt}-{pair.key}"]) for pair in pairs]
+    return Spool(ReferencedPair(pair, *known[f"{salt}-{pair.key}"]) for pair in pairs)
 
 
 def _known(file: Path) -> dict[str, tuple[float, float]]:

@@ -43,10 +43,12 @@ from ..loop.resume import for_each_seed
 from ..preferences.build import PreferencePair, dropped_in, iter_pairs, pairs_file
 from ..preferences.pairs import preference_pairs
 from ..rows.build import refuse_bad
+from ..rows.collate import RowDataset
 from ..rows.encode import RowEncoder
 from ..rows.left_out import left_out_line, left_out_of
 from ..rows.sources import DataSource, source_of
 from ..rows.splits import split_contexts
+from ..rows.spool import Spool
 from .data import ReferencedPair, collator_of, encode_pairs, reference_log_probs
 from .settings import DpoSettings
 
@@ -91,14 +93,18 @@ def read_pairs(
     supporter: Policy | None,
     reviser: Policy | None,
     console: Console,
-) -> tuple[list[PreferencePair], tuple[DataSource, ...]]:
+) -> tuple[Sequence[PreferencePair], tuple[DataSource, ...]]:
     """The pairs: read, or made in `out/replies` and `out/pairs`."""
     if not settings.pairs:
         return preference_pairs(settings, supporter=supporter, reviser=reviser, console=console)
     files = [pairs_file(path) for path in settings.pairs]
-    read = [list(iter_pairs(file)) for file in files]
-    sources = tuple(source_of(f, [f], len(r)) for f, r in zip(files, read, strict=True))
-    return [pair for some in read for pair in some], sources
+    pairs: Spool[PreferencePair] = Spool()
+    sources = []
+    for file in files:
+        before = len(pairs)
+        pairs.extend(iter_pairs(file))
+        sources.append(source_of(file, [file], len(pairs) - before))
+    return pairs, tuple(sources)
 
 
 def dialogues_of(settings: DpoSettings) -> Seen:
@@ -204,8 +210,8 @@ def make_trainer(
         objective=DpoObjective(settings),
         model=with_lora(base.model, settings),
         args=arguments,
-        train_dataset=list(train),
-        eval_dataset=list(validation) or None,
+        train_dataset=RowDataset(train),
+        eval_dataset=RowDataset(validation) if validation else None,
         data_collator=collator_of(base),
         processing_class=base.tokenizer,
         callbacks=make_callbacks(settings, folder, validate=bool(validation)),

@@ -5,7 +5,7 @@ The same contexts, search and judge for the model before and after FPEMF make th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -30,7 +30,7 @@ def make_candidates(
     *,
     labeller: Labeller | None = None,
     console: Console | None = None,
-) -> tuple[list[CandidateSet], Rates]:
+) -> tuple[Sequence[CandidateSet], Rates]:
     """Search candidates in `out/candidates`, have them judged there, write `out/helpful.json`.
 
     The same call resumes; what is searched and judged is not repeated.

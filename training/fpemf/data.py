@@ -54,6 +54,7 @@ from ..rows.build import BadRow, Row, build_rows, refuse_bad
 from ..rows.encode import RowEncoder, encode_rows
 from ..rows.left_out import left_out_line, left_out_of
 from ..rows.sources import DataSource, draw, load_episodes, source_of
+from ..rows.spool import Ordered, Spool
 from .settings import FpemfSettings, JudgedCandidateSettings
 
 HELPFUL_NAME = "helpful.json"
@@ -67,7 +68,7 @@ PROGRESS_SECONDS = 10.0
 
 def candidate_sets(
     settings: JudgedCandidateSettings, base: Base, console: Console
-) -> tuple[list[CandidateSet], tuple[DataSource, ...], tuple[BadRow, ...]]:
+) -> tuple[Sequence[CandidateSet], tuple[DataSource, ...], tuple[BadRow, ...]]:
     """The contexts with their candidates: read, or made in `out/candidates`; and turns without."""
     if settings.candidates is not None:
         path = Path(settings.candidates)
@@ -113,9 +114,16 @@ def record_seen(settings: JudgedCandidateSettings, contexts: Sequence[CandidateS
     return seen
 
 
-def in_order(contexts: Iterable[CandidateSet]) -> list[CandidateSet]:
-    """By episode and utterance, whatever the order in which they were finished."""
-    return sorted(contexts, key=lambda c: (c.episode, c.utterance or 0, c.id))
+def in_order(contexts: Iterable[CandidateSet]) -> Sequence[CandidateSet]:
+    """By episode and utterance, whatever the order in which they were finished.
+
+    Beyond a thousand they lie in a file, see `Spool`.
+    """
+    kept, keys = Spool[CandidateSet](), []
+    for context in contexts:
+        kept.append(context)
+        keys.append((context.episode, context.utterance or 0, context.id))
+    return Ordered(kept, sorted(range(len(kept)), key=keys.__getitem__))
 
 
 def context_rows(
@@ -327,10 +335,10 @@ def encode_contexts(
     contexts: Sequence[CandidateSet],
     marks: Mapping[Key, Marks],
     settings: FpemfSettings,
-) -> tuple[list[RankedContext], list[BadRow]]:
+) -> tuple[Spool[RankedContext], list[BadRow]]:
     """The contexts in tokens, and those that are longer than the settings or the model allow."""
     longest = min(settings.max_tokens, base.context)
-    kept: list[RankedContext] = []
+    kept: Spool[RankedContext] = Spool()
     bad: list[BadRow] = []
     for context in contexts:
         made = encode_context(base, encoder, context, marks, settings)

@@ -42,6 +42,7 @@ from ..loop.loop import (
 from ..loop.results import TrainingResult
 from ..loop.resume import for_each_seed
 from ..rows.build import BadRow, refuse_bad
+from ..rows.collate import RowDataset
 from ..rows.encode import RowEncoder
 from ..rows.left_out import left_out_line, left_out_of
 from ..rows.sources import DataSource
@@ -208,8 +209,8 @@ def make_trainer(
         objective=FpemfObjective(settings),
         model=model,
         args=arguments,
-        train_dataset=list(train),
-        eval_dataset=list(validation) or None,
+        train_dataset=RowDataset(train),
+        eval_dataset=RowDataset(validation) if validation else None,
         data_collator=ContextCollator(base.pad, encoder=bool(base.model.config.is_encoder_decoder)),
         processing_class=base.tokenizer,
         callbacks=make_callbacks(settings, folder, validate=bool(validation)),

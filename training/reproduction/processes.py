@@ -26,6 +26,9 @@ from ...core.outside.console import echo
 TAIL = 3000
 """Characters of a failed stage's output that an error shows."""
 
+START = "spawn"
+"""How a child begins (`multiprocessing`); tests that start many give another."""
+
 GRACE = 20.0
 """Seconds that an interrupted child has to save its state."""
 
@@ -47,7 +50,7 @@ def output_of(
     Raises:
         RunError: it failed; with the end of what it printed.
     """
-    context = multiprocessing.get_context("spawn")
+    context: Any = multiprocessing.get_context(START)
     reader, writer = context.Pipe(duplex=False)
     # pickled here, so that the child sets its environment before it imports what is in it
     work = pickle.dumps((function, settings))

@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ...core.claim import refuse_change
 from ...core.errors import ConfigError, DataError, RunError, did_you_mean
 from ...core.files import read_text, write_whole
 from ...core.record import Record, problems_of
@@ -83,13 +84,25 @@ class Plan:
                 file=file,
                 hint="remove the stage's folder to run it again",
             ) from None
-        if mark.command != self.asked and _identity_of(mark) != (self.stage.run, self.identity):
-            raise RunError(
-                f"{self.folder} was made with other settings (there -> here):\n"
-                f"  {mark.command}\n  {self.asked}",
-                hint="choose another folder, or remove this one and the ones after it",
-            )
+        if mark.command != self.asked:
+            self._refuse_change(mark)
         return mark
+
+    def _refuse_change(self, mark: Done) -> None:
+        """Raise where the whole settings differ too: one that is written otherwise is no change."""
+        hint = "choose another folder, or remove this one and the ones after it"
+        before = _identity_of(mark)
+        if before is None:
+            raise RunError(
+                f"{self.folder} holds a stage with other settings (there -> here):\n"
+                f"  {mark.command}\n  {self.asked}",
+                hint=hint,
+            )
+        stored, now = (
+            {"run": name, **settings}
+            for name, settings in (before, (self.stage.run, self.identity))
+        )
+        refuse_change(self.folder, stored, now, what="stage", hint=hint)
 
 
 def _identity_of(mark: Done) -> tuple[str, dict[str, Any]] | None:

@@ -19,16 +19,16 @@ MEGABATCH = 32
 """Steps whose rows are sorted by length together: enough for little padding, few enough to mix."""
 
 
-class RowDataset(Dataset[Encoded]):  # type: ignore[misc]
-    """Encoded rows, wherever they lie."""
+class RowDataset(Dataset[Any]):  # type: ignore[misc]
+    """Encoded rows, pairs or contexts, wherever they lie."""
 
-    def __init__(self, rows: Sequence[Encoded]) -> None:
+    def __init__(self, rows: Sequence[Any]) -> None:
         self.rows = rows
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> Encoded:
+    def __getitem__(self, index: int) -> Any:
         return self.rows[index]
 
 

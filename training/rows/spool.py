@@ -15,7 +15,18 @@ IN_MEMORY = 1_000
 """Items up to which there is no file."""
 
 
-class Spool(Sequence[T], Generic[T]):
+class _Equal(Sequence[T], Generic[T]):
+    """Compared as lists are."""
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence) or isinstance(other, str | bytes):
+            return NotImplemented
+        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Spool(_Equal[T]):
     """Items that can be appended, read in any order and compared as a list's, not changed.
 
     Beyond `IN_MEMORY` items they lie pickled in an unnamed file of the folder for temporary files
@@ -81,18 +92,11 @@ class Spool(Sequence[T], Generic[T]):
     def __iter__(self) -> Iterator[T]:
         return (self[n] for n in range(len(self)))
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sequence) or isinstance(other, str | bytes):
-            return NotImplemented
-        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
-
-    __hash__ = None  # type: ignore[assignment]
-
     def __repr__(self) -> str:
         return f"<{len(self)} items>"
 
 
-class Ordered(Sequence[T], Generic[T]):
+class Ordered(_Equal[T]):
     """Items of a sequence in another order, without a copy.
 
     Args:

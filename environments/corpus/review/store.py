@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 
+from ....core.claim import refuse_change
 from ....core.errors import ConfigError, DataError, RunError, did_you_mean
 from ....core.record import Record
 from ...episodes.episode import Episode
@@ -75,10 +76,12 @@ class ReviewStore(ReviewDatabase):
             row = self._db.execute("SELECT required, seed FROM rule").fetchone()
             if row is None:
                 self._db.execute("INSERT INTO rule VALUES (?, ?)", (required, seed))
-            elif (row["required"], row["seed"]) != (required, seed):
-                raise RunError(
-                    f"this review runs under required={row['required']}, seed={row['seed']};"
-                    f" asked for required={required}, seed={seed}",
+            else:
+                refuse_change(
+                    self.path,
+                    dict(row),
+                    {"required": required, "seed": seed},
+                    what="review",
                     hint="keep the rule, or move the file away to start a new review",
                 )
 

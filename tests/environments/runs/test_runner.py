@@ -6,8 +6,6 @@ import asyncio
 import json
 import random
 import signal
-import subprocess
-import sys
 import time
 import tomllib
 from pathlib import Path
@@ -19,6 +17,7 @@ import warmline
 from warmline.core.errors import AuthenticationFailed, BadRequest, ConfigError, RunError
 from warmline.environments import Ended, Interrupted, Started, StopReason
 
+from ...warm import Started as Forked
 from ..helpers import scenario, scenarios, talk
 
 
@@ -272,33 +271,22 @@ async def test_the_folder_holds_a_readable_configuration(tmp_path: Path) -> None
     assert not list(tmp_path.glob("*.partial"))
 
 
-KILLED = """
-import asyncio, sys
-import warmline
-
-async def answer(request):
+async def differing(request: warmline.Request) -> str:
     await asyncio.sleep(((request.seed or 0) % 5) / 700)
-    return request.choices[request.seed % len(request.choices)] if request.choices else (
-        f"Words {request.seed}. More. And more. Too much.")
-
-policy = warmline.ScriptedPolicy(answer, record=False)
-environment = warmline.SupportEnvironment(
-    seeker=policy, counselor=policy, supporter=policy, judger=policy, max_turns=8)
-scenarios = [warmline.Scenario(id=f"s{i}", problem_type="Burnout", situation="A long week.")
-             for i in range(200)]
-print("ready", flush=True)
-asyncio.run(warmline.run_batch(
-    environment, scenarios, out=sys.argv[1], concurrency=int(sys.argv[2]), seed=11))
-print("done", flush=True)
-"""
+    seed = request.seed or 0
+    if request.choices:
+        return request.choices[seed % len(request.choices)]
+    return f"Words {seed}. More. And more. Too much."
 
 
-def start(folder: Path, concurrency: int) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(folder), str(concurrency)],
-        stdout=subprocess.PIPE,
-        text=True,
+def two_hundred(folder: Path, concurrency: int) -> None:
+    """What the processes that are killed run."""
+    policy = warmline.ScriptedPolicy(differing, record=False)
+    env = warmline.SupportEnvironment(
+        seeker=policy, counselor=policy, supporter=policy, judger=policy, max_turns=8
     )
+    batch = warmline.run_batch(env, scenarios(200), out=folder, concurrency=concurrency, seed=11)
+    asyncio.run(batch)
 
 
 @pytest.mark.timeout(240)
@@ -308,16 +296,13 @@ def test_twenty_kills_lose_and_repeat_nothing(tmp_path: Path) -> None:
     killed = tmp_path / "killed"
     kills = 0
     while kills < 20:
-        process = start(killed, clock.choice([1, 2, 3]))
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(clock.random() * 0.25)
-        process.send_signal(signal.SIGKILL)
-        rest = process.communicate()[0]
-        assert "done" not in rest, f"finished after {kills} kills: slow the script down"
+        process = Forked(two_hundred, killed, clock.choice([1, 2, 3]))
+        time.sleep(clock.random() * 0.3)
+        ended = process.kill()
+        assert ended == -signal.SIGKILL, f"over after {kills} kills: slow the policy down"
         kills += 1
-    assert "done" in start(killed, 16).communicate()[0]
-    assert "done" in start(tmp_path / "whole", 7).communicate()[0]
+    assert Forked(two_hundred, killed, 16).wait(60) == 0
+    assert Forked(two_hundred, tmp_path / "whole", 7).wait(60) == 0
 
     lines = (killed / "episodes.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]

@@ -6,8 +6,6 @@ import json
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from warmline.agents.roles import Strategy
 from warmline.core.claim import claim
 from warmline.core.errors import ConfigError, DataError, RunError
 from warmline.core.published import systems
+from warmline.core.settings import read_settings
 from warmline.evaluation.replies.evaluate import evaluate
 from warmline.evaluation.replies.settings import EvaluationSettings
 from warmline.policies.base import Request
@@ -30,6 +29,7 @@ from warmline.training.preferences.build import iter_pairs
 from warmline.training.rows.build import build_rows
 
 from ...policies.tiny_models import save_causal
+from ...warm import Started
 from ..building import CHATML, TEMPLATE, episode, write_log
 from ..preferences.test_build import TALK, analysis, own
 
@@ -249,14 +249,10 @@ def test_a_folder_without_an_evolution(tmp_path: Path) -> None:
 
 # Kills
 
-COMMAND = """
-import sys
-from warmline.training.evolution.evolve import evolve
-from warmline.environments.runs.settings import read_settings
-from warmline.training.evolution.settings import EvolveSettings
-from tests.training.evolution.test_evolve import policy
-evolve(read_settings(EvolveSettings, sys.argv[1]), supporter=policy())
-"""
+
+def evolve_settings(file: Path) -> None:
+    """What the process that is killed runs."""
+    evolve(read_settings(EvolveSettings, file), supporter=policy())
 
 
 @pytest.mark.timeout(600)
@@ -271,7 +267,6 @@ def test_killed_at_random_moments_it_ends_up_the_same(
     plain = settings.model_dump(mode="json", exclude_defaults=True)
     file.write_text(tomli_w.dumps({k: v for k, v in plain.items() if v is not None}), "utf-8")
     out = tmp_path / "out"
-    root = Path(__file__).parents[3]
     marks = [
         out / "round-1" / "replies" / "calls.jsonl",
         out / "round-1" / "checkpoint" / "reference.jsonl",
@@ -281,12 +276,11 @@ def test_killed_at_random_moments_it_ends_up_the_same(
     draw = random.Random(0)
     kills = 0
     for mark in marks:
-        process = subprocess.Popen([sys.executable, "-c", COMMAND, str(file)], cwd=root)
+        process = Started(evolve_settings, file)
         while process.poll() is None and not mark.exists():
             time.sleep(0.005)
         time.sleep(draw.random() * 0.2)
-        process.send_signal(signal.SIGKILL)
-        kills += process.wait() == -signal.SIGKILL
+        kills += process.kill() == -signal.SIGKILL
     assert kills >= 3
     evolve(settings, supporter=policy())
     expected, found = content(whole), content(out)

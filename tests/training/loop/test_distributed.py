@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from warmline.training.loop.checkpoint import Checkpoint, read_checkpoint
 
 from ...policies.tiny_models import save_causal
+from ...warm import Started, command
 from ..building import CHATML, TEMPLATE, episode, varied, write_log
 from ..preferences.test_build import TALK
 
@@ -32,18 +34,44 @@ def common(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def train(processes: int, what: str, out: Path, options: dict[str, str]) -> tuple[Checkpoint, str]:
-    """The checkpoint, and what was printed."""
-    words = [word for pair in ({**options, "--out": str(out)}).items() for word in pair]
-    command = ["-m", "warmline.cli", "train", what, *words]
-    if processes > 1:
-        launcher = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        command = ["-m", *launcher, *command]
+    """The checkpoint, and what was printed; processes that find one another as under torchrun."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    printed = [out.with_name(f"{out.name}-{rank}.txt") for rank in range(processes)]
+    shared = {
+        "WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+    } if processes > 1 else {}  # fmt: skip
+    started = [
+        Started(
+            command, *words_of(what, out, options), output=printed[rank],
+            environment=shared and shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(processes)
+    ]  # fmt: skip
+    codes = [process.wait(240) for process in started]
+    told = "".join(file.read_text("utf-8") for file in printed)
+    assert codes == [0] * processes, told
+    return read_checkpoint(out), told
+
+
+def torchrun(what: str, out: Path, options: dict[str, str]) -> tuple[Checkpoint, str]:
+    """Two processes started from nothing, by the launcher that the documents name."""
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "warmline.cli"]
     done = subprocess.run(
-        [sys.executable, *command], capture_output=True, text=True, check=False, timeout=240,
+        [sys.executable, "-m", *launcher, *words_of(what, out, options)],
+        capture_output=True, text=True, check=False, timeout=240,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return read_checkpoint(out), done.stdout
+
+
+def words_of(what: str, out: Path, options: dict[str, str]) -> list[str]:
+    pairs = {**options, "--out": str(out)}
+    return ["train", what, *(word for pair in pairs.items() for word in pair)]
 
 
 def test_two_processes_train_as_one_with_twice_the_batch(
@@ -53,7 +81,7 @@ def test_two_processes_train_as_one_with_twice_the_batch(
     data = write_log(tmp_path / "data", varied(10))
     options = common | {"--data": str(data), "--validation-share": "0.3"}
     one, _ = train(1, "sft", tmp_path / "one", options | {"--batch-size": "2"})
-    two, told = train(2, "sft", tmp_path / "two", options | {"--batch-size": "1"})
+    two, told = torchrun("sft", tmp_path / "two", options | {"--batch-size": "1"})
     assert told.count("step 2: validation loss") == 1
     assert one.metrics["validation_tokens"] == two.metrics["validation_tokens"]
     for name in ("validation_loss_before", "validation_loss", "train_loss_last"):

@@ -29,10 +29,10 @@ from warmline.environments.corpus.generation.journal import read_rejects
 from warmline.environments.corpus.generation.report import as_markdown
 from warmline.environments.corpus.tags import read_tags
 
+from ....warm import Started
 from ...helpers import scenario
-from ..building import answer, scripted
+from ..building import answer, scripted, slow
 
-ROOT = Path(__file__).parents[4]
 TYPES = ("Burnout", "Job Crisis", "Sleep Problems")
 
 
@@ -252,24 +252,12 @@ async def test_a_stopped_build_goes_on(tmp_path: Path) -> None:
     assert content(tmp_path / "a") == content(tmp_path / "b")
 
 
-KILLED = """
-import sys
-sys.path.insert(0, sys.argv[3])
-from tests.environments.corpus.building import slow
-from warmline.environments.corpus.generation.build import build
-print("ready", flush=True)
-build(policy=slow(), out=sys.argv[1], dialogues=24, rounds=3, seed=1, max_turns=12,
-      concurrency=int(sys.argv[2]), problem_types=["Burnout", "Job Crisis", "Sleep Problems"])
-print("done", flush=True)
-"""
-
-
-def start(folder: Path, concurrency: int) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(folder), str(concurrency), str(ROOT)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+def slowly_built(folder: Path, concurrency: int) -> None:
+    """What the processes that are killed run."""
+    build(
+        policy=slow(), out=str(folder), dialogues=24, rounds=3, seed=1, max_turns=12,
+        concurrency=concurrency, problem_types=TYPES,
+    )  # fmt: skip
 
 
 @pytest.mark.timeout(240)
@@ -278,15 +266,12 @@ def test_kills_at_any_moment_lose_and_repeat_nothing(tmp_path: Path) -> None:
     clock = random.Random(3)
     kills = 0
     for _ in range(6):
-        process = start(tmp_path / "killed", clock.choice([1, 2, 3]))
-        assert process.stdout is not None
-        process.stdout.readline()
+        process = Started(slowly_built, tmp_path / "killed", clock.choice([1, 2, 3]))
         time.sleep(0.3 + 1.5 * clock.random())
-        process.send_signal(signal.SIGKILL)
-        kills += "done" not in process.communicate()[0]
-    assert kills >= 3, "finished too early: slow the script down"
-    assert "done" in start(tmp_path / "killed", 8).communicate()[0]
-    assert "done" in start(tmp_path / "whole", 5).communicate()[0]
+        kills += process.kill() == -signal.SIGKILL
+    assert kills >= 3, "finished too early: slow the policy down"
+    assert Started(slowly_built, tmp_path / "killed", 8).wait(60) == 0
+    assert Started(slowly_built, tmp_path / "whole", 5).wait(60) == 0
     assert content(tmp_path / "killed") == content(tmp_path / "whole")
     assert len(warmline.read_scenarios(tmp_path / "killed" / "scenarios.jsonl")) == 24
 
