@@ -40,8 +40,8 @@ from ..loop.loop import (
 )
 from ..loop.results import TrainingResult
 from ..loop.resume import for_each_seed
-from ..preferences.build import PreferencePair, dropped_in, iter_pairs, pairs_file
-from ..preferences.pairs import preference_pairs
+from ..preferences.build import PreferencePair, iter_pairs, pairs_file
+from ..preferences.pairs import dropped_in, preference_pairs
 from ..rows.build import refuse_bad
 from ..rows.collate import RowDataset
 from ..rows.encode import RowEncoder

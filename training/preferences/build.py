@@ -25,7 +25,7 @@ from ...agents.roles import Role
 from ...agents.speech import written_strategy
 from ...core.claim import claim
 from ...core.errors import ConfigError, DataError
-from ...core.files import read_json, write_whole
+from ...core.files import write_whole
 from ...core.jsonl import complete_lines
 from ...core.record import Record, Text, problems_of
 from ...environments.corpus.seen import Seen, digests_of, write_seen
@@ -366,28 +366,6 @@ def pairs_from(
     write_pairs(out, pairs, summary)
     write_seen(out, Seen(train=digests_of(episodes, {dialogue_of(pair) for pair in pairs})))
     return pairs, summary
-
-
-KEEPING = ("gold_for_", "merged", "speakers_renamed")
-"""How the names of rules begin that change a dialogue or a pair and drop none."""
-
-
-def dropped_in(folder: Path) -> dict[str, int]:
-    """By rule what was dropped on the way to the pairs of a folder, as its `summary.json` says.
-
-    Empty where there is no summary. Left out are rules that only change a dialogue or a pair.
-
-    Raises:
-        DataError: a summary that cannot be read.
-    """
-    file = folder / SUMMARY_NAME
-    if not file.is_file():
-        return {}
-    try:
-        summary = PairSummary.model_validate(read_json(file))
-    except ValidationError as error:
-        raise DataError("; ".join(problems_of(error, PairSummary)[:3]), file=file) from None
-    return {k: n for k, n in summary.rules.items() if not k.startswith(KEEPING)}
 
 
 def pairs_file(path: str | Path) -> Path:

@@ -12,15 +12,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from pydantic import ValidationError
 from rich.console import Console
 
+from ...core.errors import DataError
+from ...core.files import read_json
 from ...core.outside.console import make_console
+from ...core.record import problems_of
 from ...core.settings import expect_settings
 from ...core.tasks import run_sync
 from ...policies.base import Policy
 from ..rows.sources import DataSource, load_episodes, source_of
 from .build import (
+    SUMMARY_NAME,
     Context,
+    PairSummary,
     PreferencePair,
     ask_chosen,
     ask_rejected,
@@ -102,3 +108,25 @@ async def _ask(
     ) as engines:
         await ask_rejected(contexts, settings, folder, engines[0], part)
         await ask_chosen(contexts, settings, folder, engines[1], part)
+
+
+KEEPING = ("gold_for_", "merged", "speakers_renamed")
+"""How the names of rules begin that change a dialogue or a pair and drop none."""
+
+
+def dropped_in(folder: Path) -> dict[str, int]:
+    """By rule what was dropped on the way to the pairs of a folder, as its `summary.json` says.
+
+    Empty where there is no summary. Left out are rules that only change a dialogue or a pair.
+
+    Raises:
+        DataError: a summary that cannot be read.
+    """
+    file = folder / SUMMARY_NAME
+    if not file.is_file():
+        return {}
+    try:
+        summary = PairSummary.model_validate(read_json(file))
+    except ValidationError as error:
+        raise DataError("; ".join(problems_of(error, PairSummary)[:3]), file=file) from None
+    return {k: n for k, n in summary.rules.items() if not k.startswith(KEEPING)}

@@ -92,7 +92,7 @@ def test_identity_holds_what_changes_answers_and_nothing_else(kind: str) -> None
 @pytest.mark.parametrize(
     ("spec", "settings"),
     [
-        ("refine", {"max_attempts": 3}),
+        ("refine", {"max_attempts": 4}),
         ("refine:max_attempts=2", {"max_attempts": 2}),
         (" refine : ", None),
         (

@@ -67,7 +67,7 @@ def settings(model: Path, data: Path, out: Path, **changed: Any) -> CounselorSet
         "max_tokens": 400,
         "evaluate_every": 40,
     }
-    return CounselorSettings(**(chosen | changed))
+    return CounselorSettings(**{k: v for k, v in (chosen | changed).items() if v is not None})
 
 
 @pytest.fixture(scope="module")
@@ -325,7 +325,9 @@ def test_labels_as_completions(causal: Path, data: Path, tmp_path: Path) -> None
     big = save_causal(tmp_path / "m", chat_template=CHATML)
     file = big / "config.json"
     file.write_text(file.read_text().replace('_embeddings": 512', '_embeddings": 4096'))
-    checkpoint = train_counselor(settings(big, data, out, form="labels", **short)).checkpoint
+    checkpoint = train_counselor(
+        settings(big, data, out, form="labels", head_learning_rate=None, **short)
+    ).checkpoint
     assert checkpoint.heads == {}
     assert checkpoint.metrics["test_accuracy"] is not None
     assert checkpoint.metrics["test_ece"] is None

@@ -364,11 +364,11 @@ def test_killed_in_every_stage_the_loop_ends_as_it_would(tmp_path: Path) -> None
     page = reproduce("tiny", out, model=str(model))
     assert page.is_file()
     for folder in (
-        "02-counselor",
-        "03-sft",
-        "04-scorer",
-        "05-fpemf",
-        "06-evolve/round-1/checkpoint",
+        "03-counselor",
+        "04-sft",
+        "05-scorer",
+        "06-fpemf",
+        "07-evolve/round-1/checkpoint",
     ):
         assert is_checkpoint(out / folder)
     text = (out / "report.md").read_text("utf-8")
