@@ -16,15 +16,18 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 .venv/bin/python:
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv .venv
 
 .venv/core: pyproject.toml constraints.txt | .venv/bin/python
-	$(PIP) install --quiet -c constraints.txt -e .
+	@printf 'installing into .venv, once ... '
+	@$(PIP) install --quiet -c constraints.txt -e . > .venv/install.log 2>&1 \
+		|| { echo; cat .venv/install.log; exit 1; }
+	@echo done
 	@touch $@
 
 .venv/dev: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) install --quiet $(TORCH)
-	$(PIP) install --quiet -c constraints.txt -e '.[dev,transformers,autogen,data,eval,train]'
+	$(PIP) install --quiet -c constraints.txt -e '.[dev,transformers,autogen,data,eval,train,ray,slurm,store,web]'
 	@touch $@ .venv/core
 
 # One resolution for vLLM and us: their protobuf and AutoGen's only meet that way. What it asks for of
@@ -44,12 +47,16 @@ help: ## List the targets
 	@ln -s ../../tests/contracts .lint/warmline/testing
 
 .PHONY: demo
-demo: .venv/core ## Simulate four conversations on the embedded model into runs/demo
-	$(BIN)/warmline simulate --episodes 4 --max-turns 8 --min-turns 6 --seed 7 --concurrency 4 --out runs/demo
+demo: ## A written dialogue, then four that the embedded model plays
+	@$(PYTHON) environments/scenarios/written.py
+	@$(MAKE) --no-print-directory .venv/core
+	@$(BIN)/warmline demo --no-written
 
-# One process a core, each with one thread: more threads than cores only wait for one another.
+# One process more than there are cores, for some tests wait for others' clocks; each with one thread:
+# more threads than cores only wait for one another.
 # Files go out in the order of tests/conftest.py, not by their number of tests.
-PYTEST := OMP_NUM_THREADS=1 GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -n auto --maxprocesses 8 \
+PROCESSES := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+PYTEST := OMP_NUM_THREADS=1 GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -n $(PROCESSES) --maxprocesses 8 \
 	--dist loadfile --no-loadscope-reorder
 
 .PHONY: test
@@ -73,6 +80,26 @@ test-vllm: .venv-vllm/ready ## Test the vllm policy, on a CPU, in an environment
 	VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 \
 		.venv-vllm/bin/python -m pytest tests/policies/vllm tests/policies/test_contract.py -k vllm
 
+# What other projects' own readers make of our exports, and Inspect with a seat of ours. They pin what we
+# pin otherwise: an environment on top of the tests' own, and of two of them no dependencies.
+INTEROP_PIP := $(BIN)/python -m pip --disable-pip-version-check --python .venv-interop/bin/python
+.venv-interop/ready: .venv/dev
+	$(PYTHON) -m venv --without-pip .venv-interop
+	@$(BIN)/python -c "import site; print(f'import site; site.addsitedir({site.getsitepackages()[0]!r})')" \
+		> "$$(.venv-interop/bin/python -c 'import site; print(site.getsitepackages()[0])')/tests.pth"
+	$(INTEROP_PIP) install --quiet 'inspect-ai>=0.3.280,<0.4'
+	$(INTEROP_PIP) install --quiet --no-deps 'llamafactory==0.9.5' 'axolotl==0.19.0'
+	@touch $@
+
+.PHONY: test-interop
+test-interop: .venv-interop/ready ## Test exports and seats with Inspect, LLaMA-Factory and Axolotl themselves
+	.venv-interop/bin/python -m pytest -q tests/examples/test_scripts.py -k "inspect or export_to"
+
+# Installs some gigabytes, one environment after the other: not part of .ci/run.
+.PHONY: extras
+extras: ## The core and each extra alone in a fresh environment (EXTRAS="data web" for some)
+	$(PYTHON) .ci/extras $(EXTRAS)
+
 .PHONY: lint
 lint: .venv/dev .lint/warmline ## Check style
 	$(BIN)/ruff format --check .
@@ -81,7 +108,7 @@ lint: .venv/dev .lint/warmline ## Check style
 .PHONY: types
 types: .venv/dev .lint/warmline ## Check types (mypy, strict)
 	$(BIN)/mypy -p warmline
-	$(BIN)/mypy tests examples benchmarks
+	$(BIN)/mypy tests examples benchmarks docs/build.py
 
 .PHONY: check
 check: lint types ## Style and types
@@ -98,6 +125,7 @@ bench: .venv/dev ## Run the benchmarks (nothing else should run beside them)
 	$(BIN)/python benchmarks/engines.py
 	$(BIN)/python benchmarks/corpus.py
 	$(BIN)/python benchmarks/evaluation.py
+	$(BIN)/python benchmarks/serve.py --think 8
 
 # With the machine's own torch, which knows its accelerator; the core's packages must be there too.
 GPU_PYTHON ?= python3
@@ -110,10 +138,19 @@ gpu-check: .lint/warmline ## The checks that need an accelerator (GPU_PYTHON=...
 conformance: .venv/dev ## Try the servers installed here, and write the table of docs/engines.md
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m tests.policies.conformance.write
 
+# Each at full size, under ten minutes on two cores; the tests run them small.
+.PHONY: examples
+examples: .venv/dev ## Run the notebooks at full size and write their .ipynb anew
+	OMP_NUM_THREADS=1 GOMP_SPINCOUNT=0 $(BIN)/python -m tests.examples.notebooks
+
+.venv/docs: pyproject.toml constraints.txt | .venv/dev
+	$(PIP) install --quiet -c constraints.txt -e '.[docs]'
+	@touch $@
+
 .PHONY: docs
-docs: .venv/dev ## Check that every link and code block of the documents holds
-	$(BIN)/python -m pytest tests/test_documents.py
+docs: .venv/docs .lint/warmline ## Build the site into site/; a link that leads nowhere fails
+	$(BIN)/python docs/build.py
 
 .PHONY: clean
 clean: ## Remove the environments and caches (runs/ stays)
-	rm -rf .venv .venv-vllm .lint .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	rm -rf .venv .venv-vllm .venv-interop .lint .site site .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

@@ -33,9 +33,11 @@ if TYPE_CHECKING:
         read_episodes,
         read_scenarios,
         run_batch,
+        run_sharded,
         seed_dialogues,
         seed_scenarios,
         simulate,
+        to_frame,
     )
     from .policies import (
         EmbeddedPolicy,
@@ -69,9 +71,11 @@ _HOMES = {
         "read_episodes",
         "read_scenarios",
         "run_batch",
+        "run_sharded",
         "seed_dialogues",
         "seed_scenarios",
         "simulate",
+        "to_frame",
     ),
     ".policies": (
         "EmbeddedPolicy",
@@ -125,9 +129,11 @@ __all__ = [
     "read_episodes",
     "read_scenarios",
     "run_batch",
+    "run_sharded",
     "seed_dialogues",
     "seed_scenarios",
     "simulate",
+    "to_frame",
 ]
 
 _getattr, _dir = lazy_names(__name__, _HOMES)

@@ -86,9 +86,21 @@ class Agent(BaseChatAgent, Generic[O, A]):
                 or f'begin it with {{% extends "{self.default_template}" %}} to replace one block',
             )
         self.sampling = (sampling or Sampling()).over(self.default_sampling)
-        self._render_system = lru_cache(maxsize=MAX_CACHED_BRIEFS)(self._system_text)
+        self._cache_briefs()
         self._thread: list[Turn] = []
         self._advice: Strategy | None = None
+
+    def _cache_briefs(self) -> None:
+        self._render_system = lru_cache(maxsize=MAX_CACHED_BRIEFS)(self._system_text)
+
+    # Sent to another process, an agent leaves behind what it has rendered
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_render_system"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._cache_briefs()
 
     # The two pure halves of a role
 
@@ -220,17 +232,19 @@ def chat_messages(
     messages = [system]
     if starts_with_own(history, me):
         messages.append(_note(opening or BEGIN))
+    before = messages[-1]
     for turn in history:
         message = turn.message(turn.role is me)
-        before, role = messages[-1], message.role
+        role = message.role
         if before.role == role:
-            messages[-1] = Message(
+            before = messages[-1] = Message(
                 role,
                 f"{before.content}\n\n{turn.text}",
                 None if before.said is None else f"{before.said}\n\n{turn.text}".strip(),
             )
         else:
             messages.append(message)
+            before = message
     if messages[-1].role == "assistant":
         messages.append(_note(note or GO_ON))
     elif note:

@@ -29,12 +29,16 @@ class StrategyCondition(StrEnum):
         """Whether the prompt tells something of the reply that is to be predicted."""
         return self is StrategyCondition.ORACLE
 
-    def template(self, *, definitions: bool = False) -> str:
+    def template(self, *, definitions: bool = False, short: bool = False) -> str:
         """The supporter's shipped prompt template.
 
         Args:
             definitions: the system prompt defines the strategies.
+            short: for models of few positions.
         """
+        if short:
+            forms = {StrategyCondition.LISTED: "_listed", StrategyCondition.SELF: "_first"}
+            return f"supporter_short{forms.get(self, '')}.jinja"
         stem = {
             StrategyCondition.LISTED: "supporter_listed",
             StrategyCondition.SELF: "supporter_first",

@@ -69,6 +69,8 @@ def parse_strategy(text: str) -> Strategy | None:
     spellings ("Questions", "Self Disclosure") are tolerated, short forms ("Reflection") only alone;
     guessing is not. Of several, the one that is given as the answer counts ("**Question**: ...").
     """
+    if (label := _BY_LABEL.get(text)) is not None:
+        return label
     plain = _plain(text)
     if (exact := _BY_PLAIN.get(plain) or _SHORT_FORMS.get(plain)) is not None:
         return exact
@@ -94,6 +96,7 @@ def _words(plain: str) -> frozenset[str]:
 _AND_SIGN = re.compile(r"[&+/]")
 
 
+_BY_LABEL = {strategy.value: strategy for strategy in Strategy}
 _BY_PLAIN = {_plain(strategy.value): strategy for strategy in Strategy} | {
     "questions": Strategy.QUESTION,
     "other": Strategy.OTHERS,

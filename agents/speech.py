@@ -102,11 +102,12 @@ def read_speech(raw: str, role: Role) -> Say:
     if len(text) > 2 and text[0] + text[-1] in ('""', "“”") and text[0] not in text[1:-1]:
         text = text[1:-1].strip()
         repairs.append("quotation_marks")
-    if _CLOSE_ALONE.fullmatch(text):
-        return Say("", closes=True, repairs=tuple(repairs))
-    if (before := _before_sign(text)) is not None:
-        return Say(before, closes=True, repairs=tuple(repairs))
-    return Say(text, repairs=tuple(repairs))
+    if "/" in text:
+        if _CLOSE_ALONE.fullmatch(text):
+            return Say("", closes=True, repairs=tuple(repairs))
+        if (before := _before_sign(text)) is not None:
+            return Say(before, closes=True, repairs=tuple(repairs))
+    return Say(text, False, tuple(repairs))
 
 
 def written_strategy(raw: str) -> Strategy | None:

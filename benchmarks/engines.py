@@ -2,8 +2,8 @@
 
 For each engine: a batch of conversations, as many open as `run_batch` chooses, every request kept;
 then the same requests, all at once and with answers as long as before, straight to the engine's own
-interface. The goal is 0.9 of the raw engine's output tokens a second, 0.95 with `--slots 32` and 64
-episodes. Two baselines show what the loop is worth: one after the other, and all in lockstep.
+interface, drawn alike. The goal is 0.9 of the raw engine's output tokens a second, 0.95 with
+`--slots 32` and 64 episodes. Two baselines show what the loop is worth: one after the other, and all in lockstep.
 
     python benchmarks/engines.py [--engines embedded openai transformers vllm] [--episodes 32]
 """
@@ -20,14 +20,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
+
+from static_batches import Calls, completion, generate
 
 import warmline
 from warmline.policies.base import Policy, Reply, Request, Usage, open_policy
 from warmline.policies.concurrency import open_conversations
 
-GIVEN: dict[str, Any] = {"model": None, "in_flight": None, "open": None, "slots": None}
+NUMBERS = {
+    "in-flight": "vllm, raw: most requests open at once",
+    "slots": "vllm: requests computed at once",
+    "open": "conversations open; default: chosen by the engine",
+}
+GIVEN: dict[str, Any] = dict.fromkeys(("model", "in_flight", "open", "slots", "plain"))
 
 
 @dataclass
@@ -158,7 +164,6 @@ class LockStep:
 # Each engine: a policy just opened, and a way to send the kept requests to it without us. Every
 # measurement gets an engine of its own that has seen none of the prompts.
 
-Calls = list[tuple[Request, Reply]]
 Raw = Callable[[Calls], Awaitable[float]]
 """Sends them all at once, answers as long as before; gives output tokens a second."""
 
@@ -240,55 +245,10 @@ async def transformers(load: Load) -> AsyncIterator[tuple[Policy, Raw]]:
     await policy.open()
 
     async def raw(calls: Calls) -> float:
-        return await asyncio.to_thread(_generate, source, calls, min(32, load.episodes))
+        return await asyncio.to_thread(generate, source, calls, min(32, load.episodes))
 
     yield policy, raw
     await policy.aclose()
-
-
-def _generate(source: Any, calls: Calls, batch: int) -> float:
-    """transformers' own `generate` in static batches, choices and other answers apart."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    path = Path(source)
-    if path.is_file():
-        tokenizer = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
-        model = AutoModelForCausalLM.from_pretrained(
-            str(path.parent),
-            gguf_file=path.name,
-            quantization_config=GgufConfig(dequantize=True),
-            dtype=torch.bfloat16,
-        )
-    else:
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16)
-    model.to(device)
-    tokenizer.padding_side, tokenizer.pad_token = "left", tokenizer.eos_token
-    chosen = [call for call in calls if call[0].choices is not None]
-    free = [call for call in calls if call[0].choices is None]
-    batches = [
-        part[start : start + batch]
-        for part in (chosen, free)
-        for start in range(0, len(part), batch)
-    ]
-    written, started = 0, time.perf_counter()
-    for rows in batches:
-        texts = [
-            tokenizer.apply_chat_template(
-                [{"role": m.role, "content": m.content} for m in request.messages],
-                tokenize=False,
-                add_generation_prompt=True,
-            )
-            for request, _ in rows
-        ]
-        inputs = tokenizer(texts, return_tensors="pt", padding=True).to(device)
-        longest = max(completion(reply) for _, reply in rows)
-        with torch.inference_mode():
-            model.generate(**inputs, max_new_tokens=longest, min_new_tokens=longest, do_sample=True)
-        written += sum(completion(reply) for _, reply in rows)
-    return written / (time.perf_counter() - started)
 
 
 @asynccontextmanager
@@ -313,10 +273,11 @@ async def vllm(load: Load) -> AsyncIterator[tuple[Policy, Raw]]:
             prompt = tokenizer.apply_chat_template(
                 chat, add_generation_prompt=True, return_dict=False
             )
-            form = {"ignore_eos": True, "max_tokens": completion(reply)}
+            form: dict[str, Any] = {"ignore_eos": True, "max_tokens": completion(reply)}
             if request.choices is not None:
                 choice = StructuredOutputsParams(choice=list(request.choices))
                 form = {"structured_outputs": choice, "max_tokens": 32}
+            form |= {} if GIVEN["plain"] else drawing(request)
             written = 0
             async with gate:
                 async for output in engine.llm.generate(
@@ -337,8 +298,11 @@ async def vllm(load: Load) -> AsyncIterator[tuple[Policy, Raw]]:
     await policy.aclose()
 
 
-def completion(reply: Reply) -> int:
-    return max(1, reply.usage.completion_tokens) if reply.usage else 1
+def drawing(request: Request) -> dict[str, Any]:
+    """How the tokens of the request were drawn: that costs the engine a part of each step."""
+    asked: dict[str, Any] = {"seed": request.seed and request.seed % 2**63}
+    drawn = request.sampling.as_dict()
+    return asked | {n: v for n, v in drawn.items() if n in ("temperature", "top_p", "top_k")}
 
 
 ENGINES = {"embedded": embedded, "openai": openai, "transformers": transformers, "vllm": vllm}
@@ -378,11 +342,9 @@ async def measure(name: str, load: Load, baselines: bool) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--model", help="for transformers and vllm: a model's folder")
-    parser.add_argument("--in-flight", type=int, help="vllm, raw: most requests open at once")
-    parser.add_argument("--slots", type=int, help="vllm: requests computed at once")
-    parser.add_argument(
-        "--open", type=int, help="conversations open; default: chosen by the engine"
-    )
+    for name, meant in NUMBERS.items():
+        parser.add_argument(f"--{name}", type=int, help=meant)
+    parser.add_argument("--plain", action="store_true", help="vllm, raw: no seeds, no top-p")
     parser.add_argument("--engines", nargs="+", default=["embedded", "openai", "transformers"])
     for name, usual in (("episodes", 32), ("turns", 4), ("tokens", 48)):
         parser.add_argument(f"--{name}", type=int, default=usual)
@@ -391,9 +353,8 @@ def main() -> None:
     GIVEN.update({name: getattr(given, name) for name in GIVEN})
     load = Load(given.episodes, given.turns, given.tokens)
     for name in given.engines:
-        print(
-            json.dumps({name: asyncio.run(measure(name, load, not given.no_baselines))}), flush=True
-        )
+        found = asyncio.run(measure(name, load, not given.no_baselines))
+        print(json.dumps({name: found}), flush=True)
 
 
 if __name__ == "__main__":

@@ -21,13 +21,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
 import tomli_w
 from pydantic import BaseModel
 
-from .errors import DataError, RunError
+from .errors import DataError, Interrupted, RunError
 from .files import read_json, read_toml, write_whole
 from .outside.secrets import hide_secrets_in, without_secrets
 from .outside.text import clean_data
@@ -49,8 +51,19 @@ EARLIER_VALUES: Final = {("strategy", "shown"): "oracle", ("strategy", "first"):
 """Values, by key, that earlier versions stored under another name."""
 
 
-LATER_FIELDS: Final = {"nll": "token_mean"}
+EARLIER_NAMES: Final = {"contexts": "limit"}
+"""Settings, by name, that earlier versions stored under another name."""
+
+
+LATER_FIELDS: Final[Mapping[str, Any]] = {
+    "fsdp": False, "nll": "token_mean", "seats": ["supporter"],
+}  # fmt: skip
 """By key what earlier versions did, which had no such setting: a record that lacks it had that."""
+
+
+POOLED: Final = "@endpoints"
+"""The address in the identity of a policy that several servers of one model answer for. Which these are
+decides nothing, so an address also matches a list, a file of addresses (`@path`) or this."""
 
 
 class MayChange:
@@ -58,6 +71,20 @@ class MayChange:
 
 
 MAY_CHANGE: Final = MayChange()
+
+
+class OtherSettings(RunError):
+    """A folder holds work that other settings decide.
+
+    Attributes:
+        changed: by dotted name, the value there and the value here.
+    """
+
+    def __init__(
+        self, message: str, changed: Mapping[str, tuple[Any, Any]], *, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.changed = dict(changed)
 
 
 def may_change(model: type[BaseModel]) -> frozenset[str]:
@@ -100,7 +127,7 @@ def claim(
         what: names the work in the error.
 
     Raises:
-        RunError: the folder holds work of another identity; the differences are shown.
+        OtherSettings: the folder holds work of another identity; the differences are shown.
         DataError: its `config.toml` cannot be read.
     """
     compare(folder, identity, free=free, what=what)
@@ -125,6 +152,67 @@ def compare(
     stored = read_toml(path).get("identity", {})
     refuse_change(folder, stored, _storable(identity), free=free, what=what)
     return True
+
+
+class FreshFolder:
+    """A folder as a start finds it: work that is refused before it has begun leaves it so.
+
+    ```python
+    fresh = FreshFolder(folder)
+    with LineLog(folder / NAME) as log:
+        claim(folder, identity)
+        with fresh.unless_begun({NAME, CONFIG_NAME}):
+            ...
+    ```
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._made = [path for path in (folder, *folder.parents) if not path.exists()]
+        self._was_empty = not folder.exists() or not any(folder.iterdir())
+
+    @contextmanager
+    def unless_begun(
+        self, names: Collection[str], *, prepared: Collection[str] = ()
+    ) -> Iterator[None]:
+        """Around the work. Where it fails, in a folder that was empty and holds no more than these
+        files, of which no log has a line, they are removed, and the folders made.
+
+        An interrupt is no failure, and an error that names a file of the folder leaves it there. To
+        be used while the log is locked.
+
+        Args:
+            names: patterns (`fnmatch`) of paths below the folder: `calls*.jsonl`, `shards/*.log`.
+            prepared: likewise, of what a start writes before the work: a log of these may have lines.
+        """
+        try:
+            yield
+        except Interrupted:
+            raise
+        except Exception as error:
+            if self._was_empty:
+                with suppress(OSError):  # what the system does not let go of stays
+                    self._leave(names, prepared, str(error))
+            raise
+
+    def _leave(self, names: Collection[str], prepared: Collection[str], said: str) -> None:
+        inside = sorted(self._folder.rglob("*"), reverse=True)  # what is in a folder before it
+        files = {f.relative_to(self._folder).as_posix(): f for f in inside if not f.is_dir()}
+        for name, file in files.items():
+            if str(file) in said:
+                return
+            if _matches(name, prepared):
+                continue
+            if not _matches(name, names) or (file.suffix == ".jsonl" and file.stat().st_size):
+                return
+        for path in inside:
+            path.rmdir() if path.is_dir() else path.unlink()
+        for path in self._made:
+            path.rmdir()
+
+
+def _matches(name: str, patterns: Collection[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def claim_json(
@@ -155,22 +243,34 @@ def refuse_change(
         hint: what to do, where it is neither to go back to the old settings nor another folder.
 
     Raises:
-        RunError: every difference, on a line of its own.
+        OtherSettings: every difference, on a line of its own.
     """
-    before, after = dict(_flat(stored)), dict(_flat(now))
-    before = {k: v for k in after if (v := LATER_FIELDS.get(k.rpartition(".")[2]))} | before
-    changed = [
-        f"  {key}: {before.get(key, NOT_SET)} -> {after.get(key, NOT_SET)}"
+    after = dict(_flat(now))
+    before = {_present_name(key, after): value for key, value in _flat(stored)}
+    later = {key: key.rpartition(".")[2] for key in after}
+    before = {k: LATER_FIELDS[name] for k, name in later.items() if name in LATER_FIELDS} | before
+    changed = {
+        key: (before.get(key, NOT_SET), after.get(key, NOT_SET))
         for key in sorted(before.keys() | after.keys())
         if _counted(key, before.get(key)) != _counted(key, after.get(key))
         and not _ignored(key, before, after, free)
-    ]
+        and not _of_a_pool(key, before.get(key), after.get(key))
+    }
     if changed:
-        raise RunError(
-            f"{folder} holds a {what} with other settings (there -> here):\n" + "\n".join(changed),
+        lines = [f"  {key}: {there} -> {here}" for key, (there, here) in changed.items()]
+        raise OtherSettings(
+            f"{folder} holds a {what} with other settings (there -> here):\n" + "\n".join(lines),
+            changed,
             hint=hint
             or f"give the old settings to finish that {what}, or another folder for the new one",
         )
+
+
+def _present_name(key: str, now: Mapping[str, Any]) -> str:
+    """A stored key, or what it is called today."""
+    place, dot, name = key.rpartition(".")
+    renamed = f"{place}{dot}{EARLIER_NAMES.get(name, name)}"
+    return renamed if key not in now and renamed in now else key
 
 
 def _ignored(
@@ -181,6 +281,13 @@ def _ignored(
         return key not in before and key.rpartition(".")[2] in LATER_KEYS
     parts = key.split(".")
     return any(".".join(parts[:n]) in free for n in range(1, len(parts) + 1))
+
+
+def _of_a_pool(key: str, there: Any, here: Any) -> bool:
+    """Whether both name servers, and one of them names servers that stand for one another."""
+    if key.rpartition(".")[2] != "base_url" or not there or not here:
+        return False
+    return any(isinstance(v, list) or str(v).startswith(POOLED[0]) for v in (there, here))
 
 
 def without_modules(identity: Mapping[str, Any]) -> dict[str, Any]:

@@ -76,9 +76,13 @@ class MissingExtra(ConfigError):
 
     def __init__(self, what: str, *, extra: str) -> None:
         super().__init__(
-            f"{what} needs libraries that are not installed",
-            hint=f"pip install 'warmline[{extra}]'",
+            f"{what} needs libraries that are not installed", hint=how_to_install(extra)
         )
+
+
+def how_to_install(extra: str) -> str:
+    """The command that brings an extra's libraries, from an index and in a clone."""
+    return f"pip install 'warmline[{extra}]'; in a clone pip install -e '.[{extra}]'"
 
 
 class DataError(WarmlineError):
@@ -107,6 +111,10 @@ class DataError(WarmlineError):
 
 class RunError(WarmlineError):
     """The run cannot start or go on (changed settings, locked log, full disk)."""
+
+
+class InUse(RunError):
+    """Another process is writing the file."""
 
 
 class Interrupted(RunError):
@@ -208,6 +216,12 @@ class NotAReply(InvalidReply):
     fatal = True
 
 
+class NotAnAction(PolicyError):
+    """An agent's `request` or `read` gives something that its role does not do."""
+
+    fatal = True
+
+
 class RedirectRefused(PolicyError):
     """A server redirects to another server, which would be sent the whole prompt."""
 
@@ -251,9 +265,11 @@ class PolicyCrashed(PolicyError):
     """
 
     def __init__(self, original: Exception) -> None:
-        super().__init__(
-            str(original) or "no message", hint="the episode's error holds the traceback"
-        )
+        try:
+            said = str(original) or "no message"
+        except Exception as error:  # noqa: BLE001 - whatever a user's class does
+            said = f"its message cannot be read ({type(error).__name__})"
+        super().__init__(said, hint="the episode's error holds the traceback")
         self.original = original
 
 

@@ -11,6 +11,7 @@ import os
 import secrets
 import time
 import tomllib
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,13 @@ from .outside.secrets import hide_secrets
 from .outside.text import clean_text
 
 
-def write_whole(path: Path, text: str, *, holds_episodes: bool = False) -> None:
-    """Replace a small file in one step, so that a kill leaves the old one or the new one.
+def write_whole(path: Path, text: str | Iterable[str], *, holds_episodes: bool = False) -> None:
+    """Replace a file in one step, so that a kill leaves the old one or the new one.
 
     Known secrets are hidden in it.
 
     Args:
+        text: all of it, or its lines one after the other.
         holds_episodes: the text is a copy of episodes, which may be made anew; nothing else
             replaces an episode log.
 
@@ -43,7 +45,8 @@ def write_whole(path: Path, text: str, *, holds_episodes: bool = False) -> None:
                 left.unlink(missing_ok=True)
         with partial.open("w", encoding="utf-8") as file:
             hold(file.fileno())
-            file.write(hide_secrets(clean_text(text)))
+            for part in (text,) if isinstance(text, str) else text:
+                file.write(hide_secrets(clean_text(part)))
         partial.replace(path)
     except OSError as error:
         with suppress(OSError):  # nothing to remove where the folder itself is the fault

@@ -18,7 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from .errors import DataError, RunError
+from .errors import ConfigError, DataError, InUse, RunError
+from .outside.places import is_url, url_of
 from .outside.secrets import hide_secrets
 from .outside.text import clean_text
 
@@ -32,6 +33,9 @@ _ESCAPE = re.compile(
 SYNC_EVERY = 1.0
 """Seconds between flushes to the disk itself; a killed process loses nothing, a power cut this much."""
 
+
+NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
+"""What a file system answers that has no locks, as some network file systems have none."""
 
 LOG_NAME = "episodes.jsonl"
 
@@ -81,6 +85,7 @@ class LineLog:
         self._synced = 0.0
 
     def __enter__(self) -> Self:
+        refuse_url(self.path)
         if not self.holds_episodes:
             refuse_log(self.path)
         try:
@@ -89,6 +94,7 @@ class LineLog:
         except OSError as error:
             raise RunError(f"cannot write {self.path}: {error.strerror}") from error
         self._lock(self._file)
+        self._refuse_removed(self._file)
         self._repair(self._file)
         return self
 
@@ -154,11 +160,26 @@ class LineLog:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            if error.errno in NO_LOCKS:
+                return  # that there is one writer is then the caller's to see to
             file.close()
-            raise RunError(
+            raise InUse(
                 f"{self.path} is being written by another process",
                 hint="wait for it, or choose another folder",
             ) from error
+
+    def _refuse_removed(self, file: IO[bytes]) -> None:
+        """A start that failed removes its file, and `compact` replaces it; whoever had opened it by
+        then must not write it."""
+        try:
+            removed = not os.path.samestat(os.fstat(file.fileno()), self.path.stat())
+        except FileNotFoundError:
+            removed = True
+        if removed:
+            file.close()
+            raise RunError(
+                f"{self.path} was removed by another process", hint="give the same command again"
+            )
 
     def _repair(self, file: IO[bytes]) -> None:
         """Cut off what a killed process left of its last line; end it if it is whole."""
@@ -290,3 +311,16 @@ def _is_json(line: bytes) -> bool:
     except ValueError:
         return False
     return True
+
+
+def refuse_url(path: Path) -> None:
+    """Refuse to make a folder that is named like a URL.
+
+    Raises:
+        ConfigError: the path was one.
+    """
+    if is_url(path):
+        raise ConfigError(
+            f"{url_of(path)}: this work is not written to a store",
+            hint="`warmline simulate` and `run_sharded` play into one; give a folder here",
+        )

@@ -3,7 +3,7 @@
 A command's options are made from the fields of its settings model; what was given on the command
 line overrides a file's settings in `read_settings`. `--help` shows them in panels: a settings class
 names its panel in the class variable `panel`, and a field is shown in that of the class that declares
-it first.
+it first; those of a class with `shown_last` stand behind all others.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 import typer
@@ -21,16 +22,28 @@ from pydantic_core import PydanticUndefined
 from .errors import ConfigError
 from .files import parse_toml
 from .fixed import fixed_fields
+from .outside.commands import UsageError
 
-_UsageError: Any = typer.BadParameter.__mro__[1]
-"""The base of what the command line's parser raises; typer exports its subclass alone."""
+
+def config_parameter() -> inspect.Parameter:
+    """`--config FILE`: the one way in which a command takes settings from a file."""
+    option = typer.Option("--config", help="TOML file of settings; options override it.")
+    return _parameter("config", Path | None, option)
+
+
+AGAIN = "again_"
+"""Begins the name of the parameter of a bare field's option."""
 
 
 def nested(given: dict[str, Any]) -> dict[str, Any]:
     """Command-line values as settings: unset ones left out, `role__field` nested, options parsed."""
     settings: dict[str, Any] = {}
     for name, value in given.items():
-        if value is None or value == []:
+        if value is None or value == [] or value == ():
+            continue
+        if name.startswith(AGAIN):
+            field = name.removeprefix(AGAIN)
+            settings[field] = [*settings.get(field, ()), *value]
             continue
         role, _, field = name.rpartition("__")
         target = settings.setdefault(role, {}) if role else settings
@@ -73,7 +86,7 @@ def read_options(words: Sequence[str], parameters: Iterable[inspect.Parameter]) 
     app.command(add_help_option=False)(command)
     try:
         context = typer.main.get_command(app).make_context("options", list(words))
-    except _UsageError as error:
+    except UsageError as error:
         raise ConfigError(error.format_message()) from None
     return {k: list(v) if isinstance(v, tuple) else v for k, v in context.params.items()}
 
@@ -104,6 +117,7 @@ def options_of(
     *,
     hidden: Set[tuple[str, str]] = frozenset(),
     panel: str = "Run",
+    bare: str | None = None,
 ) -> list[inspect.Parameter]:
     """One command-line option for each field of a settings model; None means not given.
 
@@ -113,11 +127,14 @@ def options_of(
             that states one is understood.
         prefix: of the option names.
         hidden: (prefix, field) of those left out; tables are left out automatically.
+        bare: the field whose values stand without an option, as what a command works on does; its
+            option stays accepted, and is not shown.
         panel: heading in the help of options without a prefix whose class names no panel, and of all
             options with a prefix.
     """
     parameters = []
-    for name, field in model.model_fields.items():
+    last = {name: _declared(model, name, "shown_last", False) for name in model.model_fields}
+    for name, field in sorted(model.model_fields.items(), key=lambda item: last[item[0]]):
         kinds = [k for k in get_args(field.annotation) if k is not type(None)]
         kind = field.annotation if not kinds else kinds[0]
         while get_origin(kind) is Annotated:
@@ -130,16 +147,12 @@ def options_of(
         table = dict in (get_origin(kind), get_origin(field.annotation)) and name != "options"
         if table or (prefix, name) in hidden:
             continue
+        if name == bare and not prefix:
+            parameters = [*_bare(name, field), *parameters]
+            continue
         shown_in = panel if prefix else panel_of(model, name, panel)
         option, flag = _option(prefix, name, field, kind, shown_in)
-        parameters.append(
-            inspect.Parameter(
-                f"{prefix.replace('.', '__')}{name}",
-                inspect.Parameter.KEYWORD_ONLY,
-                default=None,
-                annotation=Annotated[option, flag],
-            )
-        )
+        parameters.append(_parameter(f"{prefix.replace('.', '__')}{name}", option, flag))
     if not prefix:
         parameters += [
             _fixed_option(name, value) for name, (value, _) in fixed_fields(model).items()
@@ -149,10 +162,15 @@ def options_of(
 
 def panel_of(model: type[BaseModel], field: str, default: str) -> str:
     """The panel of the class that declares a field first; `default` where that class names none."""
+    panel: str = _declared(model, field, "panel", default)
+    return panel
+
+
+def _declared(model: type[BaseModel], field: str, name: str, default: Any) -> Any:
+    """A class variable of the class that declares a field first."""
     for part in reversed(model.__mro__):
         if field in vars(part).get("__annotations__", {}):
-            panel: str = vars(part).get("panel", default)
-            return panel
+            return vars(part).get(name, default)
     return default
 
 
@@ -161,11 +179,20 @@ def _fixed_option(name: str, value: Any) -> inspect.Parameter:
     flag = name.replace("_", "-")
     names = [f"--{flag}/--no-{flag}"] if isinstance(value, bool) else [f"--{flag}"]
     kind: Any = list[str] if isinstance(value, tuple) else type(value)
+    return _parameter(name, kind | None, typer.Option(*names, hidden=True))
+
+
+def _bare(name: str, field: FieldInfo) -> list[inspect.Parameter]:
+    words = typer.Argument(help=field.description, show_default=False)
+    again = typer.Option(f"--{name.replace('_', '-')}", hidden=True)
+    several = list[str] | None
+    return [_parameter(name, several, words), _parameter(f"{AGAIN}{name}", several, again)]
+
+
+def _parameter(name: str, kind: Any, how: Any) -> inspect.Parameter:
+    """A parameter that is None where nothing is given."""
     return inspect.Parameter(
-        name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[kind | None, typer.Option(*names, hidden=True)],
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, how]
     )
 
 

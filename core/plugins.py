@@ -35,6 +35,7 @@ Spec = str | Mapping[str, Any]
 """A plug-in with options: `"name"`, `"name:key=value,key=value"` or `{"name": "name", ...}`."""
 
 _SPEC = re.compile(r"([^:=]+)(?::([A-Za-z_][\w.]*))?(?::(.*))?", re.DOTALL)
+_IMPORT = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 _OPTION = re.compile(r"\s*([A-Za-z_]\w*)\s*=(.*)", re.DOTALL)
 _OWN = __name__.partition(".")[0]
 
@@ -61,6 +62,7 @@ class Plugins(Generic[T]):
         extra: the extra of Warmline that brings the libraries of its own plug-ins.
         first: names that come first in `known()`, in this order; the others follow alphabetically.
         reserved: words accepted in place of a name, listed with the names in messages.
+        method: that everything made by these plug-ins must have.
     """
 
     def __init__(
@@ -73,8 +75,9 @@ class Plugins(Generic[T]):
         extra: str | None = None,
         first: Sequence[str] = (),
         reserved: Sequence[str] = (),
+        method: str | None = None,
     ) -> None:
-        self.group, self.noun = group, noun
+        self.group, self.noun, self._method = group, noun, method
         self._not_found, self._example, self._extra = not_found, example, extra
         self._first, self._reserved = tuple(first), tuple(reserved)
 
@@ -95,6 +98,11 @@ class Plugins(Generic[T]):
         if points := self._points().get(name):
             return self._load(self._one(name, points))
         if ":" in name:
+            if not is_import_string(name):
+                raise self._not_found(
+                    f"{self.noun} {name!r} is not an import string",
+                    hint=f"module:Name, such as '{self._example}'; not a path, and no blanks",
+                )
             return self._import(name, self._moved(name) or name)
         known = [*self._reserved, *self.known()]
         raise self._not_found(
@@ -124,7 +132,8 @@ class Plugins(Generic[T]):
             return name, options
         if (found := _SPEC.fullmatch(spec.strip())) is None:
             raise ConfigError(
-                f"not a {self.noun} spec: {spec!r}", hint="such as 'name' or 'name:key=value'"
+                f"not a {self.noun} spec: {spec!r}",
+                hint=f"such as 'name', 'name:key=value' or '{self._example}'",
             )
         name, attribute, rest = found.groups()
         if attribute and name in self._points():  # "cache:path": the value was forgotten
@@ -142,7 +151,7 @@ class Plugins(Generic[T]):
 
         Raises:
             ConfigError: no such plug-in; options that it does not have, or missing ones, all
-                problems at once; values that it cannot use.
+                problems at once; values that it cannot use; something else than a plug-in.
         """
         name, given = self.parse(spec)
         return self.build(name, {**given, **options}, *inner)
@@ -152,9 +161,16 @@ class Plugins(Generic[T]):
         factory = self.find(name)
         self._check(name, factory, options, len(inner))
         try:
-            return factory(*inner, **options)
+            made = factory(*inner, **options)
         except TypeError as error:
             raise ConfigError(f"{self.noun} '{name}' cannot be set up: {error}") from error
+        if self._method and not callable(getattr(made, self._method, None)):
+            raise ConfigError(
+                f"'{name}' is no {self.noun}: it gives {type(made).__name__}, which has no method"
+                f" '{self._method}'",
+                hint=f"name a class with it, such as '{self._example}'",
+            )
+        return made
 
     def _points(self) -> dict[str, list[EntryPoint]]:
         return _installed(self.group, tuple(map(str, sys.path)))
@@ -235,7 +251,8 @@ class Plugins(Generic[T]):
             if (found := _OPTION.fullmatch(piece)) is None:
                 raise ConfigError(
                     f"'{piece.strip()}' in the {self.noun} spec {spec!r} is not key=value",
-                    hint="put quotation marks around a text that holds commas",
+                    hint=f"an import string is '{self._example}', without blanks; put quotation"
+                    " marks around a text that holds commas",
                 )
             key, value = found.group(1), found.group(2).strip()
             options[key], used = _read_value(value, pieces)
@@ -273,6 +290,11 @@ class Plugins(Generic[T]):
 
 
 _VARIABLE = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+
+
+def is_import_string(text: str) -> bool:
+    """Whether a text has the form `module:Name`, both with dots or without."""
+    return _IMPORT.fullmatch(text) is not None
 
 
 def _is_own(point: EntryPoint) -> bool:

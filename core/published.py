@@ -87,6 +87,21 @@ def published_rows(name: str) -> dict[str, dict[str, float]]:
     return found[0].rows
 
 
+def published_table(name: str, setting: str) -> PublishedTable:
+    """The table of one system, given as `table: system`; in this setting where it has several.
+
+    Raises:
+        KeyError: there is none.
+    """
+    title, _, system = name.partition(": ")
+    found = [table for table in published_tables() if table.name == title and system in table.rows]
+    if len(found) > 1:
+        found = [table for table in found if table.setting == setting]
+    if len(found) != 1:
+        raise KeyError(name)
+    return found[0]
+
+
 def published_sizes() -> dict[str, dict[str, float]]:
     """Sizes and lengths by corpus: ESConv and EmoCare (FPEMF Table 2), ServeForEmo (SweetieChat
     Table 1), and what is printed of ExTES (Self-Evolution Table 1, which counts the other two
@@ -105,6 +120,7 @@ def published_strategy_shares() -> dict[str, dict[str, float]]:
 
 BESIDE = {
     ("esconv", "reference"): ("FPEMF Table 3: BBJ", "FPEMF Table 3: DKPE_FPEMF"),
+    ("fpemf", "reference"): ("FPEMF Table 3: BBJ", "FPEMF Table 3: DKPE_FPEMF"),
     ("self-evolution", "reference"): (
         "Self-Evolution Table 2: LLaMA-3-8B M0",
         "Self-Evolution Table 2: LLaMA-3-8B M2",

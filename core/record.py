@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from math import isfinite
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
@@ -72,6 +73,16 @@ class Record(BaseModel, metaclass=_HelpfulErrors):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def refuse_idle(self, given: Mapping[str, Any]) -> None:
+        """Refuse what a caller has given and nothing would read; a settings file may hold more.
+
+        Args:
+            given: the command line's values or keywords, without those of a file.
+
+        Raises:
+            ConfigError: there is such a value. This record takes all.
+        """
 
 
 def problems_of(error: ValidationError, model: type[BaseModel]) -> list[str]:

@@ -32,7 +32,8 @@ def call_seed(run_seed: int, scenario_id: str, call_index: int) -> int:
     Args:
         call_index: of the call within its episode, from 0.
     """
-    return _first_31_bits(_blake(run_seed, scenario_id, call_index))
+    parts = f"{run_seed}\0{scenario_id}\0{call_index}".encode()
+    return _first_31_bits(hashlib.blake2b(parts, digest_size=4).digest())
 
 
 def named_seed(seed: int, name: str) -> int:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from pydantic import ValidationError
+from pydantic import AliasChoices, ValidationError
 
 from .errors import ConfigError, DataError
 from .files import read_toml
@@ -14,9 +14,14 @@ from .record import Record, problems_of
 
 R = TypeVar("R", bound=Record)
 
+LIMIT: Final = AliasChoices("limit", "contexts")
+"""Of a field `limit`: settings that earlier versions stored call it `contexts`."""
+
 
 def read_settings(
-    model: type[R], file: str | Path | None = None, given: Mapping[str, Any] | None = None
+    model: type[R],
+    file: str | Path | Mapping[str, Any] | None = None,
+    given: Mapping[str, Any] | None = None,
 ) -> R:
     """Settings from a TOML file, with `given` on top.
 
@@ -24,28 +29,32 @@ def read_settings(
 
     Args:
         model: the closed record that says which settings there are.
-        file: TOML.
+        file: TOML; or its table, where another file holds it.
         given: keywords or command-line values; nested tables as nested mappings.
 
     Raises:
         DataError: no such file, or not TOML (with its line).
-        ConfigError: unknown keys (with suggestions) and impossible values, all at once.
+        ConfigError: unknown keys (with suggestions) and impossible values, all at once; or what is
+            given would change nothing.
     """
-    data: dict[str, Any] = {}
-    if file is not None:
+    data: Mapping[str, Any] = {}
+    if isinstance(file, Mapping):
+        data, file = file, None
+    elif file is not None:
         path = Path(file)
         if not path.is_file():
             raise DataError("no such file", file=path, hint="give the path of a TOML file")
-        data = read_toml(path)
-        data.pop("identity", None)
+        data = {name: value for name, value in read_toml(path).items() if name != "identity"}
     merged = _merge(data, given or {})
     try:
-        return model.model_validate(merged)
+        made = model.model_validate(merged)
     except ValidationError as error:
         where = f" in {file}" if file is not None else ""
         raise ConfigError(
             f"settings{where} cannot be used", problems=problems_of(error, model)
         ) from None
+    made.refuse_idle(given or {})
+    return made
 
 
 def expect_settings(settings: object, model: type[Record], function: str) -> None:

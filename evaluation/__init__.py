@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .selfplay.play import self_play
     from .selfplay.result import SelfPlayResult
     from .selfplay.settings import SelfPlaySettings
+    from .statistics.length_control import length_controlled
     from .statistics.paired import paired_test
     from .statistics.planning import across_seeds, dialogues_needed
     from .statistics.uncertainty import (
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         mean_tally,
         share_tally,
     )
+    from .tables.make import make_tables
 
 _HOMES = {
     "..environments.episodes.agreement": ("cohen_kappa", "fleiss_kappa", "krippendorff_alpha"),
@@ -64,6 +66,7 @@ _HOMES = {
     ".selfplay.play": ("self_play",),
     ".selfplay.result": ("SelfPlayResult",),
     ".selfplay.settings": ("SelfPlaySettings",),
+    ".statistics.length_control": ("length_controlled",),
     ".statistics.planning": ("across_seeds", "dialogues_needed"),
     ".statistics.paired": ("paired_test",),
     ".statistics.uncertainty": (
@@ -73,6 +76,7 @@ _HOMES = {
         "mean_tally",
         "share_tally",
     ),
+    ".tables.make": ("make_tables",),
 }
 
 __all__ = [
@@ -108,8 +112,10 @@ __all__ = [
     "judge",
     "judge_run",
     "krippendorff_alpha",
+    "length_controlled",
     "load_rubric",
     "make_metric",
+    "make_tables",
     "mean_tally",
     "paired_test",
     "read_corpus",

@@ -24,7 +24,7 @@ def main(model: str) -> None:
             policy="scripted", episodes=6, max_turns=6, case_dialogues=0, out=runs / "talks", seed=1
         )
         checkpoint = train_sft(
-            SftSettings(model=model, data=(str(runs / "talks"),), out=str(runs / "m0"), max_steps=4)
+            SftSettings(model=model, data=(str(runs / "talks"),), out=str(runs / "m0"), max_steps=2)
         ).checkpoint
         print(f"trained {checkpoint.metrics['steps']:.0f} steps on {checkpoint.rows['train']} rows")
         (episode,) = warmline.simulate(

@@ -16,7 +16,7 @@ from typing import Any
 from ..core.errors import InvalidReply, NotAReply
 from ..core.outside.secrets import hide_secrets, hide_secrets_in
 from ..core.outside.text import clean_data, clean_text
-from ..core.tasks import aside
+from ..core.tasks import READ_IN_PLACE, aside
 from .base import (
     FinishReason,
     Policy,
@@ -32,7 +32,7 @@ from .thinking import reader
 LARGEST_NUMBER = 2**63 - 1
 """Whole numbers beyond this are refused: not every reader of JSON can hold them."""
 DEEPEST_NOTES = 50
-"""Levels of nesting in `Reply.notes`."""
+"""Levels of nesting in `Reply.notes`, and in a schema."""
 
 _FINISH_REASONS = {reason.value: reason for reason in FinishReason}
 
@@ -50,7 +50,9 @@ async def ask_policy(policy: Policy, request: Request) -> Reply:
         raise _not_a_reply(policy, answer)
     reply = await answer
     text = getattr(reply, "text", None)
-    return await aside(len(text) if isinstance(text, str) else 0, checked, reply, policy)
+    if not isinstance(text, str) or len(text) <= READ_IN_PLACE:
+        return checked(reply, policy)
+    return await aside(len(text), checked, reply, policy)
 
 
 def checked(reply: object, policy: Policy) -> Reply:
@@ -182,12 +184,17 @@ def _logprob_faults(logprobs: object) -> Iterator[str]:
 def _note_faults(notes: object) -> Iterator[str]:
     if not isinstance(notes, Mapping):
         yield f"notes must be a mapping or None, not {_shown(notes)}"
-    elif (fault := _not_plain(notes, "notes", DEEPEST_NOTES)) is not None:
+    elif (fault := not_plain(notes, "notes")) is not None:
         yield fault
 
 
-def _not_plain(value: object, place: str, depth: int) -> str | None:
-    """Where and why a value is not plain data that JSON can hold, or None."""
+def not_plain(value: object, place: str, depth: int = DEEPEST_NOTES) -> str | None:
+    """Where and why a value is not plain data that JSON can hold, or None.
+
+    Args:
+        place: what to call it.
+        depth: most levels of nesting.
+    """
     if value is None or isinstance(value, str | bool):
         return None
     if isinstance(value, int):
@@ -203,7 +210,7 @@ def _not_plain(value: object, place: str, depth: int) -> str | None:
         if isinstance(value, Mapping) and not isinstance(key, str):
             return f"{place} must have names of type str, not {_shown(key)}"
         inner = f"{place}.{key}" if isinstance(value, Mapping) else f"{place}[{key}]"
-        if (fault := _not_plain(part, inner, depth - 1)) is not None:
+        if (fault := not_plain(part, inner, depth - 1)) is not None:
             return fault
     return None
 
@@ -229,6 +236,8 @@ def _parted(reply: Reply, policy: Policy) -> Reply:
 
     Tokens are not counted here: whoever counted those of the reply did not say which are which.
     """
+    if not reader.may_think(reply.text):
+        return reply
     parted = reader.part(reply.text)
     if parted.text == reply.text or getattr(policy, "is_person", False):
         return reply
@@ -243,7 +252,7 @@ def _cleaned(reply: Any) -> Reply:
         changes["text"] = text
     if reply.thinking is not None:
         changes["thinking"] = hide_secrets(clean_text(reply.thinking)) or None
-    if (name := hide_secrets(clean_text(reply.policy))) != reply.policy:
+    if reply.policy and (name := hide_secrets(clean_text(reply.policy))) != reply.policy:
         changes["policy"] = name
     if not isinstance(reply.finish_reason, FinishReason):
         changes["finish_reason"] = _FINISH_REASONS[reply.finish_reason]

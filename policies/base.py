@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Protocol, Self, runtime_checkable
 
 from pydantic import Field
 
-from ..core.errors import ReplyTooLong, Unsupported
+from ..core.errors import ConfigError, ReplyTooLong, Unsupported
 from ..core.record import quick
 from ..core.source_text import SOURCE_KEY, own_source
 from .sampling import DRAWING as DRAWING
@@ -250,7 +250,9 @@ class Capabilities:
         score: `score()` gives the log-probabilities of a given continuation.
         lora: a LoRA adapter can be attached to the model.
         sampling: names of the `Sampling` fields that are honoured.
-        small_model: helps for small models (pre-filled openings) are on unless switched off.
+        small_model: helps for small models (short prompts and conversations, pre-filled openings) are
+            on unless switched off.
+        knows_seats: it learned to play the roles from what they are asked, and needs no openings.
         only: where not empty, nothing is answered but a choice among some of these.
     """
 
@@ -264,6 +266,7 @@ class Capabilities:
     lora: bool = False
     sampling: frozenset[str] = DRAWING
     small_model: bool = False
+    knows_seats: bool = False
     only: tuple[str, ...] = ()
 
 
@@ -299,14 +302,18 @@ class BasePolicy:
         Raises:
             Unsupported: names the options and what the engine can do.
         """
-        able = self.capabilities
+        able, fields = self.capabilities, set_fields(request.sampling)
+        plain = request.schema is None and not request.prefill and not request.logprobs
+        fitting = request.choices is None or (able.choices and request.choices)
+        if plain and fitting and able.sampling.issuperset(fields):
+            return
         asked = ["choices"] if request.choices is not None else []
         asked += ["schema"] if request.schema is not None else []
         asked += ["prefill"] if request.prefill else []
         refused = [name for name in asked if not getattr(able, name)]
         if request.logprobs and not able.logprobs:
             refused.append("logprobs")
-        refused += [f for f in set_fields(request.sampling) if f not in able.sampling]
+        refused += [f for f in fields if f not in able.sampling]
         if refused:
             raise Unsupported(
                 f"policy '{self.name}' cannot honour {', '.join(refused)}",
@@ -338,7 +345,13 @@ def describe_policy(policy: Policy) -> dict[str, Any]:
     """The identity of a policy as plain data: its own description, else its class and its source."""
     describe = getattr(policy, "describe", None)
     if describe is not None:
-        described = dict(describe())
+        given: object = describe()
+        if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+            raise ConfigError(
+                f"describe() of policy '{policy_name(policy)}' must give a mapping with names of"
+                f" type str, not {given!r:.60}"
+            )
+        described = dict(given)
     else:
         described = {"policy": f"{type(policy).__module__}:{type(policy).__qualname__}"}
     source = own_source(policy)

@@ -33,9 +33,22 @@ def requests_at_once(policy: Any) -> int | None:
     return found
 
 
+def conversations_held(policy: Any) -> int | None:
+    """How many conversations' prompts a policy's prefix cache holds, by its `conversations_held`;
+    None where it does not say."""
+    found: int | None = getattr(policy, "conversations_held", None)
+    return found
+
+
+def endpoint_count(policy: Any) -> int:
+    """How many servers a policy has its answers from, by its `endpoint_count`; 1 where it does not
+    say."""
+    return getattr(policy, "endpoint_count", None) or 1
+
+
 def open_conversations(policies: Iterable[Any]) -> int:
     """How many conversations to have open at once where nobody says: enough to keep the largest
-    engine busy, and one at a time where a person takes part.
+    engine busy, but no more than its prefix cache holds, `USUAL_OPEN` for each server of a pool, and one at a time where a person takes part.
 
     Args:
         policies: of all seats, open.
@@ -43,8 +56,15 @@ def open_conversations(policies: Iterable[Any]) -> int:
     policies = list(policies)
     if any(getattr(policy, "is_person", False) for policy in policies):
         return 1
-    stated = [slots for policy in policies if (slots := requests_at_once(policy)) is not None]
-    return math.ceil(max(stated) * OPEN_PER_SLOT) if stated else USUAL_OPEN
+    counts = []
+    for policy in policies:
+        if (slots := requests_at_once(policy)) is not None:
+            held = conversations_held(policy)
+            wanted = math.ceil(slots * OPEN_PER_SLOT)
+            counts.append(wanted if held is None else max(1, min(wanted, held)))
+        elif (servers := endpoint_count(policy)) > 1:
+            counts.append(USUAL_OPEN * servers)
+    return max(counts, default=USUAL_OPEN)
 
 
 class Slot:
@@ -120,6 +140,13 @@ class AdaptiveLimiter:
     def waiting(self) -> int:
         """Requests in the queue."""
         return len(self._waiting)
+
+    @property
+    def load(self) -> float:
+        """Requests in flight and waiting, weighed by how far the limit was lowered: 4 under a limit
+        of 2 out of 8 weigh as 16. While nothing may be sent, a whole ceiling is added."""
+        asked = self._in_flight + len(self._waiting) + (self._ceiling if self._alarm else 0)
+        return asked * self._ceiling / self._limit
 
     def lower_ceiling(self, ceiling: int) -> None:
         """Never allow more than `ceiling` from now on; a higher value changes nothing."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.client import HTTPException
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ..core.errors import ConfigError
+from ..core.errors import ConfigError, how_to_install
 from .base import Capabilities
+from .endpoints.addresses import Addresses, address_problems, addresses_of
 from .models.weights import MODEL_FILE, WEIGHTS_VARIABLE, cache_dir
 from .registry import find_policy, known_policies
 
@@ -37,6 +40,12 @@ NEEDS = {
 TIMEOUT = 5.0
 """Seconds to wait for a server."""
 
+AT_ONCE = 32
+"""Servers asked at once."""
+
+MOST_READ = 1_000_000
+"""Bytes read of a list of models."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -55,11 +64,14 @@ class Finding:
     remedy: str = ""
 
 
-def examine(base_url: str | None = None) -> list[Finding]:
-    """Look at Python, libraries, policies, weights, key and (if given) a server.
+def examine(base_url: Addresses | None = None) -> list[Finding]:
+    """Look at Python, libraries, policies, weights, key and (if given) servers.
 
     Args:
-        base_url: an OpenAI-compatible server to try.
+        base_url: an OpenAI-compatible server to try, several, or `@` and a file of them.
+
+    Raises:
+        DataError: the file cannot be read; names the line that is no address.
     """
     findings = [Finding("python", None, f"{platform.python_version()} on {platform.platform()}")]
     findings += [_library(name) for name in CORE]
@@ -76,7 +88,7 @@ def examine(base_url: str | None = None) -> list[Finding]:
         )
     )
     if base_url:
-        findings.append(_server(base_url))
+        findings += _servers(base_url)
     return findings
 
 
@@ -84,7 +96,7 @@ def _library(name: str, extra: str = "") -> Finding:
     try:
         return Finding(name, True, version(name))
     except PackageNotFoundError:
-        remedy = f"pip install 'warmline[{extra}]'" if extra else f"pip install {name}"
+        remedy = how_to_install(extra) if extra else f"pip install {name}"
         return Finding(name, False, "not installed", remedy)
 
 
@@ -113,24 +125,59 @@ def _weights() -> Finding:
 def _capabilities(able: object) -> str:
     if not isinstance(able, Capabilities):
         return "reports its capabilities once it is open"
-    names = ("choices", "schema", "max_sentences", "prefill", "logprobs", "seed")
-    return "can: " + ", ".join(name for name in names if getattr(able, name))
+    names = ("choices", "schema", "max_sentences", "prefill", "logprobs", "seed", "score", "lora")
+    return "can, at most: " + ", ".join(name for name in names if getattr(able, name))
 
 
-def _server(base_url: str) -> Finding:
-    url = base_url.rstrip("/") + "/models"
+def _servers(base_url: Addresses) -> list[Finding]:
+    """A line for each server, and for several one about all: whether they serve one model."""
+    if problems := address_problems(base_url):
+        what = f"server {base_url}" if isinstance(base_url, str) else "servers"
+        return [Finding(what, False, "; ".join(problems), "give http://host:port/v1")]
+    addresses = addresses_of(base_url)
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        looks = list(threads.map(_server, addresses))
+    findings = [finding for finding, _ in looks]
+    if len(looks) == 1:
+        return findings
+    works = sum(finding.works is True for finding in findings)
+    lists = [served for _, served in looks if served]
+    shared = sorted(set.intersection(*map(set, lists))) if lists else []
+    detail = f"{works} of {len(looks)} work"
+    detail += f"; all that list their models serve {', '.join(shared)}" if shared else ""
+    apart = bool(lists) and not shared
+    return [
+        *findings,
+        Finding(
+            "all servers",
+            works == len(looks) and not apart,
+            detail + ("; they serve no model in common" if apart else ""),
+            "name only servers of the same model" if apart else "",
+        ),
+    ]
+
+
+def _server(base_url: str) -> tuple[Finding, list[str] | None]:
+    """What is found of a server, and the models that it lists."""
     what = f"server {base_url}"
-    if not url.startswith(("http://", "https://")):
-        return Finding(what, False, "not an http address", "give http://host:port/v1")
+    url = base_url + "/models"
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:  # noqa: S310 - checked above
-            return Finding(what, True, f"answers {answer.status}")
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:  # noqa: S310 - http, checked
+            return Finding(what, True, f"answers {answer.status}"), _listed(answer.read(MOST_READ))
     except urllib.error.HTTPError as error:
         reached = f"reached, but /models answers {error.code}"
-        return Finding(
-            what, error.code != 401, reached, "export its key" if error.code == 401 else ""
-        )
+        works = error.code != 401
+        return Finding(what, works, reached, "" if works else "export its key"), None
     except (ValueError, HTTPException) as error:
-        return Finding(what, False, f"not an address: {error}", "give http://host:port/v1")
+        return Finding(what, False, f"not an address: {error}", "give http://host:port/v1"), None
     except OSError as error:
-        return Finding(what, False, f"not reachable: {error}", "start it, or check the address")
+        unreached = f"not reachable: {error}"
+        return Finding(what, False, unreached, "start it, or check the address"), None
+
+
+def _listed(answer: bytes) -> list[str] | None:
+    """The names in a list of models; None where the answer is none."""
+    try:
+        return [str(entry["id"]) for entry in json.loads(answer)["data"]]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None

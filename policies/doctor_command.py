@@ -18,12 +18,16 @@ def register(app: typer.Typer) -> None:
 
 def doctor(
     base_url: Annotated[
-        str | None, typer.Option(help="Also try this OpenAI-compatible server.")
+        list[str] | None,
+        typer.Option(
+            help="Also try this OpenAI-compatible server; may be given several times, or as @FILE with"
+            " one a line."
+        ),
     ] = None,
 ) -> None:
     """Report what is installed, which engines work here, and what to install for the others."""
     console = make_console()
-    findings = examine(base_url)
+    findings = examine(base_url[0] if base_url and len(base_url) == 1 else base_url)
     marks = {True: ("yes", "green"), False: ("no", "yellow"), None: ("-", "dim")}
     table = Table("what", "works", "detail")
     for finding in findings:

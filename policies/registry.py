@@ -19,12 +19,14 @@ POLICIES: Plugins[Policy] = Plugins(
     not_found=PolicyNotFound,
     example="my_package.module:MyPolicy",
     extra="transformers",
+    method="respond",
 )
 WRAPPERS: Plugins[Policy] = Plugins(
     "warmline.wrappers",
     "wrapper",
     not_found=WrapperNotFound,
     example="my_package.module:MyWrapper",
+    method="respond",
 )
 
 WrapperSpec = Spec
@@ -74,7 +76,8 @@ def make_policy(
 
     Raises:
         PolicyNotFound, WrapperNotFound: no such policy or wrapper.
-        ConfigError: an option that the policy does not have, or a missing one.
+        ConfigError: an option that the policy does not have, or a missing one; a class or function
+            that gives no policy.
     """
     specs = [wrap] if isinstance(wrap, str | Mapping) else list(wrap)
     wrappers = [WRAPPERS.parse(spec) for spec in specs]

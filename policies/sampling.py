@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from ..core.errors import ConfigError
@@ -68,10 +67,21 @@ class Sampling:
         return {name: v for name in self.__slots__ if (v := getattr(self, name)) is not None}
 
 
-@lru_cache(maxsize=256)
 def set_fields(sampling: Sampling) -> tuple[str, ...]:
-    """Names of the settings that are set."""
-    return tuple(sampling.as_dict())
+    """Names of the settings that are set.
+
+    Kept by object: a role asks with one and the same thousands of times, and hashing it takes long.
+    """
+    known = _SET_FIELDS.get(id(sampling))
+    if known is None or known[0] is not sampling:
+        if len(_SET_FIELDS) >= _MOST_KEPT:
+            _SET_FIELDS.clear()
+        known = _SET_FIELDS[id(sampling)] = (sampling, tuple(sampling.as_dict()))
+    return known[1]
+
+
+_SET_FIELDS: dict[int, tuple[Sampling, tuple[str, ...]]] = {}
+_MOST_KEPT = 256
 
 
 def _at_least(low: float, value: float | None) -> bool:

@@ -25,10 +25,76 @@ from ..core.outside.secrets import HIDDEN, hide_secrets
 TRANSIENT_STATUS = frozenset({408, 409, 425})
 """Client errors after which the same request may succeed. So may all 5xx but 501."""
 
-ANSWER_FAULTS = (ValueError, RecursionError, TimeoutError)
-"""What reading an answer raises: not JSON, not UTF-8, nested too deeply, a number too long; too late."""
+_KINDS = {
+    "invalid_request_error": 400, "authentication_error": 401, "invalid_api_key": 401,
+    "permission_error": 403, "not_found_error": 404, "model_not_found": 404,
+    "context_length_exceeded": 400, "content_filter": 400, "rate_limit_error": 429,
+    "rate_limit_exceeded": 429, "insufficient_quota": 429, "overloaded_error": 503,
+}  # fmt: skip
+"""HTTP status of errors that are told by a word."""
 
-_STATUS = re.compile(r"[1-5]\d\d", re.ASCII)
+_PAGE = re.compile(r"\s*(?:<!--.{0,500}?-->\s*)?<(?:!doctype\s+html|html|head|body)\b", re.I | re.S)
+_TITLE = re.compile(r"<(title|h1)[^>]*>(.{1,200}?)</\1>", re.I | re.S)
+
+
+class ErrorWithin(Exception):
+    """An error that a server sent with HTTP 200, in place of an answer or inside one.
+
+    Attributes:
+        status: the HTTP status that it would have had; 500 where nothing tells.
+        body: what the server said.
+    """
+
+    def __init__(self, status: int, body: object) -> None:
+        super().__init__(status, body)
+        self.status, self.body = status, body
+
+    @classmethod
+    def of(cls, error: object) -> ErrorWithin:
+        """From the value of a field `error`."""
+        fields = error if isinstance(error, Mapping) else {}
+        return cls(
+            _told_status(fields.get("code"), fields.get("status"), fields.get("type")), error
+        )
+
+
+ANSWER_FAULTS = (ValueError, RecursionError, TimeoutError, ErrorWithin)
+"""What reading an answer raises: not JSON, not UTF-8, nested too deeply, a number too long; too late;
+an error."""
+
+
+def error_status(error: Exception) -> int | None:
+    """The HTTP status of a server's refusal, also of one that it sent with HTTP 200 or inside a
+    stream; None for failures of another kind."""
+    import openai
+
+    if isinstance(error, ErrorWithin):
+        return error.status
+    if isinstance(error, openai.APIStatusError):
+        return error.status_code
+    if isinstance(error, openai.APIConnectionError) or not isinstance(error, openai.APIError):
+        return None
+    return _told_status(error.code, error.type)
+
+
+def _told_status(*said: object) -> int:
+    for word in map(str, said):
+        if _STATUS.fullmatch(word):
+            return int(word)
+        if word.lower() in _KINDS:
+            return _KINDS[word.lower()]
+    return 500
+
+
+def page_title(text: str) -> str | None:
+    """The title of a web page in brackets, empty where it has none; None where it is no web page."""
+    if _PAGE.match(text) is None:
+        return None
+    found = _TITLE.search(text[:5000])
+    return "" if found is None else f" ({' '.join(hide_secrets(found[2]).split())!r})"
+
+
+_STATUS = re.compile(r"[45]\d\d", re.ASCII)
 _DIGITS = 15
 """Digits of a number in a server's message that are read."""
 _CONTEXT = re.compile(
@@ -111,13 +177,16 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
 
 
 def server_message(error: Any) -> str:
-    """What the server itself said in an `openai.APIError`, without the library's wrapping."""
+    """What the server itself said in an `openai.APIError` or `ErrorWithin`, without the library's
+    wrapping; of a web page only its title."""
     body = getattr(error, "body", None)
     if isinstance(body, Mapping):
         for name in ("message", "detail", "error"):
             if body.get(name):
                 return str(body[name])
-    return str(body) if body else str(error)
+    said = str(body) if body else str(error)
+    title = page_title(said)
+    return said if title is None else f"a web page{title}"
 
 
 def context_error(message: str, body: object = None) -> ContextTooLong | None:
@@ -149,6 +218,11 @@ def status_error(status: int, error: Any, endpoint: Endpoint) -> PolicyError:
         return ContentRefused(
             said,
             hint="a model and a filter that allow talk of distress are needed for this subject",
+        )
+    if status in (401, 403) and isinstance(body, str) and page_title(body) is not None:
+        return AuthenticationFailed(
+            said,
+            hint="a login, a proxy or a firewall stands before the server; ask those who run it",
         )
     if status in (401, 403):
         return _refused_key(status, endpoint)
@@ -226,11 +300,8 @@ def policy_error(error: Exception, endpoint: Endpoint) -> PolicyError:
             hint="correct base_url, or start a server there, such as `vllm serve MODEL` or"
             " `llama-server -m MODEL.gguf --port 8080`",
         )
-    if isinstance(error, openai.APIStatusError):
-        return status_error(error.status_code, error, endpoint)
-    if isinstance(error, openai.APIError):  # an error inside a stream that began well
-        code = str(error.code or "")
-        return status_error(int(code) if _STATUS.fullmatch(code) else 500, error, endpoint)
+    if (status := error_status(error)) is not None:
+        return status_error(status, error, endpoint)
     if isinstance(error, ANSWER_FAULTS):  # half a JSON body, bytes that are not UTF-8
         return UnreadableReply(
             f"{endpoint.base_url} answered something that is not JSON: {endpoint.hide(str(error))}",

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,23 +38,43 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 SLOW = re.compile(
     r"torch|tiny_models|golden_models|heads_models|mark\.embedded|find_weights|transformers"
-    r"|chromium|subprocess|tracemalloc|process_time|ITIMER_PROF|warmline\.training\.(?!rows|loop\.settings)"
+    r"|chromium|subprocess|run_sharded|tracemalloc|process_time|ITIMER_PROF|warmline\.training\.(?!rows|loop\.settings)"
 )
 
 LONGEST = (
-    "training/reproduction/test_reproduce.py",
-    "training/evolution/test_evolve.py",
-    "policies/hf/test_batching.py",
+    "examples/test_notebooks.py",
     "test_documents.py",
-    "test_examples.py",
-    "training/fpemf/test_train.py",
+    "examples/test_scripts.py",
+    "environments/shards/test_run.py",
+    "training/evolution/test_evolve.py",
+    "policies/hf/test_server.py",
+    "training/reproduction/test_reproduce.py",
     "training/loop/test_distributed.py",
+    "environments/shards/test_folder.py",
+    "environments/shards/test_ray.py",
+    "policies/hf/test_batching.py",
+    "evaluation/studies/test_browser.py",
+    "training/fpemf/test_train.py",
     "test_servers.py",
+    "environments/shards/test_slurm.py",
     "environments/runs/test_runner.py",
     "training/test_kills.py",
+    "test_refused_starts.py",
     "environments/corpus/generation/test_build.py",
 )
 """Files of half a minute and more: first, so that no process has one left when the others are done."""
+
+
+HANDLERS = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_they_were() -> Iterator[None]:
+    """Ray takes SIGTERM for itself when it starts, and keeps it when it is shut down."""
+    yield
+    for number, handler in HANDLERS.items():
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import warmline
 from warmline.policies.registry import known_policies
 
 ROOT = Path(__file__).parents[1]
@@ -19,15 +20,78 @@ PAGES = [
 ]
 README = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+COMMANDS = [
+    line.split("  #")[0].strip()
+    for block in re.findall(
+        r"^```\n(.*?)^```$", re.sub(r"(?ms)^```\w.*?^```$", "", README), re.DOTALL | re.MULTILINE
+    )
+    for line in block.replace("\\\n", " ").splitlines()
+    if line.startswith("warmline ")
+]
+SMALLER = {
+    'episodes=2, policy="embedded"': 'episodes=1, policy="embedded"',
+    "--episodes 8": "--episodes 1",
+    "--episodes 60": "--episodes 2",
+    "--setting both": "--setting both --limit 1",
+}
+"""What a test makes smaller in what the README asks of the embedded model."""
+
+
+def smaller(text: str) -> str:
+    """The same, with smaller numbers."""
+    for large, small in SMALLER.items():
+        text = text.replace(large, small)
+    return text
 
 
 @pytest.mark.embedded
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 def test_the_readmes_examples_run(block: str, tmp_path: Path) -> None:
     run = subprocess.run(
-        [sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-c", smaller(block)],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert run.returncode == 0, run.stderr
+
+
+def of_the_embedded_model() -> list[str]:
+    """The README's commands that it answers; those with a server of the reader's are left out."""
+    return [
+        line
+        for line in COMMANDS
+        if ("--policy embedded" in line or line == "warmline demo") and "openai" not in line
+    ]
+
+
+def test_the_readme_names_the_embedded_model_in_every_kind_of_command() -> None:
+    assert {line.split()[1] for line in of_the_embedded_model()} == {
+        "simulate", "build", "evaluate", "demo"
+    }  # fmt: skip
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("line", of_the_embedded_model())
+def test_the_readmes_commands_give_a_result_on_the_embedded_model(
+    line: str, tmp_path: Path
+) -> None:
+    """Exit code 0: not 3, that nothing came of it. What is simulated is long enough to be kept."""
+
+    def run(*words: str) -> str:
+        command = [sys.executable, "-m", "warmline.cli", *words]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    words = smaller(line).split()[1:]
+    if words[0] == "evaluate":
+        run("import", "seeds", "--out", words[1])
+    run(*words)
+    if words[0] in ("simulate", "demo"):
+        folder = tmp_path / (words[words.index("--out") + 1] if "--out" in words else "runs/demo")
+        episodes = warmline.read_episodes(folder)
+        assert len(episodes) == (4 if words[0] == "demo" else 1)
+        assert all(8 <= len(episode.utterances) <= 20 for episode in episodes)
+        run("clean", str(folder))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -65,3 +129,19 @@ def test_the_index_of_the_papers_points_at_what_is_there() -> None:
         for name in re.findall(r"\w+", names):
             defined = rf"^ *(?:(?:async )?def|class) {name}\b|^ *{name}\b[^=\n]*="
             assert re.search(defined, code, re.MULTILINE), f"{path}: {name}"
+
+
+@pytest.mark.parametrize(
+    ("page", "extra"),
+    [
+        ("analyses", "eval"), ("building", "data"), ("cleaning", "data"), ("counselor", "train"),
+        ("evolve", "train"), ("exporting", "data"), ("fpemf", "train"), ("metrics", "eval"),
+        ("notebooks", "data"), ("quick-start", "data,eval"), ("quick-start", "train"),
+        ("scale", "ray"), ("scale", "slurm"), ("scale", "store"), ("scorer", "train"),
+        ("serving", "web"), ("studies", "web"), ("tables", "harness"), ("training", "train"),
+        ("wrappers", "autogen"),
+    ],
+)  # fmt: skip
+def test_a_page_names_the_extra_that_its_commands_need(page: str, extra: str) -> None:
+    text = (ROOT / "docs" / f"{page}.md").read_text("utf-8")
+    assert re.search(rf"pip install (-e )?'(warmline|\.)\[{extra}\]'|the extra `{extra}`", text)

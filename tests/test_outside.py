@@ -93,12 +93,19 @@ def test_names_in_square_brackets_are_names(tmp_path: Path, command: Command) ->
 
 WRITERS: dict[str, Callable[[Path, Path], tuple[object, ...]]] = {
     "simulate": lambda run, out: ("simulate", "--policy", "scripted", "--out", out),
-    "build": lambda run, out: ("build", "--policy", "scripted", "--dialogues", 1, "--out", out),
+    "build": lambda run, out: ("build", "--policy", "scripted", "--episodes", 1, "--out", out),
     "export": lambda run, out: ("export", run, "--out", out),
     "import": lambda run, out: ("import", "auto", run / "source.json", "--out", out),
     "analyze": lambda run, out: ("analyze", run, "--out", out),
     "evaluate": lambda run, out: ("evaluate", run, "--policy", "scripted", "--out", out),
-    "judge": lambda run, out: ("judge", run, "--policy", "scripted", "--out", out / "r.jsonl"),
+    "judge": lambda run, out: (
+        "judge",
+        run,
+        "--judge.policy",
+        "scripted",
+        "--out",
+        out / "r.jsonl",
+    ),
     "report": lambda run, out: ("report", run, "--out", out / "page.html"),
 }
 
@@ -137,7 +144,7 @@ def test_nothing_else_is_written_onto_a_log(out: str, tmp_path: Path, command: C
     for arguments in (
         ("report", run, "--out", file),
         ("review", "export", run, "--out", file),
-        ("judge", run, "--policy", "scripted", "--out", file),
+        ("judge", run, "--judge.policy", "scripted", "--out", file),
     ):
         assert "error: " in command(*arguments, code=2), arguments
         assert (file.read_bytes() if file.is_file() else None) == before
@@ -193,7 +200,7 @@ READERS: dict[str, Callable[[Path], tuple[object, ...]]] = {
     "clean": lambda run: ("clean", run),
     "export": lambda run: ("export", run, "--out", run.parent / "export"),
     "analyze": lambda run: ("analyze", run),
-    "judge": lambda run: ("judge", run, "--policy", "scripted"),
+    "judge": lambda run: ("judge", run, "--judge.policy", "scripted"),
     "report": lambda run: ("report", run),
     "review": lambda run: ("review", "start", run),
     "evaluate": lambda run: ("evaluate", run, "--policy", "scripted"),
@@ -243,7 +250,7 @@ def test_a_copy_of_a_log_is_not_read_and_named(tmp_path: Path, command: Command)
         (tmp_path / name).write_bytes(log.read_bytes())
     with pytest.warns(UserWarning, match=r"episodes \(1\)\.jsonl, episodes-backup\.jsonl is not"):
         found = list(warmline.environments.episodes.log.iter_episodes(tmp_path))
-    assert len(found) == 2 * len(records), "the log and the numbered part"
+    assert len(found) == len(records), "the log and the numbered part, and nothing twice"
     for name in ("episodes.jsonl", "episodes-2.jsonl"):
         (tmp_path / name).unlink()
     assert "rename it" in command("show", tmp_path, code=2)
@@ -258,7 +265,7 @@ def test_settings_that_cannot_be_read_are_an_error(
 ) -> None:
     file = tmp_path / "run.toml"
     file.write_bytes(content)
-    assert "run.toml" in command("simulate", file, code=2)
+    assert "run.toml" in command("simulate", "--config", file, code=2)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +281,7 @@ def test_other_files_that_cannot_be_read_are_an_error(
     for arguments in (
         ("simulate", "--policy", "scripted", "--scenarios", bad),
         ("import", "auto", bad),
-        ("judge", run, "--policy", "scripted", "--rubric", bad),
+        ("judge", run, "--judge.policy", "scripted", "--rubric", bad),
         ("calibrate", bad, bad),
         ("evaluate", "--pairs", bad),
     ):

@@ -58,7 +58,11 @@ def test_every_package_folder_is_listed_for_the_wheel() -> None:
     )
 
 
-def test_the_wheel_holds_everything_and_works_on_its_own(tmp_path: Path) -> None:
+SDIST = "import sys, setuptools.build_meta as build; build.build_sdist(sys.argv[1])"
+
+
+def test_sdist_and_wheel_hold_everything_and_work_on_their_own(tmp_path: Path) -> None:
+    """The wheel is made of the sdist, and runs in another folder than the checkout."""
     source = tmp_path / "source"  # built in the tree, it would leave entry points that grow stale
     for part in (*ROOMS, "tests/contracts"):
         shutil.copytree(
@@ -66,9 +70,12 @@ def test_the_wheel_holds_everything_and_works_on_its_own(tmp_path: Path) -> None
         )
     for name in ("__init__.py", "cli.py", "py.typed", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
+    made = [sys.executable, "-c", SDIST, str(tmp_path)]
+    subprocess.run(made, cwd=source, check=True, capture_output=True)
+    (sdist,) = tmp_path.glob("*.tar.gz")
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
-         "--wheel-dir", str(tmp_path), str(source)],
+         "--wheel-dir", str(tmp_path), str(sdist)],
         check=True,
         capture_output=True,
     )  # fmt: skip
@@ -91,18 +98,35 @@ def test_the_wheel_holds_everything_and_works_on_its_own(tmp_path: Path) -> None
         "import warmline, pathlib; print(pathlib.Path(warmline.__file__).parent);"
         "print(len(warmline.simulate(episodes=2, policy=warmline.ScriptedPolicy(), max_turns=2)))"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(unpacked), "PATH": ""},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert run.stdout.split() == [str(unpacked / "warmline"), "2"]
+
+    def run(*words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *words],
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(unpacked), "PATH": ""},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout
+
+    assert run("-c", code).split() == [str(unpacked / "warmline"), "2"]
+    settings = "--policy scripted --episodes 2 --max-turns 2 --quiet --out run"
+    run("-m", "warmline.cli", "simulate", *settings.split())
+    assert len(warmline.read_episodes(tmp_path / "run")) == 2
 
 
-HEAVY = ("torch", "transformers", "vllm", "ray", "fastapi", "uvicorn", "xllamacpp", "sklearn")
+HEAVY = (
+    "torch",
+    "transformers",
+    "vllm",
+    "ray",
+    "submitit",
+    "fastapi",
+    "uvicorn",
+    "xllamacpp",
+    "sklearn",
+)
 
 
 @pytest.mark.parametrize(
@@ -124,18 +148,36 @@ def test_starting_is_light(code: str, forbidden: tuple[str, ...]) -> None:
     assert set(loaded).isdisjoint(forbidden)
 
 
+@pytest.mark.parametrize(
+    "code", ["import warmline", "warmline.cli.app(['--help'], standalone_mode=False)"]
+)
+def test_starting_reads_no_seed_dialogue(code: str) -> None:
+    look = "from warmline.environments.scenarios import seed_pool; print(seed_pool._files.cache_info())"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import warmline, warmline.cli; {code}; {look}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "misses=0" in done.stdout.splitlines()[-1]
+
+
 def test_core_dependencies_stay_light() -> None:
     names = {re.split(r"[<>=;\[ ]", d)[0] for d in PYPROJECT["project"]["dependencies"]}
-    assert names.isdisjoint(HEAVY[:6])
+    assert names.isdisjoint(HEAVY[:7])
 
 
 LAZY = [
     "warmline",
+    "warmline.agents",
     "warmline.policies",
     "warmline.policies.wrappers",
+    "warmline.environments",
     "warmline.environments.corpus",
     "warmline.environments.corpus.cleaning",
+    "warmline.environments.serving",
     "warmline.evaluation",
+    "warmline.evaluation.report",
     "warmline.training",
 ]
 
@@ -207,3 +249,16 @@ def test_nothing_of_a_machine_is_in_the_repository() -> None:
             if path == Path(__file__):
                 continue
             assert not pattern.search(path.read_text("utf-8")), name
+
+
+def test_every_extra_for_users_has_commands_that_try_it() -> None:
+    known = tomllib.loads((ROOT / ".ci" / "extras.toml").read_text("utf-8"))["commands"]
+    extras = set(PYPROJECT["project"]["optional-dependencies"]) - {"dev", "docs", "vllm"}
+    assert set(known) == extras | {"core"}
+    refused = {
+        name for name, commands in known.items() if any(c.startswith("! ") for c in commands)
+    }
+    assert refused == extras  # each is also asked for where it is missing
+    makefile, script = (ROOT / "Makefile").read_text(), (ROOT / ".ci" / "extras").read_text()
+    (torch,) = re.findall(r"^TORCH \?= (\S+)$", makefile, re.MULTILINE)
+    assert f'TORCH = "{torch}"' in script

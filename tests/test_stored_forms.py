@@ -11,6 +11,7 @@ import json
 import shutil
 import tarfile
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from warmline.core.errors import RunError
 from warmline.environments.corpus import ReviewStore, read_sources
 from warmline.environments.corpus.tags import iter_tags
 from warmline.environments.episodes.rating import iter_ratings
+from warmline.environments.scenarios import seed_pool
 from warmline.evaluation.replies.reply import iter_replies
 from warmline.policies.base import Message, Request, Sampling, close_policy, open_policy
 from warmline.training.candidates.rows import iter_candidates
@@ -31,6 +33,7 @@ from warmline.training.evolution.evolve import read_state
 from warmline.training.loop.checkpoint import read_checkpoint
 from warmline.training.preferences.build import iter_pairs
 from warmline.training.preferences.reflection import iter_calls
+from warmline.training.rows import build
 
 from .stored.forms import (
     ARCHIVE,
@@ -71,15 +74,39 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def small_pool() -> tuple[dict[str, Any], ...]:
+    """The pool of version 0.1: of each problem type three scenarios and one dialogue."""
+    return tuple(
+        kind | {"scenario": kind["scenario"][:3], "dialogue": kind["dialogue"][:1]}
+        for kind in seed_pool._files()
+    )
+
+
+def forget() -> None:
+    """Have everything that was made of the seed pool made again."""
+    for made in (seed_pool._scenarios, seed_pool._dialogues, build._cases):
+        made.cache_clear()
+
+
 @pytest.fixture
-def place(records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of the records, in which the commands run."""
+def place(
+    records: Path,
+    small_pool: tuple[dict[str, Any], ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Path]:
+    """A copy of the records, in which the commands run, with the seed pool that they were made with."""
+    monkeypatch.setattr(seed_pool, "_files", cache(lambda: small_pool))
+    forget()
     copy = tmp_path / "copy"
     shutil.copytree(records, copy)
     monkeypatch.chdir(copy)
     DESK.reset()
     yield copy
     DESK.reset()
+    monkeypatch.undo()
+    forget()
 
 
 def run(*words: str) -> Any:

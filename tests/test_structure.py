@@ -17,9 +17,9 @@ ROOMS = ("core", "policies", "agents", "environments", "evaluation", "training")
 """A room may import the rooms before it."""
 
 FOLDERS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "core": (("outside",), ("",)),
+    "core": (("outside",), ("",), ("shards", "stores")),
     "policies": (
-        ("text", "crisis", "thinking"),
+        ("text", "crisis", "thinking", "endpoints"),
         ("",),
         ("models",),
         ("openai", "llama", "hf", "vllm", "human"),
@@ -31,7 +31,9 @@ FOLDERS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("scenarios",),
         ("episodes",),
         ("dialogue",),
+        ("serving",),
         ("runs",),
+        ("shards",),
         ("corpus",),
         ("corpus/importing/importers", "corpus/cleaning/filters"),
         ("corpus/importing", "corpus/cleaning"),
@@ -45,9 +47,12 @@ FOLDERS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("replies", "harness"),
         ("judging", "analyses"),
         ("selfplay", "report"),
+        ("studies",),
+        ("studies/web",),
+        ("tables",),
     ),
     "training": (
-        ("rows",),
+        ("rows", "launch"),
         ("loop",),
         ("beam_search", "heads"),
         ("candidates",),

@@ -2,7 +2,8 @@
 
 A fork server imports once what takes six seconds of CPU, and every process here is a fork of it: of
 its own, killable, but without that start. Starts from nothing are tested beside it: a command in
-`training/loop/test_distributed.py`, spawned stages in `training/reproduction/`.
+`training/loop/test_distributed.py`, spawned stages in `training/reproduction/`. Where a system cannot
+fork (Windows) each process starts from nothing too.
 """
 
 from __future__ import annotations
@@ -27,8 +28,18 @@ PRELOADED = [
     "warmline.training.sft.train",
     "transformers.models.llama.modeling_llama",
 ]
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(PRELOADED)
+
+
+def context() -> multiprocessing.context.BaseContext:
+    """How processes are started: as forks of a warm one, where the system can."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    forking = multiprocessing.get_context("forkserver")
+    forking.set_forkserver_preload(PRELOADED)
+    return forking
+
+
+_CONTEXT: Any = context()
 
 
 class Started:

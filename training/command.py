@@ -1,29 +1,50 @@
 """The command `warmline train` and its sub-commands, one for each trainer.
 
-A trainer's module has `register(train)` and imports nothing heavy when it is loaded; it is named in
-`TRAINERS`. Its options are made from the fields of its settings.
+A trainer's options are made from the fields of its settings.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-
 import typer
 
-TRAINERS: tuple[str, ...] = (
-    "sft.command",
-    "fpemf.command",
-    "counselor.command",
-    "scorer.command",
-    "dpo.command",
-)
-"""Modules that bring a sub-command."""
+from ..core.outside.commands import Entry, Listing, lazy_group
 
-train = typer.Typer(help="Train supporters, counselors and scorers.", no_args_is_help=True)
+TRAINERS: Listing = {
+    "Trainers": {
+        "sft": Entry(
+            "sft.command",
+            "Fine-tune a supporter, or any seat, on conversations; resumes automatically.",
+        ),
+        "fpemf": Entry(
+            "fpemf.command",
+            "Fine-tune a supporter to prefer its helpful candidates (FPEMF §4.2); resumes"
+            " automatically.",
+        ),
+        "dpo": Entry(
+            "dpo.command",
+            "Fine-tune a supporter to prefer replies refined by reflection (Self-Evolution §2.2);"
+            " resumes automatically.",
+        ),
+        "counselor": Entry(
+            "counselor.command",
+            "Train a strategy counselor on labelled conversations; resumes automatically.",
+        ),
+        "scorer": Entry(
+            "scorer.command",
+            "Train a scorer of empathy, strategy, coherence and topic (FPEMF §4.1); resumes"
+            " automatically.",
+        ),
+    }
+}
+"""Every trainer. The module has `register(train)`, and imports nothing heavy when it is loaded."""
+
+train = typer.Typer(
+    help="Train supporters, counselors and scorers.",
+    cls=lazy_group(__package__, TRAINERS),
+    no_args_is_help=True,
+)
 
 
 def register(app: typer.Typer) -> None:
     """Add `train` with all its sub-commands to the command line."""
-    for module in TRAINERS:
-        import_module(f".{module}", __package__).register(train)
     app.add_typer(train, name="train")

@@ -73,6 +73,23 @@ def known_templates() -> list[str]:
     return sorted(path.name for path in _FOLDER.glob("*.jinja"))
 
 
+def portable(source: str | Path) -> str:
+    """A template as it can be recorded for any place: a shipped one's name, of others the text.
+
+    Raises:
+        ConfigError: as `PromptTemplate`.
+    """
+    template = PromptTemplate(source)
+    if str(source) in known_templates():
+        return str(source)
+    # as it is, so that its hash stays; a text without a mark of a template needs one to be taken for it
+    return template.text if _is_text(template.text) else template.text + "\n"
+
+
+def _is_text(source: str) -> bool:
+    return any(mark in source for mark in ("{%", "{{", "\n"))
+
+
 class PromptTemplate:
     """A template whose blocks are rendered one by one.
 
@@ -81,6 +98,7 @@ class PromptTemplate:
             text itself (anything that contains `{%` or `{{` or a line break).
 
     Attributes:
+        text: what was given, or the file's.
         sha256: hash over the template and all it extends; part of a run's identity.
 
     Raises:
@@ -89,7 +107,11 @@ class PromptTemplate:
 
     def __init__(self, source: str | Path) -> None:
         self.source = str(source)
-        chain = self._chain(*self._load(source))
+        self._prepare(*self._load(source))
+
+    def _prepare(self, template: jinja2.Template, text: str) -> None:
+        self.text = text
+        chain = self._chain(template, text)
         self.sha256 = hashlib.sha256("\0".join(text for _, text, _ in chain).encode()).hexdigest()
         self._template = chain[0][0]
         self._blocks: dict[str, list[Callable[..., Any]]] = {}
@@ -100,6 +122,15 @@ class PromptTemplate:
             name: _values_used(name, [text for _, text, _ in chain]) for name in self._blocks
         }
         self._kept: dict[tuple[Any, ...], str] = {}
+
+    # Sent to another process, a template is its text: files need not be there
+
+    def __getstate__(self) -> dict[str, str]:
+        return {"source": self.source, "text": self.text}
+
+    def __setstate__(self, state: dict[str, str]) -> None:
+        self.source = state["source"]
+        self._prepare(_ENVIRONMENT.from_string(state["text"]), state["text"])
 
     @property
     def blocks(self) -> list[str]:
@@ -140,8 +171,7 @@ class PromptTemplate:
 
     def _load(self, source: str | Path) -> tuple[jinja2.Template, str]:
         text = str(source)
-        is_text = isinstance(source, str) and any(mark in text for mark in ("{%", "{{", "\n"))
-        if not is_text:
+        if not (isinstance(source, str) and _is_text(text)):
             path = _FOLDER / text if text in known_templates() else Path(text)
             if not path.is_file():
                 raise ConfigError(

@@ -7,10 +7,11 @@ colons in a text mean nothing there, and control characters are shown as symbols
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -29,6 +30,11 @@ class SafeConsole(Console):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"markup": False, "emoji": False, **options})
+
+    def on_broken_pipe(self) -> None:
+        """Nobody reads any more (`| head`): nothing is printed from now on, and the work goes on."""
+        self.quiet = True
+        _go_unheard(sys.stderr if self.stderr else sys.stdout)
 
     def render_str(self, text: str, **options: Any) -> Text:
         """A text for a cell or a title, printable before its width is measured."""
@@ -68,7 +74,21 @@ def make_console(*, stderr: bool = False, quiet: bool = False, soft_wrap: bool =
 
 def echo(text: str, *, end: str = "\n") -> None:
     """Print plain text on standard output."""
-    typer.echo(printable(text) + end, nl=False)
+    _put(printable(text) + end)
+
+
+def _put(text: str) -> None:
+    try:
+        typer.echo(text, nl=False)
+    except BrokenPipeError:
+        _go_unheard(sys.stdout)
+
+
+def _go_unheard(stream: TextIO) -> None:
+    """Have what a closed pipe refuses go nowhere, also what is in its buffer."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def echo_json(text: str, *, end: str = "\n") -> None:
@@ -78,7 +98,7 @@ def echo_json(text: str, *, end: str = "\n") -> None:
     """
     encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "")
     escaped = _NOT_PLAIN if encoding.startswith("utf") else _NOT_ASCII
-    typer.echo(escaped.sub(lambda found: _escape(found[0]), text) + end, nl=False)
+    _put(escaped.sub(lambda found: _escape(found[0]), text) + end)
 
 
 def _escape(character: str) -> str:
@@ -87,8 +107,14 @@ def _escape(character: str) -> str:
     return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
 
 
-def never_fail_to_print() -> None:
-    """Have standard output and error escape what their encoding cannot hold, and not raise."""
+def never_fail_to_print(*, heard: bool = True) -> None:
+    """Have standard output and error escape what their encoding cannot hold, and not raise.
+
+    Args:
+        heard: False where standard output can take no more: what is left of it goes nowhere.
+    """
+    if not heard:
+        _go_unheard(sys.stdout)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

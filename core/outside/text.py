@@ -8,6 +8,7 @@ characters that a terminal obeys (clipboard, title, clear screen) or that revers
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,11 +23,21 @@ _SUSPECT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud
 """The keys of `_UNPRINTABLE`; a search is faster than a translation."""
 
 
+_SHAPELESS = frozenset({"Cc", "Cf", "Cs", "Zs", "Zl", "Zp"})
+
+
 def clean_text(text: str) -> str:
     """`text` as UTF-8 can hold it: two halves of a character are joined, a lone half is U+FFFD."""
     if text.isascii() or _SURROGATE.search(text) is None:
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def is_blank(text: str) -> bool:
+    """Whether a reader would see nothing: white space, and characters without a shape of their own."""
+    if text.isascii():
+        return not text.strip()
+    return all(unicodedata.category(char) in _SHAPELESS for char in text)
 
 
 def clean_data(value: Any) -> Any:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .generation.settings import BuildSettings
     from .importing.folder import Imported, import_corpus
     from .importing.reader import Import, ImportReport
+    from .importing.seeds import SeedImport, seed_episodes
     from .review.store import ReviewStore
     from .sources import Source, read_sources, write_sources
     from .statistics import CorpusStatistics, corpus_statistics
@@ -31,6 +32,7 @@ _HOMES = {
     ".generation.settings": ("BuildSettings",),
     ".importing.folder": ("Imported", "import_corpus"),
     ".importing.reader": ("Import", "ImportReport"),
+    ".importing.seeds": ("SeedImport", "seed_episodes"),
     ".review.store": ("ReviewStore",),
     ".sources": ("Source", "read_sources", "write_sources"),
     ".statistics": ("CorpusStatistics", "corpus_statistics"),
@@ -50,6 +52,7 @@ __all__ = [
     "ImportReport",
     "Imported",
     "ReviewStore",
+    "SeedImport",
     "Source",
     "build",
     "build_corpus",
@@ -62,6 +65,7 @@ __all__ = [
     "kept",
     "read_sources",
     "read_tags",
+    "seed_episodes",
     "seeker_fidelity",
     "write_sources",
 ]

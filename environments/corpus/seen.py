@@ -2,7 +2,8 @@
 
 Beside `checkpoint.json` lies `seen.json`, with a digest of every dialogue that the weights were
 trained on and of every one that chose among them (validation), those of the checkpoints it was made
-from included. The digest is of what was said, since ids repeat between corpora and change between
+from included. What a scorer learned from published tables (a post and its reply, a sentence) counts as
+a dialogue of these texts. The digest is of what was said, since ids repeat between corpora and change between
 imports; so a dialogue is known again under another id and in another file, and one whose text was
 edited since counts as another.
 """
@@ -109,7 +110,12 @@ class Overlap:
 def dialogue_digest(episode: Episode) -> str:
     """Of what was said, case and white space aside; who said it does not count, nor how it is cut
     into utterances. 16 hexadecimal digits."""
-    words = " ".join(u.text for u in episode.utterances).casefold().split()
+    return text_digest(u.text for u in episode.utterances)
+
+
+def text_digest(texts: Iterable[str]) -> str:
+    """The same of any texts in a row, such as a post and its reply."""
+    words = " ".join(texts).casefold().split()
     text = " ".join(words).encode("utf-8", "surrogatepass")
     return hashlib.blake2b(text, digest_size=8).hexdigest()
 
@@ -177,6 +183,19 @@ def seen_in(folder: Path) -> Seen:
 def seen_by_policies(policies: Iterable[Policy | None]) -> Seen:
     """What the models behind some policies have learned from."""
     return seen_by(f for policy in policies if policy is not None for f in model_folders(policy))
+
+
+def overlap_of(asked: Seen, seen: Seen) -> Overlap:
+    """The same for dialogues of which there is a record alone.
+
+    Args:
+        asked: what something is measured on; its `train` counts.
+        seen: what was learned from.
+    """
+    trained = asked.train & seen.train
+    validated = (asked.train & seen.validation) - trained
+    unknown = tuple(sorted(seen.unknown | asked.unknown))
+    return Overlap(len(asked.train), len(trained), len(validated), unknown)
 
 
 def overlap(episodes: Iterable[Episode], seen: Seen) -> Overlap:

@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 from ...core.errors import DataError
 from ...core.files import read_json, write_whole
 from ...core.record import Record, Text, problems_of
+from ..scenarios.seed_pool import SOURCE as SEED_POOL
 
 SOURCE_VERSION: Literal[1] = 1
 SOURCES_NAME = "sources.json"
@@ -58,13 +59,15 @@ class Source(Record):
 
 @dataclass(frozen=True, slots=True)
 class KnownCorpus:
-    """What is known of a published corpus, read from its authors' pages."""
+    """What is known of a published corpus, read from its authors' pages; of ours, by us."""
 
     licence: str
     url: str
 
 
 KNOWN_CORPORA = {
+    # part of this package, under its licence
+    SEED_POOL: KnownCorpus("Apache-2.0", ""),
     "esconv": KnownCorpus(
         "CC-BY-NC-4.0 AND research-only",
         "https://github.com/thu-coai/Emotional-Support-Conversation",

@@ -7,12 +7,13 @@ says whether it is over (FPEMF §3.1.4).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass
-from types import TracebackType
+from typing import NoReturn
 
 from ...agents.base import A, Agent, O
+from ...agents.checking import checked_action, checked_request
 from ...agents.observations import (
     Case,
     Judge,
@@ -33,16 +34,17 @@ from ...core.errors import (
     Unsupported,
     WarmlineError,
 )
-from ...core.record import quick
-from ...core.tasks import aside
+from ...core.outside.text import is_blank
+from ...core.tasks import READ_IN_PLACE, aside
 from ...policies.asking import ask_policy
 from ...policies.base import Reply, Request, Usage, capabilities_of, policy_name, refuse_too_long
 from ...policies.human.policy import in_crisis, is_person
 from ...policies.safety import CRISIS_GUIDANCE, crisis_kinds
 from ...policies.text.sentences import cap_sentences
-from ..episodes.episode import Speaker, StopReason, Utterance, Verdict
+from ..episodes.episode import Speaker, StopReason
 from .limits import Limits
 from .seating import Seats
+from .spoken import Observer, Spoken
 from .state import Dialogue
 from .view import counselor_view, judger_view, seeker_view, supporter_view
 
@@ -55,18 +57,6 @@ could be over after its first exchange."""
 
 GUIDANCE = "crisis_guidance"
 """Names the policy of a supporter's turn that is the help-line guidance, in a model's place."""
-
-
-@quick
-@dataclass(frozen=True, slots=True)
-class Spoken:
-    """An event: an utterance or a verdict was added to the conversation `episode`."""
-
-    episode: str
-    what: Utterance | Verdict
-
-
-Observer = Callable[[Spoken], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +166,13 @@ class Conversation:
             said, reply, call = await self._ask(agent, observation, pending)
             pending = None
             closes = said.closes and speaker is Role.SUPPORTER
-            text, repairs, crisis = await aside(len(said.text), self._within_limits, said, speaker)
-            if text:
+            if len(said.text) <= READ_IN_PLACE:
+                text, repairs, crisis = self._within_limits(said, speaker)
+            else:
+                text, repairs, crisis = await aside(
+                    len(said.text), self._within_limits, said, speaker
+                )
+            if not is_blank(text):
                 utterance = self.dialogue.say(
                     speaker, text, reply.text, call=call, crisis=crisis, strategy=strategy,
                     repairs=repairs,
@@ -199,15 +194,15 @@ class Conversation:
         self, said: Say, speaker: Speaker
     ) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
         """What others hear of what was said, what was done to it, and its crisis language."""
-        text, repairs = said.text, list(said.repairs)
-        has_spoken = any(turn.role is speaker for turn in self.dialogue.turns[-2:])
+        text, repairs = said.text, said.repairs
+        has_spoken = speaker in [turn.role for turn in self.dialogue.turns[-2:]]
         if self.limits.trim_greetings and has_spoken and (rest := strip_greeting(text)) != text:
             text = rest
-            repairs.append("greeting")
+            repairs = (*repairs, "greeting")
         text, cut = cap_sentences(text, self.limits.max_sentences)
         if cut:
-            repairs.append("sentence_cap")
-        return text, tuple(repairs), crisis_kinds(text)
+            repairs = (*repairs, "sentence_cap")
+        return text, repairs, crisis_kinds(text)
 
     def _say_guidance(self) -> None:
         """Give a person in crisis the help-line guidance: a small model must not answer them.
@@ -277,13 +272,16 @@ class Conversation:
     # One call
 
     def _request(self, agent: Agent[O, A], observation: O, *, calls_before: int = 0) -> Request:
-        with _BUGS_AS_ERRORS:
-            return agent.request(
+        try:
+            request = agent.request(
                 observation,
                 seed=self.dialogue.next_seed(calls_before),
                 session=f"{self.dialogue.scenario.id}/{agent.role.value}",
                 max_sentences=self.limits.max_sentences,
             )
+            return checked_request(request, agent)
+        except Exception as error:  # noqa: BLE001 - told apart there
+            _raise_as_crash(error)
 
     async def _ask(
         self, agent: Agent[O, A], observation: O, pending: PendingCall | None = None
@@ -291,8 +289,10 @@ class Conversation:
         """Ask (or take what was asked ahead), record, read."""
         request = pending.request if pending else self._request(agent, observation)
         try:
-            with _BUGS_AS_ERRORS:
+            try:
                 reply = await (pending.reply if pending else ask_policy(agent.policy, request))
+            except Exception as error:  # noqa: BLE001 - told apart there
+                _raise_as_crash(error)
             refuse_too_long(len(reply.text), self.limits.max_reply_chars)
         except ParticipantLeft:  # an end, not a failed call
             raise
@@ -306,31 +306,25 @@ class Conversation:
                 " the tokens it used",
                 hint="leave token_budget out, or use an engine that reports usage",
             )
-        with _BUGS_AS_ERRORS:
-            return await aside(len(reply.text), agent.read, reply), reply, call
+        try:
+            if len(reply.text) <= READ_IN_PLACE:
+                action = agent.read(reply)
+            else:
+                action = await aside(len(reply.text), agent.read, reply)
+            return checked_action(action, agent), reply, call
+        except Exception as error:  # noqa: BLE001 - told apart there
+            _raise_as_crash(error)
 
 
-class _BugsAsErrors:
-    """Around what a user's policy or agent does.
+def _raise_as_crash(error: Exception) -> NoReturn:
+    """Raise what a user's policy or agent raised.
 
     Raises:
-        PolicyCrashed: it raised something that is not a deliberate error.
+        PolicyCrashed: in place of what is not a deliberate error.
     """
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if isinstance(error, Exception) and not isinstance(error, WarmlineError | MemoryError):
-            raise PolicyCrashed(error) from error
-
-
-_BUGS_AS_ERRORS = _BugsAsErrors()
+    if isinstance(error, WarmlineError | MemoryError):
+        raise error
+    raise PolicyCrashed(error) from error
 
 
 def _is_small(agent: Agent[O, A]) -> bool:

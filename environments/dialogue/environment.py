@@ -24,9 +24,10 @@ from ...policies.base import Policy, close_policy, open_policy
 from ..episodes.episode import Episode, StopReason
 from ..scenarios.scenario import Scenario
 from ..scenarios.seed_pool import CasePool
-from .conversation import Conversation, Observer, Spoken
+from .conversation import Conversation
 from .limits import Limits
 from .seating import Seats, seat
+from .spoken import Observer, Spoken
 from .state import Dialogue
 
 

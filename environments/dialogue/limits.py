@@ -11,6 +11,8 @@ from ...policies.base import MAX_REPLY_CHARS
 
 HISTORY_WINDOW = 6
 """Utterances shown to the speaking roles (SweetieChat Fig. 12)."""
+SHORT_WINDOW = 2
+"""The same beside the short prompt, for models of few positions."""
 
 
 class Limits(Record):
@@ -48,9 +50,12 @@ class Limits(Record):
 
     @model_validator(mode="after")
     def _min_below_max(self) -> Self:
-        if self.min_turns > self.max_turns:
+        least, most = (
+            Limits.model_fields[name].default if (given := getattr(self, name)) is None else given
+            for name in ("min_turns", "max_turns")
+        )
+        if least > most:
             raise ValueError(
-                f"min_turns {self.min_turns} is above max_turns {self.max_turns}: the judger would"
-                " never be asked"
+                f"min_turns {least} is above max_turns {most}: the judger would never be asked"
             )
         return self

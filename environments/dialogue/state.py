@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import traceback
 from dataclasses import dataclass, field
-from typing import Any
 
 from ...agents.observations import Turn
 from ...agents.roles import Role, Strategy
@@ -25,9 +24,13 @@ from ..episodes.episode import (
     Verdict,
 )
 from ..scenarios.scenario import Scenario
+from .view import Heard
 
 MAX_TRACEBACK = 8_000
 """Characters of a traceback that a record keeps, from its end, where the fault is."""
+
+
+_NO_PROMPT: tuple[tuple[Message, ...], tuple[int, ...]] = ((), ())
 
 
 @dataclass(slots=True)
@@ -42,7 +45,7 @@ class Dialogue:
     seed: int
     config_hash: str
     started: str
-    turns: list[Turn] = field(default_factory=list)
+    turns: Heard = field(default_factory=Heard)
     utterances: list[Utterance] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     tokens: int = 0
@@ -50,6 +53,25 @@ class Dialogue:
     _latencies: list[float | None] = field(default_factory=list)
     _messages: dict[ChatRole, dict[str, int]] = field(default_factory=dict)
     _message_count: int = 0
+    _placed: dict[int, int] = field(default_factory=dict)
+    _held: list[Message] = field(default_factory=list)
+    _latest: dict[str, tuple[tuple[Message, ...], tuple[int, ...]]] = field(default_factory=dict)
+
+    @classmethod
+    def reopened(cls, episode: Episode) -> Dialogue:
+        """The dialogue of a stored episode, to be gone on with: the next call gets the seed that it
+        would have had. How it ended, and an error of its last call, are left aside."""
+        timing = episode.timing or Timing(started="", seconds=0.0)
+        dialogue = cls(episode.scenario, episode.seed, episode.config_hash, timing.started)
+        dialogue.turns = Heard(Turn(said.role, said.text) for said in episode.utterances)
+        dialogue.utterances = list(episode.utterances)
+        dialogue.verdicts = list(episode.verdicts)
+        dialogue._calls = list(episode.calls)
+        dialogue._latencies = list(timing.latencies) or [None] * len(episode.calls)
+        dialogue.tokens = episode.usage.total_tokens
+        for message in episode.messages:
+            dialogue._place_of(message)
+        return dialogue
 
     def next_seed(self, calls_before: int = 0) -> int:
         """The seed for the call that comes next, or after `calls_before` others."""
@@ -57,53 +79,79 @@ class Dialogue:
 
     def record(self, request: Request, policy: Policy, answer: Reply | PolicyError) -> int:
         """Keep one call; returns its index."""
-        asked: dict[str, Any] = {
-            "role": request.role,
-            "messages": self._places_of(request.messages),
-            "sampling": request.sampling,
-            "seed": request.seed,
-            "choices": request.choices,
-            "json_schema": dict(request.schema) if request.schema is not None else None,
-            "max_sentences": request.max_sentences,
-            "prefill": request.prefill,
-        }
+        schema = None if request.schema is None else dict(request.schema)
+        places = self._places_of(request.role, request.messages)
         if isinstance(answer, Reply):
             if answer.usage is not None:
                 self.tokens += answer.usage.total_tokens
             call = Call(
-                **asked,
-                policy=answer.policy or policy_name(policy),
+                request.role,
+                answer.policy or policy_name(policy),
+                places,
+                request.sampling,
+                request.seed,
+                request.choices,
+                schema,
+                request.max_sentences,
+                request.prefill,
                 text=answer.text,
                 finish_reason=answer.finish_reason,
                 usage=answer.usage,
                 attempts=answer.attempts,
                 cached=answer.cached,
-                notes=dict(answer.notes) if answer.notes is not None else None,
+                notes=None if answer.notes is None else dict(answer.notes),
                 thinking=answer.thinking,
             )
             self._latencies.append(answer.latency)
         else:
             crash = answer.original if isinstance(answer, PolicyCrashed) else answer
-            error = f"{type(crash).__name__}: {answer}"
-            call = Call(**asked, policy=policy_name(policy), error=error)
+            call = Call(
+                request.role,
+                policy_name(policy),
+                places,
+                request.sampling,
+                request.seed,
+                request.choices,
+                schema,
+                request.max_sentences,
+                request.prefill,
+                error=f"{type(crash).__name__}: {answer}",
+            )
             self._latencies.append(None)
         self._calls.append(call)
         return self.last_call
 
-    def _places_of(self, messages: tuple[Message, ...]) -> tuple[int, ...]:
+    def _places_of(self, role: str, messages: tuple[Message, ...]) -> tuple[int, ...]:
         """The place of each message among those of the episode; new ones get the next places.
 
         Kept by role and text, which Python hashes once: most messages were sent with earlier calls.
+        Those that come again as the very object (of a turn, of a system prompt) are kept by it too,
+        so that nothing of them has to be fetched from memory. A prompt that only grows at its end
+        is compared with the one before as a whole.
         """
-        places = []
-        for message in messages:
-            if (known := self._messages.get(message.role)) is None:
-                known = self._messages[message.role] = {}
-            if (place := known.get(message.content)) is None:
-                place = known[message.content] = self._message_count
-                self._message_count += 1
+        before, known = self._latest.get(role, _NO_PROMPT)
+        shared = len(known) - 1  # what comes last is often joined with a question
+        if shared < 1 or messages[:shared] != before[:shared]:
+            shared = 0
+        places, placed = list(known[:shared]), self._placed
+        for message in messages[shared:]:
+            if (place := placed.get(id(message))) is None:
+                place = self._place_of(message)
+                if message.said is None:  # it is no question of this call alone
+                    placed[id(message)] = place
+                    self._held.append(message)
             places.append(place)
-        return tuple(places)
+        found = tuple(places)
+        self._latest[role] = messages, found
+        return found
+
+    def _place_of(self, message: Message) -> int:
+        if (known := self._messages.get(message.role)) is None:
+            known = self._messages[message.role] = {}
+        if (place := known.get(message.content)) is None:
+            place = known[message.content] = self._message_count
+            self._message_count += 1
+        return place
 
     def _all_messages(self) -> tuple[Message, ...]:
         """Every message that was sent, in the order of its first use."""

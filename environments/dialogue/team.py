@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from ...agents.base import ROLE_KEY
 from ..episodes.episode import Episode, Utterance
 from ..scenarios.scenario import Scenario
-from .conversation import Observer, Spoken
+from .spoken import Observer, Spoken
 
 Item = BaseAgentEvent | BaseChatMessage | TaskResult
 

@@ -32,6 +32,10 @@ class UtteranceLike(Protocol):
     def text(self) -> str: ...
 
 
+class Heard(list[Turn]):
+    """The turns of an open dialogue. Each of them has text; nobody hears an empty one."""
+
+
 def turns_of(said: Sequence[UtteranceLike]) -> list[Turn]:
     """What was said, as others heard it."""
     return [Turn(one.role, one.text) for one in said]
@@ -40,6 +44,8 @@ def turns_of(said: Sequence[UtteranceLike]) -> list[Turn]:
 def latest(said: Sequence[Turn], window: int | None) -> tuple[Turn, ...]:
     """The latest `window` turns, or all; those without text are not shown."""
     start = 0 if window is None else max(0, len(said) - window)
+    if isinstance(said, Heard):
+        return tuple(said[start:])
     return tuple([turn for turn in said[start:] if turn.text.strip()])
 
 

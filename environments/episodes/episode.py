@@ -19,7 +19,9 @@ from pydantic_core import PydanticSerializationError
 from ...agents.roles import Role, Strategy
 from ...core.record import PlainData, Record, quick
 from ...policies.base import FinishReason, Message, Sampling, Usage
+from ...policies.endpoints.notes import without_endpoints
 from ..scenarios.scenario import Scenario
+from .html import conversation_html
 
 EPISODE_VERSION: Literal[1] = 1
 
@@ -257,6 +259,11 @@ class Episode(Record):
         return self.stop.truncated
 
     @property
+    def imported(self) -> bool:
+        """Whether it was imported and not simulated: people may have written it."""
+        return self.stop is StopReason.RECORDED
+
+    @property
     def usage(self) -> Usage:
         """Tokens of all calls whose engine reported them."""
         return sum((call.usage for call in self.calls if call.usage), Usage())
@@ -269,11 +276,15 @@ class Episode(Record):
         """The conversation as plain text, one utterance a line."""
         return "\n".join(f"{u.role.value.capitalize()}: {u.text}" for u in self.utterances)
 
+    def _repr_html_(self) -> str:
+        """The conversation as a notebook shows it."""
+        return conversation_html(self)
+
     def content(self) -> dict[str, Any]:
         """The record without what may differ between two equal runs.
 
         That is `timing`, an error's traceback, and of each call the attempts, whether a cache
-        answered, and how many prompt tokens a prefix cache held.
+        answered, how many prompt tokens a prefix cache held, and which of several servers answered.
         """
         left_out = {"timing": True, "error": {"traceback"}}
         record = self.model_dump(mode="json", exclude=left_out)  # type: ignore[arg-type]
@@ -281,6 +292,7 @@ class Episode(Record):
             del call["attempts"], call["cached"]
             if call["usage"]:
                 del call["usage"]["cached_tokens"]
+            call["notes"] = without_endpoints(call["notes"])
         return record
 
     def to_json(self) -> str:

@@ -7,7 +7,7 @@ full disk leaves the log as it was. Two processes cannot write the same log.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,10 +16,11 @@ from ...core.errors import DataError
 from ...core.files import episode_logs, unread_logs
 from ...core.jsonl import LOG_NAME, LineLog, complete_lines
 from .derived import Signature
-from .episode import Episode
+from .episode import FAILED, Episode
 from .index import LogIndex, head_of
+from .order import in_order
 from .reading import parse_episode
-from .sequence import Episodes
+from .sequence import Episodes, counted_records
 from .sides import Place, ids_on, place_of
 
 __all__ = [
@@ -87,16 +88,20 @@ class EpisodeLog(LineLog):
         Raises:
             RunError: the disk is full or fails; the log is left as it was before the call.
         """
+        return self.append_json(episode.to_json(), episode.id)
+
+    def append_json(self, record: str, name: str) -> int:
+        """The same of an episode that is written already, such as one from another log."""
         known = self.index.signature
         if known is not None and known != Signature.of(self.descriptor()):
             known = None  # something else wrote to the log: its index is not to be kept
-        place, line = self.write_line(episode.to_json(), f"episode '{episode.id}'")
+        place, line = self.write_line(record, f"episode '{name}'")
         self.index.signature = known and Signature.of(self.descriptor())
         return self.index.add(head_of(line, self.path, 0), place, len(line))
 
 
 def log_files(path: str | Path) -> list[Path]:
-    """The log files of a run folder (one a worker on a cluster), or the one file given.
+    """The log files of a run folder (one a worker, where several played), or the one file given.
 
     Of `PATH:SIDE`, those that hold the side.
 
@@ -144,9 +149,26 @@ def iter_episodes(path: str | Path) -> Iterator[Episode]:
     if place.side is not None:
         yield from attempts_of(place.path, set(ids_on(place, _whole(place).ids)))
         return
-    for file in log_files(place.path):
-        for number, line in complete_lines(file):
-            yield parse_episode(line, file, number)
+    files = log_files(place.path)
+    if len(files) > 1:
+        yield from _attempts_in_shards(files)
+        return
+    for number, line in complete_lines(files[0]):
+        yield parse_episode(line, files[0], number)
+
+
+def _attempts_in_shards(files: Sequence[Path]) -> Iterator[Episode]:
+    """Every attempt in several logs, one log after the other, but of an id that ended in two of them
+    without an error only the one that counts: it was not tried again, its worker was lost."""
+    logs = [LogIndex.of(file) for file in files]
+    counted = counted_records(logs)
+    for at, log in enumerate(logs):
+        kept = (
+            number
+            for number, name in enumerate(log.ids)
+            if log.stop(number) in FAILED or counted[name] == number * len(logs) + at
+        )
+        yield from Episodes.of_log(log, kept)
 
 
 def attempts_of(path: str | Path, names: Collection[str]) -> Iterator[Episode]:
@@ -173,7 +195,10 @@ def latest_episodes(path: str | Path) -> Iterator[Episode]:
 
 
 def read_episodes(path: str | Path) -> Episodes:
-    """The episodes of a run folder or a log file, each id once, in the order of their first end.
+    """The episodes of a run folder or a log file, each id once.
+
+    They come in the order of their first end; those of a run that several workers played in the
+    order of its scenarios.
 
     Their records are read when they are asked for; `list(read_episodes(path))` reads them all.
 
@@ -195,4 +220,5 @@ def read_episodes(path: str | Path) -> Episodes:
 
 
 def _whole(place: Place) -> Episodes:
-    return Episodes.of_files(log_files(place.path))
+    found = Episodes.of_files(log_files(place.path))
+    return in_order(place.path, found) if place.path.is_dir() else found

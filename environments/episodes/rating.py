@@ -22,6 +22,10 @@ from ...core.record import PlainData, Record, Text, problems_of
 
 RATING_VERSION: Literal[1] = 1
 RATINGS_NAME = "ratings.jsonl"
+GOLD = "gold"
+"""`Rating.candidate` of the reply that was said, where it is rated beside a model's candidates."""
+CANDIDATE = "candidate"
+"""How the names of a model's candidates begin: `candidate0` is the best of them."""
 
 
 class Rating(Record):

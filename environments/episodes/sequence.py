@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Self, overload
 
-from .episode import Episode
+from .episode import FAILED, Episode
+from .html import SHOWN, conversations_html
 from .index import LogIndex
 
 
@@ -24,6 +25,37 @@ def take(episodes: Sequence[Episode], numbers: Iterable[int]) -> Sequence[Episod
     if isinstance(episodes, Episodes):
         return episodes.take(numbers)
     return [episodes[n] for n in numbers]
+
+
+def counted_records(logs: Sequence[LogIndex]) -> Mapping[str, int]:
+    """By id the record that counts among all attempts in several logs, in the order of the first ones.
+
+    In each log the last attempt counts; of several logs one that did not fail, and among equals that
+    in the last log. So an episode is never read twice, though a worker was lost between writing it
+    and saying so.
+
+    Returns:
+        Places: `number * len(logs) + log`, both from 0; see `placed`.
+    """
+    if len(logs) == 1:
+        return logs[0].last
+    found: dict[str, int] = {}
+    for at, log in enumerate(logs):
+        for name, number in log.last.items():
+            before = found.get(name)
+            if before is None or not _failed(log, number) or _failed(*placed(logs, before)):
+                found[name] = number * len(logs) + at
+    return found
+
+
+def placed(logs: Sequence[LogIndex], place: int) -> tuple[LogIndex, int]:
+    """The log and the number of a record, from its place."""
+    number, at = divmod(place, len(logs))
+    return logs[at], number
+
+
+def _failed(log: LogIndex, number: int) -> bool:
+    return log.stop(number) in FAILED
 
 
 class Episodes(Sequence[Episode]):
@@ -51,16 +83,19 @@ class Episodes(Sequence[Episode]):
 
     @classmethod
     def of_files(cls, files: Sequence[Path]) -> Self:
-        """Each id once, its last attempt, in the order of the first ones.
+        """Each id once, the attempt that counts, in the order of the first ones.
 
         Raises:
             DataError: a line that is not an episode; names file, line and field.
         """
         logs = [LogIndex.of(file) for file in files]
-        if len(logs) == 1:
-            return cls.of_log(logs[0], logs[0].last.values())
-        last = {name: (at, n) for at, log in enumerate(logs) for name, n in log.last.items()}
-        return cls(logs, (at for at, _ in last.values()), (n for _, n in last.values()))
+        return cls.of_places(logs, counted_records(logs).values())
+
+    @classmethod
+    def of_places(cls, logs: Sequence[LogIndex], places: Collection[int]) -> Self:
+        """The records at these places; see `counted_records`."""
+        count = max(1, len(logs))
+        return cls(logs, (place % count for place in places), (p // count for p in places))
 
     @classmethod
     def joined(cls, parts: Iterable[Episodes]) -> Self:
@@ -96,6 +131,15 @@ class Episodes(Sequence[Episode]):
         """Those with these ids, in the order of the ids, without reading the records."""
         places = {self._logs[at].ids[n]: (at, n) for at, n in self._places()}
         return self._at([places[name] for name in names if name in places])
+
+    def places(self) -> Iterator[tuple[LogIndex, int]]:
+        """The log and the number of each one's record."""
+        return ((self._logs[at], number) for at, number in self._places())
+
+    def by_log(self) -> Iterator[tuple[LogIndex, Self]]:
+        """Each log with those of its records that are in it, in their order here."""
+        for at, log in enumerate(self._logs):
+            yield log, self.of_log(log, (n for here, n in self._places() if here == at))
 
     def in_log_order(self) -> Self:
         """The same in the order in which they stand in the logs."""
@@ -144,3 +188,7 @@ class Episodes(Sequence[Episode]):
     def __repr__(self) -> str:
         logs = ", ".join(str(log.path) for log in self._logs)
         return f"<{len(self)} episodes of {logs or 'no log'}>"
+
+    def _repr_html_(self) -> str:
+        """The first of them as a notebook shows them; no other record is read."""
+        return conversations_html(list(self[:SHOWN]), len(self), self.stops)

@@ -9,14 +9,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...core.errors import ContentRefused
+from ...policies.endpoints.notes import MOVED, NOTED_BY
 from .episode import Episode
 
-NOTED_BY = "openai"
-"""The policy whose notes are read."""
-
-NOTED = ("refused_calls", "servers")
-"""What is counted: calls that a content filter or a model refused, by role; and calls that a server
-answered otherwise than asked, by policy."""
+NOTED = ("refused_calls", "servers", "moves")
+"""What is counted: calls that a content filter or a model refused, by role; calls that a server answered
+otherwise than asked, by policy; and moves of a session from one of several servers to another, by their
+reason."""
 
 _REFUSED = f"{ContentRefused.__name__}:"
 
@@ -29,6 +28,8 @@ def noted(episode: Episode) -> Iterator[tuple[str, str]]:
         elif call.notes is not None and isinstance(said := call.notes.get(NOTED_BY), Mapping):
             for what in _said(said):
                 yield "servers", f"{call.policy} {what}"
+            for move in () if call.cached else said.get(MOVED, ()):
+                yield "moves", move["because"]
 
 
 def _said(notes: Mapping[str, Any]) -> Iterator[str]:

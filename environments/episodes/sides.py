@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from ...core.errors import DataError, did_you_mean
 from ...core.files import read_text, write_whole
+from ...core.outside.places import is_url
 from ...core.record import Record, problems_of
 
 SPLIT_NAME = "split.json"
@@ -95,6 +96,8 @@ def place_of(named: str | Path) -> Place:
     Raises:
         DataError: both readings are there.
     """
+    if is_url(named):
+        return _place_in_store(str(named))
     text = str(named)
     path, colon, side = text.rpartition(":")
     apart = Place(Path(path), side) if colon and path and SIDE_NAME.fullmatch(side) else None
@@ -109,6 +112,15 @@ def place_of(named: str | Path) -> Place:
             hint="rename that folder or file",
         )
     return Place(Path(named))
+
+
+def _place_in_store(text: str) -> Place:
+    """What a URL names, or `URL:SIDE`, in a copy to read."""
+    from ...core.stores.store import copy_of
+
+    path, _, side = text.rpartition(":")
+    apart = is_url(path) and SIDE_NAME.fullmatch(side)
+    return Place(copy_of(path), side) if apart else Place(copy_of(text))
 
 
 def heading_of(place: Place) -> str:

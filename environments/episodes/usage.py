@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Annotated, Any, Self
 
 from pydantic import Field
@@ -98,9 +99,13 @@ class UsageCounter:
     """Counts the calls of episodes as they pass; holds some numbers for each role and policy.
 
     Prices are put to the sums, so what was counted can be kept and priced later.
+
+    Args:
+        by: what counts in place of the role; calls for which it is None are left out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, by: Callable[[Call], str | None] = attrgetter("role")) -> None:
+        self._by = by
         self._calls: dict[tuple[str, str], _Calls] = {}
 
     def add(self, episode: Episode) -> None:
@@ -108,7 +113,8 @@ class UsageCounter:
         timed = episode.timing.latencies if episode.timing else ()
         latencies = timed or (None,) * len(episode.calls)
         for call, latency in zip(episode.calls, latencies, strict=True):
-            self._of(call.role, call.policy).add(call, latency)
+            if (name := self._by(call)) is not None:
+                self._of(name, call.policy).add(call, latency)
 
     def merge(self, other: UsageCounter) -> None:
         """Add what another has counted."""
@@ -135,9 +141,11 @@ class UsageCounter:
         return [[role, policy, calls.as_data()] for (role, policy), calls in self._calls.items()]
 
     @classmethod
-    def from_data(cls, data: list[Any]) -> Self:
+    def from_data(
+        cls, data: list[Any], by: Callable[[Call], str | None] = attrgetter("role")
+    ) -> Self:
         """The counter that `as_data` describes."""
-        made = cls()
+        made = cls(by)
         for role, policy, sums in data:
             waits: Counter[int] = Counter(dict(sums["waits"]))
             made._calls[role, policy] = _Calls(**{**sums, "waits": waits})

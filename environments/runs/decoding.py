@@ -14,8 +14,11 @@ DECODINGS: Mapping[str, Mapping[str, Any]] = {
         "top_k": 50,
         "repetition_penalty": 1.2,
     },
+    "fpemf": {"temperature": 0.7, "top_p": 0.9, "max_tokens": 40},
 }
-"""Self-Evolution appendix B, for generation and evaluation alike."""
+"""`self-evolution`: Self-Evolution §3.2, for generation and evaluation alike. `fpemf`: that paper
+states its beams and no sampling; these are the figures of the code of its predecessor (Muffin, Findings
+of ACL 2024) and of ESConv's (Liu et al. 2021), for samples and evaluation."""
 
 
 def decoded_seats(data: Mapping[str, Any], seats: Iterable[str]) -> dict[str, Any]:

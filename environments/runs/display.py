@@ -17,7 +17,7 @@ from rich.text import Text
 from ...agents.roles import Role
 from ...core.outside.console import make_console
 from ...policies.human.terminal import TERMINAL
-from ..dialogue.conversation import Spoken
+from ..dialogue.spoken import Spoken
 from ..episodes.episode import Episode, Utterance
 from .events import BatchEvent, Ended, Resumed, Started
 
@@ -156,5 +156,8 @@ def conversation(episode: Episode) -> RenderableType:
     scenario = episode.scenario
     title = Text(f"{scenario.problem_type} · {episode.id}", style="bold")
     end = Text(f"(ended: {episode.stop.value})\n", style="dim")
+    if (error := episode.error) is not None:
+        said = ": ".join(filter(None, (error.role, error.type, error.message)))
+        end = end.append(f"{said}\n", style="yellow")
     about = Text(f"{scenario.situation}", style="dim")
     return Group(title, about, *(spoken(u) for u in episode.utterances), end)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ..dialogue.conversation import Spoken
+from ..dialogue.spoken import Spoken
 from ..episodes.episode import FAILED, Episode
 from ..episodes.sequence import Episodes
 from ..scenarios.scenario import Scenario

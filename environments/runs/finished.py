@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..episodes.episode import FAILED, Episode, StopReason
+from ..episodes.index import LogIndex
 from ..episodes.log import EpisodeLog
-from ..episodes.sequence import Episodes
+from ..episodes.sequence import Episodes, counted_records, placed
 from ..episodes.usage import Price
 from .summary import Totals, keep_totals, kept_totals, totals_of, write_summary
 
@@ -46,9 +47,12 @@ class FinishedInMemory:
 class FinishedInLog:
     """The finished episodes of a batch that has a folder; the summary is written there at the end.
 
+    Those in the logs of workers that played there before count too.
+
     Args:
         log: open.
         names: of the scenarios asked for.
+        others: indices of the folder's other logs.
         retry_failed: those that ended in an error do not count.
         prices: see `account`.
 
@@ -62,21 +66,19 @@ class FinishedInLog:
         log: EpisodeLog,
         names: Iterable[str],
         *,
+        others: Sequence[LogIndex] = (),
         retry_failed: bool = False,
         prices: Mapping[str, Price] | None = None,
     ) -> None:
         self._log, self._prices = log, prices
-        index, failed = log.index, StopReason.ERROR.value
-        self._done = {
-            name: number
-            for name in names
-            if (number := index.last.get(name)) is not None
-            and not (retry_failed and index.stop(number) in FAILED)
-        }
-        self.found = Episodes.of_log(index, self._done.values())
-        self.stops = Counter(index.stop(number) for number in self._done.values())
+        self._logs = (*others, log.index)
+        self._done = finished_records(self._logs, names, retry_failed=retry_failed)
+        self.found = Episodes.of_places(self._logs, self._done.values())
+        self.stops = Counter(self.found.stops)
+        failed = StopReason.ERROR.value
         self.proven = len(self.found) > self.stops[failed] or any(map(without_crash, self.found))
-        self._before = kept_totals(index, self.found)
+        *self._elsewhere, (_, here) = self.found.by_log()
+        self._before, self._found_here = kept_totals(log.index, here), here
         self._totals = Totals()
 
     def __len__(self) -> int:
@@ -91,17 +93,41 @@ class FinishedInLog:
         Raises:
             RunError: the disk is full or fails.
         """
-        self._done[name] = self._log.append(episode)
+        self._done[name] = (self._log.append(episode) + 1) * len(self._logs) - 1
         self._totals.add(episode)
         self.proven = self.proven or without_crash(episode)
 
     def episodes(self, names: Iterable[str]) -> Sequence[Episode]:
         """The episodes of these scenarios."""
-        return Episodes.of_log(self._log.index, (self._done[name] for name in names))
+        return Episodes.of_places(self._logs, [self._done[name] for name in names])
 
     def end(self) -> None:
         """The batch has ended, in whatever way: write its summary."""
-        self._totals.merge(self._before or totals_of(self.found))
+        self._totals.merge(self._before or totals_of(self._found_here))
+        *_, (_, here) = Episodes.of_places(self._logs, self._done.values()).by_log()
+        keep_totals(self._log.index, here, self._totals)
+        for log, episodes in self._elsewhere:
+            self._totals.merge(kept_totals(log, episodes) or totals_of(episodes))
         write_summary(self._log.path.parent, self._totals, self._prices)
-        done = Episodes.of_log(self._log.index, self._done.values())
-        keep_totals(self._log.index, done, self._totals)
+
+
+def finished_records(
+    logs: Sequence[LogIndex], names: Iterable[str], *, retry_failed: bool = False
+) -> dict[str, int]:
+    """By id the places of the records that some scenarios have already; see `counted_records`.
+
+    Args:
+        retry_failed: those that ended in an error do not count.
+    """
+    counted = counted_records(logs)
+    found = ((name, counted.get(name)) for name in names)
+    return {
+        name: place
+        for name, place in found
+        if place is not None and not (retry_failed and _failed(logs, place))
+    }
+
+
+def _failed(logs: Sequence[LogIndex], place: int) -> bool:
+    log, number = placed(logs, place)
+    return log.stop(number) in FAILED

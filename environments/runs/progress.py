@@ -6,6 +6,8 @@ import sys
 import time
 from typing import IO
 
+from ..dialogue.spoken import Spoken
+from ..episodes.episode import Utterance
 from .events import BatchEvent, Ended, Resumed
 
 REDRAW = 0.1
@@ -20,7 +22,7 @@ def is_interactive() -> bool:
 
 
 class ProgressLine:
-    """Observes a batch and counts its episodes on one line.
+    """Observes a batch and counts its episodes, and what was said in them, on one line.
 
     Args:
         total: episodes asked for.
@@ -29,9 +31,10 @@ class ProgressLine:
 
     def __init__(self, total: int, stream: IO[str] | None = None) -> None:
         self.total = total
-        self.done = self.failed = 0
+        self.done = self.failed = self.said = 0
         self._stream = stream or sys.stderr
         self._drawn = 0.0
+        self._width = 0
 
     def __call__(self, event: BatchEvent) -> None:
         if isinstance(event, Resumed):
@@ -40,13 +43,19 @@ class ProgressLine:
         elif isinstance(event, Ended):
             self.done += 1
             self.failed += event.episode.error is not None
+        elif isinstance(event, Spoken) and isinstance(event.what, Utterance):
+            self.said += 1
         else:
             return
         now = time.monotonic()
         if self.done == self.total or now - self._drawn > REDRAW:
             self._drawn = now
             failed = f", {self.failed} failed" if self.failed else ""
-            self._write(f"\r{self.done}/{self.total} episodes{failed}")
+            said = f", {self.said} utterances" if self.said and self.done < self.total else ""
+            line = f"{self.done}/{self.total} episodes{failed}{said}"
+            erased = f"\r{' ' * self._width}" if len(line) < self._width else ""
+            self._width = len(line)
+            self._write(f"{erased}\r{line}")
 
     def say(self, line: str) -> None:
         """Write a line of its own."""
@@ -58,6 +67,7 @@ class ProgressLine:
         if self._drawn:
             self._write("\n")
         self._drawn = 0.0
+        self._width = 0
 
     def _write(self, text: str) -> None:
         self._stream.write(text)

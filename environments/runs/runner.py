@@ -16,13 +16,13 @@ from ...core.tasks import for_each
 from ...policies.concurrency import open_conversations
 from ..dialogue.environment import SupportEnvironment
 from ..episodes.episode import Episode
-from ..episodes.log import EpisodeLog
+from ..episodes.order import keep_order
 from ..episodes.usage import Price
 from ..scenarios.samples import ids_of
 from ..scenarios.scenario import Scenario
 from .events import BatchEvent, BatchObserver, Ended, Resumed, Started
 from .finished import FinishedInLog, FinishedInMemory
-from .folder import claimed_log
+from .folder import claimed_log, other_logs
 
 
 async def run_batch(
@@ -77,13 +77,21 @@ async def run_batch(
     if not isinstance(scenarios, Sequence):
         scenarios = list(scenarios)
     names = ids_of(scenarios)
-    _check(names, concurrency)
+    check_names(names, concurrency)
     report = observe or _ignore
     with ExitStack() as stack:
         finished: FinishedInLog | FinishedInMemory = FinishedInMemory()
         if out is not None:
-            log = stack.enter_context(claimed_log(Path(out), environment, seed, settings, identity))
-            finished = _finished(log, names, retry_failed, prices, report)
+            folder = Path(out)
+            log = stack.enter_context(claimed_log(folder, environment, seed, settings, identity))
+            others = other_logs(folder)
+            if others:
+                keep_order(folder, names)
+            finished = FinishedInLog(
+                log, names, others=others, retry_failed=retry_failed, prices=prices
+            )
+            if finished.found:
+                report(Resumed(finished.found, finished.stops))
         stack.callback(finished.end)
         waiting = (scenarios[n] for n, name in enumerate(names) if name not in finished)
         missing = len(scenarios) - len(finished)
@@ -130,7 +138,12 @@ def _patient_collector() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-def _check(names: Sequence[str], concurrency: int | None) -> None:
+def check_names(names: Sequence[str], concurrency: int | None) -> None:
+    """Refuse scenarios that no run can play.
+
+    Raises:
+        ConfigError: a repeated scenario id or an impossible concurrency.
+    """
     if concurrency is not None and concurrency < 1:
         raise ConfigError(f"concurrency must be at least 1, not {concurrency}")
     if len(set(names)) < len(names):
@@ -139,20 +152,6 @@ def _check(names: Sequence[str], concurrency: int | None) -> None:
             f"scenario ids occur more than once: {', '.join(twice[:5])}",
             hint="seeds derive from the id; scenario.sample(2) makes a second one of a scenario",
         )
-
-
-def _finished(
-    log: EpisodeLog,
-    names: Sequence[str],
-    retry_failed: bool,
-    prices: Mapping[str, Price] | None,
-    report: BatchObserver,
-) -> FinishedInLog:
-    """What the log holds of the scenarios of these names, reported."""
-    finished = FinishedInLog(log, names, retry_failed=retry_failed, prices=prices)
-    if finished.found:
-        report(Resumed(finished.found, finished.stops))
-    return finished
 
 
 def _ignore(event: BatchEvent) -> None:

@@ -6,6 +6,8 @@ once.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -25,6 +27,9 @@ from .decoding import decoded_seats
 
 DEFAULT_POLICY = "embedded"
 
+NOT_DECIDING = ("episodes", "concurrency", "speculative", "grace", "retry_failed", "prices")
+"""Settings that change no conversation of a run, only how many and how they are played."""
+
 UNUSED_SEAT_OPTIONS = frozenset(
     {
         ("seeker.", "seated"),
@@ -39,6 +44,11 @@ UNUSED_SEAT_OPTIONS = frozenset(
 """Fields of `RoleSettings` that have no meaning for a seat, and so no command-line option."""
 
 
+def _one_or_several(given: Any) -> Any:
+    """An address that is given as a list of one is that address."""
+    return given[0] if isinstance(given, list | tuple) and len(given) == 1 else given
+
+
 class PolicySettings(Record):
     """Which policy answers."""
 
@@ -46,7 +56,11 @@ class PolicySettings(Record):
 
     policy: str | None = Field(None, description="policy by name or import string")
     model: str | None = Field(None, description="model name or path, for policies that take one")
-    base_url: str | None = Field(None, description="address of an OpenAI-compatible server")
+    base_url: Annotated[tuple[str, ...] | str | None, BeforeValidator(_one_or_several)] = Field(
+        None,
+        description="address of an OpenAI-compatible server; several (each with its own --base-url), or"
+        " @FILE with one a line, where they serve the same model",
+    )
     options: dict[str, Any] = Field(
         default_factory=dict, description="further options of the policy, as key=value"
     )
@@ -126,10 +140,11 @@ class RunSettings(Limits, EngineSettings):
     panel: ClassVar[str] = "Run"
     supporters: ClassVar[tuple[str, ...]] = ("supporter",)
 
-    preset: Literal["self-evolution"] | None = Field(
+    preset: Literal["self-evolution", "fpemf"] | None = Field(
         None,
         description="decoding of a paper for the supporter: self-evolution (temperature 0.9, top-p"
-        " 0.8, top-k 50, repetition penalty 1.2)",
+        " 0.8, top-k 50, repetition penalty 1.2) or fpemf (temperature 0.7, top-p 0.9, at most 40"
+        " tokens)",
     )
     episodes: Annotated[int, Field(ge=1)] | None = Field(
         None, description="conversations; default 8, or all of --scenarios"
@@ -141,7 +156,10 @@ class RunSettings(Limits, EngineSettings):
         " are played; default: seed pool",
     )
     problem_types: tuple[str, ...] = Field((), description="only scenarios of these types")
-    out: str | None = Field(None, description="the run's folder; the same command again resumes it")
+    out: str | None = Field(
+        None,
+        description="the run's folder, or a URL such as s3://bucket/run; the same command again resumes it",
+    )
     concurrency: Annotated[int, Field(ge=1)] | None = Field(
         None,
         description="conversations in flight; default: a quarter more than what the engines compute"
@@ -155,8 +173,25 @@ class RunSettings(Limits, EngineSettings):
         GRACE, description="seconds that open conversations may take after SIGTERM or SIGHUP"
     )
     retry_failed: bool = Field(False, description="play logged episodes that failed once more")
+    max_turns: Annotated[int, Field(ge=1)] | None = Field(  # type: ignore[assignment]
+        None,
+        description="utterances of seeker and supporter together; default 20, or 16 with a small"
+        " model as seeker",
+    )
+    history_window: Annotated[int, Field(ge=1)] | None = Field(  # type: ignore[assignment]
+        None,
+        description="utterances shown to the speaking roles (SweetieChat Fig. 12); default 6, or 20"
+        " with a small model as seeker",
+    )
     case_dialogues: Annotated[int, Field(ge=0)] | None = Field(  # type: ignore[assignment]
-        None, description="examples shown to the supporter; default 3, or 1 for a small model"
+        None,
+        description="examples shown to the supporter (FPEMF §3.1.3); default 3, or none for a small"
+        " model",
+    )
+    min_turns: Annotated[int, Field(ge=0)] | None = Field(  # type: ignore[assignment]
+        None,
+        description="the judger is not asked before this many utterances; default 0, or 8 for a small"
+        " model",
     )
     prices: dict[str, Price] = Field(
         default_factory=dict,
@@ -189,6 +224,17 @@ class RunSettings(Limits, EngineSettings):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def default_folder(self) -> str:
+        """Where a run goes that names no folder: by policy, seed and whatever else decides it.
+
+        So the same command resumes its run, and another one does not find its folder taken.
+        """
+        free = {"policy", "seed", "out", *NOT_DECIDING}
+        others = self.model_dump(mode="json", exclude_defaults=True, exclude=free)
+        digest = hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()[:6]
+        name = self.policy.replace(":", "-").replace("/", "-")
+        return f"runs/{name}-seed{self.seed}" + (f"-{digest}" if others else "")
 
     def role(self, role: Role) -> RoleSettings:
         """One seat's settings with the run's filled in.

@@ -11,9 +11,8 @@ from rich.text import Text
 
 from ...core.errors import DataError
 from ...core.outside.console import echo_json, make_console
-from ...policies.safety import DISCLAIMER
+from ...policies.safety import disclaimer_for
 from ..episodes.episode import Episode
-from ..episodes.log import attempts_of, iter_episodes
 from .display import conversation
 
 
@@ -30,11 +29,14 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Records as JSON lines.")] = False,
 ) -> None:
     """Print the conversations of a run."""
+    from ..episodes.log import attempts_of, iter_episodes, read_episodes
+
     console = make_console()
     wanted = set(episode or ())
-    shown = 0
+    shown, imported = 0, 0
     for record in islice(attempts_of(path, wanted) if wanted else iter_episodes(path), limit):
         shown += 1
+        imported += record.imported
         if as_json:
             echo_json(record.to_json())
             continue
@@ -47,8 +49,12 @@ def show(
             file=path,
             hint="`warmline show PATH` prints the first 20 with their ids",
         )
+    if shown == limit and not wanted and (there := len(read_episodes(path))) > shown:
+        told = f"{shown:,} of {there:,} conversations; --limit {there} shows all, --id ID one"
+        make_console(stderr=True, soft_wrap=True).print(told, style="yellow", highlight=False)
     if not as_json:
-        console.print(Text(DISCLAIMER, style="dim"))
+        said = disclaimer_for(generated=shown > imported or not shown, imported=imported > 0)
+        console.print(Text(said, style="dim"))
 
 
 def _print_prompts(episode: Episode, console: Console) -> None:

@@ -15,13 +15,15 @@ from ...agents.roles import Role
 from ...agents.seeker import Seeker
 from ...agents.supporter import Supporter
 from ...core.errors import ConfigError, Interrupted, did_you_mean
+from ...core.stores.store import folder_of, kept
 from ...core.tasks import run_interruptible
-from ...policies.base import Policy, capabilities_of, close_policy
+from ...policies.base import Policy, close_policy
 from ...policies.registry import make_policy
+from ..dialogue.defaults import limits_for, sampling_for, wants_openings
 from ..dialogue.environment import SupportEnvironment
 from ..dialogue.limits import Limits
 from ..episodes.episode import Episode
-from ..episodes.log import LOG_NAME, read_episodes
+from ..episodes.log import read_episodes
 from ..scenarios.problem_types import problem_types
 from ..scenarios.samples import Samples, ids_of
 from ..scenarios.scenario import Scenario
@@ -39,8 +41,6 @@ AGENTS: dict[Role, type[Agent[Any, Any]]] = {
     Role.JUDGER: Judger,
 }
 DEFAULT_EPISODES = 8
-SMALL_MODEL_CASES = 1
-"""Case dialogues for a small model, whose attention a long prompt would use up."""
 
 T = TypeVar("T")
 
@@ -143,7 +143,8 @@ def _simulate_watched(
         )
 
     try:
-        interrupted = run_interruptible(work, line.say, grace=settings.grace)
+        with kept(settings.out or ""):
+            interrupted = run_interruptible(work, line.say, grace=settings.grace)
     finally:
         line.end()
     if interrupted is not None:
@@ -154,7 +155,7 @@ def _simulate_watched(
         return made[0]
     if settings.out is not None:
         names = [name for name in ids_of(played) if name in ended]
-        return read_episodes(Path(settings.out) / LOG_NAME).chosen(names)
+        return read_episodes(folder_of(settings.out)).chosen(names)
     found = (ended.get(scenario.id) for scenario in played)
     return [episode for episode in found if episode is not None]
 
@@ -197,7 +198,7 @@ async def simulate_settings(
         return await run_batch(
             environment,
             chosen,
-            out=settings.out,
+            out=settings.out and folder_of(settings.out),
             concurrency=settings.concurrency,
             seed=settings.seed,
             retry_failed=settings.retry_failed,
@@ -239,9 +240,8 @@ def build_environment(
             continue
         policy = ready or _shared_policy(chosen, shared)
         agents[role.value] = _agent(role, policy, chosen)
-    limits = {name: getattr(settings, name) for name in Limits.model_fields}
-    if limits["case_dialogues"] is None:
-        limits["case_dialogues"] = _default_cases(agents[Role.SUPPORTER.value])
+    given = {name: getattr(settings, name) for name in Limits.model_fields}
+    limits = limits_for(given, {Role(name): seat for name, seat in agents.items()})
     return SupportEnvironment(**agents, speculative=settings.speculative, **limits)
 
 
@@ -257,22 +257,12 @@ def _agent(role: Role, policy: Policy, chosen: RoleSettings) -> Agent[Any, Any]:
     extra: dict[str, Any] = {}
     speaks = role in (Role.SEEKER, Role.SUPPORTER)
     if speaks:
-        extra["openings"] = _is_small(policy) if chosen.openings is None else chosen.openings
+        extra["openings"] = wants_openings(policy) if chosen.openings is None else chosen.openings
     elif chosen.openings is not None:
         raise ConfigError(f"the {role.value} has no openings; only seeker and supporter do")
     template = chosen.template or (chosen.strategy.template() if chosen.strategy else None)
-    return AGENTS[role](policy, template=template, sampling=chosen.sampling(), **extra)
-
-
-def _is_small(policy: Policy) -> bool:
-    able = capabilities_of(policy)
-    return able is not None and able.small_model and able.prefill
-
-
-def _default_cases(supporter: Any) -> int:
-    small = isinstance(supporter, Agent) and _is_small(supporter.policy)
-    default: int = Limits.model_fields["case_dialogues"].default
-    return SMALL_MODEL_CASES if small else default
+    sampling = sampling_for(role, policy, chosen.sampling())
+    return AGENTS[role](policy, template=template, sampling=sampling, **extra)
 
 
 def choose_scenarios(

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from ...core.files import write_whole
+from ...policies.endpoints.notes import endpoint_of
 from ..episodes.derived import WORTH_KEEPING, keep_derived, read_derived
-from ..episodes.episode import Episode
+from ..episodes.episode import Call, Episode
 from ..episodes.index import LogIndex
 from ..episodes.sequence import Episodes
 from ..episodes.server_notes import NOTED, noted
@@ -36,6 +37,7 @@ class Totals:
         }
         self._noted: dict[str, Counter[str]] = {name: Counter() for name in NOTED}
         self._usage = UsageCounter()
+        self._endpoints = UsageCounter(_endpoint)
 
     def add(self, episode: Episode) -> None:
         """Count one episode."""
@@ -53,6 +55,7 @@ class Totals:
         for name, what in noted(episode):
             self._noted[name][what] += 1
         self._usage.add(episode)
+        self._endpoints.add(episode)
 
     def merge(self, other: Totals) -> None:
         """Add the sums of other episodes."""
@@ -63,10 +66,13 @@ class Totals:
         for name, counts in other._noted.items():
             self._noted[name].update(counts)
         self._usage.merge(other._usage)
+        self._endpoints.merge(other._endpoints)
 
     def summary(self, prices: Mapping[str, Price] | None = None) -> dict[str, Any]:
         """As in `summary.json`."""
         sums, count = self._sums, self._sums["episodes"]
+        endpoints = self._endpoints.result(prices)
+        del endpoints["total"]  # no more than the part of the usage that servers of a pool had
         return {
             "episodes": count,
             "utterances": sums["utterances"],
@@ -77,6 +83,7 @@ class Totals:
             **{name: dict(counts.most_common()) for name, counts in self._noted.items() if counts},
             "episode_seconds": round(self._seconds, 2),
             "usage": self._usage.result(prices),
+            **({"endpoints": endpoints} if endpoints else {}),
         }
 
     def as_data(self) -> dict[str, Any]:
@@ -87,6 +94,7 @@ class Totals:
             "counts": self._counts,
             "noted": self._noted,
             "usage": self._usage.as_data(),
+            "endpoints": self._endpoints.as_data(),
         }
 
     @classmethod
@@ -100,7 +108,13 @@ class Totals:
         for name, counts in data["noted"].items():
             made._noted[name].update(counts)
         made._usage = UsageCounter.from_data(data["usage"])
+        # sums of an earlier version have none, nor had their calls
+        made._endpoints = UsageCounter.from_data(data.get("endpoints", []), _endpoint)
         return made
+
+
+def _endpoint(call: Call) -> str | None:
+    return endpoint_of(call.notes)
 
 
 def summarize(

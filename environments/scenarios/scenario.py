@@ -44,7 +44,7 @@ class Origin(Record):
     """How a generated scenario came about (SweetieChat eq. 1-3 and 5).
 
     Attributes:
-        depth: 1 + the greatest depth among the examples shown; hand-written and imported ones are
+        depth: 1 + the greatest depth among the examples shown; those that ship and imported ones are
             0.
         round: of self-iteration, from 1.
         attempt: of this scenario's place in the plan, from 1.
@@ -78,7 +78,7 @@ class Scenario(Record):
         profile: who the seeker is; a sentence or a `Profile`.
         category: of the problem type; filled in for the 45.
         source: where the scenario comes from.
-        origin: how it was generated; None for one that people wrote.
+        origin: how a build generated it; None for any other.
     """
 
     id: Text

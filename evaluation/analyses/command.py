@@ -10,7 +10,10 @@ from rich.text import Text
 
 from ...core.errors import ConfigError
 from ...core.outside.console import echo, echo_json, make_console
+from ...core.outside.progress import Counting
 from ...policies.safety import DISCLAIMER
+
+READ = "dialogues read"
 
 
 def register(app: typer.Typer) -> None:
@@ -29,8 +32,9 @@ def analyze(
     out: Annotated[
         Path | None, typer.Option(help="Folder for analysis.json, tables.md and figures.")
     ] = None,
-    sample: Annotated[
-        int, typer.Option(min=2, help="How many dialogues of a corpus are compared at most.")
+    limit: Annotated[
+        int,
+        typer.Option(min=2, help="At most so many dialogues of a corpus are compared, a sample."),
     ] = 20_000,
     seed: Annotated[int, typer.Option(help="Seed of samples and intervals.")] = 0,
     tokenizer: Annotated[
@@ -47,6 +51,7 @@ def analyze(
     """
     from .analyse_files import ANALYSIS_NAME, TABLES_NAME, analyse_files
     from .corpus import SAMPLE
+    from .profile import disclaimer_of
     from .replies import all_replies
 
     named = [_named(given) for given in corpora]
@@ -55,7 +60,7 @@ def analyze(
     ]
     if all_replies(pairs):
         idle = {
-            "--sample": sample != SAMPLE,
+            "--limit": limit != SAMPLE,
             "--seed": seed != 0,
             "--tokenizer": tokenizer is not None,
             "--no-figures": not figures,
@@ -68,14 +73,16 @@ def analyze(
             )
         _replies(pairs, out, as_json)
         return
-    found = analyse_files(
-        named,
-        out=out,
-        sample=sample,
-        seed=seed,
-        tokenizer=tokenizer,
-        figures=figures,
-    )
+    with Counting(make_console(stderr=True), READ) as counting:
+        found = analyse_files(
+            named,
+            out=out,
+            limit=limit,
+            seed=seed,
+            tokenizer=tokenizer,
+            figures=figures,
+            observe=lambda _: counting.add(READ),
+        )
     if as_json:
         echo_json(found.record)
         return
@@ -85,7 +92,8 @@ def analyze(
         written = f"{ANALYSIS_NAME}, {TABLES_NAME}"
         written += f", {len(found.figures)} figures as SVG and PNG" if found.figures else ""
         console.print(Text(f"written: {out}/{{{written}}}"))
-    console.print(Text(DISCLAIMER, style="dim"))
+    ends = [corpus.stops for corpus in found.analysis.corpora]
+    console.print(Text(disclaimer_of(ends), style="dim"))
 
 
 def _replies(evaluations: list[tuple[str | None, Path]], out: Path | None, as_json: bool) -> None:

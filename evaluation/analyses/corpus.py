@@ -8,12 +8,13 @@ dialogues are sampled depends on their ids and the seed, not on their order.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...agents.roles import Role, Strategy
 from ...core.errors import DataError
+from ...core.outside.progress import observed
 from ...core.seeds import hashed_rank
 from ...environments.episodes.episode import Episode
 from ...environments.episodes.log import iter_episodes
@@ -92,15 +93,26 @@ def _given(text: str) -> str:
 
 
 def read_corpus(
-    path: str | Path, *, name: str | None = None, sample: int = SAMPLE, seed: int = 0
+    path: str | Path,
+    *,
+    name: str | None = None,
+    sample: int = SAMPLE,
+    seed: int = 0,
+    observe: Callable[[Episode], None] | None = None,
 ) -> Corpus:
     """Read a run's folder or a log file once.
+
+    Args:
+        path: the folder or the file.
+        name: the column's heading; the folder's or file's name by default.
+        sample, seed: see `corpus_of`.
+        observe: called with each episode as it is read.
 
     Raises:
         DataError: no log, a line that is not an episode, or no dialogue at all.
     """
     label = name or heading_of(place_of(path))
-    corpus = corpus_of(iter_episodes(path), name=label, sample=sample, seed=seed)
+    corpus = corpus_of(observed(iter_episodes(path), observe), name=label, sample=sample, seed=seed)
     if not corpus.counts.dialogues:
         raise DataError(
             "holds no dialogue to analyse",

@@ -7,13 +7,15 @@ marker or line. A figure whose numbers are missing is not drawn.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ...agents.colours import STRATEGY_COLOURS
 from ...agents.roles import Strategy
-from ...core.errors import MissingExtra
+from ...core.errors import MissingExtra, RunError
 from ...core.published import published_strategy_shares
 from .analysis import Analysis, Comparison, CorpusAnalysis
 from .profile import Lengths
@@ -21,7 +23,7 @@ from .similarity import BINS
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#555555", "#F0E442")
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
-MARKERS = ("D", "x")
+MARKERS = ("D", "X")
 INK, PALE = "#222222", "#D9D9D9"
 STYLE: dict[str, Any] = {
     "axes.edgecolor": INK,
@@ -45,16 +47,37 @@ STYLE: dict[str, Any] = {
     "svg.hashsalt": "warmline",
 }
 PNG_DPI = 160
+SEPARATION = "separation-"
+NAME_WIDTH, TITLE_WIDTH = 40, 26
+"""Characters of a corpus's name on one line of a legend and of a panel's title."""
+
+
+def clear_figures(folder: str | Path) -> None:
+    """Take away what an earlier analysis drew there, and nothing else.
+
+    Raises:
+        RunError: the disk refuses.
+    """
+    for path in Path(folder).glob("*"):
+        ours = path.stem in FIGURES or path.stem.startswith(SEPARATION)
+        if ours and path.suffix in (".svg", ".png"):
+            try:
+                path.unlink()
+            except OSError as error:
+                raise RunError(f"{path}: {error.strerror}", hint="choose another folder") from error
 
 
 def draw_figures(analysis: Analysis, folder: str | Path) -> list[str]:
     """Draw what the analysis holds; returns the names of the figures drawn, without suffix.
+
+    Figures of an earlier analysis in that folder are taken away first.
 
     Raises:
         MissingExtra: matplotlib is not installed.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    clear_figures(folder)
     drawn = []
     with _style():
         for name, draw in FIGURES.items():
@@ -62,7 +85,7 @@ def draw_figures(analysis: Analysis, folder: str | Path) -> list[str]:
                 _save(figure, folder / name)
                 drawn.append(name)
         for comparison in analysis.comparisons:
-            name = f"separation-{_slug(comparison.a)}-{_slug(comparison.b)}"
+            name = f"{SEPARATION}{_slug(comparison.a)}-{_slug(comparison.b)}"
             if (figure := _separation(comparison)) is not None:
                 _save(figure, folder / name)
                 drawn.append(name)
@@ -97,9 +120,21 @@ def _slug(name: str) -> str:
     return "".join(c if c.isalnum() else "-" for c in name.lower()).strip("-")
 
 
+def _wrapped(name: str, width: int) -> str:
+    """A name in lines of so many characters, cut within a word only where it is longer."""
+    return textwrap.fill(name, width) or name
+
+
 def _legend_below(figure: Any, axes: Any) -> None:
+    """A legend of all series in as many columns as the figure is wide enough for."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower left", ncols=min(4, len(labels)))
+    labels = [_wrapped(label, NAME_WIDTH) for label in labels]
+    for columns in range(min(4, len(labels)), 0, -1):
+        legend = figure.legend(handles, labels, loc="outside lower left", ncols=columns)
+        figure.draw_without_rendering()
+        if columns == 1 or legend.get_window_extent().x1 <= figure.bbox.x1:
+            return
+        legend.remove()
 
 
 def _strategy_shares(analysis: Analysis) -> Any:
@@ -118,14 +153,17 @@ def _strategy_shares(analysis: Analysis) -> Any:
     for marker, (source, published) in zip(
         MARKERS, published_strategy_shares().items(), strict=True
     ):
+        face, edge = ("white", INK) if marker == "D" else (INK, "white")
         axes.plot(
             [published[s.value] for s in names],
             range(len(names)),
             marker,
-            color=INK,
-            markersize=5,
-            markerfacecolor="white" if marker == "D" else INK,
+            markersize=7,
+            markerfacecolor=face,  # with an edge that is its opposite, it shows on any bar
+            markeredgecolor=edge,
+            markeredgewidth=1.0,
             label=f"{source}, published",
+            zorder=3,
         )
     axes.set_yticks(range(len(names)), [s.value for s in names])
     axes.grid(visible=False, axis="y")
@@ -139,25 +177,24 @@ def _progress(analysis: Analysis) -> Any:
     corpora = [c for c in analysis.corpora if any(c.strategy_shares.values())]
     if not corpora:
         return None
-    figure, panels = _new(3.2 * len(corpora) + 0.8, 4.2, 1, len(corpora), sharey=True)
+    figure, panels = _new(max(5.6, 3.2 * len(corpora) + 0.8), 4.4, 1, len(corpora), sharey=True)
     for axes, corpus in zip(panels[0], corpora, strict=True):
         places = range(1, len(corpus.progress) + 1)
         bottom = [0.0] * len(corpus.progress)
-        for colour, strategy in zip(COLOURS, Strategy, strict=True):
+        for strategy, colour in STRATEGY_COLOURS.items():
             values = [100 * (sixth[strategy.value] or 0) for sixth in corpus.progress]
             axes.bar(
                 places, values, 0.86, bottom=bottom, color=colour, label=strategy.value,
                 edgecolor="white", linewidth=0.6,
             )  # fmt: skip
             bottom = [low + value for low, value in zip(bottom, values, strict=True)]
-        axes.set_title(corpus.name)
+        axes.set_title(_wrapped(corpus.name, TITLE_WIDTH))
         axes.set_xticks(list(places))
         axes.set_xlabel("sixth of the dialogue")
         axes.grid(visible=False)
         axes.set_ylim(0, 100)
     panels[0][0].set_ylabel("per cent of strategy labels")
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower left", ncols=2 if len(corpora) < 3 else 4)
+    _legend_below(figure, panels[0][0])
     return figure
 
 
@@ -236,9 +273,10 @@ def _lengths(analysis: Analysis) -> Any:
             for value, count in found.histogram.items():
                 binned[value // wide] = binned.get(value // wide, 0) + count
             places = range(min(binned), max(binned) + 1)
-            axes.plot(
-                [(place + 0.5) * wide - 0.5 for place in places],
+            # an outline, which one bin alone has too
+            axes.stairs(
                 [100 * binned.get(place, 0) / found.n / wide for place in places],
+                [place * wide - 0.5 for place in (*places, places[-1] + 1)],
                 color=COLOURS[number],
                 linestyle=LINES[number],
                 linewidth=1.6,
@@ -269,10 +307,11 @@ def _separation(comparison: Comparison) -> Any:
     axes.set_yticks(range(len(found)), [each.measure for each in found])
     axes.grid(visible=False, axis="y")
     axes.set_xlabel(
-        f"Cliff's delta with 95 % interval; to the right: higher in {comparison.a}\n"
+        f"Cliff's delta with 95 % interval; to the right: higher in\n"
+        f"{_wrapped(comparison.a, 2 * TITLE_WIDTH)}\n"
         "(blue, round: separates after Holm's correction)"
     )
-    axes.set_title(f"{comparison.a} against {comparison.b}")
+    axes.set_title(_wrapped(f"{comparison.a} against {comparison.b}", 2 * TITLE_WIDTH))
     return figure
 
 

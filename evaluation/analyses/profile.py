@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...agents.roles import Role, Strategy
-from ...environments.episodes.episode import Episode
+from ...environments.episodes.episode import Episode, StopReason
+from ...policies.safety import disclaimer_for
 
 INTERVALS = 6
 """Equal parts of a dialogue's progress (SweetieChat section 4.3)."""
@@ -100,6 +101,13 @@ class Counts:
     def utterances(self) -> int:
         """Utterances of both speakers."""
         return sum(each.total() for each in self.words.values())
+
+
+def disclaimer_of(stops: Iterable[Mapping[str, int]]) -> str:
+    """The disclaimer that fits dialogues that ended so: imported ones are not called generated."""
+    ends = sum((Counter(each) for each in stops), Counter[str]())
+    imported = ends[StopReason.RECORDED.value]
+    return disclaimer_for(generated=ends.total() > imported, imported=imported > 0)
 
 
 def interval_of(index: int, total: int) -> int:

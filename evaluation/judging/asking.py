@@ -11,11 +11,13 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from ...core.errors import ConfigError, PolicyError, UnreadableReply
 from ...core.jsonl import LineLog
+from ...core.shards.division import file_of, part_files, streamed, take_parts
 from ...core.tasks import for_each
 from ...environments.episodes.rating import Rating, iter_ratings
 from ...policies.asking import ask_policy
@@ -105,28 +107,37 @@ async def ask_all(
     template: str | Path | None,
     observe: OnRating | None,
     stop: asyncio.Event | None,
+    part: str | None = None,
 ) -> JudgeTally:
     """Ask the questions of every item on each dimension, `samples` times; see `judge`.
 
     Args:
         items: a stream will do.
         questions_of: an item's questions on one dimension with one number of the sample.
+        part: ask one part of the questions only, as 3/8, into a file of its own beside `out`; without
+            it, what the files of parts hold is taken in, and they are removed.
     """
     chosen = rubric.only(dimensions)
     check_counts(samples, concurrency)
     tally = JudgeTally(rater or policy_name(policy))
     prompts = JudgePrompts(policy, rubric, sampling=sampling, template=template)
     done: set[tuple[Hashable, ...]] = set()
+    taken: set[tuple[Hashable, ...]] = set()
+    every = (
+        question
+        for item in items
+        for dimension in chosen
+        for sample in range(samples)
+        for question in questions_of(item, dimension, sample)
+    )
 
     def missing() -> Iterator[Question]:
-        for item in items:
-            for dimension in chosen:
-                for sample in range(samples):
-                    for question in questions_of(item, dimension, sample):
-                        if _key(question, tally.rater, rubric) in done:
-                            tally.resumed += 1
-                        else:
-                            yield question
+        for question in streamed(every, part):
+            key = _key(question, tally.rater, rubric)
+            if key in done:
+                tally.resumed += 1
+            elif key not in taken:
+                yield question
 
     async def work(question: Question) -> None:
         salt, subject = question.dimension.name, question.subject
@@ -136,15 +147,34 @@ async def ask_all(
             return
         reply, error = answered
         rating = _rating(question, reply.text if reply else "", error, tally.rater, rubric)
+        keep(rating)
+
+    def keep(rating: Rating) -> None:
         log.write_line(rating.to_json(), f"a rating of episode '{rating.episode}'")
         tally.add(rating)
         if observe is not None:
             observe(rating)
 
-    with LineLog(out) as log:
-        done.update(already_rated(out))
-        await open_policy(policy)
-        await for_each(missing(), work, concurrency, stop)
+    def take(file: Path) -> None:
+        """Take in what a part asked."""
+        for rating in iter_ratings(file):
+            key = rated_key(rating)
+            if key not in done and key not in taken:
+                taken.add(key)
+                keep(rating)
+
+    whole = Path(out)
+    with LineLog(file_of(whole, part)) as log:
+        done.update(already_rated(whole))
+        if part is None:
+            take_parts(whole, take)
+        else:
+            done.update(key for file in part_files(whole) for key in already_rated(file))
+        questions = missing()
+        first = next(questions, None)
+        if first is not None:
+            await open_policy(policy)
+            await for_each(chain([first], questions), work, concurrency, stop)
     return tally
 
 
@@ -208,13 +238,15 @@ def already_rated(path: str | Path) -> set[tuple[Hashable, ...]]:
     comparison which text was shown first. Empty where there is no file."""
     if not Path(path).is_file():
         return set()
-    return {
-        (
-            *(r.episode, r.utterance, r.candidate, r.dimension),
-            *(r.sample, r.rater, r.rubric, shown_first(r)),
-        )
-        for r in iter_ratings(path)
-    }
+    return {rated_key(rating) for rating in iter_ratings(path)}
+
+
+def rated_key(rating: Rating) -> tuple[Hashable, ...]:
+    """What question a rating answers."""
+    return (
+        *(rating.episode, rating.utterance, rating.candidate, rating.dimension),
+        *(rating.sample, rating.rater, rating.rubric, shown_first(rating)),
+    )
 
 
 def shown_first(rating: Rating) -> str | None:

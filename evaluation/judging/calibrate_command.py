@@ -21,7 +21,10 @@ def register(app: typer.Typer) -> None:
 
 
 def calibrate_judge(
-    judged: Annotated[Path, typer.Argument(help="The judge's ratings: a file, or a run's folder.")],
+    judged: Annotated[
+        Path,
+        typer.Argument(help="The ratings of a judge, or of `score`: a file, or a run's folder."),
+    ],
     people: Annotated[Path, typer.Argument(help="People's ratings: JSONL or CSV.")],
     episodes: Annotated[
         Path | None,
@@ -32,10 +35,14 @@ def calibrate_judge(
         str | None,
         typer.Option(help="Only this rubric: its name, or its whole id as in the ratings."),
     ] = None,
+    holds: Annotated[
+        float | None,
+        typer.Option(help="For a scorer's yes or no: people's scores from this on count as yes."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the intervals.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
 ) -> None:
-    """Compare a judge's ratings with people's: correlation, kappa, bias by length.
+    """Compare a judge's or a scorer's ratings with people's: correlation, kappa, bias by length.
 
     Where the judge also compared texts in both orders, its position bias is reported too, and where
     people chose between the same texts, how often they chose the same one.
@@ -44,7 +51,7 @@ def calibrate_judge(
     from .tables import CALIBRATION_NOTE, WIN_NOTE, calibration_table, preferences_table, win_table
 
     report = calibration_report(
-        judged, people, episodes=episodes, rater=rater, rubric=rubric, seed=seed
+        judged, people, episodes=episodes, rater=rater, rubric=rubric, holds=holds, seed=seed
     )
     if as_json:
         echo_json(json.dumps(report.as_dict(), ensure_ascii=False))
@@ -73,11 +80,19 @@ def helpful(
         typer.Option(help="Published systems to show, as 'FPEMF Table 4a: BBJ_FPEMF'."),
     ] = None,
     leave_out: Annotated[
-        list[str] | None, typer.Option(help="Candidates to leave out, such as gold.")
+        list[str] | None,
+        typer.Option(help="Candidates to leave out by name, such as candidate9 or gold."),
+    ] = None,
+    dimensions: Annotated[
+        list[str] | None,
+        typer.Option(help="Dimensions that must hold; default: all four of FPEMF."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The rates as JSON.")] = False,
 ) -> None:
-    """Show how many replies a scorer finds helpful, by dimension and on all (FPEMF Table 4)."""
+    """Show how many replies a scorer finds helpful, by dimension and on all (FPEMF Table 4).
+
+    Of a model's candidates the best one and all of them; gold replies have lines of their own.
+    """
     from ...core.published import refuse_unknown
     from .helpful import DIMENSIONS, helpful_rates
     from .tables import helpful_table
@@ -85,10 +100,11 @@ def helpful(
     beside = published or list(BESIDE)
     refuse_unknown(beside, ["helpful"])
     counted = (r for r in iter_ratings(ratings) if r.candidate not in (leave_out or ()))
-    rates = helpful_rates(counted)
+    wanted = tuple(dimensions or DIMENSIONS)
+    rates = helpful_rates(counted, dimensions=wanted)
     if not rates:
         raise ConfigError(
-            f"{ratings} rates no reply on {', '.join(DIMENSIONS)}",
+            f"{ratings} rates no reply on {', '.join(wanted)}",
             hint="`warmline train fpemf` writes such ratings, or a scorer of your own",
         )
     if as_json:

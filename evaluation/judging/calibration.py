@@ -1,4 +1,4 @@
-"""How far a judge agrees with people, and what biases it.
+"""How far a judge, or a trained scorer, agrees with people, and what biases it.
 
 For each dimension, over the subjects that both the judge and at least one person rated: Pearson and
 Spearman correlation, quadratic kappa, the mean difference, and the length bias: by how much the
@@ -8,6 +8,10 @@ position bias needs pairs of texts; see `win_rates`.
 Samples of the judge, and several people's ratings, are averaged first. On averages quadratic kappa
 has its usual meaning, one minus the squared differences over those expected by chance, and equals
 Lin's concordance coefficient. Intervals resample episodes.
+
+A scorer answers 0 or 1. Where people do too, Pearson's r is the phi coefficient and kappa is Cohen's;
+where people score on another scale, only the correlations compare, unless `holds` says from which
+score on a dimension holds for people.
 """
 
 from __future__ import annotations
@@ -42,6 +46,13 @@ class Figure:
 
     value: float | None
     interval: Interval | None
+
+
+NOTHING = Figure(None, None)
+APART = (
+    "the scorer answers 0 or 1 and people scored on another scale: kappa, difference and length bias"
+    " need one scale; --holds 4 counts people's scores from 4 on as 1"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +108,11 @@ def calibrate(
     people: Iterable[Rating],
     *,
     lengths: Mapping[Place, float] | None = None,
+    holds: float | None = None,
     resamples: int = 1_000,
     seed: int = 0,
 ) -> list[Calibration]:
-    """Compare a judge's ratings with people's, dimension by dimension.
+    """Compare a judge's or scorer's ratings with people's, dimension by dimension.
 
     Only ratings of kind `human` count as people's; comparisons are left aside.
 
@@ -108,6 +120,8 @@ def calibrate(
         judge: of one judge and one rubric.
         people: of any number of people.
         lengths: in words, by (episode, utterance, candidate); see `lengths_of`.
+        holds: people's scores from this on count as 1 and others as 0, for a scorer; each person's
+            by itself.
         resamples: bootstrap resamples.
         seed: of the resamples.
 
@@ -125,13 +139,28 @@ def calibrate(
             + "; ".join(f"'{who}' with {what or 'no rubric'}" for who, what in sources),
             hint="choose one with --rater and --rubric (its name is enough)",
         )
+    yes_or_no = all(r.kind == "scorer" for r in scores)
+    if holds is not None and not yes_or_no:
+        raise ConfigError(
+            "holds turns people's scores into yes or no, and this judge gives scores",
+            hint="leave it out; it is for the ratings of a scorer",
+        )
     by_judge = _by_dimension(scores)
-    by_people = _by_dimension(rating for rating in people if rating.kind == "human")
+    by_people = _by_dimension(_held(r, holds) for r in people if r.kind == "human")
     return [
-        _calibrate(name, by_judge[name], by_people[name], lengths or {}, resamples, seed)
+        _calibrate(
+            name, by_judge[name], by_people[name], lengths or {}, resamples, seed, binary=yes_or_no
+        )
         for name in by_judge
         if name in by_people
     ]
+
+
+def _held(rating: Rating, holds: float | None) -> Rating:
+    """A person's score as yes or no."""
+    if holds is None or rating.value is None:
+        return rating
+    return rating.model_copy(update={"value": float(rating.value >= holds)})
 
 
 def _by_dimension(ratings: Iterable[Rating]) -> dict[str, dict[Place, list[float | None]]]:
@@ -154,6 +183,8 @@ def _calibrate(
     lengths: Mapping[Place, float],
     resamples: int,
     seed: int,
+    *,
+    binary: bool,
 ) -> Calibration:
     rated = [place for place in people if _known(people[place])]
     both = [place for place in rated if _known(judge.get(place, []))]
@@ -168,13 +199,20 @@ def _calibrate(
     }
     intervals = bootstrap(tallies, groups=groups, resamples=resamples, seed=seed)
     figures = {name: Figure(tally.value, intervals[name]) for name, tally in tallies.items()}
+    apart = binary and bool(len(y)) and bool(y.max() > 1 or y.min() < 0)
+    if apart:  # 0 and 1 against another scale: only correlations compare
+        figures |= dict.fromkeys(("kappa", "difference"), NOTHING)
     measured = [index for index, place in enumerate(both) if place in lengths]
-    slope = _length_slope(
-        np.array([lengths[both[index]] for index in measured]),
-        x[measured] - y[measured],
-        [groups[index] for index in measured],
-        resamples,
-        seed,
+    slope = (
+        NOTHING
+        if apart
+        else _length_slope(
+            np.array([lengths[both[index]] for index in measured]),
+            x[measured] - y[measured],
+            [groups[index] for index in measured],
+            resamples,
+            seed,
+        )
     )
     return Calibration(
         dimension=dimension,
@@ -188,7 +226,7 @@ def _calibrate(
         difference=figures["difference"],
         length_slope=slope,
         lengths_missing=len(both) - len(measured),
-        advice=_advice(len(both), figures["pearson"]),
+        advice=_advice(len(both), figures["pearson"]) + ((APART,) if apart else ()),
     )
 
 

@@ -47,9 +47,10 @@ def calibration_report(
     episodes: str | Path | None = None,
     rater: str | None = None,
     rubric: str | None = None,
+    holds: float | None = None,
     seed: int = 0,
 ) -> CalibrationReport:
-    """Compare a judge's ratings with people's.
+    """Compare a judge's or a scorer's ratings with people's.
 
     Args:
         judged: the judge's ratings: a file, or a run's folder.
@@ -57,6 +58,7 @@ def calibration_report(
         episodes: the log or the replies that were judged, to find a bias by length.
         rater: only this judge.
         rubric: only this rubric: its name, or its whole id.
+        holds: from which score on a dimension holds for people, where a scorer is compared.
         seed: seed of the intervals.
 
     Raises:
@@ -72,7 +74,7 @@ def calibration_report(
         replies = holds_replies(episodes)
         lengths = reply_lengths(episodes) if replies else lengths_of(iter_episodes(episodes))
     report = CalibrationReport(
-        calibrate(ratings, by_people, lengths=lengths, seed=seed),
+        calibrate(ratings, by_people, lengths=lengths, holds=holds, seed=seed),
         win_rates(ratings),
         compare_preferences(ratings, by_people),
     )

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from ...core.errors import NOTHING_CAME
-from ...core.options import nested, options_of
+from ...core.options import config_parameter, nested, options_of
 from ...core.outside.console import echo_json, make_console
+from ...core.outside.progress import Counting
 from ...core.settings import read_settings
 from ...core.tasks import run_interruptible
 from ...policies.safety import DISCLAIMER
@@ -32,21 +32,16 @@ def register(app: typer.Typer) -> None:
         Path,
         typer.Argument(help="A run's folder, a log file, or an evaluation's folder of replies."),
     ]
-    config = Annotated[
-        Path | None, typer.Option("--config", help="TOML file of settings; options override it.")
-    ]
     as_json = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
     _judge.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
             inspect.Parameter("run", keyword, annotation=run),
-            inspect.Parameter("config", keyword, default=None, annotation=config),
+            config_parameter(),
             inspect.Parameter("as_json", keyword, default=False, annotation=as_json),
-            *options_of(JudgeSettings, panel="Engine"),
+            *options_of(JudgeSettings),
         ]
     )
-    app.command(
-        "judge", help="Ask a judge about a log, which is not changed; resumes automatically."
-    )(_judge)
+    app.command("judge")(_judge)
 
 
 def _judge(run: Path, config: Path | None, as_json: bool, **given: Any) -> None:
@@ -67,14 +62,17 @@ def _work(run: Path, settings: JudgeSettings) -> "JudgeResult":
 
     errors = make_console(stderr=True)
     results: list[JudgeResult] = []
-    with Progress(
-        TextColumn("verdicts"), MofNCompleteColumn(), console=errors, transient=True
-    ) as progress:
-        bar = progress.add_task("verdicts", total=None)
+    with Counting(errors, "verdicts") as counting:
 
         async def work(stop: Any) -> None:
             results.append(
-                await judge_run(run, settings, observe=lambda _: progress.advance(bar), stop=stop)
+                await judge_run(
+                    run,
+                    settings,
+                    observe=lambda _: counting.add("verdicts"),
+                    stop=stop,
+                    say=errors.print,
+                )
             )
 
         interrupted = run_interruptible(work, errors.print, grace=settings.grace)

@@ -3,26 +3,47 @@
 
 A reply is helpful only if every dimension holds. One dimension that fails makes it unhelpful, even
 where another is missing; a missing one among those that hold leaves the answer missing.
+
+What a model wrote and what was said are never one rate: of a model's candidates the best alone
+(`single`) and all of them (`beams`) are counted, and the gold replies for themselves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from ...environments.episodes.rating import Rating
+from ...environments.episodes.rating import CANDIDATE, GOLD, Rating
 from ..statistics.uncertainty import Estimate, estimate_share
 
 DIMENSIONS = ("empathy", "strategy", "coherence", "topic")
 ALL = "helpful"
 """Name of the conjunction."""
 
+Form = Literal["replies", "single", "beams", "gold"]
+FIRST = f"{CANDIDATE}0"
+
+Place = tuple[str, int, str, int]
+"""Episode, utterance, candidate and sample."""
+
 
 @dataclass(frozen=True, slots=True)
 class HelpfulRates:
-    """One scorer's rates, as fractions; `ALL` is the conjunction. Intervals are Wilson's, with episodes as the units."""
+    """One scorer's rates of one kind of reply.
+
+    Attributes:
+        rater: the scorer.
+        form: `replies` of a log or an evaluation; of a model's candidates the best one (`single`,
+            FPEMF Table 4a) and all of them (`beams`, Table 4b); `gold`, what was said in the same
+            places.
+        replies: how many were rated.
+        rates: fractions by dimension; `ALL` is the conjunction. Intervals are Wilson's, with
+            episodes as the units.
+    """
 
     rater: str
+    form: Form
     replies: int
     rates: dict[str, Estimate]
 
@@ -30,19 +51,43 @@ class HelpfulRates:
 def helpful_rates(
     ratings: Iterable[Rating], *, dimensions: Sequence[str] = DIMENSIONS
 ) -> list[HelpfulRates]:
-    """Rates by rater over replies (utterances and their candidates).
+    """Rates by rater and kind of reply; kinds of which nothing was rated are left out.
 
     Only ratings of kind `scorer` count, whose values are 0 or 1: a judge's scores from 1 to 5 on a
     dimension of the same name do not count. A value of at least 0.5 holds. Ratings of other
     dimensions and of whole episodes are left out. If a rater answered several times, each sample
     counts as a reply of its own.
     """
-    found: dict[str, dict[tuple[str, int, str, int], dict[str, float | None]]] = {}
+    found: dict[str, dict[Place, dict[str, float | None]]] = {}
     for r in ratings:
         if r.kind == "scorer" and r.dimension in dimensions and r.utterance is not None:
             place = (r.episode, r.utterance, r.candidate, r.sample)
             found.setdefault(r.rater, {}).setdefault(place, {})[r.dimension] = r.value
-    return [_rates(rater, replies, dimensions) for rater, replies in found.items()]
+    return [
+        _rates(rater, form, own, dimensions)
+        for rater, replies in found.items()
+        for form, own in _by_form(replies).items()
+        if own
+    ]
+
+
+Values = Mapping[Place, Mapping[str, float | None]]
+
+
+def _by_form(replies: Values) -> dict[Form, Values]:
+    """The same replies by kind; the best candidate is among all candidates too."""
+    forms: dict[Form, dict[Place, Mapping[str, float | None]]] = {
+        "replies": {}, "single": {}, "beams": {}, "gold": {},
+    }  # fmt: skip
+    for place, values in replies.items():
+        name = place[2]
+        kind: Form = "gold" if name == GOLD else "replies"
+        if name.startswith(CANDIDATE):
+            kind = "beams"
+        forms[kind][place] = values
+        if name == FIRST:
+            forms["single"][place] = values
+    return dict(forms)
 
 
 def conjunction(values: Mapping[str, float | None], dimensions: Sequence[str]) -> bool | None:
@@ -53,11 +98,7 @@ def conjunction(values: Mapping[str, float | None], dimensions: Sequence[str]) -
     return None if None in given else True
 
 
-def _rates(
-    rater: str,
-    replies: Mapping[tuple[str, int, str, int], Mapping[str, float | None]],
-    dimensions: Sequence[str],
-) -> HelpfulRates:
+def _rates(rater: str, form: Form, replies: Values, dimensions: Sequence[str]) -> HelpfulRates:
     groups = [place[0] for place in replies]
     rates: dict[str, Estimate] = {}
     for name in dimensions:
@@ -66,4 +107,4 @@ def _rates(
         rates[name] = estimate_share(held, groups=groups)
     together = [conjunction(each, dimensions) for each in replies.values()]
     rates[ALL] = estimate_share([None if v is None else float(v) for v in together], groups=groups)
-    return HelpfulRates(rater, len(replies), rates)
+    return HelpfulRates(rater, form, len(replies), rates)

@@ -59,6 +59,7 @@ async def judge(
     only: Set[Place] | None = None,
     observe: OnRating | None = None,
     stop: asyncio.Event | None = None,
+    part: str | None = None,
 ) -> JudgeTally:
     """Judge each subject of the episodes on each dimension.
 
@@ -79,6 +80,7 @@ async def judge(
         only: judge only these subjects; see `draw_subjects`.
         observe: called with each new rating.
         stop: once set, no new question is asked and those in flight are finished.
+        part: one part of the questions only, see `ask_all`.
 
     Raises:
         Interrupted: `stop` was set.
@@ -107,6 +109,7 @@ async def judge(
         template=template,
         observe=observe,
         stop=stop,
+        part=part,
     )
 
 

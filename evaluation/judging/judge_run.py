@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ...environments.episodes.episode import Episode
 from ...environments.episodes.log import iter_episodes, read_episodes
 from ...environments.episodes.rating import RATINGS_NAME, RatedValues, Rating, iter_ratings
 from ...environments.episodes.sides import place_of
+from ...environments.shards.parts import Parts
 from ...policies.base import Policy, close_policy
 from ...policies.registry import make_policy
 from ..replies.places import PlacedReplies, caveats_of, holds_replies, place_replies
@@ -91,6 +93,7 @@ async def judge_run(
     policy: Policy | None = None,
     observe: OnRating | None = None,
     stop: asyncio.Event | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> JudgeResult:
     """Judge a run's replies or conversations, or compare its conversations with another run's.
 
@@ -105,6 +108,7 @@ async def judge_run(
         policy: the judge, in place of the one that the settings name; closed by the caller.
         observe: called with each new rating.
         stop: once set, no new question is asked and those in flight are finished.
+        say: told what becomes of workers, where there are any.
 
     Raises:
         ConfigError: no judge is named, or settings that exclude each other.
@@ -114,14 +118,59 @@ async def judge_run(
     run, out = Path(run), _place(Path(run), settings)
     rubric = _rubric_of(run, settings, ready=policy is not None)
     sides = _replies_of(run, settings)  # read before the judge is opened
+    if settings.sharded:
+        do = partial(_part, run, settings, policy, rubric)
+        workers = Parts(do, out.parent / f"{out.stem}-workers", settings, say)
+        await workers.run(stop)
+    tally, left_out = await _ask(run, settings, policy, rubric, sides, observe=observe, stop=stop)
+    ratings = (
+        r
+        for r in (iter_ratings(out) if out.is_file() else ())
+        if (r.rubric, r.rater) == (rubric.id_of(r.dimension), tally.rater)
+        and (settings.against is None or r.candidate == _candidate(run, settings))
+    )
+    return JudgeResult(
+        out,
+        rubric,
+        tally,
+        scores=[]
+        if settings.against
+        else _in_order(mean_scores(ratings, scale=rubric.scale), rubric),
+        wins=win_rates(ratings) if settings.against else [],
+        left_out=left_out,
+        caveats=_caveats(run, settings) if sides else (),
+    )
+
+
+async def _part(
+    run: Path,
+    settings: JudgeSettings,
+    policy: Policy | None,
+    rubric: Rubric,
+    part: str,
+    stop: asyncio.Event,
+) -> None:
+    """What a worker does."""
+    await _ask(run, settings, policy, rubric, _replies_of(run, settings), part=part, stop=stop)
+
+
+async def _ask(
+    run: Path,
+    settings: JudgeSettings,
+    policy: Policy | None,
+    rubric: Rubric,
+    sides: list[PlacedReplies],
+    **more: Any,
+) -> tuple[JudgeTally, int]:
+    """Ask what is missing; of replies also how many are not asked about."""
     used = policy
     if used is None:
-        used = make_policy(settings.policy or "", **settings.policy_options())
+        used = make_policy(settings.judge.policy or "", **settings.judge.policy_options())
     how: dict[str, Any] = {
         name: getattr(settings, name)
         for name in ("dimensions", "samples", "concurrency", "seed", "rater")
     }
-    how |= {"out": out, "sampling": settings.sampling(), "observe": observe, "stop": stop}
+    how |= {"out": _place(run, settings), "sampling": settings.judge.sampling(), **more}
     try:
         left_out = sum(side.missing for side in sides)
         if settings.against:
@@ -134,28 +183,14 @@ async def judge_run(
             tally = await compare(pairs, used, rubric, candidate=candidate, **how)
         else:
             only = None
-            if settings.contexts:
+            if settings.limit:
                 judged = _judged(run, sides)
-                only = draw_subjects(judged, rubric, settings.contexts, settings.seed)
+                only = draw_subjects(judged, rubric, settings.limit, settings.seed)
             tally = await judge(_judged(run, sides), used, rubric, only=only, **how)
     finally:
         if policy is None:
             await close_policy(used)
-    ratings = (
-        r
-        for r in (iter_ratings(out) if out.is_file() else ())
-        if (r.rubric, r.rater) == (rubric.id_of(r.dimension), tally.rater)
-        and (settings.against is None or r.candidate == _candidate(run, settings))
-    )
-    return JudgeResult(
-        out,
-        rubric,
-        tally,
-        scores=[] if settings.against else mean_scores(ratings, scale=rubric.scale),
-        wins=win_rates(ratings) if settings.against else [],
-        left_out=left_out,
-        caveats=_caveats(run, settings) if sides else (),
-    )
+    return tally, left_out
 
 
 def _caveats(run: Path, settings: JudgeSettings) -> tuple[str, ...]:
@@ -166,8 +201,10 @@ def _caveats(run: Path, settings: JudgeSettings) -> tuple[str, ...]:
 def _rubric_of(run: Path, settings: JudgeSettings, *, ready: bool) -> Rubric:
     """The rubric, once it is clear that the settings can be used."""
     replies = holds_replies(run)
-    if settings.policy is None and not ready:
-        raise ConfigError("no judge is named", hint="give --policy, such as --policy openai")
+    if settings.judge.policy is None and not ready:
+        raise ConfigError(
+            "no judge is named", hint="give --judge.policy, such as --judge.policy openai"
+        )
     if settings.against and holds_replies(settings.against) is not replies:
         raise ConfigError(
             f"of {run} and {settings.against} one holds replies of `evaluate` and the other does not",
@@ -177,8 +214,8 @@ def _rubric_of(run: Path, settings: JudgeSettings, *, ready: bool) -> Rubric:
         raise ConfigError(
             f"{run} holds conversations, so --corpus would change nothing", hint="leave it out"
         )
-    if settings.against and settings.contexts and not replies:
-        raise ConfigError("--contexts draws from one run; with --against all pairs are compared")
+    if settings.against and settings.limit and not replies:
+        raise ConfigError("--limit draws from one run; with --against all pairs are compared")
     whole = settings.against and not replies
     rubric = load_rubric(settings.rubric or ("dialogue" if whole else "response"))
     if whole and rubric.subject != "episode":
@@ -225,12 +262,12 @@ def _pairs(run: Path, settings: JudgeSettings, sides: list[PlacedReplies]) -> It
 def _drawn(
     pairs: list[Pair], side: PlacedReplies, rubric: Rubric, settings: JudgeSettings
 ) -> list[Pair]:
-    """As many pairs as `contexts` asks for, of the places that `draw_subjects` ranks first."""
-    if not settings.contexts:
+    """As many pairs as `limit` asks for, of the places that `draw_subjects` ranks first."""
+    if not settings.limit:
         return pairs
     paired = {(pair.episode, pair.utterance) for pair in pairs}
     places = [s for s in reply_subjects(side.replies) if (s.episode, s.utterance) in paired]
-    chosen = draw_subjects(places, rubric, settings.contexts, settings.seed)
+    chosen = draw_subjects(places, rubric, settings.limit, settings.seed)
     return [pair for pair in pairs if (pair.episode, pair.utterance) in chosen]
 
 
@@ -242,6 +279,12 @@ def _place(run: Path, settings: JudgeSettings) -> Path:
     if settings.out is not None:
         return Path(settings.out)
     return place_of(run).folder / (COMPARISONS_NAME if settings.against else RATINGS_NAME)
+
+
+def _in_order(scores: list[MeanScore], rubric: Rubric) -> list[MeanScore]:
+    """The dimensions as the rubric has them, whichever was answered first."""
+    places = [dimension.name for dimension in rubric.dimensions]
+    return sorted(scores, key=lambda score: places.index(score.dimension))
 
 
 def mean_scores(

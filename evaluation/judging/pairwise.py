@@ -149,6 +149,7 @@ async def compare(
     template: str | Path | None = None,
     observe: OnRating | None = None,
     stop: asyncio.Event | None = None,
+    part: str | None = None,
 ) -> JudgeTally:
     """Ask which of each pair is better on each dimension, in both orders; resumes as `judge` does.
 
@@ -179,6 +180,7 @@ async def compare(
         template=template,
         observe=observe,
         stop=stop,
+        part=part,
     )
 
 

@@ -7,26 +7,31 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from ...core.settings import LIMIT
 from ...core.tasks import GRACE
 from ...environments.episodes.rating import RATINGS_NAME
 from ...environments.runs.settings import EngineSettings
+from ...environments.shards.settings import ShardSettings
 
 COMPARISONS_NAME = "comparisons.jsonl"
 
 
-class JudgeSettings(EngineSettings):
-    """What a judge is asked about a run. The engine is the judge's."""
+class JudgeSettings(ShardSettings):
+    """What a judge is asked about a run."""
 
-    panel: ClassVar[str] = "Judge"
+    panel: ClassVar[str] = "Questions"
 
+    judge: EngineSettings = Field(EngineSettings(), title="The judge's seat")
     rubric: str | None = Field(
         None, description="rubric by name (response, dialogue) or path; default response, or"
         " dialogue for conversations with --against"
     )  # fmt: skip
     dimensions: tuple[str, ...] = Field((), description="only these dimensions of the rubric")
     samples: Annotated[int, Field(ge=1)] = Field(1, description="answers to each question")
-    contexts: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="judge a seeded sample of this many replies (or conversations)"
+    limit: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        validation_alias=LIMIT,
+        description="at most so many replies (or conversations), a seeded sample",
     )
     concurrency: Annotated[int, Field(ge=1)] = Field(
         8, description="questions asked at the same time"

@@ -127,15 +127,16 @@ def preferences_table(found: Iterable[PreferenceAgreement]) -> Table:
 
 
 def helpful_table(found: Sequence[HelpfulRates], published: Sequence[str]) -> Table:
-    """Per cent of replies that are helpful, a line a scorer and dimension."""
+    """Per cent of replies that are helpful, a line a scorer, kind of reply and dimension."""
     known = systems("helpful")
     numbers = map(str, range(1, len(published) + 1))
-    table = plain_table("scorer", "dimension", "%", "95 % interval", "n", "missing", *numbers)
+    table = plain_table("scorer", "of", "dimension", "%", "95 % interval", "n", "missing", *numbers)
     for each in found:
         for name, rate in each.rates.items():
             interval = rate.interval
             table.add_row(
                 each.rater,
+                each.form,
                 name,
                 DASH if rate.value is None else f"{100 * rate.value:.2f}",
                 Text(
@@ -145,6 +146,15 @@ def helpful_table(found: Sequence[HelpfulRates], published: Sequence[str]) -> Ta
                 ),
                 str(rate.n),
                 str(rate.missing),
-                *(number(known[system].get(name)) for system in published),
+                *(
+                    number(known[system].get(name)) if stands_beside(system, each.form) else DASH
+                    for system in published
+                ),
             )
     return table
+
+
+def stands_beside(system: str, form: str) -> bool:
+    """Whether a published rate is of the same kind of reply; of a log's replies we do not know."""
+    published = {"FPEMF Table 4a": "single", "FPEMF Table 4b": "beams"}
+    return form == "replies" or published.get(system.partition(":")[0]) == form

@@ -2,8 +2,8 @@
 
 * `esconv`: the code family of ESConv, to the last digit, its Distinct included.
 * `sacrebleu`: what sacrebleu and rouge-score give today; Distinct counted in full.
-* `self-evolution`: as `esconv`, since that paper does not say how it counts; the name stands for how
-  replies are asked for (`environments/runs/decoding.py`).
+* `self-evolution`, `fpemf`: as `esconv`, since these papers do not say how they count; the name stands
+  for how replies are asked for (`environments/runs/decoding.py`).
 * `sweetiechat`: everything on the tokens of a model's tokenizer (SweetieChat §5.3, LLaMA-3 there).
 """
 
@@ -66,6 +66,7 @@ PRESETS: dict[str, Callable[..., list[Metric]]] = {
     "sacrebleu": sacrebleu,
     "sweetiechat": sweetiechat,
     "self-evolution": esconv,
+    "fpemf": esconv,
 }
 TAKES_TOKENIZER = frozenset({"sweetiechat"})
 

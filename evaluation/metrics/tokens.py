@@ -156,7 +156,7 @@ def _treebank() -> Callable[[str], Sequence[str]]:
     try:
         from nltk.tokenize.destructive import NLTKWordTokenizer
     except ImportError as error:
-        raise MissingExtra("the words of the convention 'esconv'", extra="eval") from error
+        raise MissingExtra("counting words by the convention 'esconv'", extra="eval") from error
     cut = NLTKWordTokenizer().tokenize
 
     @lru_cache(WORDS_KEPT)

@@ -11,16 +11,25 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
 from ...core.errors import NOTHING_CAME, ConfigError
-from ...core.options import nested, options_of
+from ...core.options import config_parameter, nested, options_of
 from ...core.outside.console import echo_json, make_console
+from ...core.outside.progress import Counting
 from ...core.settings import read_settings
 from ...core.tables import plain_table
 from .settings import EvaluationSettings, MetricSettings
+
+EXAMPLE = "e.g. warmline evaluate runs/first --policy embedded --limit 2"
+NOTHING_GIVEN = (
+    "nothing to evaluate is named. `warmline evaluate CORPUS` has a policy (the embedded one, unless"
+    " --policy says another) write every supporter reply of CORPUS anew from the same history, and"
+    " compares it with what was said. That is one call for each reply, about ten for a dialogue, so the"
+    " engine's speed says how long it takes: --limit 2 takes two dialogues and shows it. `warmline"
+    " evaluate --pairs FILE` scores replies that are written already, in seconds"
+)
 
 HIDDEN = frozenset({("counselor.", "openings"), ("counselor.", "strategy")})
 """Options without a meaning for a counselor."""
@@ -37,32 +46,26 @@ def register(app: typer.Typer) -> None:
         Path | None,
         typer.Option("--pairs", help="JSONL of hypothesis and reference, instead of a corpus."),
     ]
-    file = Annotated[
-        Path | None, typer.Option("--config", help="TOML file of settings; options override it.")
-    ]
     as_json = Annotated[bool, typer.Option("--json", help="Scores as JSON.")]
     parameters = [
         inspect.Parameter("corpus", keyword, default=None, annotation=corpus),
         inspect.Parameter("pairs", keyword, default=None, annotation=pairs),
-        inspect.Parameter("file", keyword, default=None, annotation=file),
+        config_parameter(),
         inspect.Parameter("as_json", keyword, default=False, annotation=as_json),
         *options_of(EvaluationSettings, hidden=HIDDEN, panel="Engine"),
     ]
     _evaluate.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    app.command("evaluate", help="Score a policy's replies on a corpus; resumes automatically.")(
-        _evaluate
-    )
+    app.command("evaluate")(_evaluate)
 
 
 def _evaluate(
-    corpus: Path | None, pairs: Path | None, file: Path | None, as_json: bool, **given: Any
+    corpus: Path | None, pairs: Path | None, config: Path | None, as_json: bool, **given: Any
 ) -> None:
-    if (corpus is None) == (pairs is None):
-        raise ConfigError(
-            "one thing to evaluate is needed: a corpus, or --pairs FILE",
-            hint="e.g. warmline evaluate runs/first --policy embedded",
-        )
-    results = _of_pairs(pairs, file, given) if pairs else _of_corpus(corpus, file, given)
+    if corpus is not None and pairs is not None:
+        raise ConfigError("one thing is evaluated: a corpus, or --pairs FILE", hint=EXAMPLE)
+    if corpus is None and pairs is None:
+        raise ConfigError(NOTHING_GIVEN, hint=EXAMPLE)
+    results = _of_pairs(pairs, config, given) if pairs else _of_corpus(corpus, config, given)
     if as_json:
         echo_json(json.dumps([result.as_dict() for result in results], ensure_ascii=False))
     else:
@@ -111,11 +114,14 @@ def _of_corpus(corpus: Path | None, file: Path | None, given: dict[str, Any]) ->
 
     settings = read_settings(EvaluationSettings, file, nested(given))
     errors = make_console(stderr=True)
-    progress = Progress(TextColumn("replies"), MofNCompleteColumn(), console=errors, transient=True)
-    with progress:
-        bar = progress.add_task("replies", total=None)
+    with Counting(errors, "replies") as counting:
         try:
-            return evaluate(corpus or "", settings, observe=lambda _: progress.advance(bar))
+            return evaluate(
+                corpus or "",
+                settings,
+                observe=lambda _: counting.add("replies"),
+                say=errors.print,
+            )
         except KeyboardInterrupt:
             errors.print("stopped; the same command resumes it" if settings.out else "stopped")
             raise typer.Exit(130) from None

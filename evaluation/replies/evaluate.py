@@ -5,16 +5,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from ...agents.conditions import StrategyCondition
-from ...agents.counselor import StrategyCounselor
 from ...agents.roles import Strategy
-from ...agents.supporter import Supporter
 from ...core.errors import ConfigError, DataError, RunError
 from ...core.files import write_whole
 from ...core.jsonl import every_line
@@ -27,13 +24,14 @@ from ...environments.episodes.episode import Episode
 from ...environments.episodes.log import read_episodes
 from ...environments.episodes.sequence import Episodes
 from ...policies.base import Policy, close_policy, policy_name
-from ...policies.registry import make_policy
 from ..metrics.metric import Metric, Score, make_pairs
 from ..metrics.presets import measure, preset_metrics, score_pairs, scores_of
 from ..metrics.strategy import confusion, measure_strategies
-from .generate import ReplyMaker, generate_replies
+from .asking import by_workers, corpus_of, make_maker, replies_of
+from .generate import ReplyMaker
 from .page import page
 from .perplexity import measure_perplexity, score_references, scoring
+from .rated import rated_scores, read_ratings
 from .reply import SCORES_NAME, EvaluatedReply, Setting
 from .result import Result
 from .settings import EvaluationSettings, MetricSettings
@@ -56,6 +54,7 @@ def evaluate(
     policy: str | Policy | None = None,
     counselor: Any = None,
     observe: Callable[[EvaluatedReply], None] | None = None,
+    say: Callable[[str], None] | None = None,
     **fields: Any,
 ) -> list[Result]:
     """Let a policy answer a corpus's seekers and score its replies. Works in notebooks.
@@ -67,6 +66,7 @@ def evaluate(
         counselor: a policy object, a policy's name, or a mapping of `RoleSettings` fields; None
             leaves the supporter without advice.
         observe: called with each reply as it is finished.
+        say: told what becomes of workers, where there are any.
         fields: any other field of `EvaluationSettings`.
 
     Returns:
@@ -95,8 +95,11 @@ def evaluate(
             hint="put these fields into the EvaluationSettings",
         )
     chosen = settings or read_settings(EvaluationSettings, given=given)
+    named = str(corpus) if isinstance(corpus, str | Path) else None
     episodes = read_episodes(corpus) if isinstance(corpus, str | Path) else corpus
-    return run_sync(evaluate_settings(chosen, episodes, observe=observe, **ready))
+    return run_sync(
+        evaluate_settings(chosen, episodes, name=named, observe=observe, say=say, **ready)
+    )
 
 
 async def evaluate_settings(
@@ -106,8 +109,14 @@ async def evaluate_settings(
     policy: Policy | None = None,
     counselor: Policy | None = None,
     observe: Callable[[EvaluatedReply], None] | None = None,
+    name: str | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> list[Result]:
-    """The same as a coroutine; policies that are given are closed by the caller."""
+    """The same as a coroutine; policies that are given are closed by the caller.
+
+    Args:
+        name: of the corpus: its path, for the record and for workers.
+    """
     further = settings.further()
     trial = make_pairs(["I hear you."], ["I hear you."])
     # a metric that cannot work is reported before the first reply is paid for
@@ -117,42 +126,39 @@ async def evaluate_settings(
         setting: beside(settings.preset, setting.value, chosen=settings.published)
         for setting in settings.contexts()
     }
-    corpus: Sequence[Episode]
-    if isinstance(episodes, Episodes):  # in a log, where they stay
-        corpus = episodes[: settings.limit]
-    else:
-        corpus = list({e.id: e for e in islice(episodes, settings.limit)}.values())
-    maker, made = _make_maker(settings, policy, counselor)
+    corpus = corpus_of(episodes, settings)
+    ratings = read_ratings(settings.ratings, (e.id for e in corpus)) if settings.ratings else []
+    maker, made, unlike = make_maker(settings, policy, counselor)
     try:
         if settings.perplexity:
             scoring(maker.supporter.policy)  # an error comes before the first reply is paid for
-        replies = await generate_replies(
-            corpus,
-            maker,
-            settings=settings.contexts(),
-            out=settings.out,
-            concurrency=settings.concurrency,
-            retry_failed=settings.retry_failed,
-            observe=observe,
-            config=settings.model_dump(exclude_defaults=True),
-        )
+        if settings.sharded:
+            source = name if name and isinstance(episodes, Episodes) else corpus
+            await by_workers(settings, source, maker, policy, counselor, say)
+        replies = await replies_of(settings, corpus, maker, observe=observe)
         fluency = await _perplexity(settings, corpus, maker) if settings.perplexity else []
         seen = _seen(maker, corpus)
     finally:
         for opened in made:
             await close_policy(opened)
+    by_setting = {s: [r for r in replies if r.setting is s] for s in settings.contexts()}
     results = [
         _result(
             setting,
-            [reply for reply in replies if reply.setting is setting],
+            answered,
             settings,
             maker.condition,
             further,
             compared[setting],
-            fluency if setting is Setting.REFERENCE or len(compared) == 1 else [],
+            [
+                *(fluency if setting is Setting.REFERENCE or len(compared) == 1 else []),
+                *rated_scores(ratings, answered, settings.drawing()),
+            ],
             seen,
+            unlike,
+            name,
         )
-        for setting in settings.contexts()
+        for setting, answered in by_setting.items()
     ]
     if settings.out is not None:
         write_scores(Path(settings.out), results)
@@ -215,45 +221,6 @@ def write_scores(folder: Path, results: Sequence[Result]) -> None:
     write_whole(folder / TABLES_NAME, page(results))
 
 
-def _make_maker(
-    settings: EvaluationSettings, policy: Policy | None, counselor: Policy | None
-) -> tuple[ReplyMaker, list[Policy]]:
-    """Who answers, and the policies that were made for it here."""
-    made: list[Policy] = []
-    supporter = policy
-    if supporter is None:
-        supporter = make_policy(settings.policy, **settings.policy_options())
-        made.append(supporter)
-    advisor = counselor
-    if advisor is None and settings.counselor.seated:
-        advisor = supporter
-        if settings.counselor.policy is not None:
-            options = settings.counselor.policy_options()
-            advisor = make_policy(settings.counselor.policy, **options)
-            made.append(advisor)
-    condition = settings.condition(advised=advisor is not None)
-    maker = ReplyMaker(
-        supporter=Supporter(
-            supporter,
-            template=settings.template or condition.template(definitions=settings.definitions),
-            sampling=settings.sampling(),
-            openings=settings.openings,
-        ),
-        counselor=None
-        if advisor is None
-        else StrategyCounselor(
-            advisor,
-            template=settings.counselor.template,
-            sampling=settings.counselor.sampling(),
-        ),
-        history_window=settings.history_window,
-        max_sentences=settings.max_sentences,
-        seed=settings.seed,
-        condition=condition,
-    )
-    return maker, made
-
-
 def _result(
     setting: Setting,
     replies: Sequence[EvaluatedReply],
@@ -261,8 +228,10 @@ def _result(
     condition: StrategyCondition,
     further: Sequence[Metric],
     published: Mapping[str, dict[str, float]],
-    fluency: Sequence[Score],
+    beside_texts: Sequence[Score],
     seen: Mapping[str, Overlap],
+    unlike: str,
+    corpus: str | None = None,
 ) -> Result:
     failed = [reply.error for reply in replies if reply.error is not None]
     if all(reply.text is None for reply in replies):
@@ -299,7 +268,7 @@ def _result(
     return Result(
         setting.value,
         settings.preset,
-        [*scores, *fluency],
+        [*scores, *beside_texts],
         len({reply.episode for reply in replies}),
         len(replies),
         len(failed),
@@ -307,6 +276,8 @@ def _result(
         dict(published),
         condition,
         seen,
+        unlike,
+        corpus,
     )
 
 
@@ -326,7 +297,7 @@ async def _perplexity(
     )
     name = policy_name(maker.supporter.policy)
     return scores_of(
-        measure_perplexity(found, tokenizer=name),
+        measure_perplexity(found, tokenizer=name, condition=maker.condition),
         count=len(found),
         groups=[x.episode for x in found if x.nats is not None],
         **settings.drawing(),

@@ -10,6 +10,7 @@ for what is missing.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -23,10 +24,11 @@ from ...agents.observations import SupporterBrief, Turn
 from ...agents.roles import Role, Strategy
 from ...agents.speech import written_strategy
 from ...agents.supporter import Supporter
-from ...core.claim import claim, compare
+from ...core.claim import CONFIG_NAME, FreshFolder, claim, compare
 from ...core.errors import ConfigError, ContentRefused, PolicyError, RunError
 from ...core.jsonl import LineLog
 from ...core.seeds import call_seed
+from ...core.shards.division import file_of, part_files, streamed, take_parts
 from ...core.tasks import for_each
 from ...environments.dialogue.limits import HISTORY_WINDOW
 from ...environments.dialogue.view import counselor_view, supporter_view, turns_of
@@ -185,6 +187,8 @@ async def generate_replies(
     retry_failed: bool = False,
     observe: Callable[[EvaluatedReply], None] | None = None,
     config: Mapping[str, Any] | None = None,
+    part: str | None = None,
+    stop: asyncio.Event | None = None,
 ) -> list[EvaluatedReply]:
     """Answer every supporter turn of a corpus.
 
@@ -201,25 +205,37 @@ async def generate_replies(
         retry_failed: ask again for the recorded replies that failed.
         observe: called with each reply as it is finished.
         config: saved in `config.toml` beside what decides the replies.
+        part: answer one part of the dialogues only, as 3/8, into a file of its own in `out`; without
+            it, what the files of parts hold is taken in, and they are removed.
+        stop: once set, nothing more is asked and what is open is finished.
 
     Returns:
-        The replies, by setting, episode and turn in the order of the corpus.
+        The replies, by setting, episode and turn in the order of the corpus; of one part its own.
 
     Raises:
+        Interrupted: `stop` was set.
         ConfigError: an impossible concurrency, a repeated episode id, nothing to answer.
         RunError: `out` holds replies of other settings or of another corpus.
         PolicyError: one that every other reply would meet too.
     """
-    corpus = _corpus(episodes, concurrency)
+    corpus = list(streamed(_corpus(episodes, concurrency), part))
     with ExitStack() as stack:
         done: dict[tuple[Setting, str, int], EvaluatedReply] = {}
         log: LineLog | None = None
         if out is not None:
             compare(Path(out), maker.describe())  # before anything is written there
-            log = stack.enter_context(LineLog(Path(out) / REPLIES_NAME))
+            fresh = FreshFolder(Path(out))
+            whole = Path(out) / REPLIES_NAME
+            log = stack.enter_context(LineLog(file_of(whole, part)))
             claim(Path(out), maker.describe(), config)  # under the log's lock
-            done = {r.key: r for r in iter_replies(log.path) if not (retry_failed and r.error)}
-        _check_same(corpus, done)
+            if part is None:  # the folder is not a part's to remove
+                stack.enter_context(fresh.unless_begun({REPLIES_NAME, CONFIG_NAME}))
+            done = {
+                r.key: r
+                for file in _files(whole, part)
+                for r in iter_replies(file)
+                if not (retry_failed and r.error)
+            }
 
         def keep(reply: EvaluatedReply) -> None:
             if log is not None:
@@ -228,13 +244,18 @@ async def generate_replies(
             if observe is not None:
                 observe(reply)
 
-        await maker.open()
+        if log is not None and part is None:
+            take_parts(log.path, lambda file: _take_in(file, done, keep))
+        _check_same(corpus, done)
+
         jobs = [job for setting in settings for job in _jobs(corpus, setting, done)]
+        if jobs:
+            await maker.open()
 
         async def work(job: _Job) -> None:
             await _answer(job, maker, done, keep)
 
-        await for_each(jobs, work, min(concurrency, len(jobs)))
+        await for_each(jobs, work, min(concurrency, len(jobs)), stop)
     return [
         done[setting, episode.id, turn]
         for setting in settings
@@ -244,6 +265,27 @@ async def generate_replies(
 
 
 Dialogue = tuple[Episode, list[RecordedTurn]]
+
+
+def _files(whole: Path, part: str | None) -> list[Path]:
+    """The files whose replies are there already; a part looks into those of others."""
+    files = [whole, *(part_files(whole) if part else [])]
+    return [file for file in files if file.is_file()]
+
+
+def _take_in(
+    file: Path,
+    done: Mapping[tuple[Setting, str, int], EvaluatedReply],
+    keep: Callable[[EvaluatedReply], None],
+) -> None:
+    """Keep what a part has: the last reply to each turn, and one without an error before others."""
+    made: dict[tuple[Setting, str, int], EvaluatedReply] = {}
+    for reply in iter_replies(file):
+        if reply.key not in made or not reply.error or made[reply.key].error:
+            made[reply.key] = reply
+    for key, reply in made.items():
+        if key not in done or (done[key].error and not reply.error):
+            keep(reply)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...agents.conditions import StrategyCondition
 from ...agents.observations import SupporterBrief
 from ...agents.roles import Role
 from ...core.errors import ConfigError, ContextTooLong, DataError
@@ -74,7 +75,8 @@ async def score_references(
 ) -> list[Likelihood]:
     """Score every recorded supporter turn as the answer to the prompt that the policy would get.
 
-    The prompt is the one under which it would answer, the counselor's advice included.
+    The prompt is the one under which it would answer, the counselor's advice included; of a
+    checkpoint the one that it was trained with, unless another is asked for.
 
     Args:
         episodes: recorded conversations.
@@ -137,7 +139,12 @@ async def _likelihood(
     return Likelihood(episode.id, turn, -sum(t.logprob for t in scored), len(scored), words)
 
 
-def measure_perplexity(likelihoods: Sequence[Likelihood], *, tokenizer: str) -> list[Measurement]:
+def measure_perplexity(
+    likelihoods: Sequence[Likelihood],
+    *,
+    tokenizer: str,
+    condition: StrategyCondition = StrategyCondition.HIDDEN,
+) -> list[Measurement]:
     """Perplexity by token and by word.
 
     Two replies of 2 nats over 2 tokens and 4 nats over 4 tokens: exp(6 / 6) = e, 2.718.
@@ -145,10 +152,11 @@ def measure_perplexity(likelihoods: Sequence[Likelihood], *, tokenizer: str) -> 
     Args:
         likelihoods: missing ones are left out and counted.
         tokenizer: whose tokens they are; goes into the convention.
+        condition: what the prompts told of strategies; goes there too.
     """
     known = [x for x in likelihoods if x.nats is not None]
     rows = np.array([(x.nats, x.tokens, x.words) for x in known], dtype=np.float64).reshape(-1, 3)
-    scored = "recorded replies after the human history, no end token"
+    scored = f"recorded replies after the human history, strategy {condition}, no end token"
     return [
         Measurement("perplexity", Tally(rows[:, [0, 1]], _exp_ratio),
                f"by token of {tokenizer}; {scored}", unit="", n=len(known)),

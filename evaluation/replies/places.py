@@ -107,7 +107,8 @@ def last_replies(path: str | Path) -> list[EvaluatedReply]:
 
 def caveats_of(path: str | Path) -> tuple[str, ...]:
     """What an evaluation's `scores.json` says against its replies, a sentence each: dialogues that
-    its models had learned from, and prompts that named the label of the reply.
+    its models had learned from, prompts that named the label of the reply, and prompts that the model
+    was not trained with.
 
     Raises:
         DataError: the file cannot be read.
@@ -121,6 +122,8 @@ def caveats_of(path: str | Path) -> tuple[str, ...]:
         for role, each in result.get("seen", {}).items():
             if flag := Overlap(**each).flag(role):
                 told.append(f"{file.parent.name}: {flag}")
+        if unlike := result.get("unlike"):
+            told.append(f"{file.parent.name}: {unlike}")
     return tuple(dict.fromkeys(told))
 
 

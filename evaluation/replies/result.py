@@ -28,6 +28,9 @@ class Result:
         published: figures of the papers for this setting, by system and metric.
         condition: what the prompts told of strategies; None for given texts.
         seen: by role, how many of the dialogues its model had learned from; empty for given texts.
+        unlike: how the prompts differ from those that the model was trained with, a sentence.
+        corpus: what was evaluated, as it was named (`corpora/x:test`); None where only episodes were
+            given.
     """
 
     setting: str
@@ -40,10 +43,14 @@ class Result:
     published: dict[str, dict[str, float]] = field(default_factory=dict)
     condition: StrategyCondition | None = None
     seen: Mapping[str, Overlap] = field(default_factory=dict)
+    unlike: str = ""
+    corpus: str | None = None
 
     def warnings(self) -> list[str]:
-        """What was not held out from whom, a sentence each; nothing if all dialogues are new."""
-        return [flag for role, overlap in self.seen.items() if (flag := overlap.flag(role))]
+        """What speaks against the scores, a sentence each: dialogues that are not held out, prompts
+        that the model was not trained with."""
+        told = [flag for role, overlap in self.seen.items() if (flag := overlap.flag(role))]
+        return [*told, *([self.unlike] if self.unlike else [])]
 
     def published_conventions(self) -> dict[str, str]:
         """How the papers' tables shown beside were counted, as far as it is known, and on what."""

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from ...agents.conditions import StrategyCondition, read_condition
-from ...core.errors import ConfigError
 from ...core.record import Record
 from ...environments.runs.decoding import DECODINGS
 from ...environments.runs.settings import DEFAULT_POLICY, EngineSettings, RoleSettings
+from ...environments.shards.settings import ShardSettings
 from .reply import Setting
 
 if TYPE_CHECKING:
@@ -29,8 +29,9 @@ class MetricSettings(Record):
 
     preset: str = Field(
         "esconv",
-        description="convention: esconv, sacrebleu, sweetiechat or self-evolution (counted as esconv;"
-        " replies as that paper asks for them: its decoding, strategies listed)",
+        description="convention: esconv, sacrebleu, sweetiechat, or self-evolution and fpemf (counted"
+        " as esconv; replies as these papers ask for them: decoding, and strategies listed in"
+        " self-evolution)",
     )
     tokenizer: str | None = Field(None, description="a model's tokenizer, for sweetiechat")
     metrics: tuple[str | dict[str, Any], ...] = Field(
@@ -70,7 +71,7 @@ class MetricSettings(Record):
         return {"method": self.interval, "resamples": self.resamples, "seed": self.seed}
 
 
-class EvaluationSettings(MetricSettings, EngineSettings):
+class EvaluationSettings(MetricSettings, EngineSettings, ShardSettings):
     """Settings of an evaluation over a corpus. The engine is the supporter's."""
 
     panel: ClassVar[str] = "Evaluation"
@@ -86,24 +87,41 @@ class EvaluationSettings(MetricSettings, EngineSettings):
     concurrency: Annotated[int, Field(ge=1)] = Field(
         8, description="questions asked at the same time"
     )
-    history_window: Annotated[int, Field(ge=1)] = Field(
-        6, description="latest turns shown to the supporter"
+    history_window: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="latest turns shown to the supporter; default: as a checkpoint was trained, or 6,"
+        " or 2 with short",
     )
     max_sentences: Annotated[int, Field(ge=1)] = Field(3, description="sentences kept of a reply")
     retry_failed: bool = Field(False, description="ask again for replies that failed")
     perplexity: bool = Field(
         False, description="also measure the perplexity of the recorded replies"
     )
+    ratings: tuple[str, ...] = Field(
+        (),
+        description="files of ratings (ratings.jsonl of a study or a judge) of these conversations or"
+        " replies: their means beside the scores",
+    )
     strategy: Annotated[StrategyCondition, BeforeValidator(read_condition)] | None = Field(
         None,
         description="what the prompt tells of strategies: hidden (nothing), listed (all eight),"
         " self (the model writes its choice first), advised (the counselor's choice) or oracle (the"
-        " recorded reply's own label, an upper bound); default: advised with a counselor, else"
-        " hidden",
+        " recorded reply's own label, an upper bound); default: advised with a counselor, else as a"
+        " checkpoint was trained, else hidden",
     )
-    definitions: bool = Field(False, description="system prompt defines the eight strategies")
+    definitions: bool | None = Field(
+        None,
+        description="system prompt defines the eight strategies; default: as a checkpoint was trained",
+    )
+    short: bool | None = Field(
+        None,
+        description="system prompt of about 55 tokens, for models of 128 to 512 positions; default:"
+        " as a checkpoint was trained",
+    )
     template: str | None = Field(
-        None, description="prompt template: shipped name or path; default by strategy"
+        None,
+        description="prompt template: shipped name or path; default: as a checkpoint was trained, or"
+        " by strategy",
     )
     openings: bool = Field(False, description="pre-fill first words that fit the strategy")
     counselor: RoleSettings = RoleSettings(seated=False)
@@ -113,41 +131,21 @@ class EvaluationSettings(MetricSettings, EngineSettings):
     def _add_decoding(cls, data: Any) -> Any:
         if not isinstance(data, Mapping) or data.get("preset") not in DECODINGS:
             return data
-        own = {**DECODINGS[data["preset"]], "strategy": StrategyCondition.LISTED}
+        own: dict[str, Any] = dict(DECODINGS[data["preset"]])
+        if data["preset"] == "self-evolution":  # eq. 1 and 3
+            own["strategy"] = StrategyCondition.LISTED
         return own | {k: v for k, v in data.items() if v is not None}
 
     @model_validator(mode="after")
     def _conditions_agree(self) -> Self:
         if self.counselor.strategy is not None:
             raise ValueError("counselor.strategy: only a supporter is told of strategies")
-        if self.strategy is StrategyCondition.SELF and self.perplexity:
-            raise ValueError(
-                "perplexity under strategy self: recorded replies do not begin with a choice of the"
-                " model; measure it under listed"
-            )
+        if self.sharded and self.out is None:
+            raise ValueError("workers: they need a folder to write to; give out")
+        if self.short and (self.definitions or self.template):
+            name = "definitions" if self.definitions else "template"
+            raise ValueError(f"short leaves no room for {name}; give one of them")
         return self
-
-    def condition(self, *, advised: bool) -> StrategyCondition:
-        """What the prompt tells of strategies.
-
-        Args:
-            advised: a counselor is there.
-
-        Raises:
-            ConfigError: a counselor that is not to be asked, or none where one is needed.
-        """
-        found = self.strategy
-        if found is None:
-            return StrategyCondition.ADVISED if advised else StrategyCondition.HIDDEN
-        if advised is not (found is StrategyCondition.ADVISED):
-            raise ConfigError(
-                f"strategy '{found}' "
-                + ("leaves the counselor unasked" if advised else "needs a counselor"),
-                hint="`--no-counselor.seated` leaves it out"
-                if advised
-                else "`--counselor.seated`, with a policy of its own or the supporter's",
-            )
-        return found
 
     def contexts(self) -> tuple[Setting, ...]:
         """The settings to run."""

@@ -53,6 +53,8 @@ def read_appendix(folder: str | Path) -> Appendix:
         )
     renderer = MarkdownIt("commonmark", {"html": False}).enable("table")
     renderer.disable(["link", "image", "autolink"])
+    renderer.add_render_rule("table_open", _table_open)
+    renderer.add_render_rule("table_close", _table_close)
     text = "\n\n".join(_below_the_page(read_text(page)) for page in pages)
     return Appendix(folder.name, renderer.render(text), tuple(map(_image, images)))
 
@@ -60,6 +62,15 @@ def read_appendix(folder: str | Path) -> Appendix:
 def read_appendices(folders: Sequence[str | Path]) -> list[Appendix]:
     """See `read_appendix`."""
     return [read_appendix(folder) for folder in folders]
+
+
+def _table_open(*_: object) -> str:
+    """Each table scrolls by itself, also by keyboard, so that a wide one moves nothing else."""
+    return '<div class="scroll" role="group" aria-label="Table" tabindex="0"><table>\n'
+
+
+def _table_close(*_: object) -> str:
+    return "</table></div>\n"
 
 
 def _image(path: Path) -> tuple[str, str]:

@@ -11,9 +11,13 @@ from html import escape
 Series = Mapping[str, Sequence[float | None]]
 """Name of a series to its values, one a category; None where there is none."""
 
-WIDTH = 640
-LABELS = 190
-BAR, GAP, PART = 12, 3, 12
+WIDTH = 380
+"""Narrow, so that texts stay readable on a phone, where the figure is 330 pixels wide."""
+VALUES = 56
+"""Room for a value behind the longest bar."""
+LABEL, BAR, GAP, PART = 16, 12, 3, 10
+WIDEST = 40
+"""Of a histogram's columns, so that one alone is still a column."""
 
 
 def bars(title: str, categories: Sequence[str], series: Series, *, unit: str = "%") -> str:
@@ -28,24 +32,23 @@ def bars(title: str, categories: Sequence[str], series: Series, *, unit: str = "
     largest = (
         max((v for values in series.values() for v in values if v is not None), default=0) or 1
     )
-    high = len(series) * (BAR + GAP) + PART
+    high = LABEL + len(series) * (BAR + GAP) + PART
     parts = []
     for place, category in enumerate(categories):
-        top = place * high + 8
-        middle = top + (high - PART) / 2
-        parts.append(_text(LABELS - 8, middle + 4, category, anchor="end"))
+        top = place * high + LABEL  # the label stands above its bars, where any length has room
+        parts.append(_text(0, top - 4, category))
         for number, values in enumerate(series.values()):
             value, y = values[place], top + number * (BAR + GAP)
             if value is None:
-                parts.append(_text(LABELS + 4, y + BAR - 2, "no value", small=True))
+                parts.append(_text(4, y + BAR - 2, "no value", small=True))
                 continue
-            width = (WIDTH - LABELS - 70) * value / largest
+            width = (WIDTH - VALUES) * value / largest
             parts.append(
-                f'<rect x="{LABELS}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2"'
+                f'<rect x="0" y="{y}" width="{width:.1f}" height="{BAR}" rx="2"'
                 f' class="series-{number % 5}"/>'
             )
-            parts.append(_text(LABELS + width + 5, y + BAR - 2, f"{value:.1f}{unit}", small=True))
-    return _figure(title, len(categories) * high + 8, parts, list(series))
+            parts.append(_text(width + 5, y + BAR - 2, f"{value:.1f}{unit}", small=True))
+    return _figure(title, len(categories) * high, parts, list(series))
 
 
 def stacked(title: str, columns: Sequence[str], series: Series, classes: Sequence[str]) -> str:
@@ -83,7 +86,8 @@ def histogram(title: str, counts: Mapping[int, int]) -> str:
     columns: dict[int, int] = dict.fromkeys(range(low, high + 1, step), 0)
     for value, count in counts.items():
         columns[low + (value - low) // step * step] += count
-    largest, width, height = max(columns.values()), (WIDTH - 60) / len(columns), 150
+    largest, height = max(columns.values()), 150
+    width = min(WIDEST, (WIDTH - 60) / len(columns))
     parts = []
     every = max(1, len(columns) // 10)
     for number, (start, count) in enumerate(columns.items()):

@@ -6,7 +6,10 @@ from typing import Annotated
 
 import typer
 
-from ...core.outside.console import echo
+from ...core.outside.console import echo, make_console
+from ...core.outside.progress import Counting
+
+READ = "conversations read"
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +35,13 @@ def register(app: typer.Typer) -> None:
         """Write one HTML page: numbers, figures and browsable conversations."""
         from . import write_report
 
-        path = write_report(
-            runs, out, ratings=ratings or (), appendices=appendix or (), title=title
-        )
+        with Counting(make_console(stderr=True), READ) as counting:
+            path = write_report(
+                runs,
+                out,
+                ratings=ratings or (),
+                appendices=appendix or (),
+                title=title,
+                observe=lambda _: counting.add(READ),
+            )
         echo(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")

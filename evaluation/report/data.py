@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ...agents.roles import Role
 from ...core.errors import DataError
+from ...core.outside.progress import observed
 from ...core.seeds import hashed_rank
 from ...environments.corpus.statistics import CorpusStatistics, StatisticsCounter
 from ...environments.episodes.episode import Episode, Utterance
@@ -84,6 +85,7 @@ def read_run(
     name: str | None = None,
     ratings: Iterable[Path] = (),
     shown: int = SHOWN,
+    observe: Callable[[Episode], None] | None = None,
 ) -> RunView:
     """Read a run's folder or a log file, and the ratings beside it.
 
@@ -92,6 +94,7 @@ def read_run(
         name: the column's heading; the folder's or file's name by default.
         ratings: further files of ratings.
         shown: conversations that are kept for the page at most.
+        observe: called with each conversation as it is read.
 
     Raises:
         DataError: no log, or a line that is not an episode or a rating.
@@ -100,7 +103,7 @@ def read_run(
     counts, counter, totals, sample = Counts(), StatisticsCounter(), Totals(), _Sample(shown)
     seen: set[str] = set()
     failed: set[str] = set()
-    for episode in iter_episodes(path):
+    for episode in observed(iter_episodes(path), observe):
         totals.add(episode)
         sample.add(episode)
         seen.add(episode.id)

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from jinja2 import Environment, select_autoescape
 from markupsafe import Markup
 
+from ...agents.colours import STRATEGY_COLOURS, ink_on
 from ...agents.roles import Strategy
 from ...core.errors import ConfigError, RunError
 from ...core.files import write_whole
+from ...environments.episodes.episode import Episode
 from ...environments.episodes.sides import heading_of, place_of
-from ...policies.safety import CRISIS_GUIDANCE, DISCLAIMER
+from ...policies.safety import CRISIS_GUIDANCE
+from ..analyses.profile import disclaimer_of
 from .appendix import Appendix, read_appendices
 from .data import RunView, as_script, read_run
 from .tables import Table, tables
@@ -34,6 +37,7 @@ def write_report(
     ratings: Iterable[Path] = (),
     appendices: Sequence[str | Path] = (),
     title: str | None = None,
+    observe: Callable[[Episode], None] | None = None,
 ) -> Path:
     """Write the page about one or several runs.
 
@@ -43,6 +47,7 @@ def write_report(
         ratings: files of ratings beyond those in the folders.
         appendices: folders with tables (Markdown) and figures (SVG) that other commands wrote.
         title: of the page; the runs' names by default.
+        observe: called with each conversation as it is read.
 
     Returns:
         Where it was written.
@@ -54,7 +59,9 @@ def write_report(
     if not runs:
         raise ConfigError("a report needs at least one run", hint="warmline report runs/first")
     ratings = list(ratings)
-    views = [read_run(path, name=name, ratings=ratings) for path, name in _named(runs)]
+    views = [
+        read_run(path, name=name, ratings=ratings, observe=observe) for path, name in _named(runs)
+    ]
     if out is None:
         out = place_of(runs[0]).folder / REPORT_NAME
     path = Path(out)
@@ -91,7 +98,7 @@ def render(
     }
     return template.render(
         title=title or " and ".join(run.name for run in runs),
-        disclaimer=DISCLAIMER,
+        disclaimer=disclaimer_of(run.counts.stops for run in runs),
         guidance=CRISIS_GUIDANCE,
         crisis=sum(run.counts.crisis for run in runs),
         tables=[_with_markup(table) for table in tables(runs)],
@@ -100,10 +107,18 @@ def render(
             {"title": each.title, "html": Markup(each.html), "figures": each.figures}  # noqa: S704
             for each in appendices
         ],
-        style=Markup(assets.joinpath("report.css").read_text("utf-8")),  # noqa: S704 - our own files
+        style=Markup(assets.joinpath("report.css").read_text("utf-8") + strategy_style()),  # noqa: S704 - our own
         script=Markup(script),  # noqa: S704
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data=Markup(as_script(data)),  # noqa: S704 - escaped there
+    )
+
+
+def strategy_style() -> str:
+    """The rules that give each strategy its colour, as a bar and as a label."""
+    return "".join(
+        f".strategy-{number} {{ fill: {colour}; background: {colour}; color: {ink_on(colour)}; }}\n"
+        for number, colour in enumerate(STRATEGY_COLOURS.values())
     )
 
 

@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
 from ...core.errors import NOTHING_CAME
-from ...core.options import nested, options_of
+from ...core.options import config_parameter, nested, options_of
 from ...core.outside.console import echo_json, make_console
+from ...core.outside.progress import Counting
 from ...core.settings import read_settings
 from ...core.tables import plain_table
 from ...core.tasks import run_interruptible
-from ...environments.runs.events import Ended, Resumed
 from ...environments.runs.settings import RoleSettings
 from ...policies.safety import DISCLAIMER
 from .settings import SelfPlaySettings
@@ -43,42 +42,32 @@ HIDDEN = {
 def register(app: typer.Typer) -> None:
     """Add the command."""
     keyword = inspect.Parameter.KEYWORD_ONLY
-    file = Annotated[
-        Path | None, typer.Argument(help="TOML file of settings; options override it.")
-    ]
     as_json = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
     _self_play.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
-            inspect.Parameter("file", keyword, default=None, annotation=file),
+            config_parameter(),
             *options_of(SelfPlaySettings, hidden=HIDDEN),
             inspect.Parameter("as_json", keyword, default=False, annotation=as_json),
         ]
     )
-    app.command(
-        "selfplay",
-        help="Play two supporters on the same scenarios and seeds, judge and compare them; resumes"
-        " automatically.",
-    )(_self_play)
+    app.command("selfplay")(_self_play)
 
 
-def _self_play(file: Path | None, as_json: bool, **given: Any) -> None:
+def _self_play(config: Path | None, as_json: bool, **given: Any) -> None:
     from .play import self_play
 
-    settings = read_settings(SelfPlaySettings, file, nested(given))
+    settings = read_settings(SelfPlaySettings, config, nested(given))
     errors = make_console(stderr=True)
     results: list[SelfPlayResult] = []
-    with Progress(
-        TextColumn("{task.description}"), MofNCompleteColumn(), console=errors, transient=True
-    ) as bars:
-        played = bars.add_task("conversations", total=None)
-        judged = bars.add_task("verdicts", total=None)
+    with Counting(errors, "conversations", "verdicts") as counting:
 
         async def work(stop: Any) -> None:
             result = await self_play(
                 settings,
-                observe=lambda event: bars.advance(played, _ended(event)),
-                on_rating=lambda _: bars.advance(judged),
+                observe=lambda event: counting.add("conversations", _ended(event)),
+                on_rating=lambda _: counting.add("verdicts"),
                 stop=stop,
+                say=errors.print,
             )
             results.append(result)
 
@@ -123,6 +112,12 @@ def outcome_table(result: "SelfPlayResult") -> Table:
 
 def _ended(event: object) -> int:
     """How many episodes an event tells of."""
+    from ...core.shards.driver import UnitDone
+    from ...environments.runs.events import Ended, Resumed
+    from ...environments.shards.sharded import Found
+
     if isinstance(event, Resumed):
         return len(event.episodes)
-    return int(isinstance(event, Ended))
+    if isinstance(event, Found):
+        return sum(event.stops.values())
+    return int(isinstance(event, Ended | UnitDone))

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,14 @@ from ...core.files import write_whole
 from ...environments.episodes.log import read_episodes
 from ...environments.episodes.rating import RATINGS_NAME, Rating, iter_ratings
 from ...environments.episodes.sequence import Episodes
-from ...environments.runs.events import BatchObserver
-from ...environments.runs.simulate import choose_scenarios, simulate_settings
+from ...environments.runs.simulate import (
+    build_environment,
+    choose_scenarios,
+    simulate_settings,
+)
 from ...environments.scenarios.scenario import Scenario
+from ...environments.shards.parts import Parts
+from ...environments.shards.run import play_batch
 from ...policies.base import Policy, close_policy
 from ...policies.concurrency import open_conversations
 from ...policies.registry import make_policy
@@ -50,9 +56,10 @@ async def self_play(
     judge_policy: Policy | None = None,
     seats: Mapping[Role, Any] | None = None,
     scenarios: Sequence[Scenario] | None = None,
-    observe: BatchObserver | None = None,
+    observe: Callable[[Any], None] | None = None,
     on_rating: OnRating | None = None,
     stop: asyncio.Event | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> SelfPlayResult:
     """Play, judge and compare. The same call again does only what is missing.
 
@@ -62,8 +69,9 @@ async def self_play(
         judge_policy: in place of `settings.judge`.
         seats: seeker, counselor and judger as policies or agents.
         scenarios: in place of those that the settings name.
-        observe: events of the runs.
+        observe: events of the runs: those of `run_batch`, or of `run_sharded` with workers.
         on_rating: called with each new rating.
+        say: told what becomes of workers that judge.
         stop: once set, what is in progress is finished and the rest is left for the next call.
 
     Raises:
@@ -87,22 +95,28 @@ async def self_play(
     for seed in settings.seeds:
         for side in SIDES:
             extra = {} if ready[side] is None else {Role.SUPPORTER: ready[side]}
-            await simulate_settings(
-                settings.of(side, seed),
-                seats={**seats, **extra},
-                scenarios=chosen,
-                observe=observe,
-                stop=stop,
-            )
-    asked = judge_policy
-    if asked is None:
-        asked = make_policy(settings.judge.policy or "", **settings.judge.policy_options())
-    try:
-        await _judge_all(settings, asked, rubric, chosen, on_rating, stop)
-    finally:
-        if judge_policy is None:
-            await close_policy(asked)
-    result = result_of(settings, rubric, {scenario.id for scenario in chosen})
+            run, taken = settings.of(side, seed), {**seats, **extra}
+            if settings.sharded:
+                environment = build_environment(run, taken)
+                await play_batch(
+                    settings,
+                    environment,
+                    chosen,
+                    settings=run,
+                    seed=seed,
+                    observe=observe,
+                    stop=stop,
+                )
+            else:
+                await simulate_settings(
+                    run, seats=taken, scenarios=chosen, observe=observe, stop=stop
+                )
+    names = frozenset(scenario.id for scenario in chosen)
+    if settings.sharded:
+        do = partial(_judge_part, settings, judge_policy, rubric, names)
+        await Parts(do, Path(settings.out or ""), settings, say).run(stop)
+    await _judge_all(settings, judge_policy, rubric, names, observe=on_rating, stop=stop)
+    result = result_of(settings, rubric, names)
     folder = Path(settings.out or "")
     data = json.dumps(result.as_dict(), indent=2, ensure_ascii=False) + "\n"
     write_whole(folder / RESULT_NAME, data)
@@ -110,21 +124,47 @@ async def self_play(
     return result
 
 
+async def _judge_part(
+    settings: SelfPlaySettings,
+    policy: Policy | None,
+    rubric: Rubric,
+    names: Set[str],
+    part: str,
+    stop: asyncio.Event,
+) -> None:
+    """What a worker does of the judge's questions."""
+    await _judge_all(settings, policy, rubric, names, part=part, stop=stop)
+
+
 async def _judge_all(
+    settings: SelfPlaySettings,
+    given: Policy | None,
+    rubric: Rubric,
+    names: Set[str],
+    **more: Any,
+) -> None:
+    policy = given
+    if policy is None:
+        policy = make_policy(settings.judge.policy or "", **settings.judge.policy_options())
+    try:
+        await _judge_each(settings, policy, rubric, names, more)
+    finally:
+        if given is None:
+            await close_policy(policy)
+
+
+async def _judge_each(
     settings: SelfPlaySettings,
     policy: Policy,
     rubric: Rubric,
-    scenarios: Sequence[Scenario],
-    on_rating: OnRating | None,
-    stop: asyncio.Event | None,
+    names: Set[str],
+    more: Mapping[str, Any],
 ) -> None:
-    names = {scenario.id for scenario in scenarios}
     how: dict[str, Any] = {
         "samples": settings.samples,
         "concurrency": settings.concurrency or open_conversations([policy]),
         "sampling": settings.judge.sampling(),
-        "observe": on_rating,
-        "stop": stop,
+        **more,
     }
     for seed in settings.seeds:
         played = {side: _episodes(settings, side, seed, names) for side in SIDES}
@@ -153,7 +193,7 @@ def _refuse_unfinished(tally: JudgeTally) -> None:
         )
 
 
-def _episodes(settings: SelfPlaySettings, side: str, seed: int, names: set[str]) -> Episodes:
+def _episodes(settings: SelfPlaySettings, side: str, seed: int, names: Set[str]) -> Episodes:
     played = read_episodes(settings.folder(side, seed))
     return played.chosen([name for name in played.ids if name in names])
 
@@ -162,7 +202,7 @@ def _comparisons(settings: SelfPlaySettings, seed: int) -> Path:
     return Path(settings.out or "") / f"comparisons-seed-{seed}.jsonl"
 
 
-def result_of(settings: SelfPlaySettings, rubric: Rubric, names: set[str]) -> SelfPlayResult:
+def result_of(settings: SelfPlaySettings, rubric: Rubric, names: Set[str]) -> SelfPlayResult:
     """The result from the folders alone."""
     scores: dict[str, dict[tuple[str, int], dict[str, float]]] = {}
     failed, unreadable = dict.fromkeys(SIDES, 0), 0

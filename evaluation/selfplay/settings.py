@@ -8,11 +8,12 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, model_validator
 
 from ...environments.runs.settings import EngineSettings, RoleSettings, RunSettings
+from ...environments.shards.settings import ShardSettings
 
 SIDES = ("a", "b")
 
 
-class SelfPlaySettings(RunSettings):
+class SelfPlaySettings(RunSettings, ShardSettings):
     """Settings of a paired comparison: those of a run, with two supporters and a judge."""
 
     panel: ClassVar[str] = "Comparison"

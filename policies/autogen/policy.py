@@ -26,6 +26,7 @@ from ...core.errors import (
 )
 from ...core.outside.secrets import hide_secrets, register_secrets_in, without_secrets
 from ...core.outside.text import clean_text
+from ...core.plugins import is_import_string
 from ..answers import (
     choice_instruction,
     match_choice,
@@ -93,6 +94,8 @@ class AutogenClientPolicy(BasePolicy):
     """
 
     name = "autogen"
+    capabilities = Capabilities(schema=True, max_sentences=False)
+    """At most; the client decides whether it takes a seed."""
 
     def __init__(
         self,
@@ -248,7 +251,7 @@ def load_client(given: Any) -> ChatCompletionClient:
 
 def _imported(path: str) -> Any:
     module_name, _, attribute = path.partition(":")
-    if not attribute:
+    if not is_import_string(path):
         raise ConfigError(
             f"no AutoGen client named '{path}'",
             hint="give an import string such as 'my_package.module:make_client'",

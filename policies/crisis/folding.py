@@ -45,6 +45,7 @@ _LETTER_AS_DIGIT = re.compile(r"[013457@$](?<=[a-z].)(?=[a-z])|\$(?=[a-z])")
 _MAY_BE_APART = re.compile("[. ][a-z][. ][a-z][. ]")
 _APART = re.compile(r"(?<!\w)(?:[a-z][. ]){3,}[a-z](?!\w)")
 _REPEATED = re.compile(r"([a-z])\1\1+")
+_THREE = tuple(letter * 3 for letter in "abcdefghijklmnopqrstuvwxyz")
 
 
 def fold_characters(text: str) -> str:
@@ -74,4 +75,11 @@ def fold(text: str) -> str:
     plain = " ".join(plain.split())
     if _MAY_BE_APART.search(plain):
         plain = _APART.sub(lambda found: re.sub("[. ]", "", found[0]), plain)
-    return _REPEATED.sub(lambda found: found[1] if found[1] in "aeiou" else found[1] * 2, plain)
+    for three in _THREE:  # quicker than the pattern, which looks at each letter for long
+        if three in plain:
+            return _REPEATED.sub(_once_or_twice, plain)
+    return plain
+
+
+def _once_or_twice(found: re.Match[str]) -> str:
+    return found[1] if found[1] in "aeiou" else found[1] * 2

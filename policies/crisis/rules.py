@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from typing import NamedTuple
 
 from .folding import fold
@@ -22,7 +22,9 @@ OVERLAP = 1_000
 _SENTENCE_END = re.compile("[.!?;\u2026\u3002\u061f\u0964]")
 _KEPT = 32
 """Characters of the longest word that is remembered."""
-_WORD = re.compile(r"[^\s.,!?;:]+")
+_MOST = 1 << 15
+"""Words that are remembered."""
+_MARKS = str.maketrans(dict.fromkeys(".,!?;:", " "))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ def _all_findings(plain: str) -> Iterator[CrisisFinding]:
     words = _words_of(plain)
     looked = _look(words)
     ascii_only = plain.isascii()
-    if ascii_only and not looked.begun:
+    if ascii_only and not looked.begun & _latin_rules():
         return
     for language, first, all_bits in _placed():
         begun = looked.begun >> first & all_bits
@@ -82,9 +84,38 @@ def _all_findings(plain: str) -> Iterator[CrisisFinding]:
         yield from _findings(plain, words, looked._replace(begun=begun), language)
 
 
+@cache
+def _latin_rules() -> int:
+    """The rules of languages that a text in ASCII can hold, as bits among those of all.
+
+    Each of them has words.
+    """
+    bits = 0
+    for language, first, all_bits in _placed():
+        if language.letters != "own":
+            bits |= all_bits << first
+    return bits
+
+
 def _words_of(plain: str) -> set[str]:
-    words = set(_WORD.findall(plain))
+    words = set(plain.translate(_MARKS).split())
     return {word.strip("*") for word in words} if "*" in plain else words
+
+
+class _Seen:
+    """What is known of words that were looked at; of more needed words another one is begun.
+
+    Attributes:
+        known: how many words were known to be needed.
+        words: `begun` and `held` of each.
+    """
+
+    def __init__(self, known: int) -> None:
+        self.known = known
+        self.words: dict[str, tuple[int, int]] = {}
+
+
+_latest_seen = [_Seen(0)]
 
 
 class _Looked(NamedTuple):
@@ -103,19 +134,23 @@ class _Looked(NamedTuple):
 
 
 def _look(words: set[str]) -> _Looked:
-    known = len(NEEDED)
+    known, seen = len(NEEDED), _latest_seen[0]
+    if seen.known != known or len(seen.words) > _MOST:
+        seen = _latest_seen[0] = _Seen(known)
+    looks = seen.words
     begun = held = 0
     for word in words:
-        look = _look_at if len(word) <= _KEPT else _look_at.__wrapped__
-        rules, needed = look(word, known)
-        begun |= rules
-        held |= needed
+        if (look := looks.get(word)) is None:
+            look = _look_at(word)
+            if len(word) <= _KEPT:
+                looks[word] = look
+        begun |= look[0]
+        held |= look[1]
     return _Looked(begun, held, known)
 
 
-@lru_cache(maxsize=1 << 15)
-def _look_at(word: str, known: int) -> tuple[int, int]:
-    """`begun` and `held` of one word; `known` tells what was kept before more was known apart."""
+def _look_at(word: str) -> tuple[int, int]:
+    """`begun` and `held` of one word."""
     begun = 0
     if word[:2] in _starts():
         for language, first, _ in _placed():
@@ -174,7 +209,11 @@ def _possible(words: set[str], looked: _Looked, language: Language) -> list[Rule
         return rules
     looks = [rule.look() for rule in rules]
     held = looked.held if len(NEEDED) == looked.known else _look(words).held
-    return [rule for rule, look in zip(rules, looks, strict=True) if may_match(look, held)]
+    return [
+        rule
+        for rule, look in zip(rules, looks, strict=True)
+        if (look[0] == -1 or look[0] & held) and may_match(look, held)
+    ]
 
 
 def _stands_in(plain: str, rule: Rule, language: Language) -> str | None:

@@ -67,7 +67,8 @@ class ClassifierPolicy(BasePolicy):
         dtype: of the network; `auto` is bfloat16 on a GPU and on CPUs with AMX or AVX-512 BF16,
             otherwise float32.
         max_batch: maximum number of prompts computed together.
-        threads: of the computation on a CPU, for all of torch in this process; None leaves them.
+        threads: of the computation on a CPU, for all that torch begins in this process; None takes
+            the cores that are idle when it is opened but one, or `OMP_NUM_THREADS`.
 
     Raises:
         ModelNotFound, DataError: no checkpoint there, or one without heads.
@@ -224,14 +225,12 @@ class ClassifierPolicy(BasePolicy):
     # in the thread
 
     def _load(self) -> LoadedClassifier:
-        import torch
-
+        from ..models.cores import set_torch_threads
         from ..models.loading import find_device, find_dtype
         from .network import load_classifier
 
-        if self._threads is not None:
-            torch.set_num_threads(self._threads)
         device = find_device(self._device)
+        set_torch_threads(self._threads, device)
         return load_classifier(
             self.folder,
             outputs=sum(map(len, self.heads.values())),

@@ -19,6 +19,7 @@ from ...core.errors import ConfigError, ContextTooLong
 from ..base import Message
 from ..models.loading import DTYPES, MISFITS, check_all_weights_used, load, misfit, padding_token
 from ..models.prompts import PromptWriter
+from ..models.quiet import quietly
 from ..models.sources import find_source
 from .reading import Reading
 
@@ -149,6 +150,7 @@ class LoadedClassifier:
         return found
 
 
+@quietly()
 def load_classifier(
     folder: Path, *, outputs: int, reading: Reading, device: str, dtype: str
 ) -> LoadedClassifier:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...core.errors import EngineUnavailable
+from ..models.cores import set_torch_threads
 from ..models.sources import Source
 from ..sharing import Forked, OwnProcess, SharedEngines
 
@@ -36,7 +37,7 @@ class EngineSettings:
         cache_gb: memory for keys and values of running requests, in GB; None chooses.
         prefix_cache_gb: memory for prefixes of earlier prompts, in GB.
         deterministic: every pass has the same number of rows.
-        threads: of the computation on a CPU; None keeps torch's own number.
+        threads: of the computation on a CPU; None takes the cores that are idle but one.
     """
 
     source: Source
@@ -81,6 +82,7 @@ class Engine:
         self._model: LoadedModel | None = None
         self._loop: _Loop | None = None
         self._constraints: JsonConstraints | None = None
+        self._threads_before: int | None = None
         self._thread = threading.Thread(target=self._run, name="warmline-hf", daemon=True)
         atexit.register(self.stop)  # torch must not be computing while the interpreter exits
         self._thread.start()
@@ -201,8 +203,7 @@ class Engine:
         from .seq2seq import Seq2SeqLoop
 
         wanted = self.settings
-        if wanted.threads is not None:
-            torch.set_num_threads(wanted.threads)
+        self._threads_before = set_torch_threads(wanted.threads, wanted.device)
         model = load(
             replace(wanted.source, adapter=None),
             device=wanted.device,
@@ -294,6 +295,8 @@ class Engine:
             job.fail(EngineUnavailable("the engine was closed"))
         for call in calls:  # they find no model and raise where they are waited for
             call()
+        if self._threads_before is not None:
+            set_torch_threads(self._threads_before, self.settings.device)
         _free_unused_memory()
 
 

@@ -109,8 +109,9 @@ class TransformersPolicy(OpenWeights, BasePolicy):
             Encoder-decoder models without one read the messages joined by line ends.
         choice_normalization: `mean` divides an option's score by its number of tokens.
         deterministic: see above; encoder-decoder models then answer one request at a time.
-        threads: of the computation on a CPU, for all of torch in this process; None leaves them, or
-            takes one if `deterministic`.
+        threads: of the computation on a CPU, for all that torch begins in this process while the
+            model is open. None takes the cores that are idle when it is opened but one, or
+            `OMP_NUM_THREADS`; one if `deterministic`.
 
     Raises:
         ConfigError: an option out of range; all problems at once.

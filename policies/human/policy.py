@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from ...core.errors import ParticipantLeft
 from ...core.outside.console import SafeConsole
+from ...core.outside.text import is_blank
 from ..base import (
     BasePolicy,
     Capabilities,
@@ -24,9 +25,11 @@ from ..base import (
 )
 from ..safety import CRISIS_GUIDANCE, DISCLAIMER, SUPPORTER_GUIDANCE, crisis_kinds
 from .crisis_check import CrisisCheck
+from .help_lines import help_lines, refuse_unknown_country
 from .terminal import TERMINAL
 
 LEAVE = "/end"
+_LEAVING = frozenset({LEAVE, "/exit", "/quit"})
 GO_ON = "/go"
 
 
@@ -45,11 +48,12 @@ class HumanPolicy(BasePolicy):
     Args:
         show_brief: print the role's instructions before its first answer.
         crisis: a policy to ask beside the rules, or its settings: `{policy = "openai", ...}`.
+        country: whose help lines are shown with the guidance, such as `GB`; see `help_lines.toml`.
         console: where to print; the terminal by default.
         read: reads one line given a prompt, in a thread; the terminal itself by default.
 
     Raises:
-        ConfigError: `crisis` is not a policy, or one that cannot choose.
+        ConfigError: `crisis` is not a policy, or one that cannot choose; a country without help lines.
     """
 
     name = "human"
@@ -61,10 +65,13 @@ class HumanPolicy(BasePolicy):
         *,
         show_brief: bool = True,
         crisis: Mapping[str, Any] | Policy | None = None,
+        country: str = "",
         console: Console | None = None,
         read: Callable[[str], str] | None = None,
     ) -> None:
+        refuse_unknown_country(country)
         self.show_brief = show_brief
+        self.country = country
         self.crisis_check = CrisisCheck.made(crisis) if crisis is not None else None
         self._console = console or SafeConsole(markup=True)
         self._read = read
@@ -88,7 +95,8 @@ class HumanPolicy(BasePolicy):
         return super().describe() | checked
 
     async def respond(self, request: Request) -> Reply:
-        """Ask the person. An empty line is asked again; the end of input or `/end` leaves.
+        """Ask the person. An empty line is asked again; the end of input or `/end` leaves, as do
+        `/exit` and `/quit`.
 
         Raises:
             ParticipantLeft: the person left; the episode closes normally.
@@ -156,6 +164,8 @@ class HumanPolicy(BasePolicy):
                 self._console.print(f"[dim]The crisis check failed: {escape(answer.error)}[/]")
         if alarm:
             self._notice(CRISIS_GUIDANCE, ", ".join(kinds) or "found by the crisis check")
+            if self.country:
+                self._console.print(escape(str(help_lines(self.country))))
             await self._acknowledged(request, f"Type {GO_ON} to send your message and go on")
         return found
 
@@ -193,7 +203,8 @@ class HumanPolicy(BasePolicy):
                 line = await asyncio.to_thread(self._read, prompt)
         except EOFError:
             line = LEAVE
-        if (typed := line.strip()) == LEAVE:
+        typed = "" if is_blank(line) else line.strip()
+        if typed.casefold() in _LEAVING:
             raise ParticipantLeft(f"the person in the {request.role}'s seat left")
         return typed
 

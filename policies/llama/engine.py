@@ -17,11 +17,9 @@ import json
 import os
 import secrets
 import threading
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,9 +31,6 @@ from ..models.vocabulary import read_gguf_vocabulary
 from ..sharing import OwnProcess, SharedEngines
 from ..text.control_marks import ControlMarks
 from ..thinking.reader import MARK_TOKENS, pair_in
-
-_CPU_TIMES = Path("/proc/stat")
-_LOOK_SECONDS = 0.3
 
 Watch = Callable[[str, int], bool]
 """Called after every token with the text so far and its number of tokens; True ends the generation."""
@@ -361,40 +356,3 @@ def _close(engine: LlamaEngine) -> None:
 
 ENGINES = SharedEngines(_open, _close)
 """The engines of this process."""
-
-
-def usable_cores() -> int:
-    """CPU cores that this process may use: its affinity, within its container's quota."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    quota = Path("/sys/fs/cgroup/cpu.max")
-    if quota.is_file():
-        allowed, period = quota.read_text().split()
-        if allowed != "max":
-            cores = min(cores or 1, max(1, int(allowed) // int(period)))
-    return cores or 1
-
-
-@cache
-def spare_cores() -> int:
-    """Cores for the computation: those that are idle now but one, at least one; looked at once.
-
-    The threads of this engine wait for each other many times a token, at full load. With a core
-    less than threads they all wait for the one that is not running: on two cores, two threads
-    beside one busy process took 19 s for what they do alone in 6 and one thread always does in 10.
-    So one core is left to Python and to others.
-    """
-    busy = 0.0
-    if _CPU_TIMES.is_file():
-        before = _busy_seconds()
-        time.sleep(_LOOK_SECONDS)
-        busy = (_busy_seconds() - before) / _LOOK_SECONDS
-    return max(1, usable_cores() - max(1, round(busy)))
-
-
-def _busy_seconds() -> float:
-    """Seconds that all cores together have worked since the machine started."""
-    user, nice, system, _, _, irq, softirq, *_ = map(
-        int, _CPU_TIMES.read_text().split("\n", 1)[0].split()[1:]
-    )
-    ticks: int = os.sysconf("SC_CLK_TCK")
-    return (user + nice + system + irq + softirq) / ticks

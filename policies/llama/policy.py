@@ -1,7 +1,8 @@
 """The embedded engine: a language model in this process, on the CPU, with nothing to set up.
 
-It is what a first run uses. With the default weights (135 million parameters) it shows the
-machinery, not quality: the model is fluent and forgetful. Any GGUF file can take their place.
+It is what a first run uses. The default weights (135 million parameters) have an adapter merged into
+them that learned all four seats from the seed corpus, and stay a small model: fluent and forgetful.
+Any GGUF file can take their place.
 """
 
 from __future__ import annotations
@@ -16,8 +17,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ...core.errors import ConfigError, EngineUnavailable, UnreadableReply, Unsupported
-from ...core.jsonl import parse_json
-from ..answers import misfit
 from ..base import (
     DRAWING,
     THINKING,
@@ -31,21 +30,23 @@ from ..base import (
     Usage,
 )
 from ..choosing import CalibratedChoice, choice_grammar
+from ..models.cores import spare_cores
+from ..models.lora import SHIPPED
 from ..models.system_role import fold_system
 from ..models.weights import WEIGHTS_VARIABLE, find_weights, weights_identity
 from ..reasking import ask_until_read
-from ..text.sentences import SentenceLimit
+from ..text.aloud import listener
 from ..thinking.reader import opened_by
-from .engine import ENGINES, EngineSettings, Generation, LlamaEngine, Watch, spare_cores
-from .thinking import switches, think_and_answer
-
-DEFAULT_SAMPLING = Sampling(
-    temperature=0.7, top_p=0.9, top_k=40, min_p=0.05, repetition_penalty=1.15, max_tokens=96
+from .engine import ENGINES, EngineSettings, Generation, LlamaEngine
+from .reading import (
+    DEFAULT_SAMPLING,
+    answer_of,
+    fault_of,
+    finish_reason_of,
+    sampling_of,
+    sentence_watch,
 )
-"""For what a request leaves open. The penalty ends the loops that a small model falls into."""
-
-SCHEMA_MAX_TOKENS = 512
-"""Room for a JSON answer, which is useless when it is cut off."""
+from .thinking import switches, think_and_answer
 
 PENALTY_WINDOW = 256
 """Tokens over which the repetition penalty looks back."""
@@ -54,6 +55,7 @@ REASKS = 2
 """Further questions after an unusable answer, each with a seed derived from the first."""
 
 ChoiceMethod = Literal["direct", "calibrated"]
+Adapter = Literal["shipped", "none"]
 
 _CHAT = ("messages", "continue_final_message", "add_generation_prompt")
 """Fields of a chat completion that a plain completion does not have."""
@@ -79,6 +81,8 @@ class EmbeddedPolicy(BasePolicy):
         context_tokens: maximum number of tokens in prompt and answer together.
         deterministic: seeds hold exactly; answers are computed one at a time.
         cache_mib: memory for the cached prompts of other dialogues, in MiB.
+        adapter: of the default model: `shipped`, merged into it once, or `none`; a model of your own
+            stays as it is.
         choice_method: how `Request.choices` are answered. `direct`: written under a grammar of the
             options. `calibrated`: scored, less the score without the dialogue (`choosing.py`); one
             short answer an option. It spreads a small model's answers and does not make them right:
@@ -90,6 +94,7 @@ class EmbeddedPolicy(BasePolicy):
     """
 
     name = "embedded"
+    speaks_aloud = True
     capabilities = Capabilities(
         schema=True, prefill=True, logprobs=True, seed=False, small_model=True,
         sampling=DRAWING | THINKING,
@@ -104,6 +109,7 @@ class EmbeddedPolicy(BasePolicy):
         context_tokens: int = 3072,
         deterministic: bool = False,
         cache_mib: int = 1024,
+        adapter: Adapter = "shipped",
         choice_method: ChoiceMethod = "direct",
     ) -> None:
         problems = [
@@ -116,9 +122,14 @@ class EmbeddedPolicy(BasePolicy):
             )
             if value is not None and value < least
         ]
-        if choice_method not in get_args(ChoiceMethod):
-            known = ", ".join(get_args(ChoiceMethod))
-            problems.append(f"choice_method must be one of {known}, not {choice_method!r}")
+        problems += [
+            f"{option} must be one of {', '.join(get_args(kind))}, not {value!r}"
+            for option, value, kind in (
+                ("choice_method", choice_method, ChoiceMethod),
+                ("adapter", adapter, Adapter),
+            )
+            if value not in get_args(kind)
+        ]
         if problems:
             raise ConfigError("the embedded policy cannot be set up", problems=problems)
         self._model = model
@@ -131,11 +142,19 @@ class EmbeddedPolicy(BasePolicy):
         self._calibrated = CalibratedChoice(self._score)
         self._engine: LlamaEngine | None = None
         self._closed = False
+        default = not (model or os.environ.get(WEIGHTS_VARIABLE))
+        self._adapter = SHIPPED if default and adapter == "shipped" else None
         self.capabilities = replace(
             self.capabilities,
             seed=deterministic,
-            small_model=not (model or os.environ.get(WEIGHTS_VARIABLE)),
+            small_model=default,
+            knows_seats=self._adapter is not None,
         )
+
+    @property
+    def model_folders(self) -> tuple[str, ...]:
+        """See `policies.base.model_folders`."""
+        return () if self._adapter is None else (str(self._adapter),)
 
     async def open(self) -> None:
         """Find or fetch the weights and load them; both in threads.
@@ -148,11 +167,9 @@ class EmbeddedPolicy(BasePolicy):
         self._closed = False
         if self._engine is not None:
             return
-        threads = self._threads
-        if threads is None:
-            threads = await asyncio.to_thread(spare_cores)
+        threads = await asyncio.to_thread(spare_cores) if self._threads is None else self._threads
         settings = EngineSettings(
-            model=await asyncio.to_thread(find_weights, self._model),
+            model=await asyncio.to_thread(find_weights, self._model, adapter=self._adapter),
             slots=self._slots,
             threads=threads,
             context_tokens=self._context_tokens,
@@ -202,7 +219,7 @@ class EmbeddedPolicy(BasePolicy):
         """Model, engine version and everything that shapes the answers."""
         return {
             "policy": self.name,
-            **weights_identity(self._model),
+            **weights_identity(self._model, adapter=self._adapter),
             "engine": f"xllamacpp {_engine_version()}",
             "context_tokens": self._context_tokens,
             "deterministic": self._deterministic,
@@ -240,7 +257,7 @@ class EmbeddedPolicy(BasePolicy):
             text, usage = await self._calibrated.choose(
                 request.messages,
                 request.choices,
-                temperature=_sampling(request).temperature or 0.0,
+                temperature=sampling_of(request).temperature or 0.0,
                 seed=request.seed,
             )
             latency = time.perf_counter() - started
@@ -248,9 +265,11 @@ class EmbeddedPolicy(BasePolicy):
         return await self._write(request, started)
 
     async def _write(self, request: Request, started: float) -> Reply:
+        hear = listener()
+
         async def ask(again: Request) -> Generation:
             engine, body = self._opened(), await self._body(again)
-            watch = _sentence_watch(again)
+            watch = sentence_watch(again, hear)
             if engine.thinking is None or request.sampling.thinking == "off":
                 return await engine.generate(body, watch)
             variables = body.pop("chat_template_kwargs", {})
@@ -259,21 +278,21 @@ class EmbeddedPolicy(BasePolicy):
             return await think_and_answer(engine, again, prompt, plain, watch)
 
         def read(generation: Generation) -> str | None:
-            answer = _answer(request, generation)
-            return answer if _fault(request, answer) is None else None
+            answer = answer_of(request, generation)
+            return answer if fault_of(request, answer) is None else None
 
         text, generations = await ask_until_read(request, ask, read, reasks=REASKS)
         last = generations[-1]
         if text is None:
-            answer = _answer(request, last)
+            answer = answer_of(request, last)
             raise UnreadableReply(
                 f"the embedded model was asked {REASKS + 1} times; its last answer"
-                f" {_fault(request, answer)}: {answer[:200]!r}",
+                f" {fault_of(request, answer)}: {answer[:200]!r}",
                 hint="raise max_tokens, simplify the schema, or use a larger model",
             )
         return Reply(
             text=text,
-            finish_reason=_finish_reason(request, last),
+            finish_reason=finish_reason_of(request, last),
             usage=sum((generation.usage for generation in generations), Usage()),
             latency=time.perf_counter() - started,
             policy=self.name,
@@ -299,7 +318,7 @@ class EmbeddedPolicy(BasePolicy):
         return sum(entry.logprob for entry in generation.logprobs), generation.usage
 
     async def _body(self, request: Request) -> dict[str, Any]:
-        sampling, engine = _sampling(request), self._opened()
+        sampling, engine = sampling_of(request), self._opened()
         messages = await _messages(engine, request.messages)
         body: dict[str, Any] = {
             "temperature": sampling.temperature,
@@ -332,65 +351,6 @@ async def _messages(engine: LlamaEngine, messages: Sequence[Message]) -> list[di
     """For a chat completion, with the model's marks broken up: no speaker can end a message."""
     asked = fold_system(messages) if await engine.folds_system() else messages
     return [{"role": m.role, "content": engine.marks.broken(m.content)} for m in asked]
-
-
-def _sampling(request: Request) -> Sampling:
-    """What is asked for, over our defaults.
-
-    Bound answers get no repetition penalty of ours, which would fight their form, and room to end:
-    an option is never cut, whatever `max_tokens` says, since a token is at least a byte.
-    """
-    if request.choices is not None:
-        room = max(len(option.encode()) for option in request.choices) + 1
-        return replace(_bound(request, DEFAULT_SAMPLING), max_tokens=room)
-    if request.schema is not None:
-        return _bound(request, replace(DEFAULT_SAMPLING, max_tokens=SCHEMA_MAX_TOKENS))
-    return request.sampling.over(DEFAULT_SAMPLING)
-
-
-def _bound(request: Request, defaults: Sampling) -> Sampling:
-    return request.sampling.over(replace(defaults, repetition_penalty=1.0))
-
-
-def _sentence_watch(request: Request) -> Watch | None:
-    limit = request.max_sentences
-    if limit is None or request.choices is not None or request.schema is not None:
-        return None
-    reached = SentenceLimit(limit)
-    return lambda text, _: reached(_joined(request.prefill, text))
-
-
-def _joined(prefill: str, continuation: str) -> str:
-    if prefill[-1:].isspace():
-        continuation = continuation.lstrip()
-    return prefill + continuation
-
-
-def _answer(request: Request, generation: Generation) -> str:
-    if request.choices is not None and generation.text in request.choices:
-        return generation.text
-    return _joined(request.prefill, generation.text).strip()
-
-
-def _fault(request: Request, text: str) -> str | None:
-    """Why an answer cannot be taken, or None."""
-    if request.choices is not None:
-        return None if text in request.choices else "is not one of the choices"
-    if request.schema is not None:
-        try:
-            value = parse_json(text)
-        except ValueError:
-            return "is not complete JSON"
-        return misfit(value, request.schema)
-    return None if text else "is empty"
-
-
-def _finish_reason(request: Request, generation: Generation) -> FinishReason:
-    if request.choices is not None:
-        return FinishReason.CHOICE
-    if generation.finish == "watch":
-        return FinishReason.SENTENCES
-    return FinishReason.LENGTH if generation.finish == "length" else FinishReason.STOP
 
 
 def _engine_version() -> str:

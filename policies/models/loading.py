@@ -23,6 +23,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from ...core.errors import ConfigError, EngineUnavailable, MissingExtra, ModelNotFound
 from ..base import Sampling
+from .quiet import quietly
 from .sources import ADAPTER_WEIGHTS, Source, is_plain_lora
 
 MISFITS = (ValueError, RuntimeError, KeyError, SafetensorError)
@@ -32,6 +33,7 @@ BASE = "__base__"
 """What PEFT calls a row without adapter."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_LONG = "sequence-length-is-longer-than-the-specified-maximum"
 NO_LIMIT = 1 << 20
 """Context of models that state none: tokenizers say 1e30."""
 
@@ -123,6 +125,7 @@ class LoadedModel:
             return self.model(**inputs)
         return self.peft(adapter_names=list(adapters), **inputs)
 
+    @quietly()
     def add_adapter(self, folder: str) -> str:
         """Attach a plain LoRA adapter to the model; returns the name for `forward`.
 
@@ -137,7 +140,7 @@ class LoadedModel:
                 " everybody who shares it",
                 hint="merge it into a copy of its own (merge_adapter)",
             )
-        from peft import PeftModel
+        from peft import PeftConfig, get_peft_model
 
         # numbered, because PEFT takes no dots in names, and folders of one name may differ
         taken = {int(name.removeprefix("lora")) for name in self.adapters.values()}
@@ -146,12 +149,13 @@ class LoadedModel:
             with safe_open(Path(folder) / ADAPTER_WEIGHTS, framework="pt"):
                 pass  # raises for a file that is cut off, before PEFT changes the model's layers
             if self.peft is None:
-                self.peft = PeftModel.from_pretrained(
-                    self.model, folder, adapter_name=name, autocast_adapter_dtype=False
-                )
-            else:
-                self.peft.load_adapter(folder, name, autocast_adapter_dtype=False)
+                # layers before weights, so that both can be taken off again
+                config = PeftConfig.from_pretrained(folder)
+                config.base_model_name_or_path = self.model.name_or_path
+                plain = {"adapter_name": name, "autocast_adapter_dtype": False}
+                self.peft = get_peft_model(self.model, config, **plain)
             self.adapters[folder] = name
+            self.peft.load_adapter(folder, name, autocast_adapter_dtype=False)
             check_all_weights_used(self.peft, name, folder)
         except MISFITS as error:
             self.remove_adapter(folder)
@@ -166,7 +170,8 @@ class LoadedModel:
             return
         if self.adapters:
             self.peft.set_adapter(next(iter(self.adapters.values())))
-            self.peft.delete_adapter(name)
+            if name in self.peft.peft_config:
+                self.peft.delete_adapter(name)
         else:
             self.model = self.peft.unload()
             self.peft = None
@@ -182,6 +187,7 @@ def padding_token(tokenizer: Any, model: Any) -> int:
     return pad if pad is not None and pad < known else 0
 
 
+@quietly()
 def load(
     source: Source, *, device: str, dtype: str, context_tokens: int | None = None
 ) -> LoadedModel:
@@ -201,13 +207,14 @@ def load(
         MissingExtra: libraries are missing.
     """
     where: dict[str, Any] = {"trust_remote_code": False}  # None would ask on standard input
-    if source.gguf:
-        where["gguf_file"] = source.gguf
-    if source.revision:
-        where["revision"] = source.revision
+    where |= {"gguf_file": source.gguf} if source.gguf else {}
+    where |= {"revision": source.revision} if source.revision else {}
+    source.ask_hub()
     try:
         config = AutoConfig.from_pretrained(source.base, **where)
         tokenizer = AutoTokenizer.from_pretrained(source.base, **where)
+        # too long a prompt is our error, not its hint
+        tokenizer.deprecation_warnings[_LONG] = True
         model = _weights(source, config, where, DTYPES[dtype])
     except (OSError, ValueError, KeyError) as error:
         raise ModelNotFound(

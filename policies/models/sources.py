@@ -11,8 +11,11 @@ from typing import Any
 
 from ...core.errors import ConfigError, DataError, ModelNotFound, did_you_mean
 from ...core.files import read_json
+from .hub import ask_hub
 from .weights import find_weights
 
+EMBEDDED = "embedded"
+"""The embedded engine's model, without the adapter that the engine merges into it."""
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 MAX_CHAIN = 16
@@ -55,6 +58,20 @@ class Source:
         return Path(last).name
 
     @property
+    def hub_id(self) -> str | None:
+        """The id of the base on the hub; None where it lies in a folder."""
+        return None if self.gguf or Path(self.base).is_dir() else self.base
+
+    def ask_hub(self) -> None:
+        """Find out whether the hub has the base, where it lies in no folder; see `hub.ask_hub`.
+
+        Raises:
+            ModelNotFound: the hub cannot be reached, or knows no such model or revision.
+        """
+        if self.hub_id is not None:
+            ask_hub(self.hub_id, revision=self.revision)
+
+    @property
     def folders(self) -> tuple[str, ...]:
         """Where its weights lie on this machine, the base first; a hub id is in none."""
         base = (self.base,) if Path(self.base).is_dir() else ()
@@ -87,8 +104,8 @@ def find_source(
     adapter folder. All adapters but the last are merged, and the last too unless it is plain LoRA.
 
     Args:
-        model: a folder, a `.gguf` file, `owner/repository:file.gguf`, an adapter folder or a hub
-            id.
+        model: a folder, a `.gguf` file, `owner/repository:file.gguf`, an adapter folder, a hub id,
+            or `embedded`, the embedded engine's own.
         adapter: an adapter folder or hub id to attach to it.
         revision: branch, tag or commit of the base on the hub.
         merge: merge the last adapter too.
@@ -171,6 +188,8 @@ def _local(named: str) -> Path | None:
 
 def _base(named: str) -> tuple[str, str | None]:
     """Folder or hub id, and the GGUF file in it."""
+    if named == EMBEDDED and _local(named) is None:
+        named = str(find_weights())
     if named.endswith(".gguf"):
         file = find_weights(Path(named).expanduser() if _local(named) else named).resolve()
         return str(file.parent), file.name
@@ -246,6 +265,7 @@ def _adapter_from_hub(named: str) -> Path:
     if not _HUB_ID.fullmatch(named):
         raise ModelNotFound(f"no adapter at '{named}'")
     _refuse_mistyped(named)
+    ask_hub(named, file=ADAPTER_CONFIG)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 

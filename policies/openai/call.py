@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..base import Usage
+from ..endpoints.notes import ENDPOINT, MOVED
 from .cut_prompts import cut_prompt
 from .dialect import Dialect, has_system, text_of
 from .replies import Completion
@@ -49,6 +50,14 @@ class Call:
             self.notes["folded"] = ["system"]
         if (cut := cut_prompt(text_of(sent["messages"]), completion.usage)) is not None:
             self.notes["prompt_cut"] = {"reported": cut[0], "sent_at_least": cut[1]}
+
+    def answered_by(self, base_url: str) -> None:
+        """Note which of several servers gave the answer."""
+        self.notes[ENDPOINT] = base_url
+
+    def moved(self, here: str, there: str, because: str) -> None:
+        """Note that the session, or this request of it, went to another server than before."""
+        self.notes.setdefault(MOVED, []).append({"from": here, "to": there, "because": because})
 
     def left_out(self, *names: str) -> None:
         """Note fields that were not sent."""

@@ -1,22 +1,20 @@
-"""One OpenAI-compatible endpoint: a connection pool per event loop, a shared limiter, and retries.
+"""One OpenAI-compatible endpoint: a connection pool per event loop and a shared limiter.
 
-`ChatClient.chat` sends one chat completion until it is answered, or raises a `PolicyError`. What to
-ask and how to read the answer is up to `policy.py`. The library's own retries are
-switched off: tenacity does them here, so that each request sent is counted and waits its turn at
-the limiter.
+`ChatClient.attempt` sends one chat completion once. Asking again, there or elsewhere, is up to
+`pool.py`; what to ask and how to read the answer, to `policy.py`. The library's own retries are
+switched off, so that each request sent is counted and waits its turn at the limiter.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import random
 import time
 import warnings
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from ...core.errors import (
@@ -29,12 +27,13 @@ from ...core.errors import (
     RedirectRefused,
 )
 from ...core.outside.secrets import register_secret
-from ...core.tasks import GivingWay
-from ..base import refuse_too_long
 from ..concurrency import AdaptiveLimiter, Slot, limiter_for
+from ..endpoints.served import ServedModel, not_served
 from ..server_errors import (
     ANSWER_FAULTS,
     Endpoint,
+    ErrorWithin,
+    error_status,
     policy_error,
     retry_after,
     server_message,
@@ -42,20 +41,19 @@ from ..server_errors import (
 from ..sharing import OwnProcess
 from .call import Call
 from .cut_prompts import cut_warning
-from .dialect import Dialect, Refusal, text_of
+from .dialect import Dialect, Refusal
+from .exchange import exchange, refuse_page, watch_body
 from .headers import session_options
+from .options import KEY_VARIABLE
 from .redirects import refuse_other_server
-from .replies import BoundedBody, Completion, StreamedCompletion, read_completion
-from .served import ServedModel, not_served
+from .replies import Completion
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
-    from tenacity import RetryCallState
 
 OPENAI_URL = "https://api.openai.com/v1"
 MAX_WAIT = 120.0
 """Seconds. A server that asks to wait longer than this counts as having refused."""
-_MAX_BACKOFF = 30.0  # seconds
 
 
 class ChatClient:
@@ -66,9 +64,7 @@ class ChatClient:
         model: name of the model; may be set later.
         key_env: environment variable that holds the key.
         timeout: seconds for one request, from sending to the last byte.
-        max_retries: further requests after the first that a transient failure may cost.
         max_concurrency: maximum number of requests in flight at `base_url` in one event loop.
-        backoff: seconds of the first wait; each next one doubles, up to 30.
         max_reply_chars: maximum number of characters in an answer, its thinking included.
         headers: further headers of each request.
         session_header: the one that carries `Call.session`; empty sends none.
@@ -81,9 +77,7 @@ class ChatClient:
         model: str,
         key_env: str,
         timeout: float,
-        max_retries: int,
         max_concurrency: int,
-        backoff: float,
         max_reply_chars: int,
         headers: Mapping[str, str],
         session_header: str,
@@ -92,12 +86,9 @@ class ChatClient:
         self.model = model
         self._key_env = key_env
         self._timeout = timeout
-        self._max_retries = max_retries
         self._max_concurrency = max_concurrency
-        self._backoff = backoff
         self._max_reply_chars = max_reply_chars
         self._headers, self._session_header = dict(headers), session_header
-        self._jitter = random.Random()  # noqa: S311 - spreads retries; must differ between processes
         self._pools: WeakKeyDictionary[AbstractEventLoop, tuple[AsyncOpenAI, AdaptiveLimiter]] = (
             WeakKeyDictionary()
         )
@@ -146,6 +137,10 @@ class ChatClient:
                 f"${self._key_env} is not set, and {OPENAI_URL} wants a key",
                 hint=f"export {self._key_env}=…, or give the base_url of another server",
             )
+        if key is None and self._key_env != KEY_VARIABLE:
+            unset = f"${self._key_env} is not set, though api_key_env names it"
+            leave_out = "export it, or leave api_key_env out for a server without keys"
+            raise AuthenticationFailed(unset, hint=leave_out)
         # Our own limiter bounds the connections; the pool must keep them all, or each burst would
         # open new ones. Its limits have no public name that holds for openai 1, 2 and 3.
         limits = type(openai.DEFAULT_CONNECTION_LIMITS)(
@@ -160,29 +155,28 @@ class ChatClient:
             http_client=openai.DefaultAsyncHttpxClient(
                 limits=limits,
                 timeout=self._timeout,
-                event_hooks={"response": [refuse_other_server, self._bound_body]},
+                event_hooks={"response": [refuse_other_server, self._watch_body]},
             ),
         )
 
-    async def _bound_body(self, response: Any) -> None:
-        """Refuse to read more of a body than an answer of the longest allowed length can take.
-
-        Streams are counted by their text, as they come.
-        """
-        if "event-stream" not in response.headers.get("content-type", ""):
-            response.stream = BoundedBody(
-                response.stream,
-                self._max_reply_chars,
-                logprobs=b'"logprobs"' in await response.request.aread(),
-            )
+    async def _watch_body(self, response: Any) -> None:
+        await watch_body(response, self._max_reply_chars)
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop. Safe to call twice."""
         if (pool := self._pools.pop(asyncio.get_running_loop(), None)) is not None:
             await pool[0].close()
 
-    async def models(self) -> list[ServedModel] | None:
+    def load(self) -> float:
+        """Requests that this endpoint has in the running event loop; see `AdaptiveLimiter.load`."""
+        pool = self._pools.get(asyncio.get_running_loop())
+        return (pool[1] if pool else limiter_for(self.base_url, self._max_concurrency)).load
+
+    async def models(self, *, healthy: bool = False) -> list[ServedModel] | None:
         """The models that the server lists, or None if it answers without a list.
+
+        Args:
+            healthy: a server that answers 5xx counts as one that does not answer.
 
         Raises:
             AuthenticationFailed: the key was refused.
@@ -195,13 +189,16 @@ class ChatClient:
             async with asyncio.timeout(self._timeout):
                 data = await client.get("/models", cast_to=object)
         except openai.APIStatusError as error:
-            if isinstance(failure := policy_error(error, self.endpoint()), AuthenticationFailed):
+            failure = policy_error(error, self.endpoint())
+            ill = healthy and error.status_code >= 500 and error.status_code != 501
+            if ill or isinstance(failure, AuthenticationFailed):
                 raise failure from None
             return None
         except (ValueError, RecursionError):  # not JSON
             return None
         except (openai.OpenAIError, TimeoutError) as error:
             raise policy_error(error, self.endpoint()) from error
+        refuse_page(data, self.base_url)
         entries = data.get("data") if isinstance(data, Mapping) else None
         if not isinstance(entries, list):
             return None
@@ -211,52 +208,19 @@ class ChatClient:
             if isinstance(entry, Mapping) and "id" in entry
         ]
 
-    async def chat(
-        self,
-        body: Mapping[str, Any],
-        call: Call,
-        *,
-        until: Callable[[str], bool] | None = None,
-        retry: bool = True,
+    async def attempt(
+        self, body: Mapping[str, Any], call: Call, until: Callable[[str], bool] | None
     ) -> Completion:
-        """One answered chat completion.
+        """Send one chat completion once, in its turn.
 
         Args:
             body: the request's fields, without `model` and `stream`.
             call: counts what it costs.
             until: stream the answer and stop reading once this is true of the text so far.
-            retry: whether a transient failure is tried again.
 
         Raises:
-            PolicyError: what failed, after the retries that can help.
+            PolicyError: what failed.
         """
-        from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
-
-        def may_help(error: BaseException) -> bool:
-            patient = call.retry_after is None or call.retry_after <= MAX_WAIT
-            return isinstance(error, PolicyError) and error.retryable and patient
-
-        def wait(state: RetryCallState) -> float:
-            backoff: float = min(_MAX_BACKOFF, self._backoff * 2 ** (state.attempt_number - 1))
-            spread = self._jitter.random()
-            if call.retry_after is not None:
-                return call.retry_after + spread * min(backoff, 1.0)
-            return backoff * (1 + spread) / 2
-
-        retrying = AsyncRetrying(
-            stop=stop_after_attempt(self._max_retries + 1 if retry else 1),
-            retry=retry_if_exception(may_help),
-            wait=wait,
-            sleep=asyncio.sleep,
-            reraise=True,
-        )
-        completion = cast("Completion", await retrying(self._attempt, body, call, until))
-        call.count(completion)
-        return completion
-
-    async def _attempt(
-        self, body: Mapping[str, Any], call: Call, until: Callable[[str], bool] | None
-    ) -> Completion:
         import openai
 
         client, limiter = self._pool()
@@ -286,7 +250,7 @@ class ChatClient:
         call: Call,
         until: Callable[[str], bool] | None,
     ) -> Completion:
-        """`_exchange` in the dialect of the server: a field that it refuses by name is renamed or
+        """`exchange` in the dialect of the server: a field that it refuses by name is renamed or
         left out, and what then succeeds is remembered.
 
         Raises:
@@ -301,11 +265,16 @@ class ChatClient:
             call.attempts += 1
             try:
                 async with asyncio.timeout(self._timeout):
-                    completion = await self._exchange(
-                        client, sent, until, session=call.session, stops=dialect.own_stops(body)
-                    )
-            except openai.APIStatusError as error:
-                said = Refusal.of(error.status_code, server_message(error), error.body)
+                    completion = await exchange(
+                        client, sent, until,
+                        options=session_options(self._session_header, call.session),
+                        stops=dialect.own_stops(body),
+                        max_chars=self._max_reply_chars,
+                    )  # fmt: skip
+            except (openai.APIError, ErrorWithin) as error:
+                if (status := error_status(error)) is None:
+                    raise
+                said = Refusal.of(status, server_message(error), error.body)
                 plainer = dialect.plainer(said, sent)
                 if plainer is None:
                     raise
@@ -338,41 +307,6 @@ class ChatClient:
     def dropped(self) -> frozenset[str]:
         """Fields that this server has refused by name, and that are no longer sent."""
         return self._dialect.dropped
-
-    async def _exchange(
-        self,
-        client: AsyncOpenAI,
-        sent: dict[str, Any],
-        until: Callable[[str], bool] | None,
-        *,
-        session: str,
-        stops: Sequence[str],
-    ) -> Completion:
-        import openai
-
-        # The plain verb: `chat.completions.create` sends the same and costs more time.
-        path = "/chat/completions"
-        options: Any = session_options(self._session_header, session)
-        if until is None or "stream" not in sent:
-            answered = await client.post(path, body=sent, cast_to=object, options=options)
-            completion = read_completion(answered).cut_at(stops)
-            refuse_too_long(completion.chars, self._max_reply_chars)
-            return completion
-        stream: openai.AsyncStream[object] = await client.post(
-            path, body=sent, cast_to=object, options=options,
-            stream=True, stream_cls=openai.AsyncStream[object],
-        )  # fmt: skip
-        answer, give_way = StreamedCompletion(), GivingWay()
-        try:
-            async for chunk in stream:
-                answer.add(chunk)
-                if until(answer.text) or any(stop in answer.text for stop in stops):
-                    return answer.stopped(text_of(sent["messages"])).cut_at(stops)
-                refuse_too_long(answer.chars, self._max_reply_chars)
-                await give_way()
-        finally:
-            await stream.close()  # the server sees the line cut, and stops generating
-        return answer.complete().cut_at(stops)
 
     async def _naming_served(self, failure: ModelNotFound) -> ModelNotFound:
         """The same error with the list of models, if the server gives one."""

@@ -60,6 +60,12 @@ _KNOWN_ONES = re.compile(
     r"|(?<!not an )allowed (?:param|field|arg)|(?<!in)(?<!not a )valid (?:param|field|arg)",
     re.IGNORECASE,
 )
+_OF_A_ROLE = re.compile(
+    r"messages?\W{0,3}\d{1,4}\W{0,3}role|['\"`]system['\"`]|\brole\b.{0,40}\bsystem\b",
+    re.IGNORECASE | re.DOTALL,
+)
+"""May be about the system message: the request is tried without one, and that is kept only if it
+succeeds."""
 _NO_SYSTEM = re.compile(
     r"system (?:role|message|prompt|instruction)s?.{0,40}(?:not|n't|un)[ -]?(?:support|allow|known)"
     r"|n[o']t support.{0,40}\bsystem\b|system\W{1,3}is not an? \w+ role|only user and assistant roles|developer instruction is not"
@@ -72,6 +78,11 @@ _NO_STREAM = re.compile(
     r"(?:support|allow|available|enabled|implemented|permitted|abled)"
     r"|n[o']t (?:support|allow|permit|implement)\w*.{0,40}\bstream(?:s|ing|ed)?\b",
     re.IGNORECASE | re.DOTALL,
+)
+_NO_FORM = re.compile(
+    r"json_validate_failed|failed to (?:generate json|parse (?:the )?(?:grammar|schema))"
+    r"|(?:grammar|schema).{0,40}(?:invalid|not valid|too complex|error)|unimplemented keys",
+    re.IGNORECASE,
 )
 _OF_A_STREAM = re.compile(r"stream_options|continuous_usage|include_usage")
 _STREAM_STATUS = frozenset({400, 403, 405, 422, 500, 501})
@@ -169,7 +180,7 @@ class Dialect:
             FormatRefused: it is about `response_format`.
         """
         said = refusal.message
-        if refusal.status in (400, 422, 500) and has_system(sent) and _NO_SYSTEM.search(said):
+        if has_system(sent) and _refuses_system(refusal):
             return replace(self, folds_system=True)
         if refusal.status in _STREAM_STATUS and "stream" in sent and _refuses_stream(refusal):
             return replace(self, dropped=self.dropped | {"stream"})
@@ -205,6 +216,14 @@ def has_system(sent: Mapping[str, Any]) -> bool:
     return any(message["role"] == "system" for message in sent["messages"])
 
 
+def _refuses_system(refusal: Refusal) -> bool:
+    if refusal.status not in (400, 422, 500):
+        return False
+    if _NO_SYSTEM.search(refusal.message):
+        return True
+    return refusal.status != 500 and bool(_OF_A_ROLE.search(f"{refusal.field} {refusal.message}"))
+
+
 def _is_unsupported(refusal: Refusal) -> bool:
     said = f"{refusal.code.replace('_', ' ')} {refusal.message}"
     if _OR_UNSET.search(said):
@@ -219,6 +238,8 @@ def _refuses_stream(refusal: Refusal) -> bool:
 
 
 def _refuses_format(refusal: Refusal) -> bool:
+    if _NO_FORM.search(f"{refusal.code} {refusal.message}"):
+        return True
     named = refusal.field.startswith(FORMAT) or re.search(
         r"response_format|json_schema|structured[ _]output", refusal.message
     )

@@ -15,12 +15,13 @@ from ...core.errors import (
     RateLimited,
     ReplyTooLong,
     UnreadableReply,
+    did_you_mean,
 )
 from ..base import FinishReason, Sampling
+from ..endpoints.served import ServedModel, not_served, shown_names
 from .call import Call
-from .client import ChatClient
+from .pool import ClientPool
 from .replies import Completion
-from .served import ServedModel, not_served
 from .thoughts import ROOM, Thoughts
 
 PROBE_TOKENS = 256
@@ -36,9 +37,14 @@ def only_model(served: list[ServedModel] | None, base_url: str) -> str:
     """
     if served is not None and len(served) == 1:
         return served[0].name
-    names = ", ".join(sorted(entry.name for entry in served or ())) or "does not say which"
+    if not served:
+        raise ConfigError(
+            f"no model named, and {base_url} does not list what it serves",
+            hint="set model to the name under which the server serves it",
+        )
+    names = ", ".join(sorted(entry.name for entry in served))
     raise ConfigError(
-        f"no model named, and {base_url} serves {len(served or ()) or 'some'}: {names}",
+        f"no model named, and {base_url} serves {len(served)}: {names}",
         hint="set model to one of them",
     )
 
@@ -55,8 +61,21 @@ def refuse_any_name(served: list[ServedModel] | None, model: str, base_url: str)
         raise not_served(base_url, model, served or [])
 
 
+def warn_of_unlisted(served: list[ServedModel] | None, model: str, base_url: str) -> None:
+    """Warn of a name that a server answers to and does not list: it may be mistyped, and the record
+    would name a model that never answered. A list may leave out adapters and what a proxy reaches.
+    """
+    if served and not _is_served(served, model):
+        meant = did_you_mean(model, [entry.name for entry in served])
+        warnings.warn(
+            f"{base_url} answers to '{model}', but lists only {shown_names(served)}: another model"
+            f" may be answering under this name{'; ' + meant if meant else ''}",
+            stacklevel=3,
+        )
+
+
 async def learn_thinking(
-    client: ChatClient,
+    client: ClientPool,
     thoughts: Thoughts,
     extra_body: Mapping[str, Any],
     served: list[ServedModel] | None,
@@ -91,7 +110,7 @@ async def learn_thinking(
 
 
 async def try_out(
-    client: ChatClient,
+    client: ClientPool,
     extra_body: Mapping[str, Any],
     served: list[ServedModel] | None,
     call: Call,
@@ -129,4 +148,4 @@ def _probe(extra_body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_served(served: list[ServedModel] | None, model: str) -> bool:
-    return any(entry.name == model for entry in served or ())
+    return any(entry.name in (model, f"{model}:latest") for entry in served or ())

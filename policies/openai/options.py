@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
-from urllib.parse import urlsplit
 
 from ...core.errors import ConfigError, did_you_mean
 from ...core.outside.secrets import HIDDEN, register_secrets_in
+from ..endpoints.addresses import Addresses, address_problems
 from ..thinking.switches import SwitchForm
 from .headers import header_problems
+
+KEY_VARIABLE = "OPENAI_API_KEY"
+"""Holds the key where no other variable is named; then a server may also want none."""
 
 ChoicesMode = Literal["auto", "json_schema", "structured_outputs", "ask"]
 PrefillMode = Literal["off", "continue", "assistant"]
@@ -18,7 +21,7 @@ PrefillMode = Literal["off", "continue", "assistant"]
 
 def refuse_bad_options(
     *,
-    base_url: str | None,
+    base_url: Addresses | None,
     api_key_env: str,
     timeout: float,
     max_retries: int,
@@ -63,7 +66,7 @@ def refuse_bad_options(
     problems += _mode_problems("choices_mode", choices_mode, get_args(ChoicesMode))
     problems += _mode_problems("prefill", prefill, get_args(PrefillMode))
     problems += _mode_problems("switch_form", switch_form, get_args(SwitchForm))
-    problems += _url_problems(base_url)
+    problems += address_problems(base_url) if base_url is not None else []
     problems += [
         f"extra_body.{name} is '{HIDDEN}', which stands in a record for a secret; give it again"
         for name, value in (extra_body or {}).items()
@@ -82,18 +85,3 @@ def _mode_problems(name: str, value: str, modes: tuple[str, ...]) -> list[str]:
     hint = did_you_mean(str(value), modes)
     known = f"{name} must be one of {', '.join(modes)}, not {value!r}"
     return [known + (f"; {hint}" if hint else "")]
-
-
-def _url_problems(base_url: str | None) -> list[str]:
-    if base_url is None:
-        return []
-    try:
-        parts = urlsplit(base_url)
-        parts.port  # noqa: B018 - read to have it checked
-    except ValueError as error:
-        return [f"base_url is not an address: {error}"]
-    if parts.username or parts.password or parts.query:  # not quoted: the message may be logged
-        return ["base_url must not carry a user, a password or a query: records keep it"]
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        return [f"base_url must look like http://localhost:8000/v1, not {base_url!r}"]
-    return []

@@ -39,14 +39,17 @@ from ..base import (
     Request,
     Sampling,
 )
+from ..endpoints.addresses import Addresses
+from ..text.aloud import listener
 from ..thinking.switches import SwitchForm
 from .call import Call
-from .client import OPENAI_URL, ChatClient
+from .client import OPENAI_URL
 from .dialect import FORMAT, FormatRefused
 from .forms import json_room, response_format
 from .headers import SESSION_HEADER, recordable
-from .opening import learn_thinking, only_model, refuse_any_name
-from .options import ChoicesMode, PrefillMode, refuse_bad_options
+from .opening import learn_thinking, only_model, refuse_any_name, warn_of_unlisted
+from .options import KEY_VARIABLE, ChoicesMode, PrefillMode, refuse_bad_options
+from .pool import ClientPool
 from .questions import Questions
 from .replies import Completion
 from .thoughts import Thoughts
@@ -60,14 +63,15 @@ class OpenAIPolicy(BasePolicy):
 
     Args:
         model: name of the model; None uses the only one that the server serves.
-        base_url: the server, usually ending in `/v1`; None is OpenAI's own.
-        api_key_env: environment variable that holds the key, which is sent to `base_url`. Servers
-            without keys need none.
+        base_url: the server, usually ending in `/v1`; None is OpenAI's own. Or several that serve
+            the same model, as a list or as `@` and a file, which may change; see `pool.py`.
+        api_key_env: environment variable that holds the key, which is sent to `base_url`. One that
+            is named must be set; servers without keys need none.
         timeout: seconds for one HTTP request, waiting for a slot not counted.
         max_retries: further requests that transient failures may cost: 429 (`Retry-After` is
             honoured), 5xx, 408, 409, 425, timeouts, lost connections, half a body.
-        max_concurrency: maximum number of requests in flight at this `base_url`, from all policies
-            of this process and event loop together; fewer while the server is overloaded.
+        max_concurrency: maximum number of requests in flight at one server, from all policies of
+            this process and event loop together; fewer while the server is overloaded.
         choices_mode: how an answer is bound to `Request.choices`. `json_schema`: OpenAI's
             `response_format` (OpenAI, vLLM, SGLang, llama.cpp, Ollama); `structured_outputs`:
             vLLM's own setting; `ask`: the options are listed in the prompt and the answer is read
@@ -110,6 +114,9 @@ class OpenAIPolicy(BasePolicy):
     """
 
     name = "openai"
+    speaks_aloud = True
+    capabilities = Capabilities(schema=True, prefill=True, logprobs=True, sampling=_EVERY)
+    """At most; options and server decide what each one can."""
 
     @property
     def id(self) -> str:
@@ -120,8 +127,8 @@ class OpenAIPolicy(BasePolicy):
         self,
         model: str | None = None,
         *,
-        base_url: str | None = None,
-        api_key_env: str = "OPENAI_API_KEY",
+        base_url: Addresses | None = None,
+        api_key_env: str = KEY_VARIABLE,
         timeout: float = 120.0,
         max_retries: int = 6,
         max_concurrency: int = 64,
@@ -146,7 +153,13 @@ class OpenAIPolicy(BasePolicy):
             switch_form=switch_form,
         )  # fmt: skip
         self.model = model
-        self.base_url = (base_url or OPENAI_URL).rstrip("/")
+        self._client = ClientPool(
+            base_url or OPENAI_URL,
+            model=model or "", key_env=api_key_env, timeout=timeout, max_retries=max_retries,
+            max_concurrency=max_concurrency, backoff=backoff, max_reply_chars=max_reply_chars,
+            headers=extra_headers or {}, session_header=session_header,
+        )  # fmt: skip
+        self.base_url = self._client.base_url
         self.choices_mode = choices_mode
         self._choice_way: ChoicesMode = choices_mode
         self._stream, self._prefill = stream, prefill
@@ -158,23 +171,16 @@ class OpenAIPolicy(BasePolicy):
             "thinking_in_prompt": thinking_in_prompt,
         }
         self._thoughts = Thoughts(self.base_url, switch_form, thinking_in_prompt)
-        self._client = ChatClient(
-            base_url=self.base_url,
-            model=model or "",
-            key_env=api_key_env,
-            timeout=timeout,
-            max_retries=max_retries,
-            max_concurrency=max_concurrency,
-            backoff=backoff,
-            max_reply_chars=max_reply_chars,
-            headers=self._extra_headers,
-            session_header=session_header,
-        )
         not_openai = self.base_url != OPENAI_URL
         self._set_capabilities(not_openai if extended_sampling is None else extended_sampling)
         self._questions = Questions(
             self._client, self._thoughts, reasks=reasks, extra_body=self._extra_body
         )
+
+    @property
+    def endpoint_count(self) -> int:
+        """How many servers it has its answers from, at this moment."""
+        return len(self._client.addresses)
 
     def _set_capabilities(self, extended: bool) -> None:
         self._dropped = self._client.dropped
@@ -199,7 +205,7 @@ class OpenAIPolicy(BasePolicy):
             ModelNotFound: the model is not served.
             ConfigError: no model was named, and the server does not serve exactly one.
         """
-        served = await self._client.models()
+        served = await self._client.reach()
         if self.model is None:
             self.model = self._client.model = only_model(served, self.base_url)
         refuse_any_name(served, self.model, self.base_url)
@@ -207,6 +213,7 @@ class OpenAIPolicy(BasePolicy):
             self._set_capabilities(extended=bool(self._extended_asked))
             self._thoughts.is_ollama()
         await learn_thinking(self._client, self._thoughts, self._extra_body, served)
+        warn_of_unlisted(served, self.model, self.base_url)
         self._set_capabilities(self.capabilities.sampling == _EVERY)
 
     async def aclose(self) -> None:
@@ -214,11 +221,11 @@ class OpenAIPolicy(BasePolicy):
         await self._client.aclose()
 
     def describe(self) -> dict[str, Any]:
-        """Server, model and everything that shapes the answers; no key, no password."""
+        """Server (unless there are several), model and all that shapes the answers; no secrets."""
         headers = {"extra_headers": recordable(self._extra_headers)} if self._extra_headers else {}
         return {
             "policy": self.name,
-            "base_url": self.base_url,
+            "base_url": self._client.identity,
             "model": self.model,
             "choices_mode": self.choices_mode,
             "reasks": self._questions.reasks,
@@ -275,7 +282,9 @@ class OpenAIPolicy(BasePolicy):
 
         until = None
         if request.max_sentences and self._stream:
-            until = self._thoughts.enough(request.sampling, request.max_sentences, whole)
+            until = self._thoughts.enough(
+                request.sampling, request.max_sentences, whole, listener()
+            )
         return await self._questions.ask(
             request,
             call,
@@ -297,36 +306,41 @@ class OpenAIPolicy(BasePolicy):
         if self._choice_way == "ask" or unbound:  # a form would bind the thinking, not the answer
             return await self._choose_by_asking(request, options, call)
         by_schema = self._choice_way == "json_schema"
-        return await self._questions.ask(
-            request,
-            call,
-            messages=request.messages,
-            extra=response_format("choice", choice_schema(options))
-            if by_schema
-            else {"structured_outputs": {"choice": list(options)}},
-            read=(lambda answer: read_choice(answer.text, options))
-            if by_schema
-            else (lambda answer: answer.text.strip() if answer.text.strip() in options else None),
-            correct=lambda _: [],
-            wanted=f"one of the options (choices_mode '{self._choice_way}')",
-            room=max(map(json_room, options)),
-        )
+        try:
+            return await self._questions.ask(
+                request,
+                call,
+                messages=request.messages,
+                extra=response_format("choice", choice_schema(options))
+                if by_schema
+                else {"structured_outputs": {"choice": list(options)}},
+                read=(lambda answer: read_choice(answer.text, options))
+                if by_schema
+                else (lambda reply: reply.text.strip() if reply.text.strip() in options else None),
+                correct=lambda _: [],
+                wanted=f"one of the options (choices_mode '{self._choice_way}')",
+                room=max(map(json_room, options)),
+            )
+        except FormatRefused:  # one answer that the server could not bind, say
+            if self.choices_mode != "auto":
+                raise
+        return await self._choose_by_asking(request, options, call)
 
     async def _choose_and_learn(
         self, request: Request, options: Sequence[str], call: Call
     ) -> tuple[str, Completion]:
         """Try `response_format` once; keep to it where it works, and to asking where it does
         not."""
-        body = self._questions.body(
-            request,
-            request.messages,
-            room=max(map(json_room, options)),
-            thinking=self._thoughts.room(request.sampling),
-        )
-        extra = response_format("choice", choice_schema(options))
         cut_short = False
         try:
-            completion = await self._client.chat({**body, **extra}, call)
+            completion = await self._questions.send(
+                request,
+                request.messages,
+                call,
+                extra=response_format("choice", choice_schema(options)),
+                room=max(map(json_room, options)),
+                thinking=self._thoughts.room(request.sampling),
+            )
         except ContentRefused:
             raise
         except BadRequest:
@@ -367,8 +381,7 @@ class OpenAIPolicy(BasePolicy):
         """JSON that fits the schema, checked in any case."""
 
         def read(answer: Completion) -> str | None:
-            fitting = read_json(answer.text, schema)
-            return None if fitting is None else fitting[0]
+            return fitting[0] if (fitting := read_json(answer.text, schema)) is not None else None
 
         instruction = schema_instruction(schema)
         ask = partial(

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ...core.errors import BadRequest, ContextTooLong
 from ...core.tasks import aside
-from ..base import DRAWING, Message, Request
+from ..base import DRAWING, FinishReason, Message, Request
 from ..reasking import ask_until_read
 from ..text.control_marks import PUBLISHED_MARKS
 from .call import Call
-from .client import ChatClient
 from .forms import merged
+from .pool import ClientPool
 from .replies import Completion, unreadable
 from .thoughts import Thoughts
+
+_NO_ROOM = re.compile(r"could not finish the message because max_tokens", re.IGNORECASE)
+"""How OpenAI refuses a request whose tokens its model thought away."""
 
 Read = Callable[[Completion], str | None]
 Correct = Callable[[str], list[Message]]
 
 
 class Questions:
-    """Asks one server.
+    """Asks one server, or a pool of them.
 
     Args:
         client: sends what is asked.
@@ -31,7 +35,7 @@ class Questions:
     """
 
     def __init__(
-        self, client: ChatClient, thoughts: Thoughts, *, reasks: int, extra_body: Mapping[str, Any]
+        self, client: ClientPool, thoughts: Thoughts, *, reasks: int, extra_body: Mapping[str, Any]
     ) -> None:
         self._client, self._thoughts = client, thoughts
         self.reasks, self._extra_body = reasks, extra_body
@@ -64,11 +68,10 @@ class Questions:
         free = not extra and messages[-1].role != "assistant"
 
         async def ask(again: Request) -> Completion:
-            chars = sum(len(message.content) for message in history)
-            body = await aside(chars, self.body, again, history, room=room, thinking=thinking)
-            body = {**body, **extra}
             try:
-                completion = await self._client.chat(body, call, until=until)
+                completion = await self.send(
+                    again, history, call, extra=extra, room=room, thinking=thinking, until=until
+                )
             except BadRequest as error:
                 if (refused := self._thoughts.refused_switch(error, request.sampling)) is None:
                     raise
@@ -101,6 +104,31 @@ class Questions:
         if eaten == len(answers):
             raise self._thoughts.nothing_left(request.sampling, thinking, eaten)
         raise unreadable(self._client.base_url, len(answers), wanted, last)
+
+    async def send(
+        self,
+        request: Request,
+        messages: Sequence[Message],
+        call: Call,
+        *,
+        extra: Mapping[str, Any],
+        thinking: int,
+        room: int = 0,
+        until: Callable[[str], bool] | None = None,
+    ) -> Completion:
+        """One answer, its thinking not yet told from its text."""
+        chars = sum(len(message.content) for message in messages)
+        body = await aside(chars, self.body, request, messages, room=room, thinking=thinking)
+        try:
+            return await self._client.chat({**body, **extra}, call, until=until)
+        except BadRequest as error:
+            if _NO_ROOM.search(error.message):
+                return Completion("", FinishReason.LENGTH, None, None, no_room=True)
+            if not self._thoughts.takes_other_form(error, request.sampling):
+                raise
+        return await self.send(
+            request, messages, call, extra=extra, room=room, thinking=thinking, until=until
+        )
 
     def body(
         self, request: Request, messages: Sequence[Message], *, room: int = 0, thinking: int

@@ -7,23 +7,18 @@ reading the five fields needed, and hides what odd servers leave out.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any, TypeGuard
 
-from ...core.errors import ContentRefused, ReplyTooLong, UnreadableReply
+from ...core.errors import ContentRefused, UnreadableReply
 from ...core.outside.secrets import hide_secrets
 from ...core.outside.text import clean_text
 from ..base import FinishReason, TokenLogprob, Usage
+from ..server_errors import ErrorWithin
 from ..text.tokens import estimated_tokens
-
-_BYTES_A_CHARACTER = 6
-"""Of a body: a character that JSON escapes."""
-_BYTES_WITH_LOGPROBS = 64
-"""The same, with its share of the log-probabilities."""
-_BODY_ROOM = 1_000_000
-"""Bytes besides the text: usage, hidden reasoning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +28,7 @@ class Completion:
     Attributes:
         thinking: what the server itself told from the text.
         remark: why there is no text, in words, where the server says.
+        no_room: the server gave no answer, since its tokens did not suffice for one.
     """
 
     text: str
@@ -41,6 +37,7 @@ class Completion:
     logprobs: tuple[TokenLogprob, ...] | None
     thinking: str = ""
     remark: str = ""
+    no_room: bool = False
 
     @property
     def chars(self) -> int:
@@ -70,46 +67,19 @@ def _up_to(characters: int, logprobs: tuple[TokenLogprob, ...]) -> tuple[TokenLo
 
 def unreadable(base_url: str, asked: int, wanted: str, last: Completion) -> UnreadableReply:
     """The error for an answer that was never in the form wanted: what the last one was, and why."""
+    why, hint = "", "another choices_mode, a larger max_tokens or a larger model may help"
     if last.remark:
         why = f"; {last.remark}"
     elif last.finish_reason is FinishReason.LENGTH:
         why = ", cut off at the limit of its length"
-    else:
-        why = ""
+    elif last.thinking and not last.text.strip():
+        why = f", after {len(last.thinking):,} characters of thinking, with which it ended"
+        hint = "set thinking to 'off' or 'low' for this role, or take another model"
     return UnreadableReply(
         f"{base_url} was asked {asked} times for {wanted};"
         f" its last answer was {hide_secrets(last.text.strip())[:200]!r}{why}",
-        hint="another choices_mode, a larger max_tokens or a larger model may help",
+        hint=hint,
     )
-
-
-class BoundedBody:
-    """A response's body that ends in `ReplyTooLong` once it is too large to hold a reply.
-
-    Args:
-        stream: of the HTTP library, whichever the `openai` library brings.
-        max_chars: maximum number of characters in the reply.
-        logprobs: whether log-probabilities were asked for.
-    """
-
-    def __init__(self, stream: Any, max_chars: int, *, logprobs: bool) -> None:
-        self._stream, self._max_chars = stream, max_chars
-        each = _BYTES_WITH_LOGPROBS if logprobs else _BYTES_A_CHARACTER
-        self._left = _BODY_ROOM + each * max_chars
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> type:
-        return type(self._stream)  # the HTTP library insists on a stream of its own
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for part in self._stream:
-            self._left -= len(part)
-            if self._left < 0:
-                raise ReplyTooLong(chars=None, most=self._max_chars)
-            yield part
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
 
 
 def read_completion(data: object) -> Completion:
@@ -117,9 +87,13 @@ def read_completion(data: object) -> Completion:
 
     Raises:
         UnreadableReply: it is not one.
-        ContentRefused: a content filter stopped it, or the model refused to answer.
+        ErrorWithin: it is an error that was sent as an answer.
+        ContentRefused: a content filter stopped it or its prompt, or the model refused to answer.
     """
     choice = _first_choice(data)
+    _raise_error_within(data, choice)
+    if choice is None:
+        _refuse_filtered_prompt(data)
     message = choice.get("message") if choice is not None else None
     if choice is None or not isinstance(message, Mapping):
         raise UnreadableReply(
@@ -137,6 +111,30 @@ def read_completion(data: object) -> Completion:
         thinking=clean_text(_thinking(message)),
         remark=_remark(message),
     )
+
+
+def _raise_error_within(data: object, choice: Mapping[str, Any] | None) -> None:
+    """Raise the error that some servers send with HTTP 200: in place of the choices, or in one."""
+    of_all = data.get("error") if isinstance(data, Mapping) and choice is None else None
+    if error := of_all or (choice or {}).get("error"):
+        raise ErrorWithin.of(error)
+
+
+def _refuse_filtered_prompt(data: object) -> None:
+    """Azure may send no choice, and what its filter found in the prompt."""
+    results = data.get("prompt_filter_results") if isinstance(data, Mapping) else None
+    for result in results if isinstance(results, list) else ():
+        found = result.get("content_filter_results") if isinstance(result, Mapping) else None
+        if kinds := _filtered_kinds(found):
+            raise ContentRefused(
+                f"the server's content filter refused the prompt ({', '.join(kinds)})",
+                hint=FILTER_HINT,
+            )
+
+
+def _filtered_kinds(results: object) -> list[str]:
+    found = results.items() if isinstance(results, Mapping) else ()
+    return [str(n) for n, r in found if isinstance(r, Mapping) and r.get("filtered")]
 
 
 def _text(content: object) -> str:
@@ -162,9 +160,12 @@ def _thinking(message: Mapping[str, Any]) -> str:
     for name in ("reasoning_content", "reasoning", "thinking"):
         if isinstance(said := message.get(name), str) and said:
             return said
-    content = message.get("content")
+    content, details = message.get("content"), message.get("reasoning_details")
     parts = [part for part in content if _thought(part)] if isinstance(content, list) else []
-    return "".join(_text(p.get("thinking") or p.get("text") or p.get("reasoning")) for p in parts)
+    if isinstance(details, list):  # OpenRouter's, where it has no `reasoning`
+        parts += [part for part in details if isinstance(part, Mapping)]
+    names = ("thinking", "text", "reasoning", "summary")
+    return "".join(_text(next(filter(None, map(part.get, names)), "")) for part in parts)
 
 
 def _remark(message: Mapping[str, Any]) -> str:
@@ -192,14 +193,18 @@ class StreamedCompletion:
         self._remark = ""
         self._refusal = ""
         self._finish: object = None
+        self._ended = False
         self._last: Mapping[str, Any] = {}
         self._usage: Usage | None = None
         self._logprobs: list[TokenLogprob] | None = None
 
     def add(self, data: object) -> None:
         """Take in one chunk; those without a choice carry the usage, or nothing."""
-        self._usage = _usage(data) or self._usage
-        if (choice := _first_choice(data)) is None:
+        self._usage = (told := _usage(data)) or self._usage
+        choice = _first_choice(data)
+        _raise_error_within(data, choice)
+        if choice is None:
+            self._ended = self._ended or told is not None
             return
         delta = choice.get("delta")
         if isinstance(delta, Mapping):
@@ -239,15 +244,20 @@ class StreamedCompletion:
         text, thinking = clean_text(self.text), clean_text("".join(self._thinking))
         return Completion(text, finish, self._usage, logprobs, thinking, remark)
 
-    def complete(self) -> Completion:
+    def complete(self, *, done: bool = False) -> Completion:
         """The whole answer.
 
+        Args:
+            done: the server marked the end of the stream. So does a chunk with the usage and no
+                choice.
+
         Raises:
-            UnreadableReply: the stream ended without a finish reason: it broke off.
+            UnreadableReply: the stream ended without either and without a finish reason: it broke
+                off.
             ContentRefused: a content filter stopped it, or the model refused to answer.
         """
         refuse_refused(self._last, self.text, self._refusal)
-        if self._finish is None:
+        if self._finish is None and not (done or self._ended):
             raise UnreadableReply(
                 f"the stream broke off after {len(self.text)} characters",
                 hint="stream = false asks for whole answers",
@@ -262,8 +272,11 @@ def _first_choice(data: object) -> Mapping[str, Any] | None:
     return None
 
 
-FILTERED = frozenset({"content_filter", "sensitive", "safety", "guardrail_intervened", "refusal"})
-"""Finish reasons of answers that a filter stopped."""
+FILTERED = re.compile(
+    r"content_filter|sensitive|safety|guardrail_intervened|refusal|prohibited_content|blocklist|spii",
+    re.IGNORECASE,
+)
+"""Finish reasons of answers that a filter stopped; Google's say more behind the word."""
 FILTER_HINT = "a model and a filter that allow talk of distress are needed for this subject"
 
 
@@ -281,11 +294,9 @@ def refuse_refused(choice: Mapping[str, Any], text: str, refusal: object) -> Non
     if refusal and not text.strip():
         said = hide_secrets(str(refusal).strip())[:300]
         raise ContentRefused(f"the model refused to answer: {said!r}", hint=FILTER_HINT)
-    if str(choice.get("finish_reason")).lower() not in FILTERED:
+    if not FILTERED.search(str(choice.get("finish_reason"))[:100]):
         return
-    results = choice.get("content_filter_results")
-    found = results.items() if isinstance(results, Mapping) else ()
-    kinds = [str(n) for n, r in found if isinstance(r, Mapping) and r.get("filtered")]
+    kinds = _filtered_kinds(choice.get("content_filter_results"))
     about = f" ({', '.join(kinds)})" if kinds else ""
     after = f" after {hide_secrets(text.strip())[:200]!r}" if text.strip() else ""
     raise ContentRefused(

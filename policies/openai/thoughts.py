@@ -8,6 +8,7 @@ from typing import Any
 
 from ...core.errors import BadRequest, ConfigError, PolicyError, UnreadableReply, Unsupported
 from ..base import FinishReason, Sampling, Usage
+from ..text.aloud import Hear
 from ..text.sentences import SentenceLimit
 from ..text.tokens import estimated_tokens
 from ..thinking.reader import Parted, ends_unopened, part
@@ -68,12 +69,17 @@ class Thoughts:
         return not self.settled(sampling) and (sampling.thinking is not None or self._unsure)
 
     def enough(
-        self, sampling: Sampling, sentences: int, whole: Callable[[str], str]
+        self,
+        sampling: Sampling,
+        sentences: int,
+        whole: Callable[[str], str],
+        hear: Hear | None = None,
     ) -> Callable[[str], bool] | None:
         """Whether a growing answer has said so many sentences; None where it must be read whole.
 
         Args:
             whole: the text to count in, of what was said so far.
+            hear: is given that text.
         """
         if self.reads_whole(sampling):
             return None
@@ -81,7 +87,11 @@ class Thoughts:
 
         def until(text: str) -> bool:
             said = spoken(text)
-            return said is not None and reached(whole(said))
+            if said is None:
+                return False
+            if hear is not None:
+                hear(whole(said))
+            return reached(whole(said))
 
         return until
 
@@ -154,7 +164,8 @@ class Thoughts:
             self._begun[sampling.thinking is not None] = False
         elif unknown and sampling.thinking is not None and _is_cut(completion):
             parted = Parted(completion.text.strip(), "", open=True)  # no end of it in sight
-        thinking = "\n\n".join(filter(None, (completion.thinking.strip(), parted.thinking)))
+        both = (completion.thinking.strip(), parted.thinking)  # some servers send it twice
+        thinking = "\n\n".join(dict.fromkeys(filter(None, both)))
         if not thinking and not _hidden(completion):
             return dataclasses.replace(completion, text=parted.text)
         self._thinks = True
@@ -178,6 +189,8 @@ class Thoughts:
         """
         if completion.finish_reason is not FinishReason.LENGTH:
             return False
+        if completion.no_room:
+            return True
         if not completion.text.strip():
             return bool(completion.thinking) or _hidden(completion)
         used = completion.usage.thinking_tokens if completion.usage else 0
@@ -196,14 +209,29 @@ class Thoughts:
             " think, leave thinking out or set thinking_in_prompt = false",
         )
 
+    def takes_other_form(self, error: BadRequest, sampling: Sampling) -> bool:
+        """Whether a switch that was refused for its form can be sent in another; it is from then on.
+
+        Services behind other addresses (Azure's) know OpenAI's field and no variables of templates.
+        """
+        by_guess = self._form == "auto" and self._base_url != OPENAI_URL
+        if sampling.thinking is None or not by_guess or "chat_template_kwargs" not in error.message:
+            return False
+        self._form = "reasoning_effort"
+        return True
+
     def refused_switch(self, error: BadRequest, sampling: Sampling) -> PolicyError | None:
         """The error for a request that the server refused for its switch; None for other reasons."""
         if sampling.thinking is None or not any(name in error.message for name in _FIELDS):
             return None
+        hint = "another level, another switch_form (chat_template, reasoning_effort, ollama), or"
+        hint += " leave thinking out for this role"
+        if sampling.thinking == "off" and "minimal" in error.message:  # GPT-5 cannot but think
+            hint = 'set thinking to "low", or leave it out and set extra_body ='
+            hint += ' {reasoning_effort = "minimal"}'
         return Unsupported(
             f"thinking = '{sampling.thinking}' cannot be carried to {self._base_url}: {error.message}",
-            hint="another level, another switch_form (chat_template, reasoning_effort, ollama), or"
-            " leave thinking out for this role",
+            hint=hint,
         )
 
 

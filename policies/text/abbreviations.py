@@ -201,3 +201,12 @@ def _library_joins(language: str, token: str, mark: str, word: str) -> bool:
     if not (token.replace("'", "").replace("-", "").isalnum() and word.isalnum()):
         return False
     return len(list(sentencex.segment(language, f"we {token}{mark} {word}"))) == 1
+
+
+NAMES_END_IN = re.compile(
+    r"(?:com|org|net|edu|gov|mil|int|info|biz|dev|app|html?|php|asp|py|js|ts|css|json|xml|ya?ml|toml|md"
+    r"|txt|pdf|docx?|xlsx?|csv|jpe?g|png|gif|mp[34]|wav|zip|gz|exe|io|ai|tv|co|uk|de|fr|es|ru|cn|jp|eu"
+    r"|ca|au|nl|ch|br|xyz|online)",
+    re.IGNORECASE,
+)
+"""What stands behind the dot of a server's or a file's name."""

@@ -8,8 +8,9 @@ memory does not grow with the text. What is to be decided next is kept between t
 from __future__ import annotations
 
 import re
+from unicodedata import numeric
 
-from .abbreviations import exclamation_goes_on, full_stop_ends, never_final
+from .abbreviations import NAMES_END_IN, exclamation_goes_on, full_stop_ends, never_final
 
 REACH = 300
 """Most characters looked at behind a place, and the longest text in quotation marks or brackets
@@ -19,7 +20,7 @@ _KEPT = 512  # characters of context kept in front of the place reached
 _CUT_AT = 4096
 _TAIL = 8  # no mark whose kind is open begins further from the end
 
-_HARD = "。！？｡।॥؟۔"
+_HARD = "。！？｡।॥؟۔؝؞։።፧፨။។៕᙮᠃᠉᥄᥅꓿꘎꘏꡶꡷꣎꣏꤯꧈꧉꩝꩞꩟꫰꫱꯫܀܁܂߹᜵᜶᪨᪩᭚᭛᰻᰼᱾᱿‼‽⁇⁈⁉⸮"  # Unicode's STerm
 _MARKS = ".!?…" + _HARD
 _HAN = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uff00-\uffef"
 _CJK = re.compile(f"[{_HAN}]")
@@ -40,7 +41,8 @@ _DEEPEST = 3
 
 _EVENTS = (
     r"(?P<line>[\n\r\u2028\u2029\x85])"
-    r"|(?P<item>(?<!\S)(?:\(?(?:\d{1,2}|[A-Za-z])\.?\)|\d{1,2}\.)(?!\S)|(?<!\S)\d{1,2}\)(?=[^\W\d_]))"
+    r"|(?P<item>(?<!\S)(?:\(?(?:\d{1,2}|[A-Za-z])\.?\)|\d{1,2}\.)(?!\S)|(?<!\S)\d{1,2}\)(?=[^\W\d_])"
+    r"|(?<!\S)\d\ufe0f?\u20e3|[①-⑳❶-❿➀-➓])"
     r"|(?P<bullet>(?<=\s)[•▪●](?!\S))"
     rf"|(?P<face>[{_EMOJI}]{{1,16}}|{_EMOTICON})"
     rf"|(?P<marks>[{_MARKS}]{{1,16}})"
@@ -49,7 +51,7 @@ _EVENTS = (
 _EVENT = re.compile(_EVENTS)
 _EVENT_OR_WORD = re.compile(_EVENTS + r"|(?P<word>[" + _HAN + r"]|[^\W_]{1,64})")
 _HALF_ITEM = re.compile(
-    r"(?<!\S)(?:\(?(?:\d{1,2}|[A-Za-z])?\.?\)?|[:;=]['-]?[()DP/|]{0,9}|<3{0,9}|[•▪●])\Z"
+    r"(?<!\S)(?:\(?(?:\d{1,2}|[A-Za-z])?\.?\)?|\d\ufe0f|[:;=]['-]?[()DP/|]{0,9}|<3{0,9}|[•▪●])\Z"
 )
 _CLOSERS = re.compile(
     rf"(?:[)\]}}”’»」』】）》*_~{_EMOJI}]|[\"'“](?!\w)|[ \xa0\u202f]»|\[\d{{1,3}}\]){{0,16}}"
@@ -70,13 +72,6 @@ _APOSTROPHES = re.compile(r"['’]")
 _HEARTS = re.compile(r"[\u2764\U0001f493-\U0001f49f\U0001f9e1\U0001f90d\U0001f90e]|<3")
 _PRONOUNS = frozenset({"i", "we", "they"})
 _ADDRESS = re.compile(r"://|www\.|[@/=\\&#%]")
-_NAMES_END_IN = re.compile(
-    r"(?:com|org|net|edu|gov|mil|int|info|biz|dev|app|html?|php|asp|py|js|ts|css|json|xml|ya?ml|toml|md"
-    r"|txt|pdf|docx?|xlsx?|csv|jpe?g|png|gif|mp[34]|wav|zip|gz|exe|io|ai|tv|co|uk|de|fr|es|ru|cn|jp|eu"
-    r"|ca|au|nl|ch|br|xyz|online)",
-    re.IGNORECASE,
-)
-"""What stands behind the dot of a server's or a file's name."""
 
 
 class SentenceScanner:
@@ -303,8 +298,13 @@ class SentenceScanner:
         """
         label = event["item"]
         mark = label.strip("(.)")
-        number = int(mark) if mark.isdigit() else ord(mark.lower()) - ord("a") + 1
-        style = ("(" if label[0] == "(" else "") + label[-1] + ("1" if mark.isdigit() else "a")
+        if mark.isdecimal():
+            number, style = int(mark), label[-1] + "1"
+        elif mark.isascii():
+            number, style = ord(mark.lower()) - ord("a") + 1, label[-1] + "a"
+        else:  # in a circle, or on a key
+            number, style = int(numeric(mark[0])), "o"
+        style += "(" if label[0] == "(" else ""
         if self._item == (style, number - 1):
             self._propose(event.start())
         elif not (self._begins_line(event) or (number == 1 and self._may_be_first(event))):
@@ -319,7 +319,8 @@ class SentenceScanner:
 
     def _may_be_first(self, event: re.Match[str]) -> bool:
         front = self._text[max(0, event.start() - 3) : event.start()].rstrip()
-        return event["item"][-1] == ")" or self._pending is not None or front[-1:] in (":", "：")
+        marked = event["item"][-1] == ")" or not event["item"][-1].isascii()
+        return marked or self._pending is not None or front[-1:] in (":", "：")
 
     def _face(self, event: re.Match[str], final: bool) -> int | None:
         """An emoji or emoticon ends a sentence that has no other mark, before a capital letter.
@@ -366,7 +367,7 @@ def _words_meet(left: str, right: str, run: str) -> bool:
         return False
     if "!" in run or "?" in run:
         return True
-    named = any(_NAMES_END_IN.fullmatch(part) for part in (*before[1:], *behind))
+    named = any(NAMES_END_IN.fullmatch(part) for part in (*before[1:], *behind))
     plain = all(_APOSTROPHES.sub("", part).isalpha() for part in (*before, word))
     mixed = last.isupper() and (word[0].islower() or (word.isupper() and len(last + word) < 8))
     return plain and not named and not mixed and not never_final(last)

@@ -56,6 +56,18 @@ def cap_sentences(text: str, limit: int) -> tuple[str, int]:
     return kept, cut
 
 
+def whole_sentences(text: str, before: int = 0) -> str:
+    """The sentences at the beginning of a growing text that nothing further can change.
+
+    Args:
+        before: only those that so many further whole ones follow.
+    """
+    scanner = SentenceScanner()
+    scanner.feed(text)
+    ends = scanner.boundaries
+    return text[: ends[-1 - before]].rstrip() if len(ends) > before else ""
+
+
 class SentenceLimit:
     """Says of a growing text when it holds `limit` complete sentences.
 

@@ -2,8 +2,8 @@
 
 Engines send both in one text, with marks between them. Known are the marks of DeepSeek-R1, Qwen3,
 GLM, SmolLM3 and their kin (`<think>`), Magistral (`[THINK]`), Cohere, Seed-OSS, Kimi, OpenThinker,
-Gemma 4 (`<|channel>thought`), and gpt-oss's channels ("harmony"), also where an engine has already
-left out its special tokens.
+Kimi K3, Apertus, Granite 3.2 and Apriel (in plain words), Gemma 4 (`<|channel>thought`), and gpt-oss's channels
+("harmony"), also where an engine has already left out its special tokens.
 """
 
 from __future__ import annotations
@@ -37,6 +37,11 @@ class Pair:
 
 _FINAL = "<|start|>assistant<|channel|>final<|message|>"
 
+_GRANITE = Pair("Here is my thought process:", "Here is my response:")
+_APRIEL = Pair("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]")
+_IN_WORDS = (_GRANITE.opens, _APRIEL.opens)
+"""These count at the very beginning only."""
+
 PAIRS = (
     Pair("<think>", "</think>"),
     Pair("<thinking>", "</thinking>"),
@@ -48,6 +53,10 @@ PAIRS = (
     Pair("<|START_THINKING|>", "<|END_THINKING|>"),
     Pair("<|begin_of_thought|>", "<|end_of_thought|>"),
     Pair("<|channel>thought", "<channel|>"),
+    Pair("<|inner_prefix|>", "<|inner_suffix|>"),
+    Pair("<|open|>think<|sep|>", "<|close|>think<|sep|>", "<|open|>response<|sep|>"),
+    _GRANITE,
+    _APRIEL,
     Pair("<|channel|>analysis<|message|>", "<|end|>", _FINAL),
     Pair("<|channel|>commentary<|message|>", "<|end|>", _FINAL),
 )
@@ -56,24 +65,31 @@ _FRAMES = (
     *("<|start|>assistant", "<|channel|>final<|message|>", "<|return|>"),
     *("<|START_RESPONSE|>", "<|END_RESPONSE|>"),
     *("<|begin_of_solution|>", "<|end_of_solution|>"),
+    *("<|open|>response<|sep|>", "<|close|>response<|sep|>", "[END FINAL RESPONSE]", "<|call|>"),
 )
 """Around the answer of models that mark it too."""
 
-_ENDS_ANYWHERE = frozenset(pair.closes for pair in PAIRS) - {"<|end|>"}
+_ENDS_ANYWHERE = frozenset(pair.closes for pair in PAIRS) - {"<|end|>", _GRANITE.closes}
 """Marks that end thinking whose beginning was not seen: it stood in the prompt."""
 
-_MARK = re.compile(
-    "|".join(
-        sorted(
-            {re.escape(mark) for pair in PAIRS for mark in (pair.opens, pair.closes)}
-            | set(map(re.escape, _FRAMES)),
-            key=len,
-            reverse=True,
-        )
-    )
+_MARKS = sorted(
+    {mark for pair in PAIRS for mark in (pair.opens, pair.closes)} | set(_FRAMES),
+    key=len,
+    reverse=True,
 )
-LONGEST_MARK = max(len(mark) for pair in PAIRS for mark in (pair.opens, pair.closes, *_FRAMES))
-"""Characters."""
+# no other mark stands within a header, or it would count until the header is complete
+_OTHER = "|".join(re.escape(mark) for mark in _MARKS if not mark.startswith("<"))
+_HEADER = (
+    rf"<\|channel\|>\s?(analysis|commentary|final)\b(?:(?!{_OTHER})[^<]){{0,60}}"
+    rf"(?:<\|constrain\|>(?:(?!{_OTHER})[^<]){{0,20}})?<\|message\|>"
+)
+"""A message's header in gpt-oss's answers: its channel, then to whom and in what form."""
+
+_MARK = re.compile("|".join((*map(re.escape, _MARKS), _HEADER)))
+_LONGEST_MARK = max(len(mark) for pair in PAIRS for mark in (pair.opens, pair.closes, *_FRAMES))
+_LONGEST_HEADER = len("<|channel|> commentary<|constrain|><|message|>") + 60 + 20
+_WRAPS = (("<answer>", "</answer>"), ("<response>", "</response>"))
+"""Around what is said, after their thinking, by Granite, Hunyuan, ERNIE and models trained alike."""
 MARK_TOKENS = frozenset(
     piece
     for mark in (*(m for pair in PAIRS for m in (pair.opens, pair.closes)), *_FRAMES)
@@ -82,10 +98,10 @@ MARK_TOKENS = frozenset(
 """Marks, and the tokens of which longer marks are made."""
 
 _OPENED = {pair.opens: pair for pair in PAIRS}
-_BARE_ANALYSIS = re.compile(r"\s*analysis(?=[A-Z\"'(*\d])")
+_BARE_ANALYSIS = re.compile(r"\s*(?:analysis|commentary)(?=[A-Za-z\"'(*\d\n])")
 """How gpt-oss's answer begins once its special tokens were left out; at most `BARE_BEGINNING`
 characters of it show that."""
-BARE_BEGINNING = len("analysis") + 1
+BARE_BEGINNING = len("commentary") + 1
 BARE_FINAL = "assistantfinal"
 """How it goes on to its answer."""
 
@@ -117,11 +133,16 @@ def part(text: str, *, begun: bool = False) -> Parted:
     """
     if not begun and _BARE_ANALYSIS.match(text):
         return _part_bare_harmony(text)
-    if not begun and (not has_mark(text) or _is_json(text)):
+    if not begun and (not has_mark(text) or is_json(text)):
         return Parted("", text)
     blocks = Blocks(begun=begun)
     blocks.read(text, 0)
-    return blocks.parted(text)
+    return blocks.parted(text) if blocks.start or begun else Parted("", text)
+
+
+def may_think(text: str) -> bool:
+    """Whether there is anything to tell apart in a reply; a quick look before `part`."""
+    return has_mark(text) or _BARE_ANALYSIS.match(text) is not None
 
 
 class Blocks:
@@ -143,9 +164,9 @@ class Blocks:
     def read(self, text: str, start: int) -> None:
         """Take in the marks of `text` from `start` on; none of them was taken in before."""
         for mark in _MARK.finditer(text, start):
-            found = mark[0]
+            found = mark[0] if mark[1] is None else f"<|channel|>{mark[1]}<|message|>"
             if found in _OPENED:
-                if self.inside:
+                if self.inside or (found in _IN_WORDS and text[: mark.start()].strip()):
                     continue
                 self.said.append(text[self.start : mark.start()])
                 self.inside = _OPENED[found]
@@ -155,7 +176,9 @@ class Blocks:
 
     def _ends(self, found: str, before: str) -> bool:
         """Take in a mark that opens no block, behind what stands before it; whether it counts."""
-        if found in _FRAMES:
+        if found == _GRANITE.closes and self.inside != _GRANITE:
+            return False
+        if found in _FRAMES and not (found == "<|call|>" and self.inside):
             if found.startswith("<|channel|>final") and self.inside:
                 self.thought.append(before)  # a model may forget to end its analysis
                 self.inside = False
@@ -180,7 +203,10 @@ class Blocks:
         rest = [text[self.start :]]
         thought = self.thought + rest if self.inside else self.thought
         said = self.said if self.inside else self.said + rest
-        return Parted(_joined(thought, "\n\n"), _joined(said, " "), bool(self.inside))
+        text = _joined(said, " ")
+        return Parted(
+            _joined(thought, "\n\n"), unwrapped(text) if thought else text, bool(self.inside)
+        )
 
     def said_before(self) -> str:
         """What was said before the latest mark; what was thought is forgotten."""
@@ -190,9 +216,26 @@ class Blocks:
         return self.said[0].strip() if self.said else ""
 
 
+def unwrapped(said: str) -> str:
+    """What is said behind thinking, without the tags that some models write around it."""
+    for opens, closes in _WRAPS:
+        if said.startswith(opens):
+            return said.removeprefix(opens).removesuffix(closes).strip()
+    return said
+
+
+def unread_from(text: str, end: int) -> int:
+    """Where a mark can begin of which `text` up to `end` holds no more than a part."""
+    start = max(0, end - _LONGEST_MARK + 1)
+    header = text.rfind("<|channel|>", max(0, end - _LONGEST_HEADER), end)
+    if header >= 0 and text.find("<|message|>", header, end) < 0:
+        return min(start, header)
+    return start
+
+
 def has_mark(text: str) -> bool:
     """Whether a text holds any mark of thinking."""
-    if "<" not in text and "[" not in text and "◁" not in text:
+    if not any(char in text for char in "<[◁") and not text.lstrip().startswith("Here "):
         return False
     return _MARK.search(text) is not None
 
@@ -200,7 +243,7 @@ def has_mark(text: str) -> bool:
 def ends_unopened(text: str) -> bool:
     """Whether the first mark in a reply ends a block: one that began in the prompt."""
     first = _MARK.search(text)
-    return first is not None and first[0] in _ENDS_ANYWHERE and not _is_json(text)
+    return first is not None and first[0] in _ENDS_ANYWHERE and not is_json(text)
 
 
 def opened_by(prompt: str) -> Pair | None:
@@ -227,9 +270,12 @@ def begins_mark(text: str) -> bool:
 
 
 def _kin(mark: str, found: str) -> str:
-    """Models mix `think` and `thinking`; other marks must be the block's own."""
-    mixed = ("</think>", "</thinking>")
-    return found if mark in mixed and found in mixed else mark
+    """Models mix `think` and `thinking`, and end a call of a tool otherwise; other marks must be the
+    block's own."""
+    for mixed in (("</think>", "</thinking>"), ("<|end|>", "<|call|>")):
+        if mark in mixed and found in mixed:
+            return found
+    return mark
 
 
 def _part_bare_harmony(text: str) -> Parted:
@@ -239,7 +285,8 @@ def _part_bare_harmony(text: str) -> Parted:
     return Parted(thought.strip(), said.strip(), not ended)
 
 
-def _is_json(text: str) -> bool:
+def is_json(text: str) -> bool:
+    """Whether a text is complete JSON, an object or a list."""
     stripped = text.strip()
     if stripped[:1] not in ("{", "["):
         return False

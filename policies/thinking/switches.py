@@ -20,7 +20,8 @@ _SWITCHES = ("enable_thinking", "thinking")
 first, DeepSeek-V3.1, Granite 3.2 and Kimi the second."""
 
 _EFFORT = "reasoning_effort"
-"""The variable that says how much: gpt-oss."""
+_EFFORTS = (_EFFORT, "thinking_effort")
+"""The variables that say how much: gpt-oss has the first, Kimi K3 the second."""
 
 
 def server_fields(thinking: str, form: str) -> dict[str, Any]:
@@ -40,7 +41,8 @@ def server_fields(thinking: str, form: str) -> dict[str, Any]:
     variables: dict[str, Any] = dict.fromkeys(_SWITCHES, on)
     if level is None:
         return {"chat_template_kwargs": variables}
-    return {"chat_template_kwargs": {**variables, _EFFORT: level}, _EFFORT: level}
+    variables |= dict.fromkeys(_EFFORTS, level)
+    return {"chat_template_kwargs": variables, _EFFORT: level}
 
 
 def template_variables(thinking: str, template: str, model: str) -> Mapping[str, Any]:
@@ -67,8 +69,8 @@ def template_variables(thinking: str, template: str, model: str) -> Mapping[str,
         if switches or speaks_of_thinking(template):
             return switches
         raise _cannot("on", model, "its chat template knows no thinking", None)
-    if _EFFORT in known:
-        return {**switches, _EFFORT: thinking}
+    if efforts := [name for name in _EFFORTS if name in known]:
+        return {**switches, **dict.fromkeys(efforts, thinking)}
     raise _cannot(
         thinking, model, "its chat template cannot be told how much", "on" if switches else None
     )

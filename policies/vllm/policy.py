@@ -42,7 +42,7 @@ from ..base import (
 )  # fmt: skip
 from ..models.sources import OpenWeights, Source, find_source, identity
 from ..reasking import ask_until_read
-from .api import slots_of, vllm_version
+from .api import held_by, slots_of, vllm_version
 from .engine import ENGINES, EngineSettings, VllmEngine
 from .generation import Generation
 from .requests import OpenModel, finish_reason, read, score, write
@@ -159,6 +159,8 @@ class VLLMPolicy(OpenWeights, BasePolicy):
         }
         self._further = further
         self._opened: OpenModel | None = None
+        self.requests_at_once: int | None = None  # known once it is open, as the next
+        self.conversations_held: int | None = None
         self._finalizer: weakref.finalize[..., VLLMPolicy] | None = None
         self._closed = False
         self.capabilities = dataclasses.replace(type(self).capabilities, seed=deterministic)
@@ -183,7 +185,8 @@ class VLLMPolicy(OpenWeights, BasePolicy):
         if self._opened is not None or self._closed:  # another task was faster
             await _give_back(opened, self._lora)
         else:
-            self._opened = opened
+            self._opened, config = opened, engine.llm.vllm_config
+            self.requests_at_once, self.conversations_held = slots_of(config), held_by(config)
             self._finalizer = weakref.finalize(self, _release_later, engine)
             self._finalizer.atexit = False  # the engine ends itself at exit
 
@@ -214,12 +217,6 @@ class VLLMPolicy(OpenWeights, BasePolicy):
         self._opened = self._finalizer = None
         if opened is not None and finalizer is not None and finalizer.detach() is not None:
             await _give_back(opened, self._lora)
-
-    @property
-    def requests_at_once(self) -> int | None:
-        """Requests computed together; known once it is open."""
-        opened = self._opened
-        return slots_of(opened.engine.llm.vllm_config) if opened is not None else None
 
     def describe(self) -> dict[str, Any]:
         """Model, release and everything that shapes the answers."""

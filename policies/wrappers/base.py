@@ -27,7 +27,7 @@ from ..base import (
     open_policy,
     policy_name,
 )
-from ..concurrency import requests_at_once
+from ..concurrency import conversations_held, endpoint_count, requests_at_once
 
 T = TypeVar("T")
 
@@ -81,6 +81,16 @@ class Wrapper:
     def requests_at_once(self) -> int | None:
         """What the inner policy computes together, where it says so."""
         return requests_at_once(self.inner)
+
+    @property
+    def conversations_held(self) -> int | None:
+        """How many conversations' prompts the inner policy's cache holds, where it says so."""
+        return conversations_held(self.inner)
+
+    @property
+    def endpoint_count(self) -> int:
+        """How many servers the inner policy has its answers from."""
+        return endpoint_count(self.inner)
 
     async def respond(self, request: Request) -> Reply:
         """Answer one request; raises what the inner policy raises."""

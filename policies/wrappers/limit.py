@@ -15,6 +15,7 @@ from ...core.errors import ConfigError, EngineTimeout, RateLimited
 from ..asking import ask_policy
 from ..base import Policy, Reply, Request, TokenLogprob
 from ..concurrency import AdaptiveLimiter, Slot
+from ..text.aloud import speaks_aloud
 from .base import Wrapper, estimated_completion, estimated_prompt, scoring
 
 _UNBOUNDED = 1_000_000
@@ -113,6 +114,11 @@ class Limit(Wrapper):
             if self._tokens is not None and reply.usage is not None:
                 self._tokens.take(reply.usage.total_tokens - cost)
         return dataclasses.replace(reply, latency=self._clock() - started)
+
+    @property
+    def speaks_aloud(self) -> bool:
+        """As the inner policy: it is asked once, and its answer passed on."""
+        return speaks_aloud(self.inner)
 
     async def _score(self, request: Request, continuation: str) -> tuple[TokenLogprob, ...]:
         async with self._turn(estimated_prompt(request.messages)):

@@ -35,6 +35,9 @@ def test_the_shipped_templates() -> None:
         "supporter_first.jinja",
         "supporter_first_defined.jinja",
         "supporter_listed.jinja",
+        "supporter_short.jinja",
+        "supporter_short_first.jinja",
+        "supporter_short_listed.jinja",
     ]
     assert prompt("supporter.jinja") == [
         message.content for message in Supporter(POLICY).request(SEEN).messages

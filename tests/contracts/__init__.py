@@ -1,13 +1,15 @@
 """Contracts that users can hold their own parts against; installed as `warmline.testing`.
 
 ```python
+import asyncio
+
 import pytest
 import warmline.testing
 
 
 @pytest.mark.parametrize("check", warmline.testing.POLICY_CHECKS)
-async def test_my_policy(check: str) -> None:
-    await warmline.testing.check_policy(MyPolicy, check)
+def test_my_policy(check: str) -> None:
+    asyncio.run(warmline.testing.check_policy(MyPolicy, check))
 ```
 """
 

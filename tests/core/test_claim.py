@@ -9,7 +9,7 @@ from typing import Annotated
 import pytest
 from pydantic import Field
 
-from warmline.core.claim import MAY_CHANGE, claim, claim_json, identity_of, may_change
+from warmline.core.claim import MAY_CHANGE, FreshFolder, claim, claim_json, identity_of, may_change
 from warmline.core.errors import DataError, RunError
 from warmline.core.record import Record
 
@@ -85,9 +85,49 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_record_without_a_later_setting_had_what_was_done_then(tmp_path: Path) -> None:
-    """Trainings begun before `nll` was a setting took the mean over tokens."""
+    """Trainings begun before `nll` was a setting took the mean over tokens, and divided no weights."""
     file = tmp_path / "training.json"
     file.write_text('{"seed": 1}')
     with pytest.raises(RunError, match="nll: token_mean -> sum"):
         claim_json(file, {"seed": 1, "nll": "sum"})
-    claim_json(file, {"seed": 1, "nll": "token_mean"})
+    with pytest.raises(RunError, match="fsdp: False -> True"):
+        claim_json(file, {"seed": 1, "fsdp": True})
+    claim_json(file, {"seed": 1, "nll": "token_mean", "fsdp": False})
+
+
+def refused(folder: Path, files: dict[str, str], said: str) -> None:
+    """A start in the folder that writes files and then fails."""
+    with FreshFolder(folder).unless_begun({"log.jsonl", "parts/*"}, prepared={"order.jsonl"}):
+        for name, text in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+        raise RunError(said)
+
+
+@pytest.mark.parametrize(
+    ("files", "said", "left"),
+    [
+        ({"log.jsonl": "", "parts/1.log": "x", "order.jsonl": "{}"}, "no key", False),
+        ({"log.jsonl": "{}"}, "a log with a line is work", True),
+        ({"parts/1.jsonl": "{}"}, "likewise below", True),
+        ({"log.jsonl": "", "notes.md": "mine"}, "a file of somebody else's", True),
+        ({"parts/1.log": "x"}, "see {folder}/parts/1.log", True),
+        ({"parts/1.log": "x"}, "`simulate --out {folder}/parts` ended", False),
+    ],
+)
+def test_what_a_failed_start_leaves(
+    files: dict[str, str], said: str, left: bool, tmp_path: Path
+) -> None:
+    folder = tmp_path / "runs" / "deep"
+    with pytest.raises(RunError):
+        refused(folder, files, said.format(folder=folder))
+    assert (tmp_path / "runs").exists() is left
+    if left:
+        assert {name: (folder / name).read_text() for name in files} == files
+
+
+def test_a_folder_that_held_something_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    with pytest.raises(RunError):
+        refused(tmp_path, {"log.jsonl": ""}, "no key")
+    assert (tmp_path / "log.jsonl").is_file()

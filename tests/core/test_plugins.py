@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -160,6 +162,25 @@ def test_an_import_string_of_version_0_1_finds_our_plug_in_where_it_is_now(
         POLICIES.find("warmline.policies.openai:OpenAIPolic")
     with pytest.raises(ConfigError, match=r"no module named 'warmline\.policies\.gone'"):
         POLICIES.find("warmline.policies.gone:Gone")
+
+
+def test_an_odd_import_string_is_an_error_of_the_settings_at_every_door() -> None:
+    from warmline.environments.corpus.cleaning.filters.registry import FILTERS
+    from warmline.environments.corpus.importing.importers.registry import IMPORTERS
+    from warmline.evaluation.metrics.metric import METRICS
+    from warmline.policies.autogen.policy import AutogenClientPolicy
+    from warmline.policies.registry import POLICIES, WRAPPERS
+    from warmline.training.candidates.feedback import find_rule
+
+    doors: list[Callable[[str], object]] = [
+        *(door.find for door in (POLICIES, WRAPPERS, METRICS, FILTERS, IMPORTERS)),
+        lambda name: AutogenClientPolicy(client=name),
+        find_rule,
+    ]
+    for door in doors:
+        for name in ("..x:y", ".x:y", ":y", "x:", "a..b:C", "x/y.py:z", "x :y"):
+            with pytest.raises(ConfigError, match=re.escape(name)):
+                door(name)
 
 
 NEEDY = "import a_library_that_is_not_there\nclass X: ...\n"

@@ -107,6 +107,7 @@ class ChaosServer:
         usage: whether token counts are sent at all.
         prompt_tokens, cached_tokens: what is counted of a request body.
         choice: fields of the choice that are sent beside, or instead of, the usual ones.
+        port: where it listens; 0 takes any that is free. A server that was left may be entered again.
     """
 
     def __init__(
@@ -126,12 +127,14 @@ class ChaosServer:
         prompt_tokens: Callable[[dict[str, Any]], int] = lambda body: 7,
         cached_tokens: Callable[[dict[str, Any]], int] = lambda body: 3,
         choice: Callable[[dict[str, Any]], dict[str, Any]] = lambda body: {},
+        port: int = 0,
     ) -> None:
+        self.port = port
         self._plan = iter(plan)
         self._answer, self._refuse = answer, refuse
         self._key, self._models, self._owner = key, models, owner
         self._retry_after = {"retry-after": "0"} if retry_after is None else retry_after
-        self._delay, self._pace = delay, pace
+        self.delay, self._pace = delay, pace
         self._logprobs, self._usage = logprobs, usage
         self._prompt_tokens, self._cached_tokens = prompt_tokens, cached_tokens
         self._choice = choice
@@ -145,8 +148,8 @@ class ChaosServer:
         self.most_in_flight = 0
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -217,7 +220,7 @@ class ChaosServer:
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n")
             await writer.drain()
             return False
-        await asyncio.sleep(self._delay if fault is Fault.SLOW else 0)
+        await asyncio.sleep(self.delay if fault is Fault.SLOW else 0)
         if (refused := self._refuse(body)) is not None:
             return await _send_json(writer, refused.status, _error(refused))
         text, ended = _within_limit(body, "" if fault is Fault.EMPTY else self._answer(body))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from warmline.core.errors import ConfigError, Unsupported
+from warmline.core.errors import ConfigError, PolicyCrashed, Unsupported
 from warmline.policies.base import (
     BasePolicy,
     Capabilities,
@@ -122,3 +124,21 @@ async def test_opening_and_closing_reach_the_policy() -> None:
     async with Counted():
         assert calls == ["open"]
     assert calls == ["open", "close"]
+
+
+@pytest.mark.parametrize("described", [None, {5: 1}, "text"])
+def test_a_description_that_cannot_be_stored_is_refused(described: Any) -> None:
+    class Odd(BasePolicy):
+        def describe(self) -> Any:
+            return described
+
+    with pytest.raises(ConfigError, match=r"describe\(\) of policy 'policy' must give a mapping"):
+        describe_policy(Odd())
+
+
+def test_an_error_that_cannot_say_its_message_is_still_an_error() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    assert "cannot be read (RuntimeError)" in str(PolicyCrashed(Mute()))

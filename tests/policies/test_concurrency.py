@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from warmline.policies.concurrency import AdaptiveLimiter, limiter_for, open_conversations
 from warmline.policies.llama.policy import EmbeddedPolicy
+from warmline.policies.openai.policy import OpenAIPolicy
 from warmline.policies.scripted import ScriptedPolicy
 from warmline.policies.wrappers.limit import Limit
 
@@ -290,9 +291,9 @@ def test_no_room_at_all_is_refused(ceiling: int) -> None:
 class Slotted(ScriptedPolicy):
     """Computes so many requests together."""
 
-    def __init__(self, slots: int | None) -> None:
+    def __init__(self, slots: int | None, held: int | None = None) -> None:
         super().__init__(["Yes."])
-        self.requests_at_once = slots
+        self.requests_at_once, self.conversations_held = slots, held
 
 
 class Person(Slotted):
@@ -310,6 +311,20 @@ class Person(Slotted):
         ([Slotted(32), Person(None)], 1),
         ([Limit(Slotted(32), concurrency=4)], 5),
         ([Limit(Slotted(32), requests_per_minute=100)], 40),
+        ([Limit(Slotted(256, held=150), requests_per_minute=100)], 150),
+        ([Slotted(8, held=150)], 10),
+        ([Slotted(8, held=0)], 1),
+        ([OpenAIPolicy("m", base_url="http://a/v1")], 8),
+        ([OpenAIPolicy("m", base_url=["http://a/v1", "http://b/v1", "http://c/v1"])], 24),
+        (
+            [
+                Limit(
+                    OpenAIPolicy("m", base_url=["http://a/v1", "http://b/v1"]), tokens_per_minute=9
+                )
+            ],
+            16,
+        ),
+        ([Limit(OpenAIPolicy("m", base_url=["http://a/v1", "http://b/v1"]), concurrency=4)], 5),
         ([EmbeddedPolicy(slots=6)], 8),
         ([EmbeddedPolicy(slots=6, deterministic=True)], 2),
     ],

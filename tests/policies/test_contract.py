@@ -4,6 +4,8 @@ The `openai` policy on real servers and on stand-ins: `tests/policies/conformanc
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +24,15 @@ from warmline.policies.scripted import ScriptedPolicy
 
 from .chaos_server import ChaosServer
 from .tiny_models import save_causal
+
+MINE = """
+import warmline
+
+
+class MyPolicy:
+    async def respond(self, request: warmline.Request) -> warmline.Reply:
+        return warmline.Reply(text="I am listening.")
+"""
 
 CHECKS = pytest.mark.parametrize("check", warmline.testing.POLICY_CHECKS)
 
@@ -50,6 +61,23 @@ async def test_a_policy_of_one_method(check: str) -> None:
             return Reply(text="I hear you.")
 
     await hold(Bare, check)
+
+
+def test_the_suite_as_printed_holds_in_a_project_of_its_own(tmp_path: Path) -> None:
+    """Without our settings of pytest and its plug-ins; what is not promised was an error there."""
+    page = (Path(__file__).parents[2] / "docs/engines.md").read_text("utf-8")
+    printed = page.split("```python\n")[1].split("```")[0]
+    assert "POLICY_CHECKS" in printed
+    (tmp_path / "test_mine.py").write_text(f"{printed}\n\n{MINE}", "utf-8")
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:asyncio",
+         "-p", "no:cacheprovider", "test_mine.py"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    counted = ran.stdout.splitlines()[-1]
+    assert ran.returncode == 0, ran.stdout
+    assert "skipped" in counted
+    assert "passed" in counted
 
 
 @pytest.mark.embedded

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from warmline.cli import app
 from warmline.core.errors import ConfigError, PolicyNotFound
 from warmline.policies import find_policy, known_policies, make_policy
 from warmline.policies.base import Policy
@@ -47,6 +49,57 @@ def test_a_policy_by_name_or_by_import_string() -> None:
 def test_an_unknown_name_is_told_with_what_exists(name: str, message: str) -> None:
     with pytest.raises(PolicyNotFound, match=message):
         make_policy(name)
+
+
+class NoPolicy:
+    """Does not answer."""
+
+
+def no_policy() -> int:
+    """Makes something else."""
+    return 3
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (":X", "not a policy spec: ':X'\n.*my_package.module:MyPolicy"),
+        ("a:", "no policy named 'a'(.|\n)*import string such as"),
+        (".x:Y", "'.x:Y' is not an import string\n.*module:Name"),
+        ("./mine.py:MyPolicy", "is not an import string\n.*not a path"),
+        ("a..b:C", "'a..b:C' is not an import string"),
+        ("a b:C", "'a b:C' is not an import string\n.*no blanks"),
+        ("a: C", "'C' in the policy spec 'a: C' is not key=value\n.*without blanks"),
+        (f"{__name__}:NoPolicy.", "is not an import string"),
+        (f"{__name__}:NoPolicy", "it gives NoPolicy, which has no method 'respond'"),
+        (f"{__name__}:no_policy", "it gives int, which has no method 'respond'"),
+    ],
+)
+def test_an_odd_import_string_is_an_error_of_the_settings(
+    name: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make_policy(name)
+    words = ["simulate", "--policy", name, "--out", str(tmp_path / "run")]
+    assert isinstance(CliRunner().invoke(app, words).exception, ConfigError)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("wrapper", [f"{__name__}:NoWrapper", f"{__name__}:no_wrapper"])
+def test_what_gives_no_policy_is_no_wrapper(wrapper: str) -> None:
+    with pytest.raises(ConfigError, match=r"is no wrapper: it gives .* no method 'respond'"):
+        make_policy("scripted", wrap=wrapper)
+
+
+class NoWrapper:
+    """Takes a policy and does not answer."""
+
+    def __init__(self, inner: object) -> None:
+        self.inner = inner
+
+
+def no_wrapper(inner: object) -> None:
+    """Takes a policy and gives nothing."""
 
 
 def test_a_missing_library_inside_a_users_module_is_not_hidden(

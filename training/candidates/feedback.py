@@ -8,21 +8,25 @@ only if all dimensions hold; other rules can be plugged in.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from statistics import fmean
 from typing import Protocol, runtime_checkable
 
 from ...core.errors import ConfigError, UnreadableReply, did_you_mean
 from ...core.jsonl import LineLog
+from ...core.plugins import is_import_string
+from ...core.shards.division import file_of, part_files
 from ...core.tasks import for_each
-from ...environments.episodes.rating import Rating, iter_ratings
+from ...environments.episodes.rating import GOLD, Rating, iter_ratings
 from ...policies.asking import ask_policy
 from ...policies.base import Message, Policy, Request, Sampling
-from .rows import GOLD, CandidateSet, candidate_name
+from .marks import CountedRatings, KeptMarks, KnownRatings
+from .marks import Key as Key
+from .marks import Marks as Marks
+from .rows import CandidateSet, candidate_name
 
 DIMENSIONS: dict[str, str] = {
     "empathy": "Does the reply show emotional warmth, an interpretation of what the seeker feels,"
@@ -38,10 +42,6 @@ DIMENSIONS: dict[str, str] = {
 ANSWERS = ("yes", "no")
 RUBRIC = "fpemf-yes-no/1"
 
-Marks = Mapping[str, bool | None]
-"""By dimension whether it holds; None where nobody said."""
-Key = tuple[str, int | None, str]
-"""Episode, utterance and candidate."""
 Rule = Callable[[Sequence[bool | None]], bool | None]
 """Judgements of all dimensions into one."""
 
@@ -78,8 +78,8 @@ def find_rule(name: str) -> Rule:
     """
     if name in RULES:
         return RULES[name]
-    module, colon, function = name.partition(":")
-    if not colon:
+    module, _, function = name.partition(":")
+    if not is_import_string(name):
         raise ConfigError(
             f"no rule '{name}'; known: {', '.join(RULES)}, or module:function",
             hint=did_you_mean(name, RULES),
@@ -93,7 +93,7 @@ def find_rule(name: str) -> Rule:
 
 def marks_of(
     ratings: Iterable[Rating], *, threshold: float = 0.5, dimensions: Sequence[str] = ()
-) -> dict[Key, dict[str, bool | None]]:
+) -> Mapping[Key, Marks]:
     """What the ratings say of each candidate: a dimension holds if its mean reaches the threshold.
 
     Args:
@@ -102,17 +102,10 @@ def marks_of(
         threshold: on the raters' scale: 0.5 for 0 and 1, 3 or 4 for a judge's 1 to 5.
         dimensions: those that count; by default the four.
     """
-    wanted = tuple(dimensions) or tuple(DIMENSIONS)
-    values: dict[Key, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    marks = KeptMarks(tuple(dimensions) or tuple(DIMENSIONS), threshold)
     for rating in ratings:
-        if rating.dimension in wanted:
-            found = values[(rating.episode, rating.utterance, rating.candidate)]
-            if rating.value is not None:
-                found[rating.dimension].append(rating.value)
-    return {
-        key: {name: fmean(found[name]) >= threshold if found.get(name) else None for name in wanted}
-        for key, found in values.items()
-    }
+        marks.add(rating)
+    return marks
 
 
 def labels_of(
@@ -145,27 +138,46 @@ def helpful_rates(
         `single`: of the first candidate of each context; `beams`: of all candidates; `gold`: of the
         gold replies, where they were judged.
     """
-    chosen: dict[str, list[Key]] = {"single": [], "beams": [], "gold": []}
+    dimensions = sorted({name for found in marks.values() for name in found})
+    forms = ("single", "beams", "gold")
+    shares = {form: {name: _Counted() for name in (*dimensions, "helpful")} for form in forms}
     for context in contexts:
         place = (context.episode, context.utterance)
-        names = [candidate_name(number) for number in range(len(context.candidates))]
-        chosen["single"] += [(*place, name) for name in names[:1]]
-        chosen["beams"] += [(*place, name) for name in names]
-        chosen["gold"].append((*place, GOLD))
-    dimensions = sorted({name for found in marks.values() for name in found})
-    table = {}
-    for form, keys in chosen.items():
-        found = [marks.get(key, {}) for key in keys]
-        shares = {name: _share([each.get(name) for each in found]) for name in dimensions}
-        shares["helpful"] = _share([rule(list(each.values())) for each in found])
-        table[form] = shares
-    return table
+        for form in forms:
+            for name in _judged(context, form):
+                found = marks.get((*place, name), {})
+                for dimension in dimensions:
+                    shares[form][dimension].add(found.get(dimension))
+                shares[form]["helpful"].add(rule(list(found.values())))
+    return {form: {n: each.share() for n, each in row.items()} for form, row in shares.items()}
 
 
-def _share(marks: Sequence[bool | None]) -> Share:
-    known = [mark for mark in marks if mark is not None]
-    value = sum(known) / len(known) if known else None
-    return Share(value, len(known), len(marks) - len(known))
+def _judged(context: CandidateSet, form: str) -> list[str]:
+    """Names of the replies of a context that count in a form."""
+    if form == "gold":
+        return [GOLD]
+    count = len(context.candidates)
+    return [
+        candidate_name(number) for number in range(min(count, 1) if form == "single" else count)
+    ]
+
+
+@dataclass(slots=True)
+class _Counted:
+    holding: int = 0
+    known: int = 0
+    missing: int = 0
+
+    def add(self, mark: bool | None) -> None:
+        if mark is None:
+            self.missing += 1
+        else:
+            self.known += 1
+            self.holding += mark
+
+    def share(self) -> Share:
+        value = self.holding / self.known if self.known else None
+        return Share(value, self.known, self.missing)
 
 
 # Making ratings
@@ -232,18 +244,22 @@ async def rate_candidates(
     rater: str,
     concurrency: int = 8,
     on_done: Callable[[int], None] = lambda count: None,
+    part: str | None = None,
 ) -> None:
     """Rate gold reply and candidates of all contexts; what the file holds already is left alone.
 
     Args:
-        file: `ratings.jsonl`; a context's ratings are appended at once, when it is done.
+        file: `ratings.jsonl`; a context's ratings are appended at once, when it is done. It takes in
+            what finished parts hold and it does not.
         rater: name for the records.
+        part: one part, as 3/8: it writes a file of its own beside `file`.
 
     Raises:
         PolicyError: the labeller failed; what is finished is in the file.
+        RunError: another process is writing it or one of the parts.
     """
-    with LineLog(file) as log:
-        known = list(iter_ratings(file))
+    with ExitStack() as stack:
+        log, counts = _opened(stack, file, part, rater)
 
         async def rate(context: CandidateSet) -> None:
             texts = {GOLD: context.gold} | {
@@ -256,24 +272,40 @@ async def rate_candidates(
             log.write_line("\n".join(r.to_json() for r in ratings), f"ratings of '{context.id}'")
             on_done(1)
 
-        open_ones = _unrated(list(contexts), known, rater)
-        await for_each(open_ones, rate, concurrency)
+        await for_each((c for c in contexts if _is_unrated(c, counts)), rate, concurrency)
 
 
-def _unrated(
-    contexts: list[CandidateSet], known: Iterable[Rating], rater: str
-) -> list[CandidateSet]:
-    """Contexts of which a reply was not rated, or less often than another (a kill in between)."""
-    counts: Counter[Key] = Counter(
-        (r.episode, r.utterance, r.candidate) for r in known if r.rater == rater
-    )
-    missing = []
-    for context in contexts:
-        names = [GOLD, *map(candidate_name, range(len(context.candidates)))]
-        found = {counts[(context.episode, context.utterance, name)] for name in names}
-        if len(found) > 1 or 0 in found:
-            missing.append(context)
-    return missing
+def _opened(
+    stack: ExitStack, file: Path, part: str | None, rater: str
+) -> tuple[LineLog, CountedRatings]:
+    """The file to write, held in the stack, and how often what was rated; see `rate_candidates`."""
+    log = stack.enter_context(LineLog(file_of(file, part)))
+    counts, known = CountedRatings(rater), KnownRatings()
+    others = [other for other in part_files(file) if other != log.path]
+    for rating in iter_ratings(log.path):
+        counts.add(rating)
+        if others and part is None:
+            known.add(rating)
+    for other in others:
+        if part is None:
+            stack.enter_context(LineLog(other))
+        for rating in iter_ratings(other):
+            if part is None:
+                if not known.add(rating):
+                    continue
+                log.write_line(rating.to_json(), f"a rating of '{rating.episode}'")
+            counts.add(rating)
+    if part is not None and file.is_file():
+        for rating in iter_ratings(file):
+            counts.add(rating)
+    return log, counts
+
+
+def _is_unrated(context: CandidateSet, counts: CountedRatings) -> bool:
+    """Whether a reply was not rated, or less often than another (a kill in between)."""
+    names = [GOLD, *map(candidate_name, range(len(context.candidates)))]
+    found = {counts[(context.episode, context.utterance, name)] for name in names}
+    return len(found) > 1 or 0 in found
 
 
 def _ratings(

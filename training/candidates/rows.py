@@ -1,13 +1,15 @@
 """Candidate replies: for each context its prompt, the gold reply, and K others with lineage.
 
 They are made once (`sources.py`), judged (`feedback.py`) and learned from (`fpemf/train.py`);
-the three meet in `candidates.jsonl` and `ratings.jsonl`. Knows no model.
+the three meet in `candidates.jsonl` and `ratings.jsonl`, or, while several jobs make parts of them, in
+files of each part. Knows no model.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -17,13 +19,13 @@ from pydantic import Field, ValidationError
 from ...core.errors import DataError
 from ...core.jsonl import LineLog, complete_lines
 from ...core.record import Record, Text, problems_of
+from ...core.shards.division import file_of, part_files
+from ...environments.episodes.rating import CANDIDATE
 from ...policies.base import ChatRole, Message
 from ..rows.build import Row
 
 CANDIDATES_NAME = "candidates.jsonl"
 CANDIDATES_VERSION: Literal[1] = 1
-GOLD = "gold"
-"""Name of the gold reply in ratings; the others are numbered."""
 
 
 class PromptMessage(Record):
@@ -135,29 +137,52 @@ class CandidateSet(Record):
 
 def candidate_name(number: int) -> str:
     """What `Rating.candidate` calls one of them, which count from 0."""
-    return f"candidate{number}"
+    return f"{CANDIDATE}{number}"
 
 
 class CandidateLog:
     """An open `candidates.jsonl`, for appending; safe against being killed. A context manager.
 
+    The whole file takes in what finished parts hold and it does not; a part only looks.
+
+    Args:
+        part: one part, as 3/8, which writes a file of its own so that several may run at once.
+
     Attributes:
-        finished: ids of the contexts already in it.
+        finished: ids of the contexts already in it or in a part.
 
     Raises:
-        RunError: another process is writing it, or the disk refuses.
+        RunError: another process is writing it or one of the parts, or the disk refuses.
         DataError: a line is not a candidate set.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.path = Path(folder) / CANDIDATES_NAME
+    def __init__(self, folder: str | Path, part: str | None = None) -> None:
+        whole = Path(folder) / CANDIDATES_NAME
+        self.path = file_of(whole, part)
         self.finished: set[str] = set()
+        self._whole, self._part = whole, part
         self._log = LineLog(self.path)
+        self._held = ExitStack()
 
     def __enter__(self) -> Self:
-        self._log.__enter__()
-        self.finished = {found.id for found in iter_candidates(self.path)}
+        with ExitStack() as stack:
+            stack.enter_context(self._log)
+            self.finished = {found.id for found in iter_candidates(self.path)}
+            for file in part_files(self._whole):
+                if self._part is None:
+                    stack.enter_context(LineLog(file))
+                    self._take_in(file)
+                elif file != self.path:
+                    self.finished |= {found.id for found in iter_candidates(file)}
+            if self._part is not None and self._whole.is_file():
+                self.finished |= {found.id for found in iter_candidates(self._whole)}
+            self._held = stack.pop_all()
         return self
+
+    def _take_in(self, file: Path) -> None:
+        for found in iter_candidates(file):
+            if found.id not in self.finished:
+                self.append(found)
 
     def __exit__(
         self,
@@ -165,7 +190,7 @@ class CandidateLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._log.__exit__(kind, error, trace)
+        self._held.__exit__(kind, error, trace)
 
     def append(self, made: CandidateSet) -> None:
         """Write one set.
@@ -188,7 +213,7 @@ def iter_candidates(path: str | Path) -> Iterator[CandidateSet]:
         file /= CANDIDATES_NAME
     if not file.is_file():
         raise DataError(
-            "no candidates there", file=file, hint="`warmline train fpemf --data …` makes them"
+            "no candidates there", file=file, hint="`warmline train fpemf DATA` makes them"
         )
     for number, line in complete_lines(file):
         try:

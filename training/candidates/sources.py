@@ -31,7 +31,7 @@ OnDone = Callable[[int], None]
 
 def beam_candidates(
     base: Base,
-    rows: Iterable[Row],
+    rows: Sequence[Row],
     log: CandidateLog,
     lineage: Lineage,
     *,
@@ -46,17 +46,21 @@ def beam_candidates(
         batch_size: contexts at once; those of about one length come together.
     """
     encoder = RowEncoder(base.tokenizer, base.model.config, base.model.generation_config)
+
+    def tokens(row: Row) -> Sequence[int]:
+        return encoder.writer.write_without_thinking(Request(messages=row.prompt)).tokens
+
     waiting = [
-        (row, encoder.writer.write_without_thinking(Request(messages=row.prompt)).tokens)
-        for row in rows
+        (len(tokens(row)), row.id, place)
+        for place, row in enumerate(rows)
         if row.id not in log.finished
     ]
-    waiting.sort(key=lambda pair: (len(pair[1]), pair[0].id), reverse=True)
+    waiting.sort(reverse=True)
     stops = sorted(encoder.writer.stop_tokens)
     for start in range(0, len(waiting), batch_size):
-        some = waiting[start : start + batch_size]
-        found = _searched(base, [tokens for _, tokens in some], lineage.settings, stops)
-        for (row, _), candidates in zip(some, found, strict=True):
+        some = [rows[place] for _, _, place in waiting[start : start + batch_size]]
+        found = _searched(base, [tokens(row) for row in some], lineage.settings, stops)
+        for row, candidates in zip(some, found, strict=True):
             log.append(CandidateSet.of(row, candidates, lineage))
         on_done(len(some))
 

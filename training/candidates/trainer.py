@@ -115,11 +115,12 @@ class CandidateTrainer(Trainer):  # type: ignore[misc]
         """The loss and its parts over all held-out data of all processes."""
         model = self.model.to(self.args.device).eval()
         sums = torch.zeros(self._objective.size, device=self.args.device)
-        for batch in held_out_batches(self, eval_dataset):
+        for batch, counts in held_out_batches(self, eval_dataset):
             inputs = self._prepare_inputs(batch)
             with torch.no_grad(), self.compute_loss_context_manager():
                 found = candidate_log_probs(model, CandidateBatch.of(inputs))
-                sums += self._objective.loss(found, inputs, Share())[1]
+                if counts:
+                    sums += self._objective.loss(found, inputs, Share())[1]
         means = self._objective.means(self.accelerator.reduce(sums, "sum").tolist())
         named = {f"{metric_key_prefix}_{name}": value for name, value in means.items()}
         named[f"{metric_key_prefix}_loss"] = named.pop(f"{metric_key_prefix}_total")

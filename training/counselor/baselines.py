@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -146,10 +146,9 @@ def ask_for_strategies(
 
 
 async def _asked(
-    policy: Policy, turns: Iterable[CounselorTurn], concurrency: int
+    policy: Policy, turns: Sequence[CounselorTurn], concurrency: int
 ) -> list[int | None]:
-    numbered = list(enumerate(turns))
-    chosen: list[int | None] = [None] * len(numbered)
+    chosen: list[int | None] = [None] * len(turns)
 
     async def ask(item: tuple[int, CounselorTurn]) -> None:
         n, turn = item
@@ -169,7 +168,7 @@ async def _asked(
 
     await open_policy(policy)
     try:
-        await for_each(numbered, ask, concurrency)
+        await for_each(enumerate(turns), ask, concurrency)
     finally:
         await close_policy(policy)
     return chosen

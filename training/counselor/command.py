@@ -15,13 +15,7 @@ from .settings import CounselorSettings
 
 def register(train: typer.Typer) -> None:
     """Add `counselor`."""
-    add_trainer(
-        train,
-        "counselor",
-        CounselorSettings,
-        run,
-        "Train a strategy counselor on labelled conversations; resumes automatically.",
-    )
+    add_trainer(train, "counselor", CounselorSettings, run)
 
 
 def run(settings: CounselorSettings, console: Console) -> None:

@@ -13,7 +13,9 @@ from ...environments.dialogue.view import counselor_view
 from ...environments.episodes.episode import Episode, Utterance
 from ...policies.base import Message
 from ...policies.scripted import ScriptedPolicy
-from ..rows.build import BadRow, group_of, history_of, turn_id
+from ..rows.build import BadRow, group_of, history_of
+from ..rows.spool import Spool
+from ..rows.turns import turn_id
 
 HEADS = {"strategy": STRATEGY_LABELS}
 
@@ -51,13 +53,13 @@ class CounselorTurn:
 _PLACE = {strategy: n for n, strategy in enumerate(Strategy)}
 
 
-def counselor_turns(episodes: Iterable[Episode]) -> tuple[list[CounselorTurn], list[BadRow]]:
+def counselor_turns(episodes: Iterable[Episode]) -> tuple[Spool[CounselorTurn], list[BadRow]]:
     """The labelled supporter turns of all episodes, in order, and what could not be used."""
-    turns: list[CounselorTurn] = []
+    turns: Spool[CounselorTurn] = Spool()
     bad: list[BadRow] = []
     for episode in episodes:
         good, faulty = turns_of(episode)
-        turns += good
+        turns.extend(good)
         bad += faulty
     return turns, bad
 

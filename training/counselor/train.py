@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from ..heads.metrics import Quality, measure
 from ..heads.train import HeadData, balanced_weights, keep, train_heads
 from ..loop.base_model import load_base
 from ..loop.checkpoint import Checkpoint
+from ..loop.distributed import refuse_alone
 from ..loop.loop import attention, base_dtype, best_metrics, finish, run_training, steps_per_epoch
 from ..loop.results import TrainingResult
 from ..loop.resume import for_each_seed
@@ -40,7 +41,9 @@ from ..loop.row_trainer import (
 from ..rows.build import BadRow, Row, refuse_bad
 from ..rows.encode import RowEncoder, encode_rows
 from ..rows.left_out import left_out_line, left_out_of
+from ..rows.room import Room
 from ..rows.sources import DataSource
+from ..rows.spool import Spool
 from . import baselines as baselines
 from .baselines import Guess
 from .data import HEADS, CounselorTurn, counselor_turns
@@ -61,9 +64,9 @@ CONVENTIONS = {
 class CounselorData:
     """Turns of the three sides, before any tokenizer."""
 
-    train: tuple[CounselorTurn, ...]
-    validation: tuple[CounselorTurn, ...]
-    test: tuple[CounselorTurn, ...]
+    train: Sequence[CounselorTurn]
+    validation: Sequence[CounselorTurn]
+    test: Sequence[CounselorTurn]
     bad: tuple[BadRow, ...]
     sources: tuple[DataSource, ...]
     seen: Seen
@@ -80,6 +83,7 @@ def train_counselor(
         Stopped: Ctrl-C; the same call resumes.
     """
     expect_settings(settings, CounselorSettings, "train_counselor")
+    refuse_alone(settings)
     console = console or make_console(quiet=True)
     data = read_data(settings)
     train_form = _train_labels if settings.form == "labels" else _train_head
@@ -103,7 +107,7 @@ def read_data(settings: CounselorSettings) -> CounselorData:
     sides = [counselor_turns(side) for side in (train, validation, test)]
     bad = tuple(fault for _, faults in sides for fault in faults)
     refuse_bad(bad, settings.on_bad_row)
-    turns = [tuple(found) for found, _ in sides]
+    turns = [found for found, _ in sides]
     if not turns[0]:
         faults = Counter(fault.fault for fault in bad)
         raise ConfigError(
@@ -115,14 +119,14 @@ def read_data(settings: CounselorSettings) -> CounselorData:
     return CounselorData(turns[0], turns[1], turns[2], bad, sources, seen)
 
 
-def head_rows(turns: Sequence[CounselorTurn]) -> tuple[HeadRow, ...]:
+def head_rows(turns: Iterable[CounselorTurn]) -> Spool[HeadRow]:
     """Turns as rows of the one head; a dialogue's may be packed together."""
-    return tuple(HeadRow(t.id, t.episode, t.messages, (t.gold[0],)) for t in turns)
+    return Spool(HeadRow(t.id, t.episode, t.messages, (t.gold[0],)) for t in turns)
 
 
-def label_rows(turns: Sequence[CounselorTurn]) -> tuple[Row, ...]:
+def label_rows(turns: Iterable[CounselorTurn]) -> Iterator[Row]:
     """Turns as rows of a language model that answers with the strategy's name."""
-    return tuple(
+    return (
         Row(
             t.id, t.group, (*t.messages, Message("assistant", t.strategies[0].value)),
             (len(t.messages),), t.strategies[0],
@@ -163,12 +167,18 @@ def _train_labels(
     dtype = base_dtype(settings)
     base = load_base(settings.model, dtype=dtype, attention=attention(settings, dtype))
     encoder = RowEncoder(base.tokenizer, base.model.config, base.model.generation_config)
-    longest = min(settings.max_tokens, base.context)
-    train, _, long = encode_rows(encoder, label_rows(data.train), longest)
-    validation, _, too_long = encode_rows(encoder, label_rows(data.validation), longest)
+    room = Room(settings.max_tokens, base.context)
+    train, _, long = encode_rows(encoder, label_rows(data.train), room)
+    validation, _, too_long = encode_rows(encoder, label_rows(data.validation), room)
     refuse_bad([*long, *too_long], settings.on_bad_row)
     if not train:
-        raise ConfigError(f"all rows are longer than {longest} tokens", hint="raise max_tokens")
+        raise ConfigError(
+            f"all {len(long)} rows are longer than {room.longest} tokens, such as {long[0].id}:"
+            f" {long[0].detail}",
+            hint="raise max_tokens"
+            if room.tokens < room.positions
+            else "the model has no more positions; --form head reads the latest messages that fit",
+        )
     rows = {"train": len(train), "validation": len(validation), "test": len(data.test)}
     bad = (*data.bad, *long, *too_long)
     left_out = left_out_of(bad)

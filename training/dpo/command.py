@@ -11,21 +11,14 @@ from .settings import DpoSettings
 
 def register(train: typer.Typer) -> None:
     """Add `dpo`."""
-    add_trainer(
-        train,
-        "dpo",
-        DpoSettings,
-        run,
-        "Fine-tune a supporter to prefer replies refined by reflection (Self-Evolution §2.2);"
-        " resumes automatically.",
-    )
+    add_trainer(train, "dpo", DpoSettings, run)
 
 
 def run(settings: DpoSettings, console: Console) -> None:
     """Make pairs where none are given, train, and show the metrics."""
     need_libraries()
     quiet_libraries()
-    from ..loop.results import show_supporter
+    from ..loop.results import show_speaker
     from .train import train_dpo
 
-    show_supporter(train_dpo(settings, console=console), console)
+    show_speaker(train_dpo(settings, console=console), console)

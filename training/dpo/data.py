@@ -21,6 +21,7 @@ from ..preferences.build import PreferencePair
 from ..preferences.hygiene import identical
 from ..rows.build import BadRow
 from ..rows.encode import IGNORED, RowEncoder
+from ..rows.room import Room
 from ..rows.spool import Spool
 from .settings import DpoSettings
 
@@ -66,9 +67,14 @@ def encode_pair(encoder: RowEncoder, pair: PreferencePair) -> PairTokens:
 
 
 def encode_pairs(
-    encoder: RowEncoder, pairs: Sequence[PreferencePair], max_tokens: int
+    encoder: RowEncoder, pairs: Sequence[PreferencePair], room: Room | int
 ) -> tuple[Spool[PairTokens], list[BadRow]]:
-    """The encoded pairs, and those that teach nothing or are longer than `max_tokens`."""
+    """The encoded pairs, and those that teach nothing or for which there is no room.
+
+    Args:
+        room: as a number, of tokens for the prompt and the longer reply.
+    """
+    room = Room(room, room) if isinstance(room, int) else room
     encoded: Spool[PairTokens] = Spool()
     bad: list[BadRow] = []
     for pair in pairs:
@@ -79,8 +85,9 @@ def encode_pairs(
         if made.chosen == made.rejected:  # to this tokenizer
             bad.append(BadRow(pair.id, "identical", "(chosen and rejected, in tokens)"))
             continue
-        if made.tokens > max_tokens:
-            bad.append(BadRow(pair.id, "too_long", f"{made.tokens} tokens, at most {max_tokens}"))
+        longest = max(len(made.chosen), len(made.rejected))
+        if long := room.fault(len(made.prompt), longest, apart=encoder.apart):
+            bad.append(BadRow(pair.id, "too_long", long))
         else:
             encoded.append(made)
     return encoded, bad

@@ -27,7 +27,7 @@ from ..candidates.trainer import CandidateTrainer, Share
 from ..loop.base_model import Base, load_base, with_lora
 from ..loop.callbacks import make_callbacks
 from ..loop.checkpoint import Checkpoint
-from ..loop.distributed import in_turn
+from ..loop.distributed import in_turn, refuse_alone
 from ..loop.loop import (
     attention,
     base_dtype,
@@ -46,6 +46,7 @@ from ..rows.build import refuse_bad
 from ..rows.collate import RowDataset
 from ..rows.encode import RowEncoder
 from ..rows.left_out import left_out_line, left_out_of
+from ..rows.room import Room
 from ..rows.sources import DataSource, source_of
 from ..rows.splits import split_contexts
 from ..rows.spool import Spool
@@ -72,6 +73,7 @@ def train_dpo(
         Stopped: Ctrl-C; the same call resumes.
     """
     expect_settings(settings, DpoSettings, "train_dpo")
+    refuse_alone(settings)
     console = console or make_console(quiet=True)
     pairs, sources = in_turn(
         lambda: read_pairs(settings, supporter, reviser, console), cpu=not on_gpu(settings)
@@ -230,9 +232,9 @@ def _train_one(
     dtype = base_dtype(settings)
     base = load_base(settings.model, dtype=dtype, attention=attention(settings, dtype))
     encoder = RowEncoder(base.tokenizer, base.model.config, base.model.generation_config)
-    longest = min(settings.max_tokens, base.context)
+    room = Room(settings.max_tokens, base.context)
     sides = [
-        encode_pairs(encoder, side, longest)
+        encode_pairs(encoder, side, room)
         for side in split_contexts(pairs, settings.validation_share, seed)
     ]
     bad = [row for _, some in sides for row in some]
@@ -242,7 +244,9 @@ def _train_one(
         raise ConfigError(
             f"of {len(pairs)} pairs none is left to train on",
             problems=[f"{fault.replace('_', ' ')}: {n}" for fault, n in faults.items() if n],
-            hint="more conversations, a lower validation_share, or a higher max_tokens",
+            hint=room.hint(settings)
+            if faults["too_long"]
+            else "more conversations, or a lower validation_share",
         )
     train, validation = in_turn(
         lambda: [

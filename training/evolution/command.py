@@ -11,14 +11,7 @@ from .settings import EvolveSettings
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    add_trainer(
-        app,
-        "evolve",
-        EvolveSettings,
-        run,
-        "Train a supporter on its own refined replies, in rounds (Self-Evolution); resumes"
-        " automatically.",
-    )
+    add_trainer(app, "evolve", EvolveSettings, run)
 
 
 def run(settings: EvolveSettings, console: Console) -> None:
@@ -31,6 +24,8 @@ def run(settings: EvolveSettings, console: Console) -> None:
     result = evolve(settings, console=console)
     page = (result.folder / PAGE_NAME).read_text("utf-8")
     console.print(page, soft_wrap=True)
+    if settings.runs > 1:
+        return
     kept = (
         f"kept: {result.kept}"
         if result.kept

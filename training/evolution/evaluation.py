@@ -5,13 +5,12 @@ from __future__ import annotations
 import inspect
 import shlex
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ...core.errors import ConfigError
-from ...core.options import nested, option_words, options_of, read_options
+from ...core.options import config_parameter, nested, option_words, options_of, read_options
 from ...core.settings import read_settings
 from ...evaluation.replies.settings import EvaluationSettings
 
@@ -58,7 +57,7 @@ def round_evaluation(own: Mapping[str, Any], given: str | Mapping[str, Any]) -> 
         if both := [*own.get(name, ()), *found.get(name, ())]:
             merged[name] = both
     merged["options"] = {**own.get("options", {}), **found.get("options", {})}
-    return read_settings(EvaluationSettings, given=merged)
+    return read_settings(EvaluationSettings, merged)
 
 
 def _of_text(text: str) -> dict[str, Any]:
@@ -67,20 +66,19 @@ def _of_text(text: str) -> dict[str, Any]:
     except ValueError as error:
         raise ConfigError(f"not a command line: {error}") from None
     values = read_options(words, _parameters())
-    file, _ = values.pop("file"), values.pop("as_json")
-    return read_settings(EvaluationSettings, file, nested(values)).model_dump(exclude_unset=True)
+    config, _ = values.pop("config"), values.pop("as_json")
+    return read_settings(EvaluationSettings, config, nested(values)).model_dump(exclude_unset=True)
 
 
 def _parameters() -> list[inspect.Parameter]:
     keyword = inspect.Parameter.KEYWORD_ONLY
-    file = Annotated[Path | None, typer.Option("--config")]
     as_json = Annotated[bool, typer.Option("--json")]
     return [
-        inspect.Parameter("file", keyword, default=None, annotation=file),
+        config_parameter(),
         inspect.Parameter("as_json", keyword, default=False, annotation=as_json),
         *options_of(EvaluationSettings, hidden=HIDDEN),
     ]
 
 
 def _checked(found: dict[str, Any]) -> dict[str, Any]:
-    return read_settings(EvaluationSettings, given=found).model_dump(exclude_unset=True)
+    return read_settings(EvaluationSettings, found).model_dump(exclude_unset=True)

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 from rich.console import Console
 
-from ...core.claim import claim, identity_of, may_change
+from ...core.claim import CONFIG_NAME, FreshFolder, claim, identity_of, may_change
 from ...core.errors import ConfigError, DataError, RunError
 from ...core.files import read_json, read_text, write_whole
 from ...core.fixed import fixed_fields
@@ -38,7 +38,7 @@ from ..loop.results import TrainingResult
 from ..rows.sources import load_episodes, split_episodes
 from .settings import EvolveSettings
 from .stages import CHECKPOINT, MEASURING, STAGES, RoundWork, shown_model
-from .tables import write_tables
+from .tables import TABLE_NAME, several, write_data, write_tables
 
 STATE_NAME = "state.json"
 
@@ -70,8 +70,10 @@ class EvolutionResult(TrainingResult):
     """What an evolution left behind; checkpoints are those of the rounds, metrics those of `kept`.
 
     Attributes:
-        rounds: the states of all rounds, M⁰'s first.
-        kept: the checkpoint that was promoted last; None if every round was rolled back.
+        rounds: the states of all rounds, M⁰'s first; of several seeds one after the other, and
+            metrics and deviations are then of the last round.
+        kept: the checkpoint that was promoted last; None if every round was rolled back, or of
+            several seeds.
     """
 
     rounds: tuple[RoundState, ...] = ()
@@ -85,7 +87,7 @@ def evolve(
     reviser: Policy | None = None,
     console: Console | None = None,
 ) -> EvolutionResult:
-    """Run, resume or find finished all rounds.
+    """Run, resume or find finished all rounds; with several `runs` once for each seed.
 
     Args:
         supporter, reviser: in place of the policies that the settings name (for every round); the
@@ -99,32 +101,69 @@ def evolve(
     console = console or make_console(quiet=True)
     if settings.out is None:
         raise ConfigError("no folder for the evolution", hint="--out runs/evolve")
-    out = Path(settings.out)
-    episodes, held = _held_out(settings)
-    _claim(out, settings)
-    lines = "".join(e.to_json() + "\n" for e in held)
-    write_whole(out / "held-out" / LOG_NAME, lines, holds_episodes=True)
-    states: list[RoundState] = []
-    best = settings.model
-    before: Mapping[str, float | None] = {}
-    for number in range(settings.rounds + 1):
-        work = RoundWork(
-            number,
-            settings,
-            out / f"round-{number}",
-            best,
-            _part(episodes, number, settings),
-            out / "held-out",
-            before,
-            supporter,
-            reviser,
-            console,
+    if settings.runs > 1:
+        return _evolve_seeds(settings, Path(settings.out), supporter, reviser, console)
+    return _evolve_once(settings, Path(settings.out), supporter, reviser, console)
+
+
+def _evolve_seeds(
+    settings: EvolveSettings,
+    out: Path,
+    supporter: Policy | None,
+    reviser: Policy | None,
+    console: Console,
+) -> EvolutionResult:
+    """Once for each seed in `out/seed<n>`, then the tables of all."""
+    found: dict[int, EvolutionResult] = {}
+    for seed in range(settings.seed, settings.seed + settings.runs):
+        folder = out / f"seed{seed}"
+        own = {"seed": seed, "runs": 1, "out": str(folder), "model": _m0_of(settings.model, seed)}
+        console.print(f"seed {seed}: from {own['model']}", soft_wrap=True)
+        one = settings.model_copy(update=own)
+        found[seed] = _evolve_once(one, folder, supporter, reviser, console)
+    data = several({seed: read_json(result.folder / TABLE_NAME) for seed, result in found.items()})
+    write_data(out, data)
+    last = data["models"][-1]["measures"]
+    return EvolutionResult(
+        out,
+        tuple(folder for result in found.values() for folder in result.folders),
+        tuple(checkpoint for result in found.values() for checkpoint in result.checkpoints),
+        {name: each["mean"] for name, each in last.items()},
+        {name: each["deviation"] for name, each in last.items() if each["deviation"] is not None},
+        rounds=tuple(state for result in found.values() for state in result.rounds),
+    )
+
+
+def _m0_of(model: str, seed: int) -> str:
+    """The M⁰ of a seed where a training of several left one for each; else the one that there is.
+
+    Raises:
+        ConfigError: there are some, and none for this seed.
+    """
+    own = Path(model) / f"seed{seed}"
+    if is_checkpoint(own):
+        return str(own)
+    if others := sorted(f.name for f in Path(model).glob("seed*") if is_checkpoint(f)):
+        raise ConfigError(
+            f"{model} has no M0 of seed {seed}; it has {', '.join(others)}",
+            hint="the seeds count from --seed; `train sft --runs` trains more",
         )
-        state = _run_round(work, shown_model(best, out))
-        states.append(state)
-        if state.promoted:
-            best = settings.model if number == 0 else str(work.checkpoint)
-            before = state.measures
+    return model
+
+
+def _evolve_once(
+    settings: EvolveSettings,
+    out: Path,
+    supporter: Policy | None,
+    reviser: Policy | None,
+    console: Console,
+) -> EvolutionResult:
+    episodes, held = _held_out(settings)
+    with FreshFolder(out).unless_begun({CONFIG_NAME}, prepared={"held-out/*"}):
+        _claim(out, settings)
+        lines = (e.to_json() + "\n" for e in held)
+        write_whole(out / "held-out" / LOG_NAME, lines, holds_episodes=True)
+        states = _run_rounds(settings, out, episodes, supporter, reviser, console)
     write_tables(out, [state.model_dump(mode="json") for state in states], _scores(out, states))
     folders = [
         folder for n in range(1, len(states)) if is_checkpoint(folder := _checkpoint(out, n))
@@ -133,7 +172,7 @@ def evolve(
         out,
         tuple(folders),
         tuple(read_checkpoint(folder) for folder in folders),
-        dict(before),
+        dict(next((s.measures for s in reversed(states) if s.promoted), {})),
         rounds=tuple(states),
         kept=checkpoint_of(out),
     )
@@ -189,6 +228,38 @@ def _part(episodes: Sequence[Episode], number: int, settings: EvolveSettings) ->
 
 
 # A round
+
+
+def _run_rounds(
+    settings: EvolveSettings,
+    out: Path,
+    episodes: Sequence[Episode],
+    supporter: Policy | None,
+    reviser: Policy | None,
+    console: Console,
+) -> list[RoundState]:
+    states: list[RoundState] = []
+    best = settings.model
+    before: Mapping[str, float | None] = {}
+    for number in range(settings.rounds + 1):
+        work = RoundWork(
+            number,
+            settings,
+            out / f"round-{number}",
+            best,
+            _part(episodes, number, settings),
+            out / "held-out",
+            before,
+            supporter,
+            reviser,
+            console,
+        )
+        state = _run_round(work, shown_model(best, out))
+        states.append(state)
+        if state.promoted:
+            best = settings.model if number == 0 else str(work.checkpoint)
+            before = state.measures
+    return states
 
 
 def _run_round(work: RoundWork, parent: str) -> RoundState:

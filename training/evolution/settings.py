@@ -10,21 +10,25 @@ from ...core.claim import MAY_CHANGE
 from ...core.errors import ConfigError
 from ...core.fixed import Fixed
 from ..dpo.settings import DpoLoopSettings
-from ..loop.settings import Share
+from ..loop.settings import RepeatedSettings, Share
 from ..preferences.settings import pair_conflicts
 from ..rows.settings import Positive, refuse
 from .evaluation import as_text, evaluation_options
 
 
-class EvolveSettings(DpoLoopSettings):
+class EvolveSettings(DpoLoopSettings, RepeatedSettings):
     """Rounds of self-evolution. `model` is M⁰, `data` the conversations that give contexts."""
 
     panel: ClassVar[str] = "Rounds"
     fixed: ClassVar[Fixed] = {
         "pairs": ((), "a round makes its own pairs; give data"),
-        "runs": (1, "evolve once for each seed, into folders of their own"),
     }
 
+    runs: Annotated[Positive, MAY_CHANGE] = Field(
+        1,
+        description="evolve this many times, with seeds one apart, each in a folder of its own; where"
+        " model holds an M0 for each seed (train sft --runs), from that",
+    )
     rounds: Annotated[Positive, MAY_CHANGE] = Field(
         2, description="number of rounds; M0 becomes M1, M1 becomes M2"
     )

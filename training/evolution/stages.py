@@ -25,23 +25,23 @@ from ..dpo.settings import DpoSettings
 from ..dpo.train import train_dpo
 from ..loop.base_model import base_name, load_base
 from ..loop.loop import attention, base_dtype, on_gpu
-from ..loop.row_trainer import longest_first
 from ..preferences.build import (
     SUMMARY_NAME,
-    Context,
     ask_chosen,
     ask_rejected,
     claim_calls,
-    contexts_of,
     iter_pairs,
     pairs_from,
 )
+from ..preferences.contexts import Context, advised, contexts_of
 from ..preferences.policies import engine_names, open_engines
 from ..preferences.reflection import DECODING
 from ..rows.advice import advice_for, counselor_engine
 from ..rows.build import Row, build_rows
 from ..rows.encode import IGNORED, Encoded, RowEncoder, encode_rows
+from ..rows.room import Room
 from ..rows.sources import load_episodes
+from ..rows.spool import longest_first
 from .evaluation import round_evaluation
 from .settings import EvolveSettings
 from .tables import published_names
@@ -83,10 +83,14 @@ class RoundWork:
         """The settings with a seed of the round's own."""
         return self.settings.model_copy(update={"seed": self.settings.seed + self.number})
 
-    def contexts(self) -> tuple[list[Context], Counter[str]]:
-        """The contexts of the round."""
+    def contexts(self) -> tuple[Sequence[Context], Counter[str]]:
+        """The contexts of the round, without a counselor's advice."""
         counts: Counter[str] = Counter()
         return contexts_of(self.episodes, self.pair_settings(), counts), counts
+
+    def advised(self, contexts: Sequence[Context]) -> Sequence[Context]:
+        """The same with its advice."""
+        return advised(contexts, self.episodes, self.pair_settings(), self.settings.out)
 
 
 Measures = dict[str, float | None]
@@ -118,6 +122,7 @@ def _ask(work: RoundWork, contexts: Sequence[Context], *, refine: bool) -> None:
     # the parent by its name within the evolution, so that the folder can be moved between starts
     names = engine_names(settings, shown_model(work.parent, work.folder.parent))
     claim_calls(folder, contexts, settings, names)
+    contexts = work.advised(contexts)
 
     async def asking() -> None:
         engines = open_engines(settings, work.parent, settings.device, work.supporter, work.reviser)
@@ -135,7 +140,7 @@ def _pairs(work: RoundWork) -> Measures:
     contexts, counts = work.contexts()
     _, summary = pairs_from(
         work.folder / "replies",
-        contexts,
+        work.advised(contexts),
         work.pair_settings(),
         work.folder / "pairs",
         counts,
@@ -178,9 +183,10 @@ def _held_out_nll(work: RoundWork) -> Measures:
     """NLL of what people (or the simulation) said, under the round's model."""
     episodes, _ = load_episodes([work.held_out])
     advice = advice_for(episodes, work.settings, work.settings.out)
-    rows = build_rows(episodes, work.settings, advice).rows
-    nll, tokens = gold_nll(_model(work), rows, work.settings)
-    return {"held_out_nll": nll, "held_out_tokens": float(tokens)}
+    built = build_rows(episodes, work.settings, advice)
+    nll, tokens, long = gold_nll(_model(work), built.rows, work.settings)
+    left_out = float(long + len(built.bad))
+    return {"held_out_nll": nll, "held_out_tokens": float(tokens), "held_out_left_out": left_out}
 
 
 def _evaluation(work: RoundWork) -> Measures:
@@ -197,6 +203,9 @@ def _evaluation(work: RoundWork) -> Measures:
         "published": published_names(work.number, settings.variant),
     }
     own |= {"strategy": settings.strategy, "definitions": settings.definitions}
+    own |= {"history_window": settings.window, "max_sentences": settings.max_sentences}
+    if settings.short:
+        own["short"] = True
     own |= settings.supporter.sampling().over(DECODING).as_dict()  # Self-Evolution appendix B
     if settings.template is not None:
         own["template"] = settings.template
@@ -225,8 +234,11 @@ def _model(work: RoundWork) -> str:
     return work.parent if work.number == 0 else str(work.checkpoint)
 
 
-def gold_nll(model: str, rows: Sequence[Row], settings: EvolveSettings) -> tuple[float | None, int]:
-    """Mean negative log-likelihood of the rows' replies, nats a token, and the number of tokens.
+def gold_nll(
+    model: str, rows: Sequence[Row], settings: EvolveSettings
+) -> tuple[float | None, int, int]:
+    """Mean negative log-likelihood of the rows' replies, nats a token; the number of tokens, and of
+    rows that are too long.
 
     None where no row can be used.
     """
@@ -234,7 +246,7 @@ def gold_nll(model: str, rows: Sequence[Row], settings: EvolveSettings) -> tuple
     base = load_base(model, dtype=dtype, attention=attention(settings, dtype))
     encoder = RowEncoder(base.tokenizer, base.model.config, base.model.generation_config)
     encoded: Sequence[Encoded]
-    encoded, _, _ = encode_rows(encoder, rows, min(settings.max_tokens, base.context))
+    encoded, _, long = encode_rows(encoder, rows, Room(settings.max_tokens, base.context))
     encoded = longest_first(encoded)
     device = "cuda" if on_gpu(settings) else "cpu"
     network = base.model.to(device).eval()
@@ -255,4 +267,4 @@ def gold_nll(model: str, rows: Sequence[Row], settings: EvolveSettings) -> tuple
             found = candidate_log_probs(network, batch.to(device))
         total -= float(found.sums.double().sum())
         count += int(found.mask.sum())
-    return (total / count if count else None), count
+    return (total / count if count else None), count, len(long)

@@ -16,6 +16,7 @@ from ...agents.conditions import StrategyCondition
 from ...core.files import write_whole
 from ...core.tables import DASH, markdown_table
 from ...environments.corpus.seen import Overlap
+from ...evaluation.statistics.planning import across_seeds
 from ...policies.safety import DISCLAIMER
 
 TABLE_NAME = "table.json"
@@ -28,6 +29,7 @@ ALIASES = {"meteor": "meteor-exact-stem"}
 TABLE6 = ("bleu-2", "bleu-3", "meteor", "distinct-2")
 OURS = (
     "held_out_nll",
+    "held_out_left_out",
     "reward_accuracy",
     "reward_margin",
     "validation_nll",
@@ -83,6 +85,8 @@ def tables(
                 for role, each in result.get("seen", {}).items()
                 if (told := Overlap(**each).flag(role))
             ]
+            if unlike := result.get("unlike"):
+                seen.append(f"M{state['round']}: {unlike}")
             conventions |= {s["metric"]: s["convention"] for s in result["scores"]}
             for name, figures in result["published"].items():
                 if name.startswith(_PAPER):
@@ -96,9 +100,41 @@ def tables(
     }
 
 
+def several(runs: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """The figures of evolutions that differ in the seed alone: each as mean and deviation.
+
+    Args:
+        runs: by seed what `tables` gave; published figures and conventions are those of the first.
+    """
+    first = next(iter(runs.values()))
+    models = []
+    for place, model in enumerate(first["models"]):
+        own = [run["models"][place] for run in runs.values()]
+        promoted = sum(bool(each["promoted"]) for each in own)
+        names = dict.fromkeys(name for each in own for name in each["measures"])
+        models.append(
+            {
+                "model": model["model"],
+                "promoted": promoted == len(own),
+                "why": f"promoted under {promoted} of {len(own)} seeds",
+                "measures": {
+                    name: _spread([each["measures"].get(name) for each in own]) for name in names
+                },
+            }
+        )
+    flags = [f"seed {seed}, {text}" for seed, run in runs.items() for text in run["seen"]]
+    return {**first, "models": models, "seen": flags, "seeds": list(runs)}
+
+
+def _spread(values: Sequence[float | None]) -> dict[str, float | int | None]:
+    found = across_seeds(values)
+    return {"mean": found.mean, "deviation": found.sd, "runs": found.n}
+
+
 def page(data: Mapping[str, Any]) -> str:
-    """The tables as a Markdown page."""
+    """The tables as a Markdown page; of one evolution, or of several seeds."""
     models, published = data["models"], data["published"]
+    seeds = data.get("seeds", ())
     ours = [(m["model"], m["measures"]) for m in models]
     named = [(name.partition(": ")[2] + f" ({name.partition(':')[0][-7:]})", figures)
              for name, figures in published.items()]  # fmt: skip
@@ -108,6 +144,11 @@ def page(data: Mapping[str, Any]) -> str:
         "# Self-evolution",
         *([upper] if data["condition"] == StrategyCondition.ORACLE else []),
         *(f"**{text}.**" for text in data["seen"]),
+        *(
+            [f"Mean ± sample standard deviation over the seeds {', '.join(map(str, seeds))}."]
+            if seeds
+            else []
+        ),
         "## Rounds",
         markdown_table(
             ("model", "kept", "why"),
@@ -136,12 +177,13 @@ def page(data: Mapping[str, Any]) -> str:
             [
                 (key.replace("_", " "), *(_figure(figures.get(key)) for _, figures in ours))
                 for key in OURS
-                if any(figures.get(key) is not None for _, figures in ours)
+                if any(_mean(figures.get(key)) is not None for _, figures in ours)
             ],
             numbers=False,
         ),
         "NLL in nats a token. Reward accuracy and margin are those of the round's own held-back"
-        " pairs. Relevance is the TF-IDF cosine of a reply and what the user said.",
+        " pairs. Relevance is the TF-IDF cosine of a reply and what the user said. Left out are"
+        " held-out replies that are faulty or too long.",
     ]
     if data["conventions"]:
         known = {*TABLE2, *ALIASES.values()}
@@ -166,11 +208,11 @@ def _published_iterations(published: Mapping[str, Mapping[str, float]]) -> list[
 
 
 def _iterations(
-    whose: str, models: Sequence[tuple[str, Mapping[str, float | None]]]
+    whose: str, models: Sequence[tuple[str, Mapping[str, Figure]]]
 ) -> list[tuple[str, ...]]:
     rows = []
     for place, (name, figures) in enumerate(models):
-        before: Mapping[str, float | None] = models[place - 1][1] if place else {}
+        before: Mapping[str, Figure] = models[place - 1][1] if place else {}
         cells = (
             f"{_figure(_found(figures, k))}{_change(_found(before, k), _found(figures, k))}"
             for k in TABLE6
@@ -179,21 +221,32 @@ def _iterations(
     return rows
 
 
-def _found(figures: Mapping[str, float | None], metric: str) -> float | None:
+Figure = float | Mapping[str, Any] | None
+"""One value, or mean and deviation of several seeds."""
+
+
+def _found(figures: Mapping[str, Figure], metric: str) -> Figure:
     value = figures.get(metric)
-    return figures.get(ALIASES.get(metric, metric)) if value is None else value
+    return figures.get(ALIASES.get(metric, metric)) if _mean(value) is None else value
 
 
-def _change(before: float | None, now: float | None) -> str:
-    """` (+9.99 %)`; empty where one of them is missing or was 0."""
+def _mean(figure: Figure) -> float | None:
+    return figure.get("mean") if isinstance(figure, Mapping) else figure
+
+
+def _change(old: Figure, new: Figure) -> str:
+    """` (+9.99 %)`, of means; empty where one of them is missing or was 0."""
+    before, now = _mean(old), _mean(new)
     if before is None or now is None or before == 0:
         return ""
     return f" ({100 * (now - before) / before:+.2f} %)"
 
 
-def _figure(value: float | None) -> str:
-    if value is None:
+def _figure(figure: Figure) -> str:
+    if (value := _mean(figure)) is None:
         return DASH
+    if isinstance(figure, Mapping) and (spread := figure["deviation"]) is not None:
+        return f"{value:.4g} ± {spread:.2g}"
     return f"{value:.0f}" if float(value).is_integer() and abs(value) >= 1 else f"{value:.4g}"
 
 
@@ -207,6 +260,10 @@ def write_tables(
     Raises:
         RunError: the disk refuses.
     """
-    data = tables(states, scores)
+    write_data(out, tables(states, scores))
+
+
+def write_data(out: Path, data: Mapping[str, Any]) -> None:
+    """Write the figures of one evolution or of several seeds as `table.json` and `table.md`."""
     write_whole(out / TABLE_NAME, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
     write_whole(out / PAGE_NAME, page(data))

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
+
 import typer
 from rich.console import Console
 
-from ..loop.command import add_trainer, need_libraries, quiet_libraries
+from ..loop.command import add_asking, need_libraries, quiet_libraries
 from .settings import CandidateRunSettings
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    add_trainer(
-        app,
-        "candidates",
-        CandidateRunSettings,
-        run,
-        "Search a model's candidates and have them judged: helpful rates (FPEMF Table 4); resumes"
-        " automatically.",
-    )
+    add_asking(app, "candidates", CandidateRunSettings, run)
 
 
 def run(settings: CandidateRunSettings, console: Console) -> None:
@@ -28,6 +23,7 @@ def run(settings: CandidateRunSettings, console: Console) -> None:
     from .candidates import make_candidates
 
     make_candidates(settings, console=console)
-    if settings.feedback and not settings.ratings:
-        folder = f"{settings.out}/candidates"
-        console.print(f"rates with intervals: warmline helpful {folder} --leave-out gold")
+    if settings.feedback and not settings.ratings and settings.part is None:
+        words = ["warmline", "helpful", f"{settings.out}/candidates"]
+        words += [word for name in settings.dimensions for word in ("--dimensions", name)]
+        console.print(f"rates with intervals: {shlex.join(words)}", soft_wrap=True)

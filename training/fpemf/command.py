@@ -11,21 +11,14 @@ from .settings import FpemfSettings
 
 def register(train: typer.Typer) -> None:
     """Add `fpemf`."""
-    add_trainer(
-        train,
-        "fpemf",
-        FpemfSettings,
-        run,
-        "Fine-tune a supporter to prefer its helpful candidates (FPEMF §4.2); resumes"
-        " automatically.",
-    )
+    add_trainer(train, "fpemf", FpemfSettings, run)
 
 
 def run(settings: FpemfSettings, console: Console) -> None:
     """Make candidates, have them judged, train, and show the metrics."""
     need_libraries()
     quiet_libraries()
-    from ..loop.results import show_supporter
+    from ..loop.results import show_speaker
     from .train import train_fpemf
 
-    show_supporter(train_fpemf(settings, console=console), console)
+    show_speaker(train_fpemf(settings, console=console), console)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from ...core.fixed import Fixed
 from ...core.record import Record
+from ...core.settings import LIMIT
+from ...core.shards.division import Part, part_conflicts
+from ...environments.runs.decoding import DECODINGS
 from ...environments.runs.settings import EngineSettings
+from ...environments.shards.settings import ShardSettings
 from ..loop.settings import (
     AdapterLoopSettings,
     MergeSettings,
@@ -27,6 +32,12 @@ class CandidateSettings(Record):
 
     panel: ClassVar[str] = "Candidates"
 
+    preset: Literal["fpemf"] | None = Field(
+        None,
+        description="decoding as in the code of FPEMF's predecessor: samples at temperature 0.7,"
+        " top-p 0.9; beams of at least 10 tokens, no 3-gram twice",
+    )
+
     candidates: str | None = Field(
         None, description="candidates.jsonl made before; default: made in out/candidates"
     )
@@ -34,8 +45,10 @@ class CandidateSettings(Record):
         "beams",
         description="of candidates: beams of the model, or sampling of the sampler's policy",
     )
-    contexts: Positive | None = Field(
-        None, description="number of contexts in a seeded sample; default all"
+    limit: Positive | None = Field(
+        None,
+        validation_alias=LIMIT,
+        description="at most so many contexts, a seeded sample; default all",
     )
     num_candidates: Positive = Field(10, description="candidates for each context, K")
     num_groups: Positive | None = Field(None, description="groups of beams; default K")
@@ -51,6 +64,11 @@ class CandidateSettings(Record):
     concurrency: Positive = Field(8, description="contexts asked at once of sampler and judge")
     sampler: EngineSettings = EngineSettings()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _add_decoding(cls, data: Any) -> Any:
+        return with_decoding(data)
+
     def search(self) -> dict[str, Any]:
         """Arguments of `diverse_beam_search`."""
         return {
@@ -61,6 +79,23 @@ class CandidateSettings(Record):
             "min_new_tokens": self.min_new_tokens,
             "no_repeat_ngram_size": self.no_repeat_ngram_size,
         }
+
+
+SEARCH = {"min_new_tokens": 10, "no_repeat_ngram_size": 3}
+"""Of the beams, in the code of FPEMF's predecessor (Muffin, Findings of ACL 2024)."""
+
+
+def with_decoding(data: Any) -> Any:
+    """Search and sampler as the preset says; what is given for them counts before it."""
+    if not isinstance(data, Mapping) or (name := data.get("preset")) not in DECODINGS:
+        return data
+    given = data.get("sampler") or {}
+    if isinstance(given, BaseModel):
+        given = given.model_dump(exclude_unset=True)
+    if not isinstance(given, Mapping):  # refused with the other fields
+        return data
+    sampler = {**DECODINGS[str(name)], **{k: v for k, v in given.items() if v is not None}}
+    return SEARCH | dict(data) | {"sampler": sampler}
 
 
 class FeedbackSettings(Record):
@@ -86,7 +121,7 @@ class JudgedCandidateSettings(FeedbackSettings, CandidateSettings, TurnRowSettin
     seed: int = Field(0, description="of sample and sampling")
 
 
-class CandidateRunSettings(JudgedCandidateSettings):
+class CandidateRunSettings(JudgedCandidateSettings, ShardSettings):
     """Settings of `warmline candidates`: candidates and helpful rates of any model (FPEMF Table 4)."""
 
     panel: ClassVar[str] = "Candidates"
@@ -94,10 +129,19 @@ class CandidateRunSettings(JudgedCandidateSettings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="number format of the model: auto, float32, bfloat16 or float16"
     )
+    part: Part | None = Field(
+        None,
+        description="search and judge one part of the contexts only, as 3/8; jobs of all parts may"
+        " run at once, and the command without a part then joins them",
+    )
 
     @model_validator(mode="after")
     def _run_agrees(self) -> CandidateRunSettings:
-        problems = candidate_conflicts(self)
+        problems = candidate_conflicts(self) + part_conflicts(self.part, workers=self.sharded)
+        if self.part and self.candidates is not None:
+            problems.append("part: candidates made before are there already")
+        if self.sharded and self.candidates is not None:
+            problems.append("workers: candidates made before are there already")
         if not self.ratings and self.judge.policy is None and self.feedback:
             problems.append(
                 "no feedback: give ratings or a judge's policy, or switch it off (--no-feedback)"

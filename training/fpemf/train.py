@@ -20,7 +20,7 @@ from torch import Tensor
 from ...core.errors import ConfigError
 from ...core.outside.console import make_console
 from ...core.settings import expect_settings
-from ...environments.corpus.seen import Seen, seen_in
+from ...environments.corpus.seen import Seen
 from ..candidates.batch import CandidateLogProbs
 from ..candidates.feedback import Key, Labeller, Marks
 from ..candidates.losses import contrastive_loss, fpemf_loss, nll_loss, sequence_scores
@@ -29,7 +29,7 @@ from ..candidates.trainer import CandidateTrainer, Share
 from ..loop.base_model import Base, load_base, with_lora
 from ..loop.callbacks import make_callbacks
 from ..loop.checkpoint import Checkpoint
-from ..loop.distributed import in_turn
+from ..loop.distributed import in_turn, refuse_alone
 from ..loop.loop import (
     base_dtype,
     best_metrics,
@@ -41,21 +41,15 @@ from ..loop.loop import (
 )
 from ..loop.results import TrainingResult
 from ..loop.resume import for_each_seed
-from ..rows.build import BadRow, refuse_bad
+from ..rows.build import refuse_bad
 from ..rows.collate import RowDataset
 from ..rows.encode import RowEncoder
-from ..rows.left_out import left_out_line, left_out_of
+from ..rows.left_out import LeftOut, joined, left_out_line, left_out_of
 from ..rows.sources import DataSource
 from ..rows.splits import split_contexts
-from .data import (
-    ContextCollator,
-    RankedContext,
-    candidate_sets,
-    encode_contexts,
-    feedback_on,
-    record_seen,
-    unjudged,
-)
+from .contexts import candidate_sets, dialogues_of
+from .data import ContextCollator, RankedContext, encode_contexts, unjudged
+from .judging import feedback_on
 from .settings import FpemfSettings
 
 
@@ -72,21 +66,35 @@ def train_fpemf(
         Stopped: Ctrl-C; the same call resumes.
     """
     expect_settings(settings, FpemfSettings, "train_fpemf")
+    refuse_alone(settings)
     console = console or make_console(quiet=True)
     dtype = _dtype(settings)
     base = load_base(settings.model, dtype=dtype)
     cpu = not on_gpu(settings)
-    contexts, sources, bad = in_turn(lambda: candidate_sets(settings, base, console), cpu=cpu)
+    found = in_turn(lambda: candidate_sets(settings, base, console), cpu=cpu)
+    contexts, sources = found.sets, found.sources
     seen = dialogues_of(settings, contexts)
     marks: Mapping[Key, Marks] = {}
     if settings.ranks:
-        marks, rated = in_turn(lambda: feedback_on(settings, contexts, labeller, console), cpu=cpu)
+        marks, rated = in_turn(
+            lambda: feedback_on(settings, contexts, labeller, console, seen), cpu=cpu
+        )
         sources += rated
 
     def train(folder: Path, seed: int) -> Checkpoint:
         own = base if seed == settings.seed else load_base(settings.model, dtype=dtype)
         return _train_one(
-            settings, own, contexts, bad, marks, folder, seed, dtype, sources, seen, console
+            settings,
+            own,
+            contexts,
+            found.left_out,
+            marks,
+            folder,
+            seed,
+            dtype,
+            sources,
+            seen,
+            console,
         )
 
     return for_each_seed(settings, "fpemf", sources, train, console)
@@ -95,14 +103,6 @@ def train_fpemf(
 def _dtype(settings: FpemfSettings) -> str:
     """Weights that are all trained need a format in which small steps are not lost."""
     return "float32" if settings.full and settings.dtype == "auto" else base_dtype(settings)
-
-
-def dialogues_of(settings: FpemfSettings, contexts: Sequence[CandidateSet]) -> Seen:
-    """The dialogues whose contexts are trained on, as they are recorded beside the candidates."""
-    if settings.candidates is not None:
-        path = Path(settings.candidates)
-        return seen_in(path if path.is_dir() else path.parent)
-    return record_seen(settings, contexts)
 
 
 # Loss
@@ -221,7 +221,7 @@ def _train_one(
     settings: FpemfSettings,
     base: Base,
     contexts: Sequence[CandidateSet],
-    bad: Sequence[BadRow],
+    before: Sequence[LeftOut],
     marks: Mapping[Key, Marks],
     folder: Path,
     seed: int,
@@ -242,7 +242,7 @@ def _train_one(
             hint="lower validation_share" if not long else "raise max_tokens",
         )
     unknown = unjudged(contexts, marks, settings)
-    left_out = left_out_of([*bad, *long, *too_long, *unknown])
+    left_out = joined(before, left_out_of([*long, *too_long, *unknown]))
     labels = Counter(label for row in train for label in row.labels[1:])
     rows = {
         "train": len(train),

@@ -7,7 +7,7 @@ places at which the heads are read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from ...policies.heads.network import HeadReader, padded
 from ..rows.build import BadRow
 from ..rows.encode import IGNORED
 from ..rows.sources import DataSource, load_episodes, split_episodes
+from ..rows.spool import Spool
 from .settings import ClassifierSettings
 
 
@@ -61,58 +62,60 @@ class Packed:
         return len(self.input_ids)
 
 
-def pack(rows: Sequence[HeadRow], encoded: Sequence[Sequence[int]]) -> list[Packed]:
+def pack(rows: Iterable[tuple[HeadRow, Sequence[int]]]) -> Iterator[Packed]:
     """Sequences that hold every prompt once, at its own place.
 
-    A prompt joins the latest sequence of its group if one of the two begins the other.
+    A prompt joins the latest sequence if they are of one group and one of the two begins the other.
 
     Args:
-        rows: in order, groups together.
-        encoded: their token ids.
+        rows: in order, groups together, each with its token ids.
     """
-    packs: list[tuple[str, list[int], list[tuple[HeadRow, int]]]] = []
-    for row, ids in zip(rows, encoded, strict=True):
-        place = (row, len(ids) - 1)
-        if packs and packs[-1][0] == row.group:
-            _, held, places = packs[-1]
-            shared = min(len(held), len(ids))
-            if list(ids[:shared]) == held[:shared]:
-                held.extend(ids[shared:])
-                places.append(place)
-                continue
-        packs.append((row.group, list(ids), [place]))
-    return [
-        Packed(
-            tuple(held),
-            tuple(place for _, place in places),
-            tuple(row.labels for row, _ in places),
-            tuple(row.id for row, _ in places),
-        )
-        for _, held, places in packs
-    ]
+    group, held, places = "", list[int](), list[tuple[HeadRow, int]]()
+    for row, ids in rows:
+        shared = min(len(held), len(ids))
+        if not (places and row.group == group and list(ids[:shared]) == held[:shared]):
+            if places:
+                yield _packed(held, places)
+            group, held, places = row.group, [], []
+            shared = 0
+        held.extend(ids[shared:])
+        places.append((row, len(ids) - 1))
+    if places:
+        yield _packed(held, places)
+
+
+def _packed(held: Sequence[int], places: Sequence[tuple[HeadRow, int]]) -> Packed:
+    return Packed(
+        tuple(held),
+        tuple(place for _, place in places),
+        tuple(row.labels for row, _ in places),
+        tuple(row.id for row, _ in places),
+    )
 
 
 def encode_heads(
-    reader: HeadReader, rows: Sequence[HeadRow], *, cut: bool = False
-) -> tuple[list[Packed], list[BadRow]]:
+    reader: HeadReader, rows: Iterable[HeadRow], *, cut: bool = False
+) -> tuple[Spool[Packed], list[BadRow]]:
     """Packed rows, and those that are too long.
 
     Args:
         cut: leave out the oldest messages of rows that are too long, as the seated policy does;
             such rows begin no other, so in training they would cost a pass each.
     """
-    kept: list[HeadRow] = []
-    encoded: list[list[int]] = []
     bad: list[BadRow] = []
-    for row in rows:
-        ids = reader.encode(row.messages)
-        if len(ids) > reader.limit and not cut:
-            detail = f"{len(ids)} tokens, at most {reader.limit}"
-            bad.append(BadRow(row.id, "too_long", detail))
-            continue
-        kept.append(row)
-        encoded.append(ids if len(ids) <= reader.limit else reader.fit(row.messages))
-    return pack(kept, encoded), bad
+
+    def encoded() -> Iterator[tuple[HeadRow, Sequence[int]]]:
+        for row in rows:
+            ids = reader.encode(row.messages)
+            if len(ids) <= reader.limit:
+                yield row, ids
+            elif cut:
+                yield row, reader.fit(row.messages)
+            else:
+                detail = f"{len(ids)} tokens, at most {reader.limit}"
+                bad.append(BadRow(row.id, "too_long", detail))
+
+    return Spool(pack(encoded())), bad
 
 
 class PackedCollator:

@@ -6,6 +6,7 @@ loss is the mean over all known labels of a step, so a missing one has no gradie
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,10 +37,11 @@ from ..loop.loop import (
     training_arguments,
 )
 from ..rows.build import BadRow, refuse_bad
-from ..rows.collate import StepSampler
+from ..rows.collate import RowDataset, StepSampler
 from ..rows.encode import IGNORED
 from ..rows.left_out import LeftOut, left_out_line, left_out_of
 from ..rows.sources import DataSource
+from ..rows.spool import longest_first
 from .data import HeadRow, Packed, PackedCollator, encode_heads
 from .settings import ClassifierSettings
 
@@ -51,9 +53,9 @@ Heads = Mapping[str, tuple[str, ...]]
 class HeadData:
     """Rows of the three sides of a split, and what could not be used."""
 
-    train: tuple[HeadRow, ...]
-    validation: tuple[HeadRow, ...]
-    test: tuple[HeadRow, ...]
+    train: Sequence[HeadRow]
+    validation: Sequence[HeadRow]
+    test: Sequence[HeadRow]
     bad: tuple[BadRow, ...]
     sources: tuple[DataSource, ...]
 
@@ -175,7 +177,7 @@ class HeadTrainer(Trainer):  # type: ignore[misc]
     ) -> dict[str, float]:
         """Loss in nats a label, and the accuracy of each head that has a label."""
         dataset = self.eval_dataset if eval_dataset is None else eval_dataset
-        logits, labels = self.read(dataset)
+        logits, labels = self.read(dataset.rows if isinstance(dataset, RowDataset) else dataset)
         known = int((labels != IGNORED).sum())
         loss = head_loss(logits, labels, self._sizes, self._weights)
         named = {f"{metric_key_prefix}_loss": float(loss) / max(known, 1)}
@@ -276,11 +278,11 @@ def make_trainer(
         heads=heads,
         model=model,
         args=arguments,
-        sampler=StepSampler([row.tokens for row in train], step, seed),
+        sampler=StepSampler(array("Q", (row.tokens for row in train)), step, seed),
         weights=None if weights is None else torch.tensor(list(weights)),
         head_learning_rate=settings.head_learning_rate,
-        train_dataset=list(train),
-        eval_dataset=sorted(validation, key=lambda row: row.tokens, reverse=True) or None,
+        train_dataset=RowDataset(train),
+        eval_dataset=RowDataset(longest_first(validation)) if validation else None,
         data_collator=PackedCollator(base.pad),
         processing_class=base.tokenizer,
         callbacks=make_callbacks(settings, folder, validate=bool(validation)),
@@ -345,7 +347,7 @@ def _tested(
     """Probabilities by row id, as the seated policy would give them."""
     if not rows:
         return {}
-    packed = sorted(encode_heads(reader, rows, cut=True)[0], key=lambda r: r.tokens, reverse=True)
+    packed = longest_first(encode_heads(reader, rows, cut=True)[0])
     logits, _ = trainer.read(packed)
     parts = logits.split([len(options) for options in heads.values()], dim=-1)
     found = torch.cat([part.softmax(-1) for part in parts], dim=-1).tolist()

@@ -16,12 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import ConfigError, MissingExtra, ModelNotFound
-from ...policies.models.sources import find_source, identity
+from ...policies.models.sources import EMBEDDED, find_source, identity
 from ...policies.models.weights import cache_dir, find_weights
 from ..rows.encode import RowEncoder
 from .settings import LoraSettings
-
-EMBEDDED = "embedded"
 
 ATTENTION = frozenset(
     ["q_proj", "k_proj", "v_proj", "o_proj", "out_proj", "q", "k", "v", "o", "query", "key",
@@ -197,6 +195,7 @@ def load_writer(model: str) -> tuple[RowEncoder, Any, int]:
     where: dict[str, Any] = {"trust_remote_code": False}  # None would ask on standard input
     if source.gguf:
         where["gguf_file"] = source.gguf
+    source.ask_hub()
     try:
         config = AutoConfig.from_pretrained(source.base, **where)
         tokenizer = AutoTokenizer.from_pretrained(source.base, **where)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,29 +16,37 @@ from transformers import EarlyStoppingCallback, TrainerCallback
 from transformers.integrations import TensorBoardCallback
 
 from ...core.errors import MissingExtra
+from ...core.outside.progress import LINE_EVERY
 from ..rows.collate import StepSampler
+from .distributed import in_any_process
 from .settings import LoopSettings
 
 
 class TimedSaves(TrainerCallback):  # type: ignore[misc]
     """Saves after some minutes, and once more before stopping when asked to stop.
 
+    Processes that train together do both at the same step, as soon as one of them would: in a save
+    they wait for one another, and their clocks and signals are a step apart now and then.
+
     Attributes:
-        stopping: set from a signal handler.
+        interrupted: set from a signal handler of this process.
+        stopping: this process, or one that trains with it, was interrupted.
     """
 
     def __init__(self, minutes: float) -> None:
         self._seconds, self._saved = minutes * 60, time.monotonic()
-        self.stopping = False
+        self.interrupted = self.stopping = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._saved = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if time.monotonic() - self._saved > self._seconds:
+        due = time.monotonic() - self._saved > self._seconds
+        due, self.stopping = in_any_process(due, self.interrupted, device=args.device)
+        if due or self.stopping:
             control.should_save = True
         if self.stopping:
-            control.should_save = control.should_training_stop = True
+            control.should_training_stop = True
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._saved = time.monotonic()
@@ -52,9 +60,9 @@ def stop_on_interrupt(saves: TimedSaves) -> Iterator[None]:
         return
 
     def on_interrupt(number: int, frame: Any) -> None:
-        if saves.stopping:
+        if saves.interrupted:
             raise KeyboardInterrupt
-        saves.stopping = True
+        saves.interrupted = True
 
     before = signal.signal(signal.SIGINT, on_interrupt)
     try:
@@ -74,16 +82,25 @@ class EpochOrder(TrainerCallback):  # type: ignore[misc]
 
 
 class LiveProgress(TrainerCallback):  # type: ignore[misc]
-    """A bar that moves with every step, and one line for every evaluation.
+    """A bar that moves with every step (a line now and then where there is no terminal), and one line
+    for every evaluation.
 
     Args:
         console: where it is shown.
         name: of what is trained.
         tokens_per_step: mean number of tokens in one step.
+        clock: seconds that never go back.
     """
 
-    def __init__(self, console: Console, name: str, tokens_per_step: float) -> None:
+    def __init__(
+        self,
+        console: Console,
+        name: str,
+        tokens_per_step: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._console, self._name, self._tokens = console, name, tokens_per_step
+        self._clock, self._said = clock, clock()
         self._bar: Progress | None = None
         self._task: Any = None
         self._began, self._first_step = 0.0, 0
@@ -103,12 +120,18 @@ class LiveProgress(TrainerCallback):  # type: ignore[misc]
         self._task = self._bar.add_task(
             self._name, total=state.max_steps, completed=state.global_step, status=""
         )
-        self._began, self._first_step = time.monotonic(), state.global_step
+        self._began, self._first_step = self._clock(), state.global_step
         self._bar.start()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self._bar is not None:
-            self._bar.update(self._task, completed=state.global_step, status=self._status(state))
+        if self._bar is None:
+            return
+        status = self._status(state)
+        self._bar.update(self._task, completed=state.global_step, status=status)
+        if not self._console.is_terminal and self._clock() - self._said >= LINE_EVERY:
+            self._said = self._clock()
+            done = f"{self._name}: step {state.global_step} of {state.max_steps}"
+            self._console.print(f"{done}, {status}", soft_wrap=True)
 
     def on_log(
         self,
@@ -121,8 +144,9 @@ class LiveProgress(TrainerCallback):  # type: ignore[misc]
         logs = logs or {}
         self._loss = logs.get("loss", self._loss)
         if self._bar is not None and "eval_loss" in logs:
-            best = state.best_metric
-            mark = " (best so far)" if best is None or logs["eval_loss"] <= best else ""
+            # the Trainer's own `best_metric` begins after the untrained weights were measured
+            least = min(e["eval_loss"] for e in state.log_history if "eval_loss" in e)
+            mark = " (best so far)" if logs["eval_loss"] <= least else ""
             self._bar.console.print(
                 f"step {state.global_step}: validation loss {logs['eval_loss']:.4f},"
                 f" perplexity {logs['eval_perplexity']:.2f}{mark}"
@@ -136,7 +160,7 @@ class LiveProgress(TrainerCallback):  # type: ignore[misc]
             self._bar = None
 
     def _status(self, state: Any) -> str:
-        seconds = time.monotonic() - self._began
+        seconds = self._clock() - self._began
         speed = self._tokens * (state.global_step - self._first_step) / max(seconds, 1e-9)
         loss = "" if self._loss is None else f"loss {self._loss:.4f}, "
         return f"{loss}{speed:,.0f} tok/s"

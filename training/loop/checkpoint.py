@@ -188,8 +188,7 @@ def lineage(checkpoints: Mapping[Path, Checkpoint]) -> dict[Path | str, list[Pat
 
 def model_card(name: str, checkpoint: Checkpoint) -> str:
     """The model card: what it is, from what, how good, and what it must not be used for."""
-    seats = {"counselor": "counselor", "scorer": "scorer"}
-    seat = seats.get(checkpoint.kind, "supporter")
+    seat = _seat_of(checkpoint)
     parts = [
         f"# {name}",
         f"A {checkpoint.kind} checkpoint made with Warmline {checkpoint.warmline} on"
@@ -214,6 +213,14 @@ def model_card(name: str, checkpoint: Checkpoint) -> str:
         "Libraries: " + ", ".join(f"{k} {v}" for k, v in checkpoint.libraries.items()),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _seat_of(checkpoint: Checkpoint) -> str:
+    """Where it sits: the seats that it was trained for, else by its kind."""
+    named = [seat.partition("=")[0] for seat in checkpoint.settings.get("seats", ())]
+    if named:
+        return " or ".join(filter(None, (", ".join(named[:-1]), named[-1])))
+    return checkpoint.kind if checkpoint.kind in ("counselor", "scorer") else "supporter"
 
 
 def _settings_shown(checkpoint: Checkpoint) -> list[tuple[str, Any]]:

@@ -1,10 +1,10 @@
-"""The command `warmline checkpoints`: what was trained from what, and merging an adapter."""
+"""The command `warmline checkpoints`: what was trained from what; merging and packing an adapter."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
@@ -12,7 +12,9 @@ from rich.tree import Tree
 
 from ...core.errors import DataError
 from ...core.outside.console import make_console
-from .checkpoint import Checkpoint, find_checkpoints, lineage
+
+if TYPE_CHECKING:
+    from .checkpoint import Checkpoint
 
 
 def register(app: typer.Typer) -> None:
@@ -28,17 +30,29 @@ def checkpoints(
             help="Merge the checkpoint FOLDER and its parents into a model, written here."
         ),
     ] = None,
+    pack: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the adapter of the checkpoint FOLDER here to be shipped: in bfloat16, with its"
+            " card and without paths of this machine."
+        ),
+    ] = None,
 ) -> None:
-    """List checkpoints with what they were trained from, or merge one into a whole model."""
+    """List checkpoints with what they were trained from, or merge or pack one."""
     console = make_console()
-    if merge is not None:
+    if merge is not None or pack is not None:
         from .command import need_libraries
         from .merge import merge_checkpoint
+        from .pack import pack_checkpoint
 
         need_libraries()
-        merge_checkpoint(folder, merge)
-        console.print(f"wrote {merge}")
+        if merge is not None:
+            console.print(f"wrote {merge_checkpoint(folder, merge)}")
+        if pack is not None:
+            console.print(f"wrote {pack_checkpoint(folder, pack)}")
         return
+    from .checkpoint import find_checkpoints
+
     found = find_checkpoints(folder)
     if not found:
         raise DataError(
@@ -50,6 +64,8 @@ def checkpoints(
 
 def trees(found: Mapping[Path, Checkpoint], folder: Path) -> list[Tree]:
     """One tree for each base model: checkpoints under what they were trained from."""
+    from .checkpoint import lineage
+
     children = lineage(found)
     roots = [key for key in children if key not in found]
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from itertools import islice
 from typing import Any, TypeVar
+
+from ...core.errors import ConfigError
+from .settings import LoopSettings
 
 T = TypeVar("T")
 Batch = dict[str, Any]
@@ -24,6 +28,26 @@ def process_count() -> int:
 def is_first() -> bool:
     """Whether this is the process that reports progress."""
     return int(os.environ.get("RANK", "0")) == 0
+
+
+def refuse_alone(settings: LoopSettings) -> None:
+    """Refuse, before any work, what only several processes can do.
+
+    Raises:
+        ConfigError: `fsdp` in a process that trains alone, or on CPUs.
+    """
+    if settings.fsdp and process_count() == 1:
+        raise ConfigError(
+            "fsdp divides the weights among processes, and this is the only one",
+            hint="add --processes 2, or --on slurm --nodes 2",
+        )
+    import torch
+
+    if settings.fsdp and (settings.device == "cpu" or not torch.cuda.is_available()):
+        raise ConfigError(
+            "fsdp needs GPUs: on CPUs accelerate would leave the weights whole, without a word",
+            hint="leave --fsdp out",
+        )
 
 
 def in_turn(work: Callable[[], T], *, cpu: bool) -> T:
@@ -44,6 +68,21 @@ def in_turn(work: Callable[[], T], *, cpu: bool) -> T:
             made.append(work())
         state.wait_for_everyone()
     return made[0]
+
+
+def in_any_process(*facts: bool, device: Any) -> tuple[bool, ...]:
+    """Whether each fact holds in any of the processes that train together; all must ask at once.
+
+    Args:
+        device: that the training computes on.
+    """
+    if process_count() == 1:
+        return facts
+    import torch
+
+    found = torch.tensor(facts, dtype=torch.int, device=device)
+    torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX)
+    return tuple(map(bool, found.tolist()))
 
 
 def step_batches(
@@ -74,11 +113,36 @@ def _own_rows(trainer: Any, rows: int) -> int:
     return int(min(max(last - each * state.process_index, 0), each))
 
 
-def held_out_batches(trainer: Any, dataset: Any) -> Any:
-    """This process's share of held-out data; none is read twice so that all have equally much."""
+def held_out_batches(trainer: Any, dataset: Any) -> Iterator[tuple[Batch, bool]]:
+    """This process's share of held-out data, each batch with whether it counts; none counts twice.
+
+    Where the weights are divided among the processes, all must compute equally often: one with fewer
+    batches gets some that do not count.
+    """
     before = trainer.accelerator.even_batches
     trainer.accelerator.even_batches = False
     try:
-        return trainer.get_eval_dataloader(dataset)
+        loader = trainer.get_eval_dataloader(dataset)
     finally:
         trainer.accelerator.even_batches = before
+    batch, own = None, 0
+    for batch in loader:
+        own += 1
+        yield batch, True
+    if not trainer.is_fsdp_enabled:
+        return
+    rows = trainer.eval_dataset if dataset is None else dataset
+    each = trainer.args.per_device_eval_batch_size * trainer.accelerator.num_processes
+    for _ in range(math.ceil(len(rows) / each) - own):
+        yield batch or trainer.data_collator([rows[0]]), False
+
+
+def whole_weights(trainer: Any) -> dict[str, Any] | None:
+    """The weights by name, gathered from the processes that hold their parts; None if each holds all.
+
+    Every process must call it.
+    """
+    if not trainer.is_fsdp_enabled:
+        return None
+    weights: dict[str, Any] = trainer.accelerator.get_state_dict(trainer.model)
+    return weights

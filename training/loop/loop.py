@@ -23,9 +23,11 @@ from transformers import (
     TrainingArguments,
 )
 
+from ...agents.templates import portable
 from ...core.errors import RunError
 from ...environments.corpus.seen import Seen, seen_by, write_seen
 from ...policies.models.loading import find_dtype
+from ...policies.models.quiet import quietly
 from ...policies.models.sources import find_source
 from ..rows.left_out import LeftOut
 from ..rows.sources import DataSource
@@ -43,7 +45,7 @@ from .checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from .distributed import process_count
+from .distributed import process_count, whole_weights
 from .resume import merge_if_asked
 from .settings import LoopSettings, SourceSettings
 
@@ -155,7 +157,7 @@ def training_arguments(
         seed=seed,
         data_seed=seed,
         per_device_train_batch_size=settings.batch_size,
-        per_device_eval_batch_size=max(8, settings.batch_size),
+        per_device_eval_batch_size=settings.validation_batch,
         gradient_accumulation_steps=settings.accumulation,
         num_train_epochs=settings.epochs,
         max_steps=settings.max_steps or -1,
@@ -190,8 +192,18 @@ def training_arguments(
         prediction_loss_only=True,
         disable_tqdm=True,
         restore_callback_states_from_checkpoint=True,
-        **(_RECOMPUTE if settings.gradient_checkpointing else {}),
+        **({"fsdp": True, "fsdp_config": _divided(settings)} if settings.fsdp else {}),
+        **(_RECOMPUTE if settings.gradient_checkpointing and not settings.fsdp else {}),
     )
+
+
+def _divided(settings: LoopSettings) -> dict[str, Any]:
+    """How FSDP divides a model: by its layers; whole weights are saved, which one process can read."""
+    return {
+        "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+        "state_dict_type": "FULL_STATE_DICT",
+        "activation_checkpointing": settings.gradient_checkpointing,
+    }
 
 
 def run_loop(trainer: Any, resume: Path | None) -> None:
@@ -210,6 +222,7 @@ def run_loop(trainer: Any, resume: Path | None) -> None:
         )
 
 
+@quietly()
 def run_training(
     make: Callable[[bool], Trainer], folder: Path, tokens: float, console: Console
 ) -> Trainer:
@@ -254,12 +267,15 @@ def finish(
     Where the settings say so, the merged model goes into `merged/`.
     """
     seen |= seen_by(find_source(base.named, merge=True).folders)
+    recorded = settings.model_dump(mode="json")
+    if recorded.get("template"):  # its file may be changed, or be sought from elsewhere
+        recorded["template"] = portable(recorded["template"])
     checkpoint = Checkpoint(
         kind=kind,
         base=settings.model,
         base_identity=base.identity,
         parent=parent_of(settings.model, folder),
-        settings=settings.model_dump(mode="json"),
+        settings=recorded,
         data=tuple(data),
         rows=dict(rows),
         seen=seen.counts(),
@@ -271,11 +287,12 @@ def finish(
         warmline=version("warmline"),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+    gathered = whole_weights(trainer)
     if not trainer.is_world_process_zero():
         return checkpoint
     model = trainer.accelerator.unwrap_model(trainer.model)
-    _refuse_broken(model)
-    model.save_pretrained(folder)
+    _refuse_broken(model, gathered)
+    model.save_pretrained(folder, state_dict=gathered)
     if hasattr(model, "peft_config"):
         name_base(folder, base.named)
     base.tokenizer.save_pretrained(folder)
@@ -286,8 +303,10 @@ def finish(
     return read_checkpoint(folder)
 
 
-def _refuse_broken(model: Any) -> None:
-    broken = [n for n, p in model.named_parameters() if p.requires_grad and not p.isfinite().all()]
+def _refuse_broken(model: Any, gathered: Mapping[str, Any] | None) -> None:
+    trained = {n: p if gathered is None else gathered[n]
+               for n, p in model.named_parameters() if p.requires_grad}  # fmt: skip
+    broken = [name for name, weights in trained.items() if not weights.isfinite().all()]
     if broken:
         raise RunError(
             f"the training diverged: {len(broken)} weights are NaN or infinite,"

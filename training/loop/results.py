@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ...agents.roles import Role
 from ...core.errors import RunError
 from ...core.files import write_whole
 from ...evaluation.statistics.planning import across_seeds
@@ -120,15 +121,19 @@ def show_result(result: TrainingResult, console: Console) -> None:
     console.print(metrics_table(f"{result.folder}, {len(result.seeds)} runs", shown))
 
 
-def show_supporter(result: TrainingResult, console: Console) -> None:
-    """The same for a supporter, and the command that seats it."""
+def show_speaker(
+    result: TrainingResult, console: Console, seats: Sequence[Role] = (Role.SUPPORTER,)
+) -> None:
+    """The same for a model that plays seats, and the command that seats it."""
     show_result(result, console)
     if len(result.checkpoints) == 1:
-        console.print(
-            "seat it: warmline simulate --supporter.policy transformers"
-            f" --supporter.model {result.folder}",
-            soft_wrap=True,
-        )
+        console.print(f"seat it: warmline simulate {seating(seats, result.folder)}", soft_wrap=True)
+
+
+def seating(seats: Sequence[Role], folder: Path) -> str:
+    """The options that seat a checkpoint in these seats."""
+    places = [""] if set(seats) == set(Role) else [f"{seat}." for seat in seats]
+    return " ".join(f"--{p}policy transformers --{p}model {folder}" for p in places)
 
 
 def _known(result: TrainingResult) -> dict[str, float]:

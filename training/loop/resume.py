@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
-from ...core.claim import claim_json, identity_of, may_change
+from ...core.claim import FreshFolder, claim_json, identity_of, may_change
 from ...core.errors import ConfigError, RunError
 from ...core.fixed import fixed_fields
 from ..rows.sources import DataSource
@@ -86,9 +87,35 @@ def for_each_seed(
     made = []
     for seed in range(settings.seed, settings.seed + settings.runs):
         folder = folder_of(settings, kind, seed)
-        done = finished(folder, settings, seed, data, console)
-        made.append((folder, done or train(folder, seed)))
+        made.append(
+            (
+                folder,
+                trained_in(folder, settings, seed, data, console, partial(train, folder, seed)),
+            )
+        )
     return result_of(Path(settings.out or "."), made)
+
+
+def trained_in(
+    folder: Path,
+    settings: LoopSettings,
+    seed: int,
+    data: Sequence[DataSource],
+    console: Console,
+    train: Callable[[], Checkpoint],
+) -> Checkpoint:
+    """The checkpoint of a training in a folder: what is there, or what `train` makes.
+
+    One that fails before it has written anything (no such model) leaves no folder.
+
+    Raises:
+        RunError: the folder holds another training.
+    """
+    fresh = FreshFolder(folder)
+    if (done := finished(folder, settings, seed, data, console)) is not None:
+        return done
+    with fresh.unless_begun({IDENTITY_NAME}):
+        return train()
 
 
 def merge_if_asked(folder: Path, settings: LoopSettings) -> None:

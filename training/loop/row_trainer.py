@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader
 from transformers import Trainer
 
 from ..rows.collate import Collator, RowDataset, StepSampler, places_to_keep
 from ..rows.encode import IGNORED, Encoded
-from ..rows.spool import Ordered
+from ..rows.spool import longest_first
 from .base_model import Base, with_lora
 from .callbacks import EpochOrder, make_callbacks
-from .distributed import held_out_batches, step_batches
+from .distributed import Batch, held_out_batches, step_batches
 from .loop import training_arguments
 from .settings import AdapterLoopSettings, Nll
 
@@ -126,15 +125,17 @@ class RowTrainer(Trainer):  # type: ignore[misc]
         self.control = self.callback_handler.on_evaluate(self.args, state, control, named)
         return named
 
-    def _summed(self, loader: DataLoader[Any]) -> tuple[float, float, float, float]:
+    def _summed(self, batches: Iterable[tuple[Batch, bool]]) -> tuple[float, float, float, float]:
         """Sum of losses and what it is a mean over, NLL and tokens, over all processes."""
         model = self.model.to(self.args.device).eval()
         sums = torch.zeros(4, dtype=torch.float64, device=self.args.device)
-        for batch in loader:
+        for batch, counts in batches:
             inputs = self._prepare_inputs(batch)
             labels = inputs.pop("labels")
             with torch.no_grad(), self.compute_loss_context_manager():
                 logits = model(**inputs).logits
+            if not counts:
+                continue
             total = token_loss(logits, labels, shifted=self._shifted).double()
             own = total
             if self._nll == "reply_mean":
@@ -143,12 +144,6 @@ class RowTrainer(Trainer):  # type: ignore[misc]
             sums += torch.stack([own, units.double(), total, (labels != IGNORED).sum().double()])
         summed: list[float] = self.accelerator.reduce(sums, "sum").tolist()
         return summed[0], summed[1], summed[2], summed[3]
-
-
-def longest_first(rows: Sequence[Encoded]) -> Sequence[Encoded]:
-    """The rows by length, without a copy of them."""
-    lengths = array("Q", (row.tokens for row in rows))
-    return Ordered(rows, sorted(range(len(rows)), key=lengths.__getitem__, reverse=True))
 
 
 def _own_part(batch: dict[str, Any], rows: int) -> dict[str, Any]:

@@ -102,12 +102,22 @@ class LoopSettings(FixedFields, SourceSettings):
     gradient_checkpointing: bool = Field(
         False, description="recompute activations: less memory, more time"
     )
+    fsdp: bool = Field(
+        False,
+        description="divide the weights among the processes that train together (FSDP), for a model"
+        " that does not fit on one GPU",
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="number format of the base: auto, float32, bfloat16 or float16"
     )
     tensorboard: Annotated[bool, MAY_CHANGE] = Field(
         False, description="also write a TensorBoard log"
     )
+
+    @property
+    def validation_batch(self) -> int:
+        """Rows in a batch of validation on each device."""
+        return max(8, self.batch_size)
 
 
 class NllSettings(Record):

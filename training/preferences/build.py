@@ -10,33 +10,30 @@ and no model.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
 from ...agents.conditions import StrategyCondition
-from ...agents.roles import Role
 from ...agents.speech import written_strategy
 from ...core.claim import claim
-from ...core.errors import ConfigError, DataError
+from ...core.errors import DataError
 from ...core.files import write_whole
 from ...core.jsonl import complete_lines
 from ...core.record import Record, Text, problems_of
 from ...environments.corpus.seen import Seen, digests_of, write_seen
-from ...environments.corpus.splits import scenario_groups
 from ...environments.episodes.episode import Episode
 from ...policies.base import Policy
 from ..candidates.rows import PromptMessage
-from ..rows.advice import advice_for
-from ..rows.build import Row, build_rows, history_of, labelled, refuse_bad, unlabelled
-from ..rows.sources import draw
-from .hygiene import Origin, Replaced, choose, identical, strict_turns, without_greetings
+from ..rows.build import Row, labelled, unlabelled
+from ..rows.spool import Spool, SpooledMap, digest_of
+from .contexts import Context
+from .hygiene import Origin, Replaced, choose, identical
 from .reflection import (
     CallLog,
     CallOptions,
@@ -45,7 +42,7 @@ from .reflection import (
     ask_replies,
     call_id,
     iter_calls,
-    texts_of,
+    text_of,
 )
 from .relevance import relevance
 from .settings import PreferenceSettings
@@ -55,26 +52,13 @@ PAIRS_NAME = "pairs.jsonl"
 SUMMARY_NAME = "summary.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """A supporter's turn to be answered.
-
-    Attributes:
-        row: prompt, and as its reply the gold one.
-        heard: what the user said in the turns shown.
-    """
-
-    row: Row
-    heard: str
-
-
 class PreferencePair(Record):
     """One line of `pairs.jsonl`; `prompt`, `chosen` and `rejected` are TRL's.
 
     Attributes:
         id: of the context, `episode#turn`; turns count the utterances of the strict form.
         group: pairs of one group must not be split.
-        origin: who wrote the chosen reply.
+        origin: who wrote the chosen reply; `person`: a participant of a study chose it.
         replaced: why that is the gold reply although another was asked for.
         score: the model's own score of the rejected reply, 1 to 5; None where it gave none.
         calls: ids of the calls that the pair was made of.
@@ -86,7 +70,7 @@ class PreferencePair(Record):
     prompt: tuple[PromptMessage, ...]
     chosen: tuple[PromptMessage, ...]
     rejected: tuple[PromptMessage, ...]
-    origin: Origin
+    origin: Origin | Literal["person"]
     replaced: Replaced = ""
     score: int | None = None
     calls: tuple[str, ...] = ()
@@ -129,59 +113,6 @@ class PairSummary(Record):
     relevance: dict[str, Any] = Field(default_factory=dict)
 
 
-# Contexts
-
-
-def contexts_of(
-    episodes: Sequence[Episode], settings: PreferenceSettings, counts: Counter[str]
-) -> list[Context]:
-    """The turns that are answered: strict form, greetings left out, a seeded sample if asked for.
-
-    Raises:
-        ConfigError: none is left; or bad rows that the settings refuse.
-    """
-    strict = [strict_turns(e, settings.first_speaker, counts) for e in episodes]
-    groups = dict(zip((e.id for e in strict), scenario_groups(strict), strict=True))
-    built = build_rows(
-        strict, settings, advice_for(strict, settings, getattr(settings, "out", None))
-    )
-    refuse_bad(built.bad, settings.on_bad_row)
-    counts.update({f"bad_row_{fault}": number for fault, number in built.faults.items()})
-    rows: dict[str, list[Row]] = {}
-    for row in built.rows:
-        rows.setdefault(row.id.rpartition("#")[0], []).append(row)
-    found: list[Context] = []
-    for episode in strict:
-        inner = set(_inner_turns(episode, settings))
-        own = rows.get(episode.id, [])
-        kept = [row for row in own if _turn(row) in inner]
-        counts["greeting_turns"] += len(own) - len(kept)
-        found += [_context(episode, replace(row, group=groups[episode.id])) for row in kept]
-    if not found:
-        raise ConfigError(
-            f"{len(episodes)} episodes give no context for preference pairs",
-            problems=[f"{name}: {number}" for name, number in counts.items()],
-            hint="longer conversations are needed, or lower greeting_first and greeting_last",
-        )
-    if settings.contexts is not None and settings.contexts < len(found):
-        found = sorted(draw(found, settings.contexts, settings.seed), key=lambda c: c.row.id)
-    return found
-
-
-def _inner_turns(episode: Episode, settings: PreferenceSettings) -> list[int]:
-    spoken = [n for n, u in enumerate(episode.utterances) if u.role is Role.SUPPORTER]
-    return without_greetings(spoken, settings.greeting_first, settings.greeting_last)
-
-
-def _turn(row: Row) -> int:
-    return int(row.id.rpartition("#")[2])
-
-
-def _context(episode: Episode, row: Row) -> Context:
-    heard = history_of(episode, _turn(row))
-    return Context(row, "\n".join(t.text for t in heard if t.role is Role.SEEKER))
-
-
 # Asking
 
 
@@ -211,12 +142,13 @@ def claim_calls(
     """Start or resume the calls of one round in a folder.
 
     Args:
+        contexts: as `contexts_of` gives them, without a counselor's advice.
         asked: what identifies the policies.
 
     Raises:
         RunError: the folder holds calls for other contexts, policies or settings.
     """
-    rows = hashlib.sha256(repr([c.row for c in contexts]).encode()).hexdigest()
+    rows = digest_of(context.row for context in contexts)
     own = settings.asked() | {"seed": settings.seed}
     claim(folder, {"contexts": rows, "settings": own, "policies": dict(asked)})
 
@@ -228,8 +160,8 @@ async def ask_rejected(
     policy: Policy,
     part: str | None = None,
 ) -> None:
-    """The model's own replies (Self-Evolution eq. 3); `part` names a file of calls of its own."""
-    rows = [context.row for context in contexts]
+    """The model's own replies (Self-Evolution eq. 3); a `part` (3/8) has a file of calls of its own."""
+    rows = (context.row for context in contexts)
     with CallLog(folder, part) as log:
         await ask_replies(rows, policy, log, call_options(settings, "supporter"), "rejected")
 
@@ -242,15 +174,16 @@ async def ask_chosen(
     part: str | None = None,
 ) -> None:
     """What the variant needs besides: reflections (Self-Evolution eq. 4, 5), replies or nothing."""
-    rows = [context.row for context in contexts]
+    rows = (context.row for context in contexts)
     asking = call_options(settings, "reviser")
     with CallLog(folder, part) as log:
         if settings.variant == "stronger":
             await ask_replies(rows, policy, log, asking, "stronger")
         if settings.variant == "refined":
-            own = texts_of(log.found, [row.id for row in rows], "rejected")
-            said = {name: read_reply(text, settings) for name, text in own.items()}
-            said = {name: text for name, text in said.items() if text}
+
+            def said(context: str) -> str:
+                return read_reply(text_of(log.found, context, "rejected") or "", settings)
+
             await ask_reflections(rows, policy, log, asking, said)
 
 
@@ -262,7 +195,7 @@ def make_pairs(
     calls: Mapping[str, CallRecord],
     settings: PreferenceSettings,
     counts: Counter[str] | None = None,
-) -> tuple[list[PreferencePair], PairSummary]:
+) -> tuple[Spool[PreferencePair], PairSummary]:
     """Pairs of the contexts, in their order, and what became of the others. Pure.
 
     Args:
@@ -270,10 +203,10 @@ def make_pairs(
         counts: what was counted while the contexts were made.
     """
     rules = Counter(counts or {})
-    pairs: list[PreferencePair] = []
-    heard: list[str] = []
+    pairs: Spool[PreferencePair] = Spool()
+    heard: Spool[str] = Spool()
     for context in contexts:
-        made = _pair(context, dict(calls), settings)
+        made = _pair(context, calls, settings)
         if isinstance(made, str):
             rules[made] += 1
             continue
@@ -281,7 +214,10 @@ def make_pairs(
         pairs.append(made)
         heard.append(context.heard)
     related = relevance(
-        heard, [p.chosen[0].content for p in pairs], [p.rejected[0].content for p in pairs]
+        lambda: (
+            (said, pair.chosen[0].content, pair.rejected[0].content)
+            for said, pair in zip(heard, pairs, strict=True)
+        )
     )
     return pairs, PairSummary(
         contexts=len(contexts),
@@ -294,7 +230,7 @@ def make_pairs(
 
 
 def _pair(
-    context: Context, calls: dict[str, CallRecord], settings: PreferenceSettings
+    context: Context, calls: Mapping[str, CallRecord], settings: PreferenceSettings
 ) -> PreferencePair | str:
     """The pair of one context, or the name of the rule that drops it."""
     row = context.row
@@ -343,7 +279,7 @@ def write_pairs(folder: Path, pairs: Sequence[PreferencePair], summary: PairSumm
     Raises:
         RunError: the disk refuses.
     """
-    write_whole(folder / PAIRS_NAME, "".join(pair.to_json() + "\n" for pair in pairs))
+    write_whole(folder / PAIRS_NAME, (pair.to_json() + "\n" for pair in pairs))
     text = json.dumps(summary.model_dump(mode="json"), indent=2, ensure_ascii=False)
     write_whole(folder / SUMMARY_NAME, text + "\n")
 
@@ -355,13 +291,13 @@ def pairs_from(
     out: Path,
     counts: Counter[str],
     episodes: Iterable[Episode],
-) -> tuple[list[PreferencePair], PairSummary]:
+) -> tuple[Spool[PreferencePair], PairSummary]:
     """Pairs of the calls in one folder, written to another, and what became of the others.
 
     Args:
         episodes: that the contexts are of; `seen.json` says which of them the pairs answer.
     """
-    found = {call.id: call for call in iter_calls(calls)}
+    found = SpooledMap((call.id, call) for call in iter_calls(calls))
     pairs, summary = make_pairs(contexts, found, settings, counts)
     write_pairs(out, pairs, summary)
     write_seen(out, Seen(train=digests_of(episodes, {dialogue_of(pair) for pair in pairs})))
@@ -382,9 +318,7 @@ def iter_pairs(path: str | Path) -> Iterator[PreferencePair]:
     """
     file = pairs_file(path)
     if not file.is_file():
-        raise DataError(
-            "no pairs there", file=file, hint="`warmline train dpo --data ...` makes them"
-        )
+        raise DataError("no pairs there", file=file, hint="`warmline train dpo DATA` makes them")
     for number, line in complete_lines(file):
         try:
             yield PreferencePair.model_validate_json(line)

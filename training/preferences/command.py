@@ -5,20 +5,13 @@ from __future__ import annotations
 import typer
 from rich.console import Console
 
-from ..loop.command import add_trainer
+from ..loop.command import add_asking
 from .settings import PairSettings
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    add_trainer(
-        app,
-        "pairs",
-        PairSettings,
-        run,
-        "Make preference pairs of conversations (Self-Evolution §2.2.1), at once or in parts on"
-        " many machines; resumes automatically.",
-    )
+    add_asking(app, "pairs", PairSettings, run)
 
 
 def run(settings: PairSettings, console: Console) -> None:

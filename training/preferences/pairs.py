@@ -9,36 +9,40 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from pydantic import ValidationError
 from rich.console import Console
 
+from ...core.claim import CONFIG_NAME, FreshFolder
 from ...core.errors import DataError
 from ...core.files import read_json
 from ...core.outside.console import make_console
 from ...core.record import problems_of
 from ...core.settings import expect_settings
+from ...core.shards.parts import InThread
 from ...core.tasks import run_sync
+from ...environments.shards.parts import Parts
 from ...policies.base import Policy
+from ..rows.parts import share_of
 from ..rows.sources import DataSource, load_episodes, source_of
 from .build import (
     SUMMARY_NAME,
-    Context,
     PairSummary,
     PreferencePair,
     ask_chosen,
     ask_rejected,
     claim_calls,
-    contexts_of,
     pairs_file,
     pairs_from,
 )
+from .contexts import Context, advised, contexts_of
 from .policies import engine_names, open_engines
-from .settings import PairSettings, PairSourceSettings, part_of
+from .settings import PairSettings, PairSourceSettings
 
-T = TypeVar("T")
+STARTED = (f"replies/{CONFIG_NAME}", "replies/calls*.jsonl", "advice*.jsonl")
+"""Patterns of what is written before the first answer."""
 
 
 def preference_pairs(
@@ -47,7 +51,7 @@ def preference_pairs(
     supporter: Policy | None = None,
     reviser: Policy | None = None,
     console: Console | None = None,
-) -> tuple[list[PreferencePair], tuple[DataSource, ...]]:
+) -> tuple[Sequence[PreferencePair], tuple[DataSource, ...]]:
     """Ask for what is not there yet, then make `out/pairs` of `out/replies`.
 
     Args:
@@ -67,20 +71,20 @@ def preference_pairs(
     out = Path(settings.out or ".")
     counts: Counter[str] = Counter()
     contexts = contexts_of(episodes, settings, counts)
-    claim_calls(out / "replies", contexts, settings, engine_names(settings, settings.model))
     part = settings.part if isinstance(settings, PairSettings) else None
+    with FreshFolder(out).unless_begun(STARTED):
+        claim_calls(out / "replies", contexts, settings, engine_names(settings, settings.model))
+        mine = contexts if part is None else share_of(contexts, part)
+        of = f"part {part}: {len(mine)} of " if part else "pairs: "
+        console.print(f"{of}{len(contexts)} contexts, calls in {out / 'replies'}")
+        if part is None and isinstance(settings, PairSettings) and settings.sharded:
+            do = InThread(partial(_part, settings, supporter, reviser))
+            run_sync(Parts(do, out, settings, console.print).run())
+        mine = advised(mine, episodes, settings, out)
+        run_sync(_ask(mine, settings, out / "replies", supporter, reviser, part))
     if part is not None:
-        mine = share_of(contexts, part)
-        console.print(f"part {part}: {len(mine)} of {len(contexts)} contexts, in {out / 'replies'}")
-        run_sync(
-            _ask(mine, settings, out / "replies", supporter, reviser, part.replace("/", "-of-"))
-        )
         return [], sources
-    console.print(f"pairs: {len(contexts)} contexts, calls in {out / 'replies'}")
-    run_sync(_ask(contexts, settings, out / "replies", supporter, reviser))
-    pairs, summary = pairs_from(
-        out / "replies", contexts, settings, out / "pairs", counts, episodes
-    )
+    pairs, summary = pairs_from(out / "replies", mine, settings, out / "pairs", counts, episodes)
     rules = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in summary.rules.items())
     console.print(
         f"pairs: {len(pairs)} in {out / 'pairs'}" + (f" (rules: {rules})" if rules else "")
@@ -89,10 +93,12 @@ def preference_pairs(
     return pairs, (*sources, source_of(file, [file], len(pairs)))
 
 
-def share_of(items: Sequence[T], part: str) -> Sequence[T]:
-    """Every n-th item: the parts `1/n` to `n/n` are disjoint and together are all."""
-    number, parts = part_of(part)
-    return items[number - 1 :: parts]
+def _part(
+    settings: PairSettings, supporter: Policy | None, reviser: Policy | None, part: str
+) -> None:
+    """What a worker does."""
+    own = settings.model_copy(update={"part": part, "workers": None, "on": None})
+    preference_pairs(own, supporter=supporter, reviser=reviser)
 
 
 async def _ask(

@@ -10,6 +10,7 @@ from ...environments.runs.settings import EngineSettings
 from ...policies.base import Policy, close_policy
 from ...policies.registry import make_policy
 from ..loop.base_model import base_name
+from ..rows.advice import asks_counselor, counselor_engine
 from .settings import PreferenceSettings
 
 DEFAULT = "transformers"
@@ -18,7 +19,10 @@ DEFAULT = "transformers"
 def engine_names(settings: PreferenceSettings, model: str) -> dict[str, Any]:
     """What identifies the policies in a record of the calls."""
     reviser = settings.reviser if settings.own_reviser else settings.supporter
-    return {"supporter": _name(settings.supporter, model), "reviser": _name(reviser, model)}
+    names = {"supporter": _name(settings.supporter, model), "reviser": _name(reviser, model)}
+    if asks_counselor(settings):
+        names["counselor"] = ":".join(counselor_engine(settings).values())
+    return names
 
 
 @asynccontextmanager

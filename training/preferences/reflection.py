@@ -8,7 +8,7 @@ again. The reflection's prompt, schema and reading are those of the wrapper `ref
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +19,11 @@ from pydantic import Field, ValidationError
 
 from ...core.errors import DataError, PolicyError, UnreadableReply
 from ...core.jsonl import LineLog, complete_lines
+from ...core.outside.console import make_console
+from ...core.outside.progress import Counting
 from ...core.record import Record, Text, problems_of
 from ...core.seeds import named_seed
+from ...core.shards.division import file_of
 from ...core.tasks import for_each
 from ...environments.runs.decoding import DECODINGS
 from ...policies.asking import ask_policy
@@ -29,6 +32,7 @@ from ...policies.wrappers.base import honoured
 from ...policies.wrappers.refine import Refine, read_analysis
 from ..candidates.rows import PromptMessage
 from ..rows.build import Row
+from ..rows.spool import SpooledMap
 
 CALLS_NAME = "calls.jsonl"
 
@@ -70,11 +74,15 @@ class CallRecord(Record):
         return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
 
 
+CALLS = "calls answered"
+
+
 class CallLog:
-    """The calls of a folder, open for appending; safe against being killed. A context manager.
+    """The calls of a folder, open for appending; safe against being killed. A context manager, which
+    counts what is appended on standard error.
 
     Args:
-        part: name of one part, which writes a file of its own so that several may run at once.
+        part: one part, as 3/8, which writes a file of its own so that several may run at once.
 
     Attributes:
         found: the calls of all files, by id.
@@ -86,9 +94,9 @@ class CallLog:
 
     def __init__(self, folder: str | Path, part: str | None = None) -> None:
         self.folder = Path(folder)
-        self.found: dict[str, CallRecord] = {}
+        self.found: SpooledMap[CallRecord] = SpooledMap()
         self._part = part
-        self._log = LineLog(self.folder / (CALLS_NAME if part is None else f"calls-{part}.jsonl"))
+        self._log = LineLog(file_of(self.folder / CALLS_NAME, part))
         self._held = ExitStack()
 
     def __enter__(self) -> Self:
@@ -97,7 +105,8 @@ class CallLog:
             if self._part is None:  # a part that is still being written would be asked for twice
                 for file in set(call_files(self.folder)) - {self._log.path}:
                     stack.enter_context(LineLog(file))
-            self.found = {call.id: call for call in iter_calls(self.folder)}
+            self.found = SpooledMap((call.id, call) for call in iter_calls(self.folder))
+            self._told = stack.enter_context(Counting(make_console(stderr=True), CALLS))
             self._held = stack.pop_all()
         return self
 
@@ -116,6 +125,7 @@ class CallLog:
             RunError: the disk is full or fails.
         """
         self._log.write_line(call.to_json(), f"call '{call.id}'")
+        self._told.add(CALLS)
         self.found[call.id] = call
 
 
@@ -194,17 +204,21 @@ async def ask_replies(
         request = asking.request(row, purpose, policy)
         log.append(await _answered(call_id(row.id, purpose), row.id, purpose, policy, request))
 
-    waiting = [row for row in rows if call_id(row.id, purpose) not in log.found]
+    waiting = (row for row in rows if call_id(row.id, purpose) not in log.found)
     await for_each(waiting, ask, asking.concurrency)
 
 
 async def ask_reflections(
-    rows: Iterable[Row], policy: Policy, log: CallLog, asking: CallOptions, said: dict[str, str]
+    rows: Iterable[Row],
+    policy: Policy,
+    log: CallLog,
+    asking: CallOptions,
+    said: Callable[[str], str],
 ) -> None:
     """For every row an analysis of the reply that was given, asked until one can be read.
 
     Args:
-        said: by row the reply to reflect on; rows without one are left alone.
+        said: the reply of a row to reflect on, by the row's id; rows without one are left alone.
 
     Raises:
         PolicyError: the policy failed; what is answered is in the log.
@@ -217,21 +231,23 @@ async def ask_reflections(
     )
 
     async def reflect(row: Row) -> None:
+        if not (reply := said(row.id)):
+            return
         first = asking.request(row, "reflection", policy)
         for attempt in range(asking.tries):
             name = call_id(row.id, "reflection", attempt)
             if (known := log.found.get(name)) is None:
-                request = refine.question(first, said[row.id], attempt)
+                request = refine.question(first, reply, attempt)
                 known = await _answered(name, row.id, "reflection", policy, request)
                 log.append(known)
             if known.text is not None and read_analysis(known.text) is not None:
                 return
 
-    await for_each((row for row in rows if row.id in said), reflect, asking.concurrency)
+    await for_each(rows, reflect, asking.concurrency)
 
 
 def read_reflection(
-    context: str, calls: dict[str, CallRecord], tries: int
+    context: str, calls: Mapping[str, CallRecord], tries: int
 ) -> tuple[dict[str, Any] | None, list[str]]:
     """The first analysis of a context that can be read, and the ids of the calls up to it."""
     asked: list[str] = []
@@ -293,9 +309,7 @@ def prompt_of(request: Request) -> tuple[PromptMessage, ...]:
     return tuple(PromptMessage(role=m.role, content=m.content) for m in request.messages)
 
 
-def texts_of(
-    calls: dict[str, CallRecord], contexts: Sequence[str], purpose: Purpose
-) -> dict[str, str]:
-    """By context the raw text of a reply; contexts without one are left out."""
-    found = {context: calls.get(call_id(context, purpose)) for context in contexts}
-    return {name: call.text for name, call in found.items() if call and call.text}
+def text_of(calls: Mapping[str, CallRecord], context: str, purpose: Purpose) -> str | None:
+    """The raw text of a context's reply, or None if there is none."""
+    call = calls.get(call_id(context, purpose))
+    return call.text if call else None

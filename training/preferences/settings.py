@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from ...core.claim import MAY_CHANGE
 from ...core.fixed import Fixed, FixedFields
+from ...core.settings import LIMIT
+from ...core.shards.division import Part, part_conflicts
 from ...environments.runs.settings import EngineSettings
+from ...environments.shards.settings import ShardSettings
 from ..loop.settings import SourceSettings
 from ..rows.settings import Positive, TurnRowSettings, refuse
 from .hygiene import FirstSpeaker, Origin
@@ -29,8 +31,10 @@ class PreferenceSettings(FixedFields, TurnRowSettings):
         description="chosen replies: refined by reflection, gold (what was said), or stronger (the"
         " reviser's own)",
     )
-    contexts: Positive | None = Field(
-        None, description="number of turns in a seeded sample; default all"
+    limit: Positive | None = Field(
+        None,
+        validation_alias=LIMIT,
+        description="at most so many turns, a seeded sample; default all",
     )
     first_speaker: FirstSpeaker = Field(
         "drop",
@@ -73,7 +77,7 @@ class PairSourceSettings(PreferenceSettings, SourceSettings):
     """Preference pairs of conversations, and where those and the model are."""
 
 
-class PairSettings(PairSourceSettings):
+class PairSettings(PairSourceSettings, ShardSettings):
     """Settings of `warmline pairs`: pairs without a training, all at once or in parts."""
 
     panel: ClassVar[str] = "Pairs"
@@ -81,7 +85,7 @@ class PairSettings(PairSourceSettings):
     out: Annotated[str | None, MAY_CHANGE] = Field(
         None, description="folder of calls and pairs; the same command resumes it"
     )
-    part: Annotated[str, Field(pattern=r"^[1-9]\d*/[1-9]\d*$")] | None = Field(
+    part: Part | None = Field(
         None,
         description="ask one part of the contexts only, as 3/8; jobs of all parts may run at once,"
         " and the command without a part then makes the pairs",
@@ -89,10 +93,7 @@ class PairSettings(PairSourceSettings):
 
     @model_validator(mode="after")
     def _pairs_agree(self) -> Self:
-        problems = pair_conflicts(self)
-        if self.part and operator.gt(*part_of(self.part)):
-            problems.append(f"part: there is no part {self.part}")
-        return refuse(self, problems)
+        return refuse(self, pair_conflicts(self) + part_conflicts(self.part, workers=self.sharded))
 
 
 def pair_conflicts(settings: PreferenceSettings, *, asking: bool = True) -> list[str]:
@@ -101,9 +102,3 @@ def pair_conflicts(settings: PreferenceSettings, *, asking: bool = True) -> list
     if asking and settings.variant == "stronger" and settings.reviser.policy is None:
         problems.append("variant stronger needs a reviser's policy")
     return problems
-
-
-def part_of(part: str) -> tuple[int, int]:
-    """`3/8` as its two numbers."""
-    number, _, parts = part.partition("/")
-    return int(number), int(parts)

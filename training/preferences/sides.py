@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ...agents.roles import Role, Strategy
 from ...agents.speech import read_speech, written_strategy
 from ...policies.text.sentences import cap_sentences
-from .reflection import CallRecord, call_id, read_reflection, texts_of
+from .reflection import CallRecord, call_id, read_reflection, text_of
 from .settings import PreferenceSettings
 
 
@@ -15,14 +17,14 @@ def read_reply(text: str, settings: PreferenceSettings) -> str:
 
 
 def written_reply(
-    context: str, calls: dict[str, CallRecord], settings: PreferenceSettings
+    context: str, calls: Mapping[str, CallRecord], settings: PreferenceSettings
 ) -> tuple[str | None, int | None, list[str]]:
     """The reply that is to be chosen, the model's score of the rejected one, and the calls used."""
     if settings.variant == "gold":
         return None, None, []
     if settings.variant == "stronger":
         name = call_id(context, "stronger")
-        text = texts_of(calls, [context], "stronger").get(context, "")
+        text = text_of(calls, context, "stronger") or ""
         return read_reply(text, settings) or None, None, [name] if name in calls else []
     analysis, used = read_reflection(context, calls, settings.tries)
     if analysis is None:
@@ -31,10 +33,10 @@ def written_reply(
 
 
 def chosen_strategy(
-    context: str, calls: dict[str, CallRecord], settings: PreferenceSettings
+    context: str, calls: Mapping[str, CallRecord], settings: PreferenceSettings
 ) -> Strategy | None:
     """The strategy that the reflection's or the stronger model's reply begins with, if any."""
     if settings.variant == "stronger":
-        return written_strategy(texts_of(calls, [context], "stronger").get(context, ""))
+        return written_strategy(text_of(calls, context, "stronger") or "")
     analysis, _ = read_reflection(context, calls, settings.tries)
     return written_strategy(analysis["reply"]) if analysis else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -16,11 +16,15 @@ from ...core.outside.console import make_console
 from ...core.settings import read_settings
 from ...policies.safety import DISCLAIMER
 from ..loop.command import need_libraries, quiet_libraries
-from ..rows.advice import advice_for
-from ..rows.build import BadRow, Row, Rows, build_rows
-from ..rows.settings import RowSettings
-from ..rows.sources import open_episodes
+from ..rows.settings import SeatRowSettings
 from ..sft.settings import SftSettings
+
+if TYPE_CHECKING:
+    from ...environments.episodes.sequence import Episodes
+    from ..rows.advice import Advice
+    from ..rows.build import BadRow, Row
+    from ..rows.encode import RowEncoder
+    from ..rows.room import Room
 
 OF_TRAINING = ("replay", "replay_rows", "replay_share", "validation_share", "seed")
 """Settings that decide which rows a training takes, beside those of the rows themselves."""
@@ -43,7 +47,7 @@ def register(app: typer.Typer) -> None:
     ]
     limit = Annotated[int, typer.Option(min=1, help="Number of rows to show.")]
     kind = inspect.Parameter.KEYWORD_ONLY
-    rows = [*RowSettings.model_fields, *OF_TRAINING]
+    rows = [*SeatRowSettings.model_fields, *OF_TRAINING]
     others = {("", name) for name in SftSettings.model_fields if name not in rows}
     preview.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
@@ -54,11 +58,11 @@ def register(app: typer.Typer) -> None:
             *options_of(SftSettings, hidden=others, panel="Rows"),
         ]
     )
-    app.command(help="Print training rows; tokens with loss are coloured.")(preview)
+    app.command("preview")(preview)
 
 
 def preview(data: list[Path], model: str, preset: str | None, limit: int, **given: Any) -> None:
-    """Print the first rows of some episodes as a model is trained on them.
+    """Print training rows; tokens with loss are coloured.
 
     Without a preset no more episodes are read than those rows need.
     """
@@ -74,26 +78,31 @@ def preview(data: list[Path], model: str, preset: str | None, limit: int, **give
         raise ConfigError(
             f"without a preset all rows of the data are shown: {', '.join(idle)} would change"
             " nothing",
-            hint="--preset support, sweetiechat or m0",
+            hint="--preset support, sweetiechat, m0 or embedded",
         )
-    _show_all(data, model, read_settings(RowSettings, None, options), limit)
+    _show_all(data, model, read_settings(SeatRowSettings, None, options), limit)
 
 
-def _show_all(data: list[Path], model: str, settings: RowSettings, limit: int) -> None:
+def _show_all(data: list[Path], model: str, settings: SeatRowSettings, limit: int) -> None:
     from ..loop.base_model import load_writer
+    from ..rows.build import Rows
     from ..rows.encode import encode_rows
+    from ..rows.room import Room
+    from ..rows.seats import build_seat_rows
+    from ..rows.sources import open_episodes
     from .display import colored, counts, heading
 
     episodes = open_episodes(data)
     encoder, tokenizer, context = load_writer(model)
-    longest = min(settings.max_tokens, context)
+    room = Room(settings.max_tokens, context)
     console = make_console()
+    advice = _advice(episodes, settings, encoder, room, limit)
     kept: list[Row] = []
     bad: list[BadRow] = []
     read = 0
     for read, episode in enumerate(episodes, 1):  # noqa: B007 - told below
-        rows = build_rows([episode], settings, advice_for([episode], settings))
-        shown, fitting, long = encode_rows(encoder, rows.rows, longest)
+        rows = build_seat_rows([episode], settings, advice)
+        shown, fitting, long = encode_rows(encoder, rows.rows, room)
         for row, encoded in zip(fitting, shown, strict=True):
             if len(kept) < limit:
                 console.print(heading(row, encoded))
@@ -105,6 +114,25 @@ def _show_all(data: list[Path], model: str, settings: RowSettings, limit: int) -
             break
     console.print(counts(Rows(kept, tuple(bad)), read, len(episodes)), soft_wrap=True)
     console.print(Text(DISCLAIMER, style="dim"))
+
+
+def _advice(
+    episodes: Episodes, settings: SeatRowSettings, encoder: RowEncoder, room: Room, limit: int
+) -> Advice:
+    """What the counselor says in as many episodes as give the rows; it is opened once for them."""
+    from ..rows.advice import NO_ADVICE, advice_for, asks_counselor, planned_advice
+    from ..rows.encode import encode_rows
+    from ..rows.seats import build_seat_rows
+
+    if not asks_counselor(settings):
+        return NO_ADVICE
+    found, read = 0, 0
+    for read, episode in enumerate(episodes, 1):  # noqa: B007 - how many are needed
+        rows = build_seat_rows([episode], settings, planned_advice(settings)).rows
+        found += len(encode_rows(encoder, rows, room)[1])
+        if found >= limit:
+            break
+    return advice_for(episodes[:read], settings)
 
 
 def _show_training(settings: SftSettings, limit: int) -> None:

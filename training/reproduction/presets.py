@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from ...core.errors import ConfigError, did_you_mean
-from ...core.files import read_toml
+from ...core.errors import ConfigError, DataError, did_you_mean
+from ...core.files import read_text, read_toml
 from ...core.record import Record, Text, problems_of
 from ...core.settings import read_settings
 from .stages import KINDS, read_command
@@ -76,7 +76,7 @@ class Stage(Record):
         """
         model = KINDS[self.run].settings
         own = {OUT: "{" + OUT + "}"} if OUT in model.model_fields else {}
-        return read_settings(model, given=own | self.settings).model_dump(exclude_unset=True)
+        return read_settings(model, own | self.settings).model_dump(exclude_unset=True)
 
     def record(self, known: Mapping[str, str]) -> Record:
         """The settings record with these names filled in; others stay as they are.
@@ -84,7 +84,7 @@ class Stage(Record):
         Raises:
             ConfigError: settings that cannot be used.
         """
-        return read_settings(KINDS[self.run].settings, given=filled(self.given(), known))
+        return read_settings(KINDS[self.run].settings, filled(self.given(), known))
 
     def names(self) -> set[str]:
         """The names that the settings refer to."""
@@ -104,14 +104,15 @@ class Preset(Record):
         honest: what its figures can and cannot show; stands in the report.
         environment: variables set for every stage, unless they are set already.
         model: that everything is trained on; None where the caller has to name one.
-        corpus: the stage whose conversations the HTML report shows.
+        corpus: the stage whose conversations the HTML report shows; by default that of this name,
+            if there is one.
     """
 
     about: Text
     honest: Text
     environment: dict[str, str] = Field(default_factory=dict)
     model: str | None = None
-    corpus: Text = "corpus"
+    corpus: Text | None = None
     stages: tuple[Stage, ...]
 
     @model_validator(mode="after")
@@ -124,7 +125,7 @@ class Preset(Record):
                 f"stage '{stage.name}' refers to '{name}', which no stage before it is called"
                 for name in sorted(stage.names() - known)
             ]
-        if self.corpus not in names:
+        if self.corpus is not None and self.corpus not in names:
             problems.append(f"corpus: no stage is called '{self.corpus}'")
         if problems:
             raise ValueError("; ".join(problems))
@@ -170,6 +171,30 @@ def known_presets() -> list[str]:
     )
 
 
+def preset_text(name: str) -> str:
+    """The TOML of a preset, by its name or as a path.
+
+    Raises:
+        ConfigError: no such preset.
+    """
+    return read_text(_file_of(name))
+
+
+def _file_of(name: str) -> Path:
+    shipped = Path(str(files(__package__).joinpath("presets"))) / f"{name}{PRESET_SUFFIX}"
+    path = shipped if shipped.is_file() else Path(name)
+    if not path.is_file() and path.suffix == PRESET_SUFFIX:
+        raise DataError(
+            "no such file", file=path, hint="`warmline presets list` has those that ship"
+        )
+    if not path.is_file():
+        raise ConfigError(
+            f"no preset '{name}'; known: {', '.join(known_presets())}, or the path of a TOML file",
+            hint=did_you_mean(name, known_presets()),
+        )
+    return path
+
+
 def read_preset(name: str) -> Preset:
     """A preset by its name or as the path of a TOML file.
 
@@ -177,13 +202,7 @@ def read_preset(name: str) -> Preset:
         ConfigError: no such preset, or stages that do not fit together.
         DataError: not TOML.
     """
-    shipped = Path(str(files(__package__).joinpath("presets"))) / f"{name}{PRESET_SUFFIX}"
-    path = shipped if shipped.is_file() else Path(name)
-    if not path.is_file():
-        raise ConfigError(
-            f"no preset '{name}'; known: {', '.join(known_presets())}, or the path of a TOML file",
-            hint=did_you_mean(name, known_presets()),
-        )
+    path = _file_of(name)
     try:
         return Preset.model_validate(read_toml(path))
     except ValidationError as error:

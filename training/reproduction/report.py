@@ -95,6 +95,8 @@ def stage_page(folder: Path) -> str:
             parts.append(render(json.loads(file.read_text("utf-8"))))
             if name == HELPFUL_NAME and is_checkpoint(folder):
                 parts.append(BEFORE)
+            if name == HELPFUL_NAME and (flag := json.loads(file.read_text("utf-8")).get("seen")):
+                parts.append(f"{flag}.")
     return "\n\n".join(filter(None, parts))
 
 

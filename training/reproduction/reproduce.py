@@ -17,19 +17,26 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ...core.claim import refuse_change
+from ...core.claim import CONFIG_NAME, FreshFolder, refuse_change
 from ...core.errors import ConfigError, DataError, RunError, did_you_mean
 from ...core.files import read_text, write_whole
 from ...core.record import Record, problems_of
+from ...environments.runs.summary import SUMMARY_NAME
+from ..loop.resume import IDENTITY_NAME
 from .presets import MODEL, OUT, Preset, Stage, filled, read_preset
 from .processes import output_of
 from .report import PAGE_NAME, write_report
-from .stages import KINDS, command_words, read_command, run_stage
+from .stages import KINDS, command_words, need_extras, read_command, run_stage
 
 DONE_NAME = "done.json"
 HTML_NAME = "report.html"
 OUTPUT_NAME = "output.log"
 CLOCK_NAME = "clock"
+STARTED = (
+    *(f"*/{name}" for name in (OUTPUT_NAME, CLOCK_NAME, CONFIG_NAME, IDENTITY_NAME, SUMMARY_NAME)),
+    "*.jsonl",
+)
+"""Patterns of what a first stage that comes to nothing may leave."""
 
 Say = Callable[[str], None]
 
@@ -134,14 +141,18 @@ def reproduce(
 
     Raises:
         ConfigError, DataError, RunError: a preset that cannot be used, or a stage that failed.
+        MissingExtra: a stage's libraries are not installed; nothing is begun.
     """
     from ...evaluation.report.page import write_report as write_html
 
     out, chosen = Path(out), read_preset(preset)
     steps = first_stages(plan(chosen, out, model), until)
-    marks = run_plan(steps, chosen.environment, say)
+    need_extras(step.stage.run for step in steps if not (step.folder / DONE_NAME).is_file())
+    with FreshFolder(out).unless_begun(STARTED):  # the error shows the end of the output
+        marks = run_plan(steps, chosen.environment, say)
     tables = write_report(out, as_data(chosen, steps, marks))
-    corpus = next((step.folder for step in steps if step.stage.name == chosen.corpus), None)
+    shown = chosen.corpus or "corpus"
+    corpus = next((step.folder for step in steps if step.stage.name == shown), None)
     if corpus is None:
         return out / PAGE_NAME
     page = write_html([corpus], out / HTML_NAME, appendices=[tables], title="Reproduction")

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import inspect
 import shlex
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import Field
+from pydantic import AliasChoices, Field
 from rich.markdown import Markdown
 
-from ...core.errors import ConfigError
-from ...core.options import nested, option_words, options_of, read_options
+from ...core.errors import ConfigError, MissingExtra
+from ...core.options import config_parameter, nested, option_words, options_of, read_options
 from ...core.outside.console import make_console
 from ...core.record import Record, Text
 from ...core.settings import read_settings
@@ -28,6 +29,7 @@ from ...core.tasks import run_interruptible
 from ...environments.corpus.generation.settings import BuildSettings
 from ...environments.runs.settings import RunSettings
 from ...evaluation.replies.settings import EvaluationSettings
+from ...evaluation.tables.settings import PaperTablesSettings
 from ..counselor.settings import CounselorSettings
 from ..dpo.settings import DpoSettings
 from ..evolution.settings import EvolveSettings
@@ -42,7 +44,12 @@ class AnalyzeSettings(Record):
 
     corpora: tuple[str, ...] = Field(description="run folders or logs; NAME=PATH names a column")
     out: str | None = Field(None, description="folder of the analysis")
-    sample: int = Field(20_000, ge=2, description="maximum dialogues of a corpus that are compared")
+    limit: int = Field(
+        20_000,
+        ge=2,
+        validation_alias=AliasChoices("limit", "sample"),  # as earlier versions stored it
+        description="maximum dialogues of a corpus that are compared",
+    )
     seed: int = Field(0, description="of samples and intervals")
     tokenizer: str | None = Field(None, description="folder of a tokenizer for Distinct")
     figures: bool = Field(True, description="draw figures")
@@ -118,6 +125,12 @@ def _evaluate(settings: CorpusEvaluationSettings) -> None:
     make_console().print(page(evaluate(settings.corpus, settings)), soft_wrap=True)
 
 
+def _tables(settings: PaperTablesSettings) -> None:
+    from ...evaluation.tables.make import make_tables
+
+    make_console().print(make_tables(settings.paper, settings).page, soft_wrap=True)
+
+
 def _candidates(settings: CandidateRunSettings) -> None:
     from ..fpemf.candidates_command import run
 
@@ -145,21 +158,53 @@ KINDS: dict[str, Kind] = {
     "build": Kind(("build",), BuildSettings, _build, flags=("quiet", "json")),
     "analyze": Kind(("analyze",), AnalyzeSettings, _analyze, "corpora", ("json",)),
     "evaluate": Kind(("evaluate",), CorpusEvaluationSettings, _evaluate, "corpus", ("json",)),
-    "train_sft": Kind(("train", "sft"), SftSettings, partial(_train, "sft")),
+    "tables": Kind(("tables",), PaperTablesSettings, _tables, "paper", ("json", "init")),
+    "train_sft": Kind(("train", "sft"), SftSettings, partial(_train, "sft"), "data"),
     "train_counselor": Kind(
-        ("train", "counselor"), CounselorSettings, partial(_train, "counselor")
+        ("train", "counselor"), CounselorSettings, partial(_train, "counselor"), "data"
     ),
-    "train_scorer": Kind(("train", "scorer"), ScorerSettings, partial(_train, "scorer")),
-    "train_fpemf": Kind(("train", "fpemf"), FpemfSettings, partial(_train, "fpemf")),
-    "train_dpo": Kind(("train", "dpo"), DpoSettings, partial(_train, "dpo")),
-    "candidates": Kind(("candidates",), CandidateRunSettings, _candidates),
-    "pairs": Kind(("pairs",), PairSettings, partial(_train, "preferences")),
-    "evolve": Kind(("evolve",), EvolveSettings, partial(_train, "evolution")),
+    "train_scorer": Kind(("train", "scorer"), ScorerSettings, partial(_train, "scorer"), "data"),
+    "train_fpemf": Kind(("train", "fpemf"), FpemfSettings, partial(_train, "fpemf"), "data"),
+    "train_dpo": Kind(("train", "dpo"), DpoSettings, partial(_train, "dpo"), "data"),
+    "candidates": Kind(("candidates",), CandidateRunSettings, _candidates, "data"),
+    "pairs": Kind(("pairs",), PairSettings, partial(_train, "preferences"), "data"),
+    "evolve": Kind(("evolve",), EvolveSettings, partial(_train, "evolution"), "data"),
 }
 """By the name that a preset gives as `run`."""
 
+EXTRAS = {"build": "data", "analyze": "eval", "evaluate": "eval"} | dict.fromkeys(
+    (name for name in KINDS if name.startswith("train_") or name in ("candidates", "evolve")),
+    "train",
+)
+"""What brings the libraries of a kind that needs more than the core."""
+
+LIBRARIES = {
+    "data": ("datasketch", "sklearn"),
+    "eval": ("matplotlib", "nltk", "sacrebleu", "scipy", "sklearn"),
+    "train": ("torch", "transformers", "peft", "accelerate"),
+}
+"""What stages load of an extra."""
+
+
+def need_extras(names: Iterable[str]) -> None:
+    """Refuse stages whose libraries are missing, all at once: some would come after hours.
+
+    Args:
+        names: of kinds.
+
+    Raises:
+        MissingExtra: names every extra that is missing.
+    """
+    extras = sorted({EXTRAS[name] for name in names if name in EXTRAS})
+    missing = [x for x in extras if any(find_spec(each) is None for each in LIBRARIES[x])]
+    if missing:
+        raise MissingExtra("this reproduction", extra=",".join(missing))
+
 
 # Command lines
+
+EARLIER_OPTIONS = {"--dialogues": "--episodes", "--contexts": "--limit", "--sample": "--limit"}
+"""What presets of earlier versions call an option."""
 
 
 def read_command(text: str) -> tuple[str, dict[str, Any]]:
@@ -186,8 +231,9 @@ def read_command(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def _settings_of(kind: Kind, words: Sequence[str]) -> dict[str, Any]:
-    values = read_options(words, _parameters(kind))
-    file = values.pop("settings_file")
+    present = [EARLIER_OPTIONS.get(word, word) for word in words]
+    values = read_options(present, _parameters(kind))
+    file = values.pop("config")
     for flag in kind.flags:
         values.pop(f"flag_{flag}")
     return read_settings(kind.settings, file, nested(values)).model_dump(exclude_unset=True)
@@ -196,15 +242,15 @@ def _settings_of(kind: Kind, words: Sequence[str]) -> dict[str, Any]:
 def _parameters(kind: Kind) -> Iterator[inspect.Parameter]:
     """The parameters of a kind's command."""
     several = kind.argument and "tuple" in str(kind.settings.model_fields[kind.argument].annotation)
-    file = typer.Option("--config") if kind.argument else typer.Argument()
-    yield _keyword("settings_file", Annotated[Path | None, file])
-    if kind.argument:
-        value: Any = list[str] if several else str
-        yield _keyword(kind.argument, Annotated[value | None, typer.Argument()])
+    yield config_parameter()
+    if kind.argument and not several:
+        yield _keyword(kind.argument, Annotated[str | None, typer.Argument()])
     for flag in kind.flags:
         yield _keyword(f"flag_{flag}", Annotated[bool | None, typer.Option(f"--{flag}")])
-    hidden = {("", kind.argument)} if kind.argument else set()
-    yield from options_of(kind.settings, hidden=hidden)
+    if several:
+        yield from options_of(kind.settings, bare=kind.argument)
+    else:
+        yield from options_of(kind.settings, hidden={("", kind.argument)})
 
 
 def _keyword(name: str, annotation: Any) -> inspect.Parameter:

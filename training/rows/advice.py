@@ -4,13 +4,17 @@ Under the condition `advised` the prompt names the counselor's choice. Simulated
 their log. For recorded ones the counselor is asked once about what was said before each supporter
 turn, as it is asked before an answer; its answers are kept in `advice.jsonl` beside what is made of
 the rows, under a digest of counselor and dialogue, and what is there is never asked again.
+
+Where only some turns are used (contexts of pairs and candidates, or one part of them), they are
+chosen first, with the longest advice in the place of the counselor's, and it is asked about these
+alone.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +27,7 @@ from ...agents.roles import Role, Strategy, parse_strategy
 from ...core.errors import ContentRefused, DataError
 from ...core.files import read_json
 from ...core.jsonl import LineLog, complete_objects
+from ...core.shards.division import file_of, part_files
 from ...core.tasks import for_each, run_sync
 from ...environments.corpus.seen import CHECKPOINT_NAME
 from ...environments.dialogue.view import counselor_view, turns_of
@@ -31,6 +36,7 @@ from ...policies.asking import ask_policy
 from ...policies.base import Policy, close_policy, describe_policy, open_policy
 from ...policies.registry import make_policy
 from .settings import TurnRowSettings
+from .turns import turn_id
 
 ADVICE_NAME = "advice.jsonl"
 CONCURRENCY = 16
@@ -60,6 +66,30 @@ class Advice:
 NO_ADVICE: Final = Advice()
 """No counselor was asked."""
 
+LONGEST: Final = max(Strategy, key=lambda strategy: len(strategy.value + strategy.definition))
+
+
+@dataclass(frozen=True, slots=True)
+class Unasked(Advice):
+    """A counselor that is not asked yet: every turn has the longest advice there is."""
+
+    def __contains__(self, history: Sequence[Turn]) -> bool:
+        return True
+
+    def after(self, history: Sequence[Turn]) -> Strategy | None:
+        """What stands for its answer."""
+        return LONGEST
+
+
+def asks_counselor(settings: TurnRowSettings) -> bool:
+    """Whether a counselor is asked about recorded dialogues."""
+    return settings.strategy is StrategyCondition.ADVISED and settings.counselor is not None
+
+
+def planned_advice(settings: TurnRowSettings) -> Advice:
+    """What stands for the advice while turns are chosen, see `Unasked`."""
+    return Unasked() if asks_counselor(settings) else NO_ADVICE
+
 
 def context_digest(by: str, history: Sequence[Turn]) -> str:
     """Of a counselor and a dialogue; 24 hexadecimal digits."""
@@ -72,12 +102,14 @@ def advice_for(
     settings: TurnRowSettings,
     folder: str | Path | None = None,
     *,
+    among: Collection[str] | None = None,
     policy: Policy | None = None,
 ) -> Advice:
     """What the settings' counselor advises in the recorded dialogues; nothing where none is named.
 
     Args:
         folder: of `advice.jsonl`; None keeps nothing.
+        among: turns by id that it is asked about; None for all.
         policy: in place of the one that the settings name; closed by the caller.
 
     Raises:
@@ -89,7 +121,8 @@ def advice_for(
     if policy is None and settings.counselor is None:
         return NO_ADVICE
     used = policy or make_counselor(settings)
-    return run_sync(_advise(episodes, used, folder, settings, own=policy is None))
+    asked = recorded_histories(episodes, among)
+    return run_sync(_advise(asked, used, folder, settings, own=policy is None))
 
 
 def make_counselor(settings: TurnRowSettings) -> Policy:
@@ -109,7 +142,7 @@ def counselor_engine(settings: TurnRowSettings) -> dict[str, str]:
 
 
 async def _advise(
-    episodes: Iterable[Episode],
+    histories: Iterable[tuple[Turn, ...]],
     policy: Policy,
     folder: str | Path | None,
     settings: TurnRowSettings,
@@ -126,13 +159,13 @@ async def _advise(
             log: LineLog | None = None
             found: dict[str, Strategy | None] = {}
             if folder is not None:
-                part = getattr(settings, "part", None)
-                name = f"advice-{part.replace('/', '-of-')}.jsonl" if part else ADVICE_NAME
-                log = stack.enter_context(LineLog(Path(folder) / name))
-                found = dict(_known(Path(folder)))
+                whole = Path(folder) / ADVICE_NAME
+                file = file_of(whole, getattr(settings, "part", None))
+                log = stack.enter_context(LineLog(file))
+                found = dict(_known(whole))
             waiting = {
                 digest: history
-                for history in recorded_histories(episodes)
+                for history in histories
                 if (digest := context_digest(by, history)) not in found
             }
             if waiting:
@@ -156,17 +189,24 @@ async def _advise(
     return Advice(by, found)
 
 
-def recorded_histories(episodes: Iterable[Episode]) -> Iterator[tuple[Turn, ...]]:
-    """What was said before each supporter turn that no policy wrote."""
+def recorded_histories(
+    episodes: Iterable[Episode], among: Collection[str] | None = None
+) -> Iterator[tuple[Turn, ...]]:
+    """What was said before each supporter turn that no policy wrote.
+
+    Args:
+        among: ids of turns; the others are left out.
+    """
     for episode in episodes:
         turns = turns_of(episode.utterances)
         for n, utterance in enumerate(episode.utterances):
-            if utterance.role is Role.SUPPORTER and utterance.call is None:
+            wanted = among is None or turn_id(episode, n) in among
+            if wanted and utterance.role is Role.SUPPORTER and utterance.call is None:
                 yield tuple(turns[:n])
 
 
-def _known(folder: Path) -> Iterator[tuple[str, Strategy | None]]:
-    for file in sorted(folder.glob("advice*.jsonl")):
+def _known(whole: Path) -> Iterator[tuple[str, Strategy | None]]:
+    for file in [whole] * whole.is_file() + part_files(whole):
         for number, line in complete_objects(file):
             try:
                 advice = line["advice"]

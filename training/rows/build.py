@@ -9,9 +9,10 @@ notes of a wrapper, and what the model thought only if the setting `thinking` as
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 from ...agents.base import GO_ON
@@ -21,24 +22,27 @@ from ...agents.roles import Role, Strategy
 from ...agents.supporter import Supporter
 from ...core.errors import ConfigError
 from ...environments.corpus.splits import scenario_root
-from ...environments.dialogue.limits import HISTORY_WINDOW
 from ...environments.dialogue.view import latest, supporter_view, turns_of
 from ...environments.episodes.episode import Episode, Utterance
 from ...environments.scenarios.seed_pool import CasePool
 from ...policies.base import Message
 from ...policies.scripted import ScriptedPolicy
-from .advice import NO_ADVICE, Advice
+from .advice import NO_ADVICE, Advice, advice_for, asks_counselor
 from .settings import (
     BadRows,
     TurnRowSettings,
 )
 from .spool import Spool
+from .turns import turn_id
 
 Fault = Literal[
     "empty_reply",
     "unknown_label",
     "no_advice",
     "no_supporter_turn",
+    "no_seeker_turn",
+    "no_scenario",
+    "cut_short",
     "too_long",
     "identical",
     "not_judged",
@@ -53,12 +57,14 @@ class Row:
     """One example.
 
     Attributes:
-        id: `episode#turn`, where turn counts utterances from 0; `episode` for a whole conversation.
+        id: `episode#turn`, where turn counts utterances from 0; `episode` for a whole conversation;
+            of another seat than the supporter's with `/seat` behind.
         group: rows of one group must not be split; the scenario's id.
         messages: the whole chat, system message first.
         trained: indices of the messages that are learned; all are by the assistant.
         strategy: of the (last) trained message, where known.
         thinking: learned before the last trained message, in the marks of the model that is trained.
+        tree: rows of one tree have it in common: episode and seat; empty for a row that stands alone.
     """
 
     id: str
@@ -67,6 +73,7 @@ class Row:
     trained: tuple[int, ...]
     strategy: Strategy | None = None
     thinking: str = field(default="", repr=False)  # digests of rows are taken from their repr
+    tree: str = field(default="", repr=False)
 
     @property
     def prompt(self) -> tuple[Message, ...]:
@@ -111,12 +118,16 @@ class Rows:
 
 
 def build_rows(
-    episodes: Iterable[Episode], settings: TurnRowSettings, advice: Advice = NO_ADVICE
+    episodes: Iterable[Episode],
+    settings: TurnRowSettings,
+    advice: Advice = NO_ADVICE,
+    among: Collection[str] | None = None,
 ) -> Rows:
     """The rows of all episodes, in order; beyond a thousand they lie in a file, see `Spool`.
 
     Args:
         advice: of a counselor that was asked about recorded dialogues, see `advice.py`.
+        among: turns by id; the others are left aside.
 
     Raises:
         ConfigError: a template that cannot be used; or there are bad rows and the settings refuse
@@ -125,7 +136,7 @@ def build_rows(
     rows: Spool[Row] = Spool()
     bad: list[BadRow] = []
     for episode in episodes:
-        good, faulty = rows_of(episode, settings, advice)
+        good, faulty = rows_of(episode, settings, advice, among)
         rows.extend(good)
         bad += faulty
     refuse_bad(bad, settings.on_bad_row)
@@ -148,24 +159,49 @@ def refuse_bad(bad: Sequence[BadRow], on_bad_row: BadRows) -> None:
     )
 
 
+def advised_rows(
+    rows: Sequence[Row],
+    episodes: Iterable[Episode],
+    settings: TurnRowSettings,
+    folder: str | Path | None,
+) -> Sequence[Row]:
+    """Rows of turns that were chosen before the counselor was asked, with its advice in them.
+
+    It is asked about these turns alone; without one the rows are as they are.
+
+    Args:
+        episodes: that the rows are of.
+        folder: of `advice.jsonl`.
+    """
+    if not asks_counselor(settings):
+        return rows
+    names = {row.id for row in rows}
+    talks = {name.rpartition("#")[0] for name in names}
+    own = Spool(episode for episode in episodes if episode.id in talks)
+    advice = advice_for(own, settings, folder, among=names)
+    made = build_rows(own, settings, advice, names).rows
+    places = {row.id: place for place, row in enumerate(made)}
+    return Spool(replace(made[places[row.id]], group=row.group) for row in rows)
+
+
 def rows_of(
-    episode: Episode, settings: TurnRowSettings, advice: Advice = NO_ADVICE
+    episode: Episode,
+    settings: TurnRowSettings,
+    advice: Advice = NO_ADVICE,
+    among: Collection[str] | None = None,
 ) -> tuple[list[Row], list[BadRow]]:
     """The rows of one episode, and its bad rows."""
     spoken = [n for n, u in enumerate(episode.utterances) if u.role is Role.SUPPORTER]
     if not spoken:
         return [], [BadRow(episode.id, "no_supporter_turn")]
+    if among is not None:
+        spoken = [n for n in spoken if turn_id(episode, n) in among]
     bad = [fault for n in spoken if (fault := _fault(episode, n, settings, advice))]
     faulty = {fault.id for fault in bad}
     good = [n for n in spoken if turn_id(episode, n) not in faulty]
     if not settings.whole_conversations:
         return [_turn_row(episode, n, settings, advice) for n in good], bad
     return ([_conversation_row(episode, good, settings, advice)] if good else []), bad
-
-
-def turn_id(episode: Episode, turn: int) -> str:
-    """The id of the row of one utterance, which counts from 0."""
-    return f"{episode.id}#{turn}"
 
 
 def group_of(episode: Episode) -> str:
@@ -210,12 +246,19 @@ def _turn_row(episode: Episode, turn: int, settings: TurnRowSettings, advice: Ad
         (*prompt, Message("assistant", _target(utterance.text, strategy, settings))),
         (len(prompt),),
         strategy,
-        _thinking(episode, utterance) if getattr(settings, "thinking", None) else "",
+        thinking_of(episode, utterance.call) if getattr(settings, "thinking", None) else "",
+        tree_of(episode, Role.SUPPORTER),
     )
 
 
-def _thinking(episode: Episode, utterance: Utterance) -> str:
-    return "" if utterance.call is None else episode.calls[utterance.call].thinking or ""
+def thinking_of(episode: Episode, call: int | None) -> str:
+    """What a model thought in a call; empty where there is none."""
+    return "" if call is None else episode.calls[call].thinking or ""
+
+
+def tree_of(episode: Episode, seat: Role) -> str:
+    """What the rows of one seat of a conversation have in common; see `Row.tree`."""
+    return f"{episode.id}/{seat}"
 
 
 def _as_asked(episode: Episode, utterance: Utterance) -> tuple[Message, ...] | None:
@@ -235,7 +278,7 @@ def _rendered(
         _brief(episode, settings),
         turns_of(episode.utterances[:turn]),
         strategy=_noted(episode, turn, strategy, settings, advice),
-        window=settings.history_window or HISTORY_WINDOW,
+        window=settings.window,
     )
     agent = _supporter(template_of(settings))
     return agent.request(observation, max_sentences=settings.max_sentences).messages
@@ -322,7 +365,9 @@ def unlabelled(row: Row) -> tuple[str, Strategy | None]:
 
 def template_of(settings: TurnRowSettings) -> str:
     """The supporter's template for these settings; the trained model is seated with it."""
-    return settings.template or settings.strategy.template(definitions=settings.definitions)
+    return settings.template or settings.strategy.template(
+        definitions=settings.definitions, short=bool(settings.short)
+    )
 
 
 @lru_cache(maxsize=16)

@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from .encode import IGNORED, Encoded
+from .trees import depths, visible
 
 MEGABATCH = 32
 """Steps whose rows are sorted by length together: enough for little padding, few enough to mix."""
@@ -36,7 +37,9 @@ class Collator:
     """Pads rows into a batch, on the right.
 
     A batch of decoder-only rows holds `input_ids` and `labels` `(batch, time)`, and
-    `logits_to_keep` `(kept,)`, the places whose logits are needed. A batch of encoder-decoder rows
+    `logits_to_keep` `(kept,)`, the places whose logits are needed; one with trees also
+    `position_ids` `(batch, time)` and `attention_mask` `(batch, 1, time, time)`, True where a token
+    sees another. A batch of encoder-decoder rows
     holds `input_ids`, `attention_mask` `(batch, source)`, `decoder_input_ids` and `labels` `(batch,
     target)`.
 
@@ -58,6 +61,7 @@ class Collator:
             "input_ids": right_padded([row.input_ids for row in rows], self._pad),
             "labels": labels,
             "logits_to_keep": places_to_keep(labels),
+            **(_paths(rows, labels.shape[1]) if any(row.parents for row in rows) else {}),
         }
 
     def _pairs(self, rows: Sequence[Encoded]) -> dict[str, Any]:
@@ -69,6 +73,15 @@ class Collator:
             ),
             "labels": right_padded([row.labels for row in rows], IGNORED),
         }
+
+
+def _paths(rows: Sequence[Encoded], longest: int) -> dict[str, torch.Tensor]:
+    """Positions and masks of rows some of which are trees."""
+    parents = [row.parents or list(range(-1, row.tokens - 1)) for row in rows]
+    return {
+        "position_ids": right_padded([depths(each) for each in parents], 0),
+        "attention_mask": torch.stack([visible(each, longest)[None] for each in parents]),
+    }
 
 
 def places_to_keep(labels: torch.Tensor) -> torch.Tensor:

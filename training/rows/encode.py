@@ -16,6 +16,8 @@ from ...policies.base import Message, Request
 from ...policies.models.prompts import PromptWriter
 from ...policies.thinking.reader import opened_by
 from .build import BadRow, Row
+from .room import Room
+from .settings import TurnRowSettings
 from .spool import Spool
 
 TAIL = 8
@@ -35,11 +37,14 @@ class Encoded:
             the template lets the next message follow at once. As long as `input_ids`; for an
             encoder-decoder as long as `decoder_input_ids`, and already what each place predicts.
         decoder_input_ids: of an encoder-decoder; else None.
+        parents: of a tree of rows, see `trees.py`: for each token the place of the one before it,
+            -1 for the first; None where that is simply the place before.
     """
 
     input_ids: list[int]
     labels: list[int]
     decoder_input_ids: list[int] | None = None
+    parents: list[int] | None = None
 
     @property
     def tokens(self) -> int:
@@ -75,7 +80,8 @@ class RowEncoder:
             tokenizer, config, generation_config, chat_template=chat_template
         )
         self._tokenizer = tokenizer
-        self._seq2seq = bool(config.is_encoder_decoder)
+        self.apart = self._seq2seq = bool(config.is_encoder_decoder)
+        """Whether an encoder reads the prompt and a decoder writes the reply."""
         ends = (self.writer.end_of_turn, tokenizer.eos_token_id, min(self.writer.stop_tokens))
         self._end: int = next(end for end in ends if end in self.writer.stop_tokens)
 
@@ -204,17 +210,45 @@ class RowEncoder:
 
 
 def encode_rows(
-    encoder: RowEncoder, rows: Iterable[Row], max_tokens: int
+    encoder: RowEncoder, rows: Iterable[Row], room: Room | int
 ) -> tuple[Spool[Encoded], Spool[Row], list[BadRow]]:
-    """The encoded rows with their rows, and those that are longer than `max_tokens`."""
+    """The encoded rows with their rows, and those for which there is no room.
+
+    Args:
+        room: as a number, of tokens for prompt and reply together.
+    """
+    room = Room(room, room) if isinstance(room, int) else room
     encoded: Spool[Encoded] = Spool()
     kept: Spool[Row] = Spool()
     bad: list[BadRow] = []
     for row in rows:
         made = encoder.encode(row)
-        if made.tokens > max_tokens:
-            bad.append(BadRow(row.id, "too_long", f"{made.tokens} tokens, at most {max_tokens}"))
+        reply = len(made.decoder_input_ids or ())
+        if fault := room.fault(len(made.input_ids), reply, apart=encoder.apart):
+            bad.append(BadRow(row.id, "too_long", fault))
             continue
         encoded.append(made)
         kept.append(row)
     return encoded, kept, bad
+
+
+LOOKED_AT = 200
+"""Rows of which an error names the shortest."""
+
+
+def too_long_error(
+    encoder: RowEncoder, rows: Sequence[Row], room: Room, settings: TurnRowSettings
+) -> ConfigError:
+    """The refusal where no row fits, with the numbers that say what would."""
+    some = rows[:LOOKED_AT]
+    shortest = min(encoder.encode(row).tokens for row in some)
+    told = [f"the shortest of {len(some)} has {shortest} tokens"]
+    if some[0].messages[0].role == "system":
+        system = encoder.writer.encode(encoder.writer.plain(some[0].messages[0].content))
+        told.append(f"the system message alone has {len(system)}")
+    return ConfigError(
+        f"all {len(rows)} rows are longer than the {room.longest} tokens that there are for them"
+        f" (max_tokens {room.tokens}, positions of the model {room.positions})",
+        problems=told,
+        hint=room.hint(settings),
+    )

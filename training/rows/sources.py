@@ -67,8 +67,10 @@ def _parts(paths: Sequence[str | Path]) -> list[Episodes]:
     if not paths:
         raise ConfigError(
             "no data to train on",
-            hint="--data FOLDER, with a run's folder, an episode log or FOLDER:SIDE",
+            hint="name it: a run's folder, an episode log or FOLDER:SIDE",
         )
+    if settings := [path for path in paths if Path(path).suffix == ".toml"]:
+        raise ConfigError(f"{settings[0]} holds no data", hint=f"settings: --config {settings[0]}")
     parts = [read_episodes(path) for path in paths]
     if not any(map(len, parts)):
         raise DataError("holds no episode", file=paths[0])
@@ -158,4 +160,5 @@ def replay_count(rows: int, available: int, *, number: int | None, share: float 
 
 def draw(items: Sequence[T], count: int, seed: int) -> list[T]:
     """`count` different items, the same for the same seed."""
-    return random.Random(seed).sample(list(items), count)  # noqa: S311 - not cryptography
+    chance = random.Random(seed)  # noqa: S311 - not cryptography
+    return [items[place] for place in chance.sample(range(len(items)), count)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 import tempfile
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from typing import IO, Generic, TypeVar, overload
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import IO, Generic, Protocol, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -119,3 +120,54 @@ class Ordered(_Equal[T]):
         if isinstance(index, slice):
             return [self._items[n] for n in self._order[index]]
         return self._items[self._order[index]]
+
+
+class SpooledMap(Mapping[str, T], Generic[T]):
+    """Items by name that can be added and replaced; they lie in a `Spool`, their names in memory."""
+
+    def __init__(self, items: Iterable[tuple[str, T]] = ()) -> None:
+        self._items: Spool[T] = Spool()
+        self._places: dict[str, int] = {}
+        for name, item in items:
+            self[name] = item
+
+    def __setitem__(self, name: str, item: T) -> None:
+        self._places[name] = len(self._items)
+        self._items.append(item)
+
+    def __getitem__(self, name: str) -> T:
+        return self._items[self._places[name]]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+
+class _Long(Protocol):
+    """What has a length in tokens."""
+
+    @property
+    def tokens(self) -> int: ...
+
+
+L = TypeVar("L", bound=_Long)
+
+
+def longest_first(rows: Sequence[L]) -> Sequence[L]:
+    """The rows by their number of tokens, without a copy of them."""
+    lengths = array("Q", (row.tokens for row in rows))
+    return Ordered(rows, sorted(range(len(rows)), key=lengths.__getitem__, reverse=True))
+
+
+def digest_of(items: Iterable[object]) -> str:
+    """The SHA-256 of the `repr` of a list of these items, which are read one by one."""
+    digest = hashlib.sha256(b"[")
+    for number, item in enumerate(items):
+        digest.update(f"{', ' if number else ''}{item!r}".encode())
+    digest.update(b"]")
+    return digest.hexdigest()

@@ -14,14 +14,7 @@ MEASURES = ("accuracy", "majority", "f1", "macro_f1", "ece")
 
 def register(train: typer.Typer) -> None:
     """Add `scorer`."""
-    add_trainer(
-        train,
-        "scorer",
-        ScorerSettings,
-        run,
-        "Train a scorer of empathy, strategy, coherence and topic (FPEMF §4.1); resumes"
-        " automatically.",
-    )
+    add_trainer(train, "scorer", ScorerSettings, run)
 
 
 def run(settings: ScorerSettings, console: Console) -> None:

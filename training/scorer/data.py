@@ -11,7 +11,9 @@ import gzip
 import io
 import random
 import re
+import sys
 import tomllib
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +29,9 @@ from ...environments.episodes.episode import Episode
 from ...environments.scenarios.scenario import UNSPECIFIED
 from ...policies.base import Message
 from ...policies.heads.reading import SYSTEM
-from ..rows.build import BadRow, group_of, history_of, turn_id
+from ..rows.build import BadRow, group_of, history_of
+from ..rows.spool import Spool
+from ..rows.turns import turn_id
 
 MECHANISMS = ("emotional-reactions", "interpretations", "explorations")
 """Of empathy (Sharma et al. 2020); one table each, whose name begins so."""
@@ -211,9 +215,9 @@ class RealReply:
     candidate: str = ""
 
 
-def real_replies(episodes: Iterable[Episode]) -> list[RealReply]:
+def real_replies(episodes: Iterable[Episode]) -> Spool[RealReply]:
     """All replies of supporters that answer something."""
-    return list(iter_real_replies(episodes))
+    return Spool(iter_real_replies(episodes))
 
 
 def iter_real_replies(episodes: Iterable[Episode]) -> Iterator[RealReply]:
@@ -238,7 +242,7 @@ def coherence_pairs(
     altered_share: float,
     altered_words: float,
     seed: int,
-) -> list[Pair]:
+) -> Spool[Pair]:
     """Real replies, and ones made incoherent by swapping or by altering key words.
 
     A swapped reply was said elsewhere: in another dialogue, or four exchanges or more away in the
@@ -254,10 +258,12 @@ def coherence_pairs(
     """
     chance = random.Random(f"coherence/{seed}")  # noqa: S311 - not cryptography
     good, bad = _scaled(coherent, incoherent, len(replies))
-    pairs = [_real(real, "coherence") for real in chance.sample(list(replies), good)]
+    drawn = chance.sample(range(len(replies)), good)
+    pairs = Spool(_real(replies[place], "coherence") for place in drawn)
     altered = round(bad * altered_share)
     words = _KeyWords(replies)
-    for real in _in_random_order(replies, bad, chance):
+    for place in _in_random_order(len(replies), bad, chance):
+        real = replies[place]
         made = words.alter(real, altered_words, chance) if altered else None
         altered -= made is not None
         made = made or _swapped(real, replies, chance)
@@ -268,21 +274,24 @@ def coherence_pairs(
 
 def topic_pairs(
     replies: Sequence[RealReply], *, on_topic: int, off_topic: int, seed: int
-) -> list[Pair]:
+) -> Spool[Pair]:
     """Real replies, and ones from dialogues about another problem type.
 
     Dialogues without a known problem type are left aside.
     """
     chance = random.Random(f"topic/{seed}")  # noqa: S311 - not cryptography
-    known = [real for real in replies if real.problem_type.casefold() != UNSPECIFIED]
-    others: dict[str, list[RealReply]] = {}
-    for kind in {real.problem_type for real in known}:
-        others[kind] = [real for real in known if real.problem_type != kind]
+    kinds = [sys.intern(real.problem_type) for real in replies]
+    known = array("Q", (n for n, kind in enumerate(kinds) if kind.casefold() != UNSPECIFIED))
+    others: dict[str, array[int]] = {}
     good, bad = _scaled(on_topic, off_topic, len(known))
-    pairs = [_real(real, "topic") for real in chance.sample(known, good)]
-    for real in _in_random_order(known, bad, chance):
-        if others[real.problem_type]:
-            other = chance.choice(others[real.problem_type])
+    drawn = chance.sample(range(len(known)), good)
+    pairs = Spool(_real(replies[known[place]], "topic") for place in drawn)
+    for place in _in_random_order(len(known), bad, chance):
+        real = replies[known[place]]
+        if (own := real.problem_type) not in others:
+            others[own] = array("Q", (n for n in known if kinds[n] != own))
+        if others[own]:
+            other = replies[chance.choice(others[own])]
             pairs.append(_negative(real, other.reply, "topic", "off_topic", (other.episode,)))
     return pairs
 
@@ -294,13 +303,11 @@ def _scaled(good: int, bad: int, replies: int) -> tuple[int, int]:
     return replies, round(bad * replies / good)
 
 
-def _in_random_order(
-    replies: Sequence[RealReply], count: int, chance: random.Random
-) -> list[RealReply]:
-    """Replies in random order, all before any comes again."""
-    found: list[RealReply] = []
+def _in_random_order(replies: int, count: int, chance: random.Random) -> array[int]:
+    """Places of so many replies in random order, all before any comes again."""
+    found = array("Q")
     while replies and len(found) < count:
-        found += chance.sample(list(replies), min(len(replies), count - len(found)))
+        found.extend(chance.sample(range(replies), min(replies, count - len(found))))
     return found
 
 
@@ -338,12 +345,13 @@ class _KeyWords:
     def __init__(self, replies: Sequence[RealReply]) -> None:
         of: dict[str, set[str]] = defaultdict(set)
         for real in replies:
-            of[real.episode] |= {w for w in _words(real.reply) if len(w) >= self.LETTERS}
-        counts = Counter(word for words in of.values() for word in words)
+            words = (word for word in _words(real.reply) if len(word) >= self.LETTERS)
+            of[real.episode].update(map(sys.intern, words))
+        counts = Counter(word for found in of.values() for word in found)
         most = max(3.0, self.COMMON * len(of))
         self._key = {word for word, dialogues in counts.items() if dialogues <= most}
-        self._of = {name: sorted(words & self._key) for name, words in of.items()}
-        self._episodes = [name for name, words in self._of.items() if words]
+        self._of = {name: tuple(sorted(found & self._key)) for name, found in of.items()}
+        self._episodes = [name for name, found in self._of.items() if found]
 
     def alter(self, real: RealReply, share: float, chance: random.Random) -> Pair | None:
         """The reply with key words of other dialogues; None where it has none, or there is none."""

@@ -119,12 +119,20 @@ def place_of(real: RealReply) -> int:
     return int(real.id.rpartition("#")[2])
 
 
-def rates_of(file: Path, rater: str) -> dict[str, tuple[float | None, int]]:
-    """By dimension the share of replies of which it holds, and how many could be judged."""
+def rates_of(file: Path, rater: str) -> dict[str, tuple[float | None, int, int]]:
+    """By dimension the share of replies of which it holds, how many could be judged, and how many
+    could not (a reply or post longer than the scorer reads)."""
     judged_of: Counter[str] = Counter()
     holding: Counter[str] = Counter()
+    missing: Counter[str] = Counter()
     for rating in iter_ratings(file):
-        if rating.rater == rater and rating.value is not None:
+        if rating.rater != rater:
+            continue
+        missing[rating.dimension] += rating.value is None
+        if rating.value is not None:
             judged_of[rating.dimension] += 1
             holding[rating.dimension] += rating.value >= 0.5
-    return {name: (holding[name] / count, count) for name, count in judged_of.items()}
+    return {
+        name: (holding[name] / count if (count := judged_of[name]) else None, count, lost)
+        for name, lost in missing.items()
+    }

@@ -10,6 +10,7 @@ import typer
 from rich.text import Text
 
 from ...core.outside.console import make_console
+from ...core.outside.progress import Counting
 from ...policies.safety import DISCLAIMER
 
 
@@ -65,12 +66,20 @@ def score(
 
     async def rate() -> None:
         async with scorer:
-            await rate_replies(scorer, replies, file, concurrency=2 * max_batch)
+            await rate_replies(
+                scorer,
+                replies,
+                file,
+                concurrency=2 * max_batch,
+                on_done=lambda count: counting.add("replies rated", count),
+            )
 
-    run_sync(rate())
-    for name, (value, counted) in rates_of(file, scorer.id).items():
+    with Counting(make_console(stderr=True), "replies rated") as counting:
+        run_sync(rate())
+    for name, (value, counted, lost) in rates_of(file, scorer.id).items():
         shown = "not known" if value is None else f"{value:.1%}"
-        console.print(f"{name}: {shown} of {counted} replies")
+        unread = f"; {lost} could not be judged" if lost else ""
+        console.print(f"{name}: {shown} of {counted} replies{unread}")
     for told in caveats_of(log) if holds_replies(log) else ():
         console.print(Text(told, style="yellow"), soft_wrap=True)
     if missing:

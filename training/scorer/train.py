@@ -6,11 +6,13 @@ learns only from the pairs that say something about its dimension.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -19,7 +21,7 @@ from ...core.errors import ConfigError, did_you_mean
 from ...core.files import write_whole
 from ...core.outside.console import make_console
 from ...core.settings import expect_settings
-from ...environments.corpus.seen import Seen, seen_of
+from ...environments.corpus.seen import Seen, seen_of, text_digest
 from ...environments.episodes.episode import Episode
 from ...policies.base import Message
 from ...policies.heads.scorer import ANSWERS, FAILS, HOLDS
@@ -28,18 +30,20 @@ from ..heads.data import HeadRow, split_sides
 from ..heads.metrics import Quality, measure
 from ..heads.train import HeadData, keep, train_heads
 from ..loop.checkpoint import Checkpoint
+from ..loop.distributed import refuse_alone
 from ..loop.results import TrainingResult, result_of
-from ..loop.resume import finished, folder_of
+from ..loop.resume import folder_of, trained_in
 from ..rows.build import BadRow, refuse_bad
 from ..rows.encode import IGNORED
 from ..rows.sources import DataSource, source_of
+from ..rows.spool import Spool
 from .data import Pair, coherence_pairs, empathy_pairs, real_replies, strategy_pairs, topic_pairs
 from .settings import ScorerSettings
 
 REPORT_NAME = "report.json"
 FROM_DIALOGUES = ("coherence", "topic")
 
-Sides = tuple[list[Pair], list[Pair], list[Pair]]
+Sides = tuple[Sequence[Pair], Sequence[Pair], Sequence[Pair]]
 """Pairs for training, validation and test."""
 
 
@@ -67,16 +71,16 @@ def train_scorer(settings: ScorerSettings, *, console: Console | None = None) ->
         Stopped: Ctrl-C; the same call resumes.
     """
     expect_settings(settings, ScorerSettings, "train_scorer")
+    refuse_alone(settings)
     console = console or make_console(quiet=True)
     data = read_data(settings)
     made = []
     for seed in range(settings.seed, settings.seed + settings.runs):
         top = folder_of(settings, "scorer", seed)
         for folder, dimensions in folders(top, data.dimensions, settings):
-            done = finished(folder, settings, seed, data.sources, console)
-            made.append(
-                (folder, done or _train_one(settings, data, dimensions, folder, seed, console))
-            )
+            train = partial(_train_one, settings, data, dimensions, folder, seed, console)
+            found = trained_in(folder, settings, seed, data.sources, console, train)
+            made.append((folder, found))
     return result_of(Path(settings.out or "."), made)
 
 
@@ -115,10 +119,12 @@ def read_data(settings: ScorerSettings) -> ScorerData:
         files = sorted(Path(path).glob("*.csv*")) if Path(path).is_dir() else [Path(path)]
         sources.append(source_of(path, files, len(found)))
         pairs[name] = split_pairs(found, most, settings)
+        train, validation, _ = pairs[name]
+        seen |= Seen(train=_digests(train), validation=_digests(validation))
     if set(FROM_DIALOGUES) & set(wanted):
         sides, more = split_sides(settings)
         sources += more
-        seen = seen_of(sides[0], sides[1])
+        seen |= seen_of(sides[0], sides[1])
         for name in FROM_DIALOGUES:
             if name in wanted:
                 pairs[name] = dialogue_pairs(name, sides, settings)
@@ -126,6 +132,11 @@ def read_data(settings: ScorerSettings) -> ScorerData:
     _refuse_one_sided(pairs)
     ordered = {name: pairs[name] for name in DIMENSIONS if name in pairs}
     return ScorerData(ordered, tuple(bad), tuple(sources), seen)
+
+
+def _digests(pairs: Sequence[Pair]) -> frozenset[str]:
+    """Of the pairs of a table, each as a dialogue of its own."""
+    return frozenset(text_digest((*(t.text for t in p.history), p.reply)) for p in pairs)
 
 
 def _wanted(settings: ScorerSettings) -> tuple[str, ...]:
@@ -147,7 +158,7 @@ def _wanted(settings: ScorerSettings) -> tuple[str, ...]:
     if lacking or not wanted:
         raise ConfigError(
             "no data for " + (", ".join(lacking) or "any dimension"),
-            hint="--data gives dialogues for coherence and topic, --empathy the EPITOME tables,"
+            hint="DATA gives dialogues for coherence and topic, --empathy the EPITOME tables,"
             " --strategy a table of motivational-interviewing labels",
         )
     return tuple(wanted)
@@ -193,11 +204,11 @@ def dialogue_pairs(
     """
     replies = [real_replies(side) for side in sides]
     total = max(1, sum(map(len, replies)))
-    found: list[list[Pair]] = []
+    found: list[Sequence[Pair]] = []
     for n, side in enumerate(replies):
         share, seed = len(side) / total, settings.seed * 3 + n
         if name == "coherence":
-            made = coherence_pairs(
+            made: Sequence[Pair] = coherence_pairs(
                 side,
                 coherent=round(share * settings.coherent),
                 incoherent=round(share * settings.incoherent),
@@ -216,28 +227,34 @@ def dialogue_pairs(
     return found[0], found[1], found[2]
 
 
-def head_rows(
-    pairs: Mapping[str, Sides], dimensions: Sequence[str], side: int
-) -> tuple[HeadRow, ...]:
+def head_rows(pairs: Mapping[str, Sides], dimensions: Sequence[str], side: int) -> Spool[HeadRow]:
     """Pairs of one side as rows of these heads; what no pair says of a reply is -100.
 
     One real reply may be an example of several dimensions, and is read once.
     """
-    known: dict[tuple[Message, ...], dict[str, bool]] = {}
-    names: dict[tuple[Message, ...], str] = {}
+    places: dict[bytes, int] = {}
+    asked: Spool[tuple[str, tuple[Message, ...]]] = Spool()
+    known: list[dict[str, bool]] = []
     for name in dimensions:
         for pair in pairs[name][side]:
-            names.setdefault(pair.messages, f"{len(names)}:{pair.id}")
-            known.setdefault(pair.messages, {}).update(pair.labels)
-    return tuple(
+            key = _digest(pair.messages)
+            if key not in places:
+                places[key] = len(asked)
+                asked.append((f"{len(asked)}:{pair.id}", pair.messages))
+                known.append({})
+            known[places[key]].update(pair.labels)
+    return Spool(
         HeadRow(
-            names[messages],
-            names[messages],
-            messages,
+            row, row, messages,
             tuple(int(found[name]) if name in found else IGNORED for name in dimensions),
         )
-        for messages, found in known.items()
-    )
+        for (row, messages), found in zip(asked, known, strict=True)
+    )  # fmt: skip
+
+
+def _digest(messages: Sequence[Message]) -> bytes:
+    shown = repr([(m.role, m.content) for m in messages]).encode()
+    return hashlib.blake2b(shown, digest_size=16).digest()
 
 
 # One adapter

@@ -11,20 +11,14 @@ from .settings import SftSettings
 
 def register(train: typer.Typer) -> None:
     """Add `sft`."""
-    add_trainer(
-        train,
-        "sft",
-        SftSettings,
-        run,
-        "Fine-tune a supporter on conversations; resumes automatically.",
-    )
+    add_trainer(train, "sft", SftSettings, run)
 
 
 def run(settings: SftSettings, console: Console) -> None:
     """Train and show the metrics."""
     need_libraries()
     quiet_libraries()
-    from ..loop.results import show_supporter
+    from ..loop.results import show_speaker
     from .train import train_sft
 
-    show_supporter(train_sft(settings, console=console), console)
+    show_speaker(train_sft(settings, console=console), console, list(settings.seat_shares))

@@ -16,7 +16,7 @@ from ..loop.settings import (
     Share,
     ValidationSettings,
 )
-from ..rows.settings import Positive, RowSettings, refuse
+from ..rows.settings import Positive, SeatRowSettings, refuse
 
 PRESETS: dict[str, dict[str, Any]] = {
     "support": {},
@@ -35,9 +35,29 @@ PRESETS: dict[str, dict[str, Any]] = {
         "replay_rows": 500,
         "nll": "sum",
     },
+    "embedded": {
+        "data": ("seeds:train",),
+        "seats": ("seeker", "supporter", "counselor=0.2", "judger=0.2"),
+        "per": "tree",
+        "strategy": "oracle",
+        "history_window": 20,
+        "lora_r": 16,
+        "lora_alpha": 32.0,
+        "lora_targets": ("all-linear",),
+        "learning_rate": 1e-3,
+        "warmup": 0.05,
+        "batch_size": 1,
+        "accumulation": 2,
+        "epochs": 1.0,
+        "max_steps": 300,
+        "validation_share": 0.015,
+        "evaluate_every": 100,
+        "patience": 0,
+    },
 }
 """Settings by name: SweetieChat §5.2 (the defaults; `sweetiechat` with its counselor's advice in the
-prompt too), and M⁰ of Self-Evolution §2.1."""
+prompt too), M⁰ of Self-Evolution §2.1, and the adapter of the embedded engine, which plays all four
+seats (`docs/embedded-adapter.md`)."""
 
 
 class ReplaySettings(Record):
@@ -63,22 +83,27 @@ class ReplaySettings(Record):
 
 class SftSettings(
     ReplaySettings,
-    RowSettings,
+    SeatRowSettings,
     NllSettings,
     MergeSettings,
     ValidationSettings,
     AdapterLoopSettings,
     RepeatedSettings,
 ):
-    """Supervised fine-tuning of the supporter (SweetieChat §5.2; m0: Self-Evolution §2.1)."""
+    """Supervised fine-tuning of the supporter (SweetieChat §5.2; m0: Self-Evolution §2.1) or any seat."""
 
     panel: ClassVar[str] = "Data and model"
 
-    preset: Literal["support", "sweetiechat", "m0"] = Field(
+    preset: Literal["support", "sweetiechat", "m0", "embedded"] = Field(
         "support",
         description="settings of a paper: support (SweetieChat's figures), sweetiechat (its prompts too:"
-        " advised) or m0 (Self-Evolution)",
+        " advised) or m0 (Self-Evolution); or embedded, the adapter that this package ships",
     )
+
+    @property
+    def validation_batch(self) -> int:
+        """Rows in a batch of validation; trees of whole conversations are long."""
+        return self.batch_size if self.per == "tree" else super().validation_batch
 
     @model_validator(mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning of the supporter with LoRA (SweetieChat §5.2, Self-Evolution §2.1).
+"""Supervised fine-tuning with LoRA of the supporter (SweetieChat §5.2, Self-Evolution §2.1) or any seat.
 
 Episodes are split by scenario, become rows, then tokens with masks; `transformers.Trainer` runs the
 loop. The loss is a mean over a whole step (of its tokens or replies, `nll`), so accumulation equals a
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -19,11 +20,12 @@ from rich.console import Console
 from ...core.errors import ConfigError
 from ...core.outside.console import make_console
 from ...core.settings import expect_settings
+from ...environments.corpus.importing.folder import opened
 from ...environments.corpus.seen import Seen, seen_of
 from ...environments.episodes.episode import Episode
 from ..loop.base_model import load_base
 from ..loop.checkpoint import Checkpoint
-from ..loop.distributed import in_turn
+from ..loop.distributed import in_turn, refuse_alone
 from ..loop.loop import (
     base_dtype,
     best_metrics,
@@ -36,10 +38,13 @@ from ..loop.loop import (
 from ..loop.results import TrainingResult
 from ..loop.resume import for_each_seed
 from ..loop.row_trainer import RowTrainer, make_row_trainer
+from ..loop.tree_attention import use_tree_attention
 from ..rows.advice import advice_for
-from ..rows.build import BadRow, Row, build_rows, refuse_bad
-from ..rows.encode import Encoded, RowEncoder, encode_rows
+from ..rows.build import BadRow, Row, refuse_bad
+from ..rows.encode import Encoded, RowEncoder, encode_rows, too_long_error
 from ..rows.left_out import left_out_line, left_out_of
+from ..rows.room import Room
+from ..rows.seats import build_seat_rows
 from ..rows.sources import (
     DataSource,
     draw,
@@ -50,6 +55,7 @@ from ..rows.sources import (
     split_episodes,
 )
 from ..rows.spool import Spool
+from ..rows.trees import grow_trees, refuse_misfits
 from .settings import SftSettings
 
 
@@ -62,6 +68,7 @@ def train_sft(settings: SftSettings, *, console: Console | None = None) -> Train
         Stopped: Ctrl-C; the same call resumes.
     """
     expect_settings(settings, SftSettings, "train_sft")
+    refuse_alone(settings)
     console = console or make_console(quiet=True)
     data = read_data(settings)
 
@@ -87,17 +94,28 @@ class SftData:
 
 def read_data(settings: SftSettings) -> SftData:
     """Episodes, their split and their rows; instruction rows join the training side."""
-    episodes, sources = load_episodes(settings.data)
+    with ExitStack() as stack:
+        data, validation = (
+            [stack.enter_context(opened(path)) for path in paths]
+            for paths in (settings.data, settings.validation)
+        )
+        return _read(settings, data, validation)
+
+
+def _read(
+    settings: SftSettings, data: Sequence[str | Path], validated: Sequence[str | Path]
+) -> SftData:
+    episodes, sources = load_episodes(data)
     learned: Sequence[Episode] = episodes
     held: Sequence[Episode]
-    if settings.validation:
-        held, held_sources = load_episodes(settings.validation)
+    if validated:
+        held, held_sources = load_episodes(validated)
         sources += held_sources
     else:
         learned, held = split_episodes(episodes, settings.validation_share, settings.seed)
     cpu = not on_gpu(settings)
     advice = in_turn(lambda: advice_for(chain(learned, held), settings, settings.out), cpu=cpu)
-    train, validation = (build_rows(side, settings, advice) for side in (learned, held))
+    train, validation = (build_seat_rows(side, settings, advice) for side in (learned, held))
     rows: Sequence[Row] = train.rows
     if not rows:
         raise ConfigError(
@@ -121,9 +139,9 @@ class EncodedData:
     """What a training takes of its rows, in tokens.
 
     Attributes:
-        train, validation: the rows that fit.
-        rows: those of `train` before any tokenizer, in the same order.
-        counts: of both.
+        train, validation: the rows that fit, or their trees.
+        rows: those of `train` before any tokenizer, in the same order; of a tree the last one.
+        counts: rows on both sides, and trees.
         bad: what is left out.
     """
 
@@ -145,16 +163,17 @@ def encode_data(
     Raises:
         ConfigError: none fits, or bad rows that are refused.
     """
-    longest = min(settings.max_tokens, context)
-    train, rows, long = encode_rows(encoder, data.train, longest)
-    validation, _, too_long = encode_rows(encoder, data.validation, longest)
+    room = Room(settings.max_tokens, context)
+    train, rows, long = encode_rows(encoder, data.train, room)
+    validation, held, too_long = encode_rows(encoder, data.validation, room)
     refuse_bad([*long, *too_long], settings.on_bad_row)
     if not train:
-        raise ConfigError(
-            f"all {len(data.train)} rows are longer than {longest} tokens",
-            hint="raise max_tokens, or lower history_window or case_dialogues",
-        )
+        raise too_long_error(encoder, data.train, room, settings)
     counts = {"train": len(train), "validation": len(validation)}
+    if settings.per == "tree":
+        train, rows = grow_trees(train, rows)
+        validation, _ = grow_trees(validation, held)
+        counts |= {"trees": len(train), "validation_trees": len(validation)}
     return EncodedData(train, validation, rows, counts, (*data.bad, *long, *too_long))
 
 
@@ -166,10 +185,17 @@ def _train_one(
 ) -> Checkpoint:
     dtype = base_dtype(settings)
     base = load_base(settings.model, dtype=dtype)
+    if settings.per == "tree":
+        refuse_misfits(base.model.config, base.arguments, settings.model)
     encoder = RowEncoder(base.tokenizer, base.model.config, base.model.generation_config)
     taken = encode_data(encoder, data, settings, base.context)
     train, validation, rows = taken.train, taken.validation, taken.counts
-    choose_attention(base, settings, dtype, max(row.tokens for row in (*train, *validation)))
+    if settings.per == "tree" and on_gpu(settings):
+        base.model.set_attn_implementation("sdpa")  # the fused one that takes any mask
+    elif settings.per == "tree":
+        use_tree_attention(base.model)
+    else:
+        choose_attention(base, settings, dtype, max(row.tokens for row in (*train, *validation)))
     left_out = left_out_of(taken.bad)
     shown = ", ".join(f"{n} {k}" for k, n in rows.items())
     console.print(f"{folder}: {shown}; {left_out_line(left_out)}", soft_wrap=True)

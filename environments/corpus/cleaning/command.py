@@ -10,8 +10,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ....core.options import nested, options_of
+from ....core.options import config_parameter, nested, options_of
 from ....core.outside.console import echo_json, make_console
+from ....core.outside.progress import Counting
 from ....core.settings import read_settings
 from .settings import CleanSettings
 
@@ -26,14 +27,13 @@ def register(app: typer.Typer) -> None:
     """Add the command; its options are the fields of `CleanSettings`."""
     kind = inspect.Parameter.KEYWORD_ONLY
     folder = Annotated[Path, typer.Argument(help="A run's folder.")]
-    file = Annotated[Path | None, typer.Option("--config", help="TOML file with settings.")]
     fidelity = Annotated[
         bool, typer.Option("--fidelity", help="Also report how true the seekers stayed.")
     ]
     as_json = Annotated[bool, typer.Option("--json", help="One JSON object.")]
     parameters = [
         inspect.Parameter("folder", kind, annotation=folder),
-        inspect.Parameter("config", kind, default=None, annotation=file),
+        config_parameter(),
         *options_of(CleanSettings, panel="Cleaning"),
         inspect.Parameter("fidelity", kind, default=False, annotation=fidelity),
         inspect.Parameter("as_json", kind, default=False, annotation=as_json),
@@ -45,9 +45,7 @@ def register(app: typer.Typer) -> None:
         _clean(folder, read_settings(CleanSettings, config, nested(given)), fidelity, as_json)
 
     clean.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    app.command(
-        "clean", help="Find what is unfit in a run's episodes; writes tags, deletes nothing."
-    )(clean)
+    app.command("clean")(clean)
 
 
 def _clean(folder: Path, settings: CleanSettings, fidelity: bool, as_json: bool) -> None:
@@ -58,10 +56,8 @@ def _clean(folder: Path, settings: CleanSettings, fidelity: bool, as_json: bool)
 
     console = make_console()
     errors = make_console(stderr=True)
-    with errors.status("examining") as status:
-        report = clean_run(
-            folder, settings, progress=lambda count: status.update(f"{count} examined")
-        )
+    with Counting(errors, "episodes examined") as counting:
+        report = clean_run(folder, settings, progress=counting.reached("episodes examined"))
     seekers = None
     if fidelity:
         seekers = seeker_fidelity(iter_episodes(folder))

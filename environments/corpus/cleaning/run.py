@@ -1,7 +1,7 @@
 """Cleaning a run's folder: every episode is examined once and its findings are kept.
 
 Streams: in memory are one block of episodes, the ids of what is tagged, and the sketches of
-`near_duplicates` (about 2 kB a dialogue). A kill loses at most a block; the same command goes on,
+`near_duplicates` (about 0.7 kB a dialogue). A kill loses at most a block; the same command goes on,
 and over a finished folder it changes nothing, except that it asks the judge again what failed for a
 reason that can pass. Two processes cannot clean one folder at a time.
 """
@@ -124,7 +124,7 @@ def clean_run(
     asker = None
     if judge is not None:
         sampling = settings.judge.sampling()
-        asker = RoleJudge(judge, settings.judge_concurrency, settings.seed, sampling)
+        asker = RoleJudge(judge, settings.concurrency, settings.seed, sampling)
     filters = settings.make()
     with LineLog(folder / TAGS_NAME) as log:
         cleaning = _Cleaning(folder, log, filters, digest, asker)

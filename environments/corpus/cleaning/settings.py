@@ -30,8 +30,8 @@ class CleanSettings(Record):
     judge: EngineSettings = Field(
         default_factory=EngineSettings, description="policy that also judges the roles; off"
     )
-    judge_concurrency: Annotated[int, Field(ge=1)] = Field(
-        8, description="questions to the judge in flight"
+    concurrency: Annotated[int, Field(ge=1)] = Field(
+        8, description="questions to the judge at the same time"
     )
     seed: int = Field(0, description="seed of the judge's questions")
 

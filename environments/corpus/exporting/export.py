@@ -8,15 +8,19 @@ ask the licence guard first. Rows are made by `rows.py`, splits by `splits.py`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ....core.errors import ConfigError, DataError, MissingExtra, RunError, did_you_mean
+from ....core.outside.progress import observed
 from ....core.record import Record
 from ....core.settings import read_settings
+from ...episodes.episode import Episode
 from ...episodes.sides import place_of
+from ...scenarios.seed_pool import SOURCE as SEEDS
 from ..folder import new_folder, tags_of
+from ..importing.folder import opened
 from ..review.agreement import agreement
 from ..review.database import review_started
 from ..review.review import agreement_items
@@ -38,13 +42,19 @@ from .card import (
 from .files import SplitFiles, arrow_schema
 from .licences import Terms, combined, hub_licence, terms_of
 from .rows import Row, rows_of
-from .selection import SEEDS, Origins, Selection, origins_of
+from .selection import Origins, Selection, origins_of
 from .settings import ExportSettings
 from .sides import Sides
 
 NEAR_DUPLICATES = "near_duplicates"
 """The filter whose findings name the earlier dialogue: `ID (similarity)`."""
 NO_ANSWER = "no supporter utterance after the seeker's first"
+SEEDS_MADE = {
+    "annotations_creators": ["machine-generated"],
+    "language_creators": ["machine-generated"],
+    "source_datasets": ["original"],
+}
+"""Front matter of the dialogues that ship."""
 
 
 class ExportReport(Record):
@@ -67,7 +77,12 @@ class ExportReport(Record):
 class _Plan:
     """One pass over the corpus: what is in it, which belong together, under which terms."""
 
-    def __init__(self, named: str | Path, settings: ExportSettings) -> None:
+    def __init__(
+        self,
+        named: str | Path,
+        settings: ExportSettings,
+        observe: Callable[[Episode], None] | None = None,
+    ) -> None:
         place = place_of(named)
         folder = self.folder = place.path
         self.settings = settings
@@ -80,7 +95,7 @@ class _Plan:
         self.answered: set[str] = set()
         duplicates = _duplicates(self.tags or {})
         self.grouped_duplicates = bool(duplicates) and not self.sides.stored
-        for episode in self.selection.episodes():
+        for episode in observed(self.selection.episodes(), observe):
             if self.sides.left_out(episode.id) or not rows_of(
                 episode, settings.shape, **settings.row_options()
             ):
@@ -93,7 +108,8 @@ class _Plan:
             raise DataError(
                 "nothing is left to export" + _reasons(self.selection.left_out),
                 file=folder,
-                hint="`warmline review status` and `warmline clean` show why",
+                hint="`warmline clean` and, after a review, `warmline review status` show why; --no-clean"
+                " takes all, --ignore FILTER what one filter dropped",
             )
         self.licences = self.origins.licences()
         self._check_accepted()
@@ -139,6 +155,7 @@ def export_corpus(
     settings: ExportSettings | None = None,
     *,
     force: bool = False,
+    observe: Callable[[Episode], None] | None = None,
     **given: Any,
 ) -> ExportReport:
     """Write a corpus as a data set; equal corpora and settings give equal bytes.
@@ -146,10 +163,11 @@ def export_corpus(
     Args:
         folder: of the corpus: `episodes.jsonl`, and, if present, `tags.jsonl`, `review.sqlite`,
             `sources.json`, the run's `config.toml` and `split.json`, whose sides are the splits;
-            or `FOLDER:SIDE`, for one side of it.
+            or `FOLDER:SIDE`, for one side of it; or `seeds`, the dialogues that ship.
         out: folder to make, in one step at the end.
         settings: how; or as keywords, the fields of `ExportSettings`.
         force: replace an earlier export there.
+        observe: called with each dialogue that is looked at.
         **given: fields of `ExportSettings`, overriding `settings`.
 
     Raises:
@@ -162,9 +180,10 @@ def export_corpus(
     settings = _with_overrides(settings, given)
     out = Path(out)
     _refuse_overwriting(out, force)
-    plan = _Plan(folder, settings)
-    with new_folder(out, replace=force) as made:
-        return _write(plan, made, str(out))
+    with opened(folder) as there:
+        plan = _Plan(there, settings, observe)
+        with new_folder(out, replace=force) as made:
+            return _write(plan, made, str(out))
 
 
 def dataset_of(folder: str | Path, settings: ExportSettings | None = None, **given: Any) -> Any:
@@ -178,12 +197,13 @@ def dataset_of(folder: str | Path, settings: ExportSettings | None = None, **giv
     except ImportError:
         raise MissingExtra("a datasets.Dataset", extra="data") from None
     settings = _with_overrides(settings, given)
-    plan = _Plan(folder, settings)
     schema = arrow_schema(settings.shape, ids=settings.ids, scenario=settings.private)
     features = datasets.Features.from_arrow_schema(schema)
     rows: dict[str, list[Row]] = {}
-    for _, split, made in plan.rows():
-        rows.setdefault(split, []).extend(made)
+    with opened(folder) as there:
+        plan = _Plan(there, settings)
+        for _, split, made in plan.rows():
+            rows.setdefault(split, []).extend(made)
     ordered = [name for name in plan.splits if name in rows]
     return datasets.DatasetDict(
         {name: datasets.Dataset.from_list(rows[name], features=features) for name in ordered}
@@ -278,7 +298,8 @@ def _card_values(
         "window": settings.row_options()["history"],
         "duplicates": plan.grouped_duplicates,
         "simulated": plan.origins.simulated,
-        "imported": plan.origins.imported.total(),
+        "written": plan.origins.imported[SEEDS],
+        "origin": _origin(plan.origins),
         "seeded": plan.origins.scenarios[SEEDS],
         "prompts": prompts_of(plan.folder) if plan.origins.simulated else [],
         "models": models_of(plan.folder) if plan.origins.simulated else [],
@@ -290,6 +311,20 @@ def _card_values(
         "licences": [(name, terms_of(licence)) for name, licence in plan.licences.items()],
         "sources": list(plan.origins.used().values()),
     }
+
+
+def _origin(origins: Origins) -> str:
+    """How the conversations came about, as a sentence."""
+    written = origins.imported[SEEDS]
+    counts = {
+        "simulated with Warmline": origins.simulated,
+        "imported from the sources below": origins.imported.total() - written,
+        "written for Warmline by a language model; none holds a real person's words": written,
+    }
+    there = {how: count for how, count in counts.items() if count}
+    if len(there) == 1:
+        return f"All were {next(iter(there))}."
+    return ", ".join(f"{count} were {how}" for how, count in there.items()) + "."
 
 
 def _review_values(folder: Path) -> dict[str, Any]:
@@ -305,13 +340,16 @@ def _review_values(folder: Path) -> dict[str, Any]:
 def _front(plan: _Plan, report: ExportReport) -> dict[str, Any]:
     settings, kind = plan.settings, plan.settings.file_type
     tags = ["emotional-support", "dialogue", "warmline"]
-    if plan.origins.simulated:
+    if plan.origins.simulated or plan.origins.imported[SEEDS]:
         tags.append("synthetic")
     files = [{"split": name, "path": f"data/{name}.{kind}"} for name in report.rows]
+    ours = set(plan.origins.imported) == {SEEDS} and not plan.origins.simulated
+    languages = settings.languages or (("en",) if ours else ())
     return {
         **hub_licence(plan.terms),
         "pretty_name": plan.name,
-        **({"language": list(settings.languages)} if settings.languages else {}),
+        **({"language": list(languages)} if languages else {}),
+        **(SEEDS_MADE if ours else {}),
         "task_categories": ["text-generation"],
         "size_categories": [size_category(sum(report.rows.values()))],
         "tags": tags,

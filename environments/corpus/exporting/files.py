@@ -126,7 +126,7 @@ def arrow_schema(shape: RowShape, *, ids: bool = False, scenario: bool = False) 
     try:
         import pyarrow as pa
     except ImportError:
-        raise MissingExtra("Parquet and the datasets library", extra="data") from None
+        raise MissingExtra("Parquet", extra="data") from None
     text = pa.string()
 
     def records(*names: str, **more: Any) -> Any:

@@ -12,13 +12,14 @@ from pathlib import Path
 
 from ....core.errors import ConfigError, DataError, did_you_mean
 from ...episodes.episode import Episode, StopReason
+from ...scenarios.seed_pool import SOURCE as SEEDS
 from ..cleaning import known_filters
 from ..cleaning.judge import NAME as JUDGE
 from ..folder import cleaned_episodes, tags_of
 from ..review.database import review_started, store_path
 from ..review.review import ReviewState, Standing, edited_episode, fingerprint
 from ..review.store import ReviewStore
-from ..sources import Source, read_sources
+from ..sources import KNOWN_CORPORA, Source, read_sources
 from ..tags import Choice
 from .licences import UNKNOWN
 from .settings import ExportSettings
@@ -27,8 +28,7 @@ REJECTED = "rejected in review"
 NOT_APPROVED = "not approved by all reviewers"
 NOT_REVIEWED = "not under review"
 
-SEEDS = "warmline seed pool"
-SEEDS_LICENCE = "Apache-2.0"
+SEEDS_LICENCE = KNOWN_CORPORA[SEEDS].licence
 """Of the shipped seeds: they are part of this package and carry its licence."""
 SIMULATED = "simulated here"
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
+from ....core.errors import did_you_mean
 from ....core.record import Record
 from ...dialogue.limits import HISTORY_WINDOW
 from .files import Container
@@ -60,7 +61,11 @@ class ExportSettings(Record):
     @field_validator("format", mode="before")
     @classmethod
     def _spelling(cls, value: Any) -> Any:
-        return value.replace("-", "_") if isinstance(value, str) else value
+        if not isinstance(value, str) or (named := value.replace("-", "_")) in get_args(Format):
+            return value.replace("-", "_") if isinstance(value, str) else value
+        known = [name.replace("_", "-") for name in get_args(Format)]
+        like = did_you_mean(named.replace("_", "-"), known)
+        raise ValueError(f"'{value}' is none of {', '.join(known)}" + (f"; {like}" if like else ""))
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

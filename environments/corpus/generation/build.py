@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ....agents.roles import Role
-from ....core.claim import claim, compare
+from ....core.claim import CONFIG_NAME, FreshFolder, claim
 from ....core.errors import ConfigError, Interrupted, did_you_mean
 from ....core.files import episode_logs
 from ....core.settings import read_settings
@@ -29,18 +29,19 @@ from ....policies.registry import make_policy
 from ...dialogue.environment import SupportEnvironment
 from ...episodes.episode import Episode
 from ...episodes.log import latest_episodes
-from ...runs.events import BatchObserver
-from ...runs.folder import run_identity
-from ...runs.runner import run_batch
+from ...runs.folder import SOURCES_NAME, compare_run, run_identity
 from ...runs.simulate import build_environment
 from ...runs.summary import totals_of, write_summary
 from ...scenarios.scenario import Scenario
+from ...shards.run import play_batch
 from ..cleaning import CleanSettings, clean_run, examine
 from ..sources import read_sources, write_sources
 from ..tags import Severity, edited
+from .ahead import FOLDER as WORKERS_FOLDER
+from .ahead import Ahead, AnsweredAhead
 from .coverage import Slot, plan
 from .iteration import GenerationRound
-from .journal import PoolJournal, Reject
+from .journal import REJECTS_NAME, SCENARIOS_NAME, PoolJournal, Reject
 from .pools import GrowingCases, Pools, case_of, pools_from, shipped_pools
 from .prompts import Prompts
 from .report import BuildReport, report_of, write_report
@@ -48,12 +49,15 @@ from .settings import BuildSettings
 
 Tell = Callable[[str], None]
 
+STARTED = (SCENARIOS_NAME, REJECTS_NAME, CONFIG_NAME, SOURCES_NAME, f"{WORKERS_FOLDER}/*")
+"""What a build writes before its first answer."""
+
 
 def build(
     *,
     policy: str | Policy | None = None,
     generator: str | Policy | Mapping[str, Any] | None = None,
-    observe: BatchObserver | None = None,
+    observe: Callable[[Any], None] | None = None,
     tell: Tell | None = None,
     **settings: Any,
 ) -> BuildReport:
@@ -72,7 +76,7 @@ def build(
 
     Example:
         ```python
-        report = build(out="corpora/first", dialogues=6, policy="embedded")
+        report = build(out="corpora/first", episodes=6, policy="embedded")
         ```
     """
     seats: dict[Role, Any] = {}
@@ -98,7 +102,7 @@ async def build_corpus(
     *,
     seats: Mapping[Role, Any] | None = None,
     generator: Policy | None = None,
-    observe: BatchObserver | None = None,
+    observe: Callable[[Any], None] | None = None,
     tell: Tell | None = None,
     stop: asyncio.Event | None = None,
 ) -> BuildReport:
@@ -133,11 +137,19 @@ async def build_corpus(
             engine = settings.writer()
             writer = make_policy(engine.policy or "", **engine.policy_options())
             stack.push_async_callback(close_policy, writer)
+        ahead: Ahead | None = None
+        folder = Path(settings.out)
+        # what workers were answered before a kill counts without workers too
+        if settings.sharded or (folder / WORKERS_FOLDER).is_dir():
+            writer = answered = AnsweredAhead(writer, folder / WORKERS_FOLDER)
+            if settings.sharded:
+                ahead = Ahead(folder, settings, generator, answered, tell or _silent)
         job = _Build(
             settings=settings,
-            folder=Path(settings.out),
+            folder=folder,
             environment=environment,
             writer=writer,
+            ahead=ahead,
             observe=observe,
             tell=tell or _silent,
             stop=stop or asyncio.Event(),
@@ -153,7 +165,8 @@ class _Build:
     folder: Path
     environment: SupportEnvironment
     writer: Policy
-    observe: BatchObserver | None
+    ahead: Ahead | None
+    observe: Callable[[Any], None] | None
     tell: Tell
     stop: asyncio.Event
 
@@ -161,13 +174,14 @@ class _Build:
         settings = self.settings
         pools = _seeds(settings)
         types = _types(pools, settings.problem_types)
-        slots = plan(settings.dialogues, settings.coverage, seed=settings.seed, types=types)
+        slots = plan(settings.episodes, settings.coverage, seed=settings.seed, types=types)
         prompts = Prompts.of(settings, settings.generator.sampling())
         identity = self._identity(pools, prompts)
         with_settings = settings.model_dump(exclude_defaults=True)
         whole = run_identity(self.environment, settings.seed, identity)
-        compare(self.folder, whole)  # before anything is written there
-        with PoolJournal(self.folder) as journal:
+        compare_run(self.folder, whole)  # before anything is written there
+        fresh = FreshFolder(self.folder)
+        with PoolJournal(self.folder) as journal, fresh.unless_begun(STARTED):
             claim(self.folder, whole, with_settings)  # under the journal's lock
             if settings.source is not None and (sources := read_sources(settings.source)):
                 write_sources(self.folder, sources)  # what examples and cases were made after
@@ -204,6 +218,12 @@ class _Build:
         settings = self.settings
         self.tell(f"round {number} of {settings.rounds}: {len(slots)} scenarios to write")
         await open_policy(self.writer)
+        ahead = self.ahead
+
+        async def ask_ahead(waiting: Sequence[Slot], attempt: int) -> None:
+            if ahead is not None:
+                await ahead.ask(number, waiting, attempt, pools, prompts, self.stop)
+
         scenarios = await GenerationRound(
             number,
             slots,
@@ -216,25 +236,25 @@ class _Build:
             concurrency=settings.concurrency or open_conversations([self.writer]),
             stop=self.stop,
             observe=lambda decided: self._report_decision(decided, journal),
+            before=ask_ahead,
         ).run()
         if self.stop.is_set():
             raise Interrupted(
-                f"stopped with {len(journal.scenarios)} of {settings.dialogues} scenarios written",
+                f"stopped with {len(journal.scenarios)} of {settings.episodes} scenarios written",
                 hint="the same command again goes on from there",
             )
+        if isinstance(self.writer, AnsweredAhead):
+            self.writer.forget()
         self.tell(f"round {number} of {settings.rounds}: {len(scenarios)} conversations")
-        episodes = await run_batch(
+        episodes = await play_batch(
+            settings,
             self._with_cases(pools),
             scenarios,
-            out=self.folder,
-            concurrency=settings.concurrency,
+            settings=settings,
             seed=settings.seed,
-            retry_failed=settings.retry_failed,
+            identity=identity,
             observe=self.observe,
             stop=self.stop,
-            settings=settings.model_dump(exclude_defaults=True),
-            prices=settings.prices,
-            identity=identity,
         )
         accepted = [good for e in episodes if (good := learnt_from(e, settings)) is not None]
         return pools.grown(
@@ -246,7 +266,7 @@ class _Build:
     def _report_decision(self, decided: Scenario | Reject, journal: PoolJournal) -> None:
         if isinstance(decided, Scenario):
             self.tell(
-                f"{len(journal.scenarios)}/{self.settings.dialogues} {decided.id} written;"
+                f"{len(journal.scenarios)}/{self.settings.episodes} {decided.id} written;"
                 f" {len(journal.rejects)} answers refused so far"
             )
 

@@ -1,6 +1,6 @@
 """What a generated situation or profile must be to join the pools; pure, each with its reason.
 
-The rules are stated here and nowhere else. They are meant to be precise: what people wrote for the
+The rules are stated here and nowhere else. They are meant to be precise: what was written for the
 seed pool passes all of them (a test), what a weak model writes when it slips does not. Those about
 wording know English only, and leave a text alone that is not mostly in Latin letters.
 """

@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markdown import Markdown
 from rich.text import Text
 
 from ....core.errors import NOTHING_CAME
-from ....core.options import nested, options_of
+from ....core.options import config_parameter, nested, options_of
 from ....core.outside.console import echo_json, make_console
 from ....core.settings import read_settings
 from ....core.tasks import run_interruptible
 from ....policies.safety import DISCLAIMER
 from ...episodes.episode import FAILED
-from ...runs.command import SMALL_MODEL_NOTE
 from ...runs.settings import UNUSED_SEAT_OPTIONS
+from ...shards.command import SMALL_MODEL_NOTE
 from .settings import NOT_OURS, BuildSettings
 
 if TYPE_CHECKING:
@@ -35,29 +34,27 @@ HIDDEN = {("", name) for name in NOT_OURS} | UNUSED_SEAT_OPTIONS
 def register(app: typer.Typer) -> None:
     """Add the command; its options are the fields of `BuildSettings`."""
     kind = inspect.Parameter.KEYWORD_ONLY
-    file = Annotated[
-        Path | None, typer.Argument(help="TOML file with settings; options override it.")
-    ]
     as_json = Annotated[bool, typer.Option("--json", help="The report as one JSON object.")]
     quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
     parameters = [
-        inspect.Parameter("file", kind, default=None, annotation=file),
+        config_parameter(),
         *options_of(BuildSettings, hidden=HIDDEN, panel="Build"),
         inspect.Parameter("quiet", kind, default=False, annotation=quiet),
         inspect.Parameter("as_json", kind, default=False, annotation=as_json),
     ]
 
-    def build(file: Path | None, quiet: bool, as_json: bool, **given: Any) -> None:
-        _build(read_settings(BuildSettings, file, nested(given)), quiet, as_json)
+    def build(config: Path | None, quiet: bool, as_json: bool, **given: Any) -> None:
+        _build(read_settings(BuildSettings, config, nested(given)), quiet, as_json)
 
     build.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    app.command(
-        "build", help="Build a corpus: scenarios, profiles, conversations, cleaning, report."
-    )(build)
+    app.command("build")(build)
 
 
 def _build(settings: BuildSettings, quiet: bool, as_json: bool) -> None:
+    from rich.markdown import Markdown
+
     from ...runs.display import LiveView
+    from ...shards.view import ShardView
     from .build import build_corpus
     from .report import as_data, as_markdown
 
@@ -73,7 +70,8 @@ def _build(settings: BuildSettings, quiet: bool, as_json: bool) -> None:
         progress.print(Text(message, style="dim"))
 
     async def work(stop: "asyncio.Event") -> None:
-        with LiveView(settings.dialogues, console=progress) as view:
+        kind = ShardView if settings.sharded else LiveView
+        with kind(settings.episodes, console=progress) as view:
             reports.append(await build_corpus(settings, observe=view, tell=say, stop=stop))
 
     interrupted = run_interruptible(work, say, grace=settings.grace)

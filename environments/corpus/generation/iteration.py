@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from ....policies.base import Policy, Reply, Request, policy_name
 from ...scenarios.scenario import Origin, Profile, Scenario
 from .checks import profile_fault, situation_fault, type_fault
 from .coverage import Slot
-from .journal import PoolJournal, Reject
+from .journal import Journal, Reject
 from .pools import Pools, depth_of, draw_examples, generated_among
 from .prompts import (
     GenerationSettings,
@@ -35,6 +35,9 @@ from .sampled_profiles import draw_profile
 from .similarity import SimilarTexts, similar_texts
 
 DRAWN = "drawn"
+
+Unanswered = (UnreadableReply, BadRequest, ContextTooLong)
+"""Errors that leave one question without an answer; others are the engine's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class GenerationRound:
         concurrency: requests in flight.
         stop: once set, nothing more is asked.
         observe: called with each scenario and each reject.
+        before: awaited before each attempt with the places that wait and the attempt's number.
 
     Raises:
         MissingExtra: (from `run`) the library that finds near-duplicates is not installed.
@@ -84,16 +88,18 @@ class GenerationRound:
         policy: Policy,
         prompts: Prompts,
         settings: GenerationSettings,
-        journal: PoolJournal,
+        journal: Journal,
         seed: int,
         concurrency: int,
         stop: asyncio.Event,
         observe: Callable[[Scenario | Reject], None],
+        before: Callable[[Sequence[Slot], int], Awaitable[None]] | None = None,
     ) -> None:
         self.number, self.slots, self.pools = number, slots, pools
         self.policy, self.prompts, self.settings = policy, prompts, settings
         self.journal, self.seed = journal, seed
         self._concurrency, self._stop, self._observe = concurrency, stop, observe
+        self._before = before
         self._gate = asyncio.Semaphore(concurrency)
 
     async def run(self) -> list[Scenario]:
@@ -105,10 +111,16 @@ class GenerationRound:
                 for slot in self.slots
                 if not self.journal.is_decided(slot.id, attempt, self._max_profiles)
             ]
+            if waiting and self._before is not None:
+                await self._before(waiting, attempt)
             if waiting:
                 await self._wave(waiting, attempt, known)
         accepted = self.journal.scenarios
         return [accepted[slot.id] for slot in self.slots if slot.id in accepted]
+
+    async def attempt(self, number: int) -> None:
+        """Ask once for each slot, without comparing situations."""
+        await self._wave(list(self.slots), number, None)
 
     @property
     def _max_profiles(self) -> int:
@@ -297,8 +309,8 @@ class GenerationRound:
         async with self._gate:
             try:
                 return await ask_policy(self.policy, request), None
-            except (UnreadableReply, BadRequest, ContextTooLong) as error:
-                return None, f"no answer: {_first_line(error)}"
+            except Unanswered as error:
+                return None, f"no answer: {first_line(error)}"
 
     def _name(self, reply: Reply | None) -> str:
         return (reply.policy if reply else "") or policy_name(self.policy)
@@ -360,5 +372,6 @@ class GenerationRound:
         self._observe(reject)
 
 
-def _first_line(error: PolicyError) -> str:
-    return str(error).splitlines()[0][:200]
+def first_line(error: PolicyError) -> str:
+    """What an error says, in short."""
+    return "".join(str(error).splitlines()[:1])[:200]

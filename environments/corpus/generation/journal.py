@@ -11,7 +11,7 @@ from collections import defaultdict
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, Protocol, Self, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -50,6 +50,43 @@ class Reject(Record):
     detail: str = ""
     text: str = ""
     situation: str = ""
+
+
+class Journal(Protocol):
+    """What a round of generation needs of its journal; see `PoolJournal`."""
+
+    scenarios: dict[str, Scenario]
+
+    def accept(self, scenario: Scenario) -> None: ...
+    def refuse(self, reject: Reject) -> None: ...
+    def refused_profiles(self, slot: str, attempt: int) -> int: ...
+    def is_decided(self, slot: str, attempt: int, profile_attempts: int) -> bool: ...
+    def spent(self, profile_attempts: int) -> dict[str, str]: ...
+
+
+class Nothing:
+    """A journal that keeps nothing, for a round that another process decides."""
+
+    def __init__(self) -> None:
+        self.scenarios: dict[str, Scenario] = {}
+
+    def accept(self, scenario: Scenario) -> None:
+        """Is not kept."""
+
+    def refuse(self, reject: Reject) -> None:
+        """Is not kept."""
+
+    def refused_profiles(self, slot: str, attempt: int) -> int:
+        """None."""
+        return 0
+
+    def is_decided(self, slot: str, attempt: int, profile_attempts: int) -> bool:
+        """Never."""
+        return False
+
+    def spent(self, profile_attempts: int) -> dict[str, str]:
+        """None."""
+        return {}
 
 
 class PoolJournal:

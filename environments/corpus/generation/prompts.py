@@ -15,11 +15,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ....agents.templates import PromptTemplate
 from ....core.record import Record
 from ....policies.answers import read_json
 from ....policies.base import (
@@ -37,6 +36,9 @@ from ...scenarios.scenario import Profile, Scenario
 from .checks import MIN_WORDS, situation_of
 from .coverage import Slot, age_limits
 from .similarity import Measure
+
+if TYPE_CHECKING:
+    from ....agents.templates import PromptTemplate
 
 ROLE = "generator"
 """Role of these requests; scripted policies can recognise them by it."""
@@ -131,6 +133,8 @@ class Prompts:
         Raises:
             ConfigError: one that cannot be read.
         """
+        from ....agents.templates import PromptTemplate
+
         return cls(
             PromptTemplate(settings.scenario_template or _TEMPLATES / "scenario.jinja"),
             PromptTemplate(settings.profile_template or _TEMPLATES / "profile.jinja"),

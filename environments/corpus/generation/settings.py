@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import AliasChoices, Field, field_validator
 
 from ...runs.settings import EngineSettings, RunSettings
+from ...shards.settings import ShardSettings
 from .coverage import Coverage
 from .prompts import GenerationSettings
 
-NOT_OURS = ("episodes", "scenarios")
-"""Fields of a run's settings that a build has no use for, since it makes its own scenarios."""
+NOT_OURS = ("scenarios",)
+"""Fields of a run's settings that a build has no use for, since it makes its own."""
 
 
-class BuildSettings(RunSettings, GenerationSettings):
+class BuildSettings(RunSettings, GenerationSettings, ShardSettings):
     """Settings of one build. Policies and limits of the conversations are given as for a run."""
 
     panel: ClassVar[str] = "Build"
 
-    dialogues: Annotated[int, Field(ge=1)] = Field(60, description="conversations planned")
+    episodes: Annotated[int, Field(ge=1)] = Field(
+        60,
+        validation_alias=AliasChoices("episodes", "dialogues"),  # as earlier versions stored it
+        description="conversations planned",
+    )
     rounds: Annotated[int, Field(ge=1)] = Field(
         2,
         description="rounds of self-iteration; each may show what earlier ones made (SweetieChat eq. 5)",
@@ -41,7 +46,7 @@ class BuildSettings(RunSettings, GenerationSettings):
     def _refuse(cls, value: Any) -> Any:
         if value is not None:
             raise ValueError(
-                "a build makes its own scenarios; give `dialogues` for how many, and `source` for"
+                "a build makes its own scenarios; give `episodes` for how many, and `source` for"
                 " the corpus to begin from"
             )
         return value
@@ -70,7 +75,7 @@ class BuildSettings(RunSettings, GenerationSettings):
         }
         return {
             **generation,
-            "dialogues": self.dialogues,
+            "dialogues": self.episodes,
             "rounds": self.rounds,
             "clean": self.clean,
             "learn_truncated": self.learn_truncated,

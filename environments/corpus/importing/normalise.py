@@ -16,6 +16,7 @@ from typing import Any
 
 from ....agents.roles import Role, Strategy
 from ....core.errors import ConfigError, did_you_mean
+from ....core.outside.text import printable
 from .importers.base import Recorded, Turn
 from .importers.mappings import INSTRUCTORS, role_of, strategy_of
 
@@ -147,6 +148,11 @@ RECIPES: dict[str, tuple[str, ...]] = {
     "merged": ("merge",),
     "sweetiechat": ("merge", "leading_supporter", "trailing_seeker", "min_turns"),
 }
+
+
+def one_line(text: str) -> str:
+    """What a source tells of a seeker: one line, its control characters as symbols."""
+    return printable(" ".join(text.split()))
 
 
 def find_recipe(recipe: str) -> tuple[str, ...]:

@@ -23,13 +23,13 @@ from ....core.record import refuse_unwritable
 from ....policies.safety import crisis_kinds
 from ...episodes.episode import Episode, StopReason, Utterance
 from ...episodes.log import LOG_NAME
-from ...scenarios.scenario import UNSPECIFIED, Scenario
+from ...scenarios.scenario import UNSPECIFIED, Profile, Scenario
 from ..sources import KNOWN_CORPORA, UNKNOWN_LICENCE, Source
 from .importers.base import BrokenRecord, Recorded
 from .importers.mappings import problem_type_of
 from .importers.records import FoundRecord, iter_records
-from .importers.registry import AUTO, find_importer, sniff
-from .normalise import Line, Tally, count_word, find_recipe, normalise, notes_of
+from .importers.registry import AUTO, find_importer, recorded_by, sniff
+from .normalise import Line, Tally, count_word, find_recipe, normalise, notes_of, one_line
 
 EXAMPLES = 20
 """Faults that a report names; further ones are only counted."""
@@ -162,7 +162,7 @@ class Import:
             report.records += 1
             episode = self._episode(found, report)
             if episode is not None:
-                _count(episode, report)
+                count_episode(episode, report)
                 yield episode
             if report.episodes == self._limit:
                 return
@@ -194,12 +194,7 @@ class Import:
         return _episode_of(recorded, lines, found, (name, origin), report)
 
     def _recorded(self, record: object) -> Recorded:
-        recorded: object = self._importer(record)
-        if not isinstance(recorded, Recorded):
-            raise ConfigError(
-                f"importer '{self.format}' gave a {type(recorded).__name__}, no Recorded dialogue",
-                hint="an importer is a function from a record to Recorded (docs/importing.md)",
-            )
+        recorded = recorded_by(self._importer, self.format, record)
         try:
             refuse_unwritable(recorded.annotations)
         except ValueError as error:
@@ -256,7 +251,7 @@ def _episode_of(
 ) -> Episode:
     name, origin = source
     annotations = dict(recorded.annotations)
-    theirs = " ".join(recorded.problem_type.split())
+    theirs = one_line(recorded.problem_type)
     problem_type = problem_type_of(origin, theirs) if theirs else None
     if theirs and problem_type is None:
         count_word(report.unmapped_types, theirs)
@@ -266,14 +261,14 @@ def _episode_of(
         annotations["utterances"] = notes
     if found.own_file:
         annotations.setdefault("id", found.file.name.partition(".")[0])
-    situation = " ".join(recorded.situation.split())
     identity = f"{name}-{found.number}"
     return Episode(
         id=identity,
         scenario=Scenario(
             id=identity,
             problem_type=problem_type or theirs or UNSPECIFIED,
-            situation=situation or UNSPECIFIED,
+            situation=one_line(recorded.situation) or UNSPECIFIED,
+            profile=Profile(text=about) if (about := one_line(recorded.profile)) else "",
             source=name,
         ),
         stop=StopReason.RECORDED,
@@ -295,7 +290,8 @@ def _utterance(line: Line) -> Utterance:
     )
 
 
-def _count(episode: Episode, report: ImportReport) -> None:
+def count_episode(episode: Episode, report: ImportReport) -> None:
+    """Count a kept episode."""
     report.episodes += 1
     report.names[episode.source] += 1
     report.crisis += any(u.crisis for u in episode.utterances)

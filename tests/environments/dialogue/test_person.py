@@ -46,7 +46,7 @@ class OnTerminal:
         settings = folder / "run.toml"
         settings.write_text(RUN.format(episodes=episodes), "utf-8")
         code = "from warmline.cli import main; main()"
-        command = [sys.executable, "-c", code, "simulate", str(settings)]
+        command = [sys.executable, "-c", code, "simulate", "--config", str(settings)]
         self.pid, self.screen = pty.fork()
         if self.pid == 0:
             os.environ |= {"TERM": "xterm", "COLUMNS": "200", "LINES": "50"}

@@ -24,7 +24,7 @@ from warmline.environments import Episode, EpisodeLog
 from warmline.environments.episodes import index as indexing
 from warmline.environments.episodes.derived import Signature, derived_path
 from warmline.environments.episodes.index import INDEX, LogIndex
-from warmline.environments.episodes.log import iter_episodes, latest_episodes
+from warmline.environments.episodes.log import iter_episodes, latest_episodes, log_files
 from warmline.environments.episodes.sequence import Episodes
 
 from ..helpers import scenarios, talk
@@ -54,12 +54,21 @@ def failed(episode: Episode) -> Episode:
 
 
 def plainly(folder: Path) -> Any:
-    """What a folder holds, read line by line: last attempts, in both orders; or that it cannot be."""
+    """What a folder holds, read line by line: of each log the last attempts, of several logs those
+    that did not fail; in both orders. Or that it cannot be read."""
+    every: list[Episode] = []
+    last: dict[str, int] = {}
     try:
-        every = list(iter_episodes(folder))
+        for file in log_files(folder):
+            start = len(every)
+            every += iter_episodes(file)
+            here = {every[n].id: n for n in range(start, len(every))}
+            for name, number in here.items():
+                before = last.get(name, number)
+                if not every[number].stop.failed or every[before].stop.failed:
+                    last[name] = number
     except DataError:
         return "refused"
-    last = {episode.id: number for number, episode in enumerate(every)}
     return (
         [every[number] for number in last.values()],
         [every[number] for number in sorted(last.values())],

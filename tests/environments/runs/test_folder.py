@@ -8,11 +8,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 import warmline
 from warmline.core.errors import AuthenticationFailed, RunError
+from warmline.environments import CasePool
 from warmline.environments.corpus import Source, write_sources
 
 from ..helpers import scenarios, talk
@@ -64,6 +66,28 @@ async def test_without_its_configuration_a_log_of_another_seed_or_setting_is_ref
     assert not (tmp_path / "config.toml").exists()
     await warmline.run_batch(environment(talk()), scenarios(4), out=tmp_path, seed=3)
     assert len(warmline.read_episodes(tmp_path)) == 4
+
+
+async def test_a_run_over_another_pool_is_refused_in_words_of_its_own(tmp_path: Path) -> None:
+    """As when the seed pool has grown between two versions."""
+
+    def played(dialogues: int, **changes: Any) -> warmline.SupportEnvironment:
+        pool = CasePool(warmline.seed_dialogues()[:dialogues])
+        return environment(talk(), cases=pool, case_dialogues=1, **changes)
+
+    await warmline.run_batch(played(3), scenarios(2), out=tmp_path)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    with pytest.raises(
+        RunError, match=r"same settings over another pool.*seed pool has changed"
+    ) as e:
+        await warmline.run_batch(played(4), scenarios(2), out=tmp_path)
+    assert "the version of Warmline that began it" in (e.value.hint or "")
+    with pytest.raises(RunError, match=r"limits\.max_turns: 4 -> 6") as e:
+        await warmline.run_batch(played(4, max_turns=6), scenarios(2), out=tmp_path)
+    assert "  cases: " in e.value.message
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    await warmline.run_batch(played(3), scenarios(3), out=tmp_path)
+    assert len(warmline.read_episodes(tmp_path)) == 3
 
 
 async def test_an_imported_corpus_takes_no_simulated_conversations(tmp_path: Path) -> None:
@@ -166,8 +190,60 @@ async def test_a_start_that_came_to_nothing_leaves_the_folder_free(tmp_path: Pat
 
     with pytest.raises(AuthenticationFailed):
         await played(warmline.ScriptedPolicy(failing), 2)
-    assert (tmp_path / "config.toml").is_file()
+    assert not list(tmp_path.iterdir())
     assert await played(talk(), 4) == 2
     assert "max_turns = 4" in (tmp_path / "config.toml").read_text()
     with pytest.raises(RunError, match="max_turns: 4 -> 6"):
         await played(talk(), 6)
+
+
+class Unready(warmline.ScriptedPolicy):
+    """Cannot be opened."""
+
+    async def open(self) -> None:
+        raise AuthenticationFailed("no key")
+
+
+async def test_a_refused_start_leaves_nothing_behind(tmp_path: Path) -> None:
+    out = tmp_path / "runs" / "deep" / "first"
+    with pytest.raises(AuthenticationFailed):
+        await warmline.run_batch(environment(Unready()), scenarios(1), out=out)
+    assert list(tmp_path.iterdir()) == []
+    out.mkdir(parents=True)
+    (out / "notes.md").write_text("mine")
+    with pytest.raises(AuthenticationFailed):
+        await warmline.run_batch(environment(Unready()), scenarios(1), out=out)
+    assert (out / "notes.md").read_text() == "mine"
+
+
+async def test_a_refused_start_in_a_run_s_folder_changes_nothing_there(tmp_path: Path) -> None:
+    await warmline.run_batch(environment(talk()), scenarios(2), out=tmp_path)
+    before = (tmp_path / "episodes.jsonl").read_bytes()
+
+    policy = talk()
+
+    async def refuse() -> None:
+        raise AuthenticationFailed("no key")
+
+    policy.open = refuse  # type: ignore[method-assign]
+    with pytest.raises(AuthenticationFailed):
+        await warmline.run_batch(environment(policy), scenarios(3), out=tmp_path)
+    assert (tmp_path / "episodes.jsonl").read_bytes() == before
+    assert (tmp_path / "config.toml").is_file()
+
+
+async def test_of_two_starts_the_later_one_does_not_write_into_a_log_that_the_first_withdrew(
+    tmp_path: Path,
+) -> None:
+    from warmline.core.jsonl import LineLog
+
+    log = LineLog(tmp_path / "a.jsonl")
+    opened = log._lock
+
+    def lock_after_removal(file: object) -> None:
+        (tmp_path / "a.jsonl").unlink()
+        opened(file)  # type: ignore[arg-type]
+
+    log._lock = lock_after_removal  # type: ignore[method-assign]
+    with pytest.raises(RunError, match="was removed by another process"):
+        log.__enter__()

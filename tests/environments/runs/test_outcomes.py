@@ -54,6 +54,8 @@ def test_failed_episodes_are_counted_and_all_of_them_are_an_exit_code(
     done = CliRunner().invoke(app, [*base, "--policy", f"failing_some:{policy}"])
     assert done.exit_code == code, done.output
     assert said in done.stdout
+    shown = CliRunner().invoke(app, ["show", base[-2]])
+    assert "BadRequest: refused" in shown.stdout, "one who has no answers is told why"
     again = CliRunner().invoke(app, [*base, "--policy", f"failing_some:{policy}"])
     assert again.exit_code == code, "a resume finds the same"
 

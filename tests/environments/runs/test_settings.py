@@ -131,7 +131,7 @@ def test_helps_for_small_models_are_on_by_themselves_and_can_be_switched_off() -
     assert (plain.limits.case_dialogues, plain.supporter.openings) == (3, False)
     seats = dict.fromkeys(Role, Small())
     helped = build_environment(load_settings(), seats)
-    assert (helped.limits.case_dialogues, helped.supporter.openings) == (1, True)
+    assert (helped.limits.case_dialogues, helped.supporter.openings) == (0, True)
     assert helped.seeker.openings
     without = {"case_dialogues": 2, "supporter": {"openings": False}}
     chosen = build_environment(load_settings(given=without), seats)

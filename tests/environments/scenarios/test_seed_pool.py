@@ -1,19 +1,25 @@
-"""The data that ships: 45 problem types, their seed scenarios and case dialogues."""
+"""The data that ships: 45 problem types, their seed scenarios and dialogues."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from itertools import combinations
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 import warmline
 from warmline.agents import Role, Stage, Strategy
-from warmline.core.errors import DataError
+from warmline.core.errors import ConfigError, DataError
+from warmline.core.published import published_strategy_shares
 from warmline.environments import CasePool
+from warmline.environments.corpus.cleaning import CleanSettings, examine
+from warmline.environments.corpus.importing.seeds import seed_episodes
+from warmline.environments.corpus.tags import Severity
 from warmline.environments.scenarios.problem_types import find_problem_type
 from warmline.environments.scenarios.samples import Samples, ids_of
+from warmline.environments.scenarios.seed_pool import seed_dialogues, seed_scenarios, seed_side
+from warmline.evaluation.analyses.text import openings_of
 from warmline.policies.text.sentences import count_sentences
 
 SCENARIOS = warmline.seed_scenarios()
@@ -25,7 +31,8 @@ CLICHES = re.compile(
     r"|hi[,!]? how can i help|i'?m here for you)",
     re.IGNORECASE,
 )
-CONTACT = re.compile(r"\d{3,}[- ]?\d{3,}|https?://|www\.|@\w+\.")
+CONTACT = re.compile(r"\b(?!116 1(?:11|23)\b)\d{3,}[- ]?\d{3,}|https?://|www\.|@\w+\.")
+"""Any way to reach somebody, but for Europe's common help lines."""
 
 
 def test_types_and_counts_are_the_published_ones() -> None:
@@ -48,9 +55,12 @@ def test_an_unknown_type_is_answered_with_the_closest() -> None:
 
 
 @pytest.mark.parametrize("kind", warmline.problem_types())
-def test_every_type_has_scenarios_and_a_case(kind: str) -> None:
-    assert len([s for s in SCENARIOS if s.problem_type == kind]) >= 3
-    assert len([d for d in DIALOGUES if d.problem_type == kind]) >= 1
+def test_every_type_has_ten_dialogues_each_on_a_scenario_of_its_own(kind: str) -> None:
+    assert len([s for s in SCENARIOS if s.problem_type == kind]) >= 10
+    told = [d.scenario for d in DIALOGUES if d.problem_type == kind]
+    assert len(told) >= 10
+    assert len(set(told)) == len(told)
+    assert set(told) <= {s.id for s in SCENARIOS if s.problem_type == kind}
 
 
 def test_ids_are_unique() -> None:
@@ -58,85 +68,136 @@ def test_ids_are_unique() -> None:
     assert len({d.id for d in DIALOGUES}) == len(DIALOGUES)
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.id)
-def test_scenarios_are_specific_and_profiled(scenario: warmline.Scenario) -> None:
-    assert len(scenario.situation.split()) > 20
-    assert scenario.category
-    profile = scenario.profile
-    assert isinstance(profile, warmline.Profile)
-    assert all((profile.name, profile.gender, profile.occupation, profile.location, profile.traits))
-    assert profile.age is not None
-    assert 10 <= profile.age <= 95
-    assert not CONTACT.search(scenario.situation)
+@pytest.mark.parametrize("kind", warmline.problem_types())
+def test_scenarios_are_specific_and_profiled(kind: str) -> None:
+    for scenario in (s for s in SCENARIOS if s.problem_type == kind):
+        profile = scenario.profile
+        assert isinstance(profile, warmline.Profile)
+        assert all((profile.name, profile.gender, profile.occupation, profile.location))
+        assert profile.traits
+        assert profile.age is not None
+        assert 10 <= profile.age <= 95
+        assert scenario.category
+        assert 20 < len(scenario.situation.split()) <= 100
+        assert not CONTACT.search(scenario.situation)
 
 
-@pytest.mark.parametrize("dialogue", DIALOGUES, ids=lambda d: d.id)
-def test_case_dialogues_are_complete_and_labelled(dialogue: warmline.CaseDialogue) -> None:
-    turns = dialogue.turns
-    assert 8 <= len(turns) <= 16
-    assert [turn.role for turn in turns] == [Role.SEEKER, Role.SUPPORTER] * (len(turns) // 2)
-    supporter = [turn for turn in turns if turn.role is Role.SUPPORTER]
-    assert all(turn.strategy for turn in supporter)
-    assert len({turn.strategy for turn in supporter}) >= 4
-    stages = [list(Stage).index(turn.stage) for turn in turns if turn.stage]
-    assert len(stages) == len(turns)
-    assert stages == sorted(stages)
-    assert stages[0] == 0
-    assert stages[-1] == 2
-    assert all(count_sentences(turn.text) <= 3 for turn in turns)
-    assert not any(CLICHES.match(turn.text) for turn in turns)
-    assert not any(CONTACT.search(turn.text) for turn in turns)
-    assert dialogue.scenario in {s.id for s in SCENARIOS}
+@pytest.mark.parametrize("kind", warmline.problem_types())
+def test_dialogues_are_complete_and_labelled(kind: str) -> None:
+    """Also the first dialogue of each type, which was written earlier, but for its longer utterances."""
+    for dialogue in (d for d in DIALOGUES if d.problem_type == kind):
+        turns = dialogue.turns
+        assert 10 <= len(turns) <= 20, dialogue.id
+        assert [turn.role for turn in turns] == [Role.SEEKER, Role.SUPPORTER] * (len(turns) // 2)
+        supporter = [turn for turn in turns if turn.role is Role.SUPPORTER]
+        assert all(turn.strategy for turn in supporter)
+        assert len({turn.strategy for turn in supporter}) >= 4
+        stages = [list(Stage).index(turn.stage) for turn in turns if turn.stage]
+        assert len(stages) == len(turns)
+        assert stages == sorted(stages)
+        assert set(stages) == {0, 1, 2}
+        texts = [turn.text for turn in turns]
+        assert all(count_sentences(text) <= 3 for text in texts), dialogue.id
+        assert not any(CLICHES.match(text) or CONTACT.search(text) for text in texts), dialogue.id
+        words = sum(len(text.split()) for text in texts) / len(texts)
+        assert 8 <= words <= (35 if dialogue.id.endswith("-case-1") else 25), dialogue.id
 
 
-def test_every_strategy_is_shown_and_none_takes_over() -> None:
-    shares = Counter(t.strategy for d in DIALOGUES for t in d.turns if t.strategy)
-    assert set(shares) == set(Strategy)
-    assert max(shares.values()) / shares.total() < 0.4
+def test_strategies_come_as_often_as_in_the_published_corpora() -> None:
+    """Within 3 points of the span between ESConv's share and ServeForEmo's (SweetieChat Table 2)."""
+    counts = Counter(t.strategy for d in DIALOGUES for t in d.turns if t.strategy)
+    published = published_strategy_shares()
+    for strategy in Strategy:
+        share = 100 * counts[strategy] / counts.total()
+        span = [published[corpus][strategy.value] for corpus in ("ESConv", "ServeForEmo")]
+        assert min(span) - 3 <= share <= max(span) + 3, f"{strategy}: {share:.1f} %, {span}"
 
 
 def test_people_are_varied() -> None:
     people = [s.profile for s in SCENARIOS if isinstance(s.profile, warmline.Profile)]
-    assert len({p.name for p in people}) > 0.97 * len(people)
-    assert len({p.location.split(",")[-1].strip() for p in people}) >= 50
+    assert len({p.name for p in people}) == len(people)
+    assert len({p.location.split(",")[-1].strip() for p in people}) >= 100
     ages = [p.age for p in people if p.age is not None]
-    assert min(ages) < 16
-    assert max(ages) > 70
+    assert min(ages) < 14
+    assert max(ages) > 80
     genders = Counter(p.gender for p in people)
-    assert genders["female"] > 30
-    assert genders["male"] > 30
+    assert genders["female"] > 0.3 * len(people)
+    assert genders["male"] > 0.3 * len(people)
+
+
+def near_copies(texts: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Pairs of which one shares more than half of its three-word sequences with the other.
+
+    Found by an index from sequence to texts: what shares no sequence is never compared. A text of
+    fewer than 12 words may be an everyday phrase.
+    """
+    cut = []
+    for text in texts:
+        words = re.findall(r"\w+", text.lower())
+        cut.append({tuple(words[n : n + 3]) for n in range(len(words) - 2)})
+    places: dict[tuple[str, ...], list[int]] = {}
+    for place, grams in enumerate(cut):
+        if len(grams) < 10:
+            continue
+        shared = Counter(other for gram in grams for other in places.get(gram, ()))
+        for other, count in shared.items():
+            if count > 0.5 * min(len(grams), len(cut[other])):
+                yield texts[other], texts[place]
+        for gram in grams:
+            places.setdefault(gram, []).append(place)
 
 
 def test_no_two_texts_are_near_copies() -> None:
-    """No pair of situations, or of utterances, shares half of its three-word sequences."""
-
-    def grams(text: str) -> set[tuple[str, ...]]:
-        words = re.findall(r"\w+", text.lower())
-        return {tuple(words[i : i + 3]) for i in range(len(words) - 2)}
-
-    for texts in (
-        [s.situation for s in SCENARIOS],
-        [t.text for d in DIALOGUES for t in d.turns],
-    ):
-        cut = [grams(text) for text in texts]
-        close = [
-            (texts[i], texts[j])
-            for i, j in combinations(range(len(cut)), 2)
-            if len(cut[i]) > 5
-            and len(cut[j]) > 5
-            and len(cut[i] & cut[j]) > 0.5 * min(len(cut[i]), len(cut[j]))
-        ]
-        assert close == []
+    assert list(near_copies([s.situation for s in SCENARIOS])) == []
+    assert list(near_copies([t.text for d in DIALOGUES for t in d.turns])) == []
 
 
-def test_openings_of_supporter_turns_vary() -> None:
-    openings = Counter(
-        " ".join(t.text.lower().split()[:3])
-        for d in DIALOGUES
-        for t in d.turns
-        if t.role is Role.SUPPORTER
-    )
-    assert openings.most_common(1)[0][1] <= 6
+def test_near_copies_are_found() -> None:
+    one = "my sister left in may and took the dog with her to the coast"
+    other = "in june my sister left in may and took the dog with her to town"
+    assert list(near_copies([one, "nothing like it is to be read here at all tonight", other])) == [
+        (one, other)
+    ]
+
+
+@pytest.mark.parametrize("role", [Role.SEEKER, Role.SUPPORTER])
+def test_no_opening_phrase_is_above_two_per_cent(role: Role) -> None:
+    """The first three words, and the first two, of all utterances of a role."""
+    said = [turn.text for d in DIALOGUES for turn in d.turns if turn.role is role]
+    for length in (3, 2):
+        [(phrase, share)] = openings_of(said, length=length, max_phrases=1).phrases.items()
+        assert share <= 0.02, f"{phrase}: {share:.1%}"
+
+
+def test_no_two_dialogues_open_alike() -> None:
+    firsts = Counter(" ".join(d.turns[0].text.lower().split()[:5]) for d in DIALOGUES)
+    assert [words for words, count in firsts.items() if count > 1] == []
+
+
+def test_cleaning_finds_nothing_to_drop_or_trim() -> None:
+    """Role flips, leaks, the sentence cap, loops, broken turns; near-duplicates are tested above."""
+    filters = CleanSettings(skip=("near_duplicates",)).make()
+    found = [
+        f"{episode.id}: {finding}"
+        for episode in seed_episodes()
+        for finding in examine(episode, filters)
+        if finding.severity is not Severity.FLAG
+        or finding.filter in ("role", "leaks", "sentence_cap", "repetition")
+    ]
+    assert found == []
+
+
+def test_every_fifth_scenario_of_a_type_is_for_testing() -> None:
+    assert [seed_side(f"burnout-{n}") for n in (4, 5, 6, 10)] == ["train", "test", "train", "test"]
+    assert seed_side("burnout-5~3") == "test"
+    train, test = seed_dialogues("train"), seed_dialogues("test")
+    assert len(test) == 0.2 * len(DIALOGUES)
+    assert {d.id for d in train} | {d.id for d in test} == {d.id for d in DIALOGUES}
+    assert {d.scenario for d in train}.isdisjoint(d.scenario for d in test)
+    assert {s.id for s in seed_scenarios("test")} == {d.scenario for d in test}
+    assert {d.problem_type for d in test} == set(warmline.problem_types())
+    with pytest.raises(ConfigError, match=r"(?s)no side 'tset'.*did you mean 'test'"):
+        seed_dialogues("tset")  # type: ignore[arg-type]
 
 
 def test_drawing_is_seeded_extendable_and_without_repeats() -> None:
@@ -159,23 +220,24 @@ def test_cases_come_from_the_type_then_the_category() -> None:
     assert pool.draw("Something of my own", 3, scenario_id="x") == ()
 
 
-@pytest.mark.parametrize("dialogue", DIALOGUES, ids=lambda d: d.id)
-def test_a_supporter_never_sees_the_case_of_the_played_scenario(
-    dialogue: warmline.CaseDialogue,
-) -> None:
-    everything = 10 * len(DIALOGUES)
-    for played in (dialogue.scenario, f"{dialogue.scenario}~2"):
-        shown = CasePool().draw(dialogue.problem_type, everything, scenario_id=played)
-        assert dialogue.as_case() not in shown
-        assert shown
+def test_a_supporter_never_sees_the_case_of_the_played_scenario() -> None:
+    pool, everything = CasePool(), len(DIALOGUES)
+    for dialogue in DIALOGUES[::7]:
+        kind = dialogue.problem_type
+        own = dialogue.as_case()
+        for played in (dialogue.scenario, f"{dialogue.scenario}~2"):
+            shown = pool.draw(kind, everything, scenario_id=played)
+            assert len([case for case in shown if case.problem_type == kind]) == 9
+            assert not any(case.turns == own.turns for case in shown)
 
 
 def test_samples_know_their_ids_without_making_scenarios() -> None:
-    drawn = warmline.draw_scenarios(400, seed=3)
+    count = 2 * len(SCENARIOS) + 100
+    drawn = warmline.draw_scenarios(count, seed=3)
     assert isinstance(drawn, Samples)
     assert ids_of(drawn) == [scenario.id for scenario in drawn]
-    assert ids_of(drawn)[399].endswith("~3")
-    again = Samples(drawn, ((n, 1 + n % 2) for n in range(400)))
+    assert ids_of(drawn)[-1].endswith("~3")
+    again = Samples(drawn, ((n, 1 + n % 2) for n in range(count)))
     assert ids_of(again) == [scenario.id for scenario in again]
     assert drawn[:3] == list(drawn)[:3]
     assert drawn[-1] == list(drawn)[-1]

@@ -81,11 +81,11 @@ def test_json_is_one_object_and_the_same_each_time(tmp_path: Path) -> None:
     assert first.stdout == second.stdout
 
 
-def test_the_sample_and_the_seed_decide(tmp_path: Path) -> None:
+def test_the_limit_and_the_seed_decide(tmp_path: Path) -> None:
     one = str(corpus(tmp_path / "one", 30, 1))
     whole, part, other = (
         json.loads(RUN.invoke(app, ["analyze", one, "--json", *more]).stdout)["corpora"][0]
-        for more in ([], ["--sample", "10"], ["--sample", "10", "--seed", "7"])
+        for more in ([], ["--limit", "10"], ["--limit", "10", "--seed", "7"])
     )
     assert (whole["sampled"], part["sampled"], part["dialogues"]) == (30, 10, 30)
     assert part["similarity"]["mean"] != other["similarity"]["mean"]

@@ -91,6 +91,36 @@ def test_samples_and_people_are_averaged_and_missing_values_counted() -> None:
     assert "2 subjects are too few" in found.advice[0]
 
 
+def answers(kind: str, values: list[float]) -> list[Rating]:
+    return [rating(f"e{n}", value, kind) for n, value in enumerate(values)]
+
+
+def test_a_scorer_is_calibrated_as_a_judge_is() -> None:
+    """Yes and no on both sides: Pearson is phi, and kappa Cohen's."""
+    its, theirs = [1.0, 1, 0, 0, 1, 0, 1, 1], [1.0, 0, 0, 0, 1, 1, 1, 1]
+    [found] = calibrate(answers("scorer", its), answers("human", theirs))
+    assert found.n == 8
+    assert found.pearson.value == pytest.approx(stats.pearsonr(its, theirs).statistic)
+    assert found.kappa.value == pytest.approx(cohen_kappa_score(its, theirs))
+    assert found.difference.value == pytest.approx(0)
+
+
+def test_a_scorer_and_people_on_another_scale_compare_by_correlation_alone() -> None:
+    its, theirs = [1.0, 1, 0, 0, 1, 0, 1, 1], [5.0, 3, 2, 1, 4, 4, 5, 4]
+    scorer, people = answers("scorer", its), answers("human", theirs)
+    lengths = {(f"e{n}", 1, ""): float(n) for n in range(8)}
+    [found] = calibrate(scorer, people, lengths=lengths)
+    assert found.pearson.value == pytest.approx(stats.pearsonr(its, theirs).statistic)
+    assert found.kappa.value is found.difference.value is found.length_slope.value is None
+    assert any("--holds" in told for told in found.advice)
+    [held] = calibrate(scorer, people, lengths=lengths, holds=4)
+    assert held.kappa.value == pytest.approx(cohen_kappa_score(its, [1, 0, 0, 0, 1, 1, 1, 1]))
+    assert held.length_slope.value is not None
+    assert not any("--holds" in told for told in held.advice)
+    with pytest.raises(ConfigError, match="this judge gives scores"):
+        calibrate(answers("judge", its), people, holds=4)
+
+
 def test_a_judge_of_one_score_has_no_correlation() -> None:
     names = [f"e{number}" for number in range(40)]
     people = [rating(name, 1 + number % 5, "human") for number, name in enumerate(names)]
@@ -197,3 +227,18 @@ def test_helpful_rates_by_hand() -> None:
     assert (found.rates[ALL].value, found.rates[ALL].missing) == (0.5, 1)
     assert found.rates["empathy"].value == 1.0
     assert found.rates["empathy"].interval.low == pytest.approx(0.4385, abs=1e-4)  # 3 of 3
+
+
+def test_gold_replies_and_candidates_are_never_one_rate() -> None:
+    """Of two contexts the best candidates hold, three of four candidates do, no gold reply does."""
+    ratings = [
+        rating(f"e{n}", value, "scorer", dimension="topic", candidate=name)
+        for n in range(2)
+        for name, value in (("candidate0", 1), ("candidate1", n), ("gold", 0))
+    ]
+    found = {each.form: each for each in helpful_rates(ratings, dimensions=("topic",))}
+    assert {name: each.replies for name, each in found.items()} == {
+        "single": 2, "beams": 4, "gold": 2,
+    }  # fmt: skip
+    rates = {name: each.rates[ALL].value for name, each in found.items()}
+    assert rates == {"single": 1.0, "beams": 0.75, "gold": 0.0}

@@ -56,7 +56,7 @@ def judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_judging_a_log_and_judging_it_again(tmp_path: Path, judges: str) -> None:
     run = write_log(tmp_path / "run", [episode("e1"), episode("e2")])
     before = (run / "episodes.jsonl").read_bytes()
-    command = ["judge", str(run), "--policy", f"{judges}:judge", "--rubric", "response"]
+    command = ["judge", str(run), "--judge.policy", f"{judges}:judge", "--rubric", "response"]
     first = RUN.invoke(app, [*command, "--samples", "2"])
     assert first.exit_code == 0, first.output
     assert "56 asked, 0 there already" in " ".join(first.output.split())
@@ -72,8 +72,8 @@ def test_options_decide_what_is_judged(tmp_path: Path, judges: str) -> None:
     run = write_log(tmp_path / "run", [episode(f"e{n}") for n in range(5)])
     out = tmp_path / "else" / "mine.jsonl"
     done = RUN.invoke(app, [
-        "judge", str(run), "--policy", f"{judges}:judge", "--rubric", "dialogue", "--dimensions",
-        "safety", "--contexts", "3", "--rater", "me", "--out", str(out),
+        "judge", str(run), "--judge.policy", f"{judges}:judge", "--rubric", "dialogue", "--dimensions",
+        "safety", "--limit", "3", "--rater", "me", "--out", str(out),
     ])  # fmt: skip
     assert done.exit_code == 0, done.output
     ratings = list(iter_ratings(out))
@@ -85,7 +85,7 @@ def test_two_runs_are_compared(tmp_path: Path, judges: str) -> None:
     one = write_log(tmp_path / "one", [episode(f"e{n}") for n in range(3)])
     two = write_log(tmp_path / "two", [episode(f"e{n}", [*LINES[:3], "Ok."]) for n in range(3)])
     done = RUN.invoke(app, [
-        "judge", str(one), "--against", str(two), "--policy", f"{judges}:judge", "--dimensions",
+        "judge", str(one), "--against", str(two), "--judge.policy", f"{judges}:judge", "--dimensions",
         "helpfulness", "--json",
     ])  # fmt: skip
     assert done.exit_code == 0, done.output
@@ -96,8 +96,8 @@ def test_two_runs_are_compared(tmp_path: Path, judges: str) -> None:
 
 @pytest.mark.parametrize(("more", "message"), [
     ([], "no judge is named"),
-    (["--policy", "scripted", "--against", "x", "--contexts", "3"], "--contexts draws from one"),
-    (["--policy", "scripted", "--against", "x", "--rubric", "response"], "is about replies"),
+    (["--judge.policy", "scripted", "--against", "x", "--limit", "3"], "--limit draws from one"),
+    (["--judge.policy", "scripted", "--against", "x", "--rubric", "response"], "is about replies"),
 ])  # fmt: skip
 def test_what_cannot_be_judged_is_refused(tmp_path: Path, more: list[str], message: str) -> None:
     run = write_log(tmp_path / "run", [episode()])
@@ -110,14 +110,18 @@ def test_the_function_does_all_but_printing(tmp_path: Path, judges: str) -> None
     """`judge_run` gives what `warmline judge --json` prints, from the same settings."""
     one = write_log(tmp_path / "one", [episode(f"e{n}") for n in range(3)])
     two = write_log(tmp_path / "two", [episode(f"e{n}", [*LINES[:3], "Ok."]) for n in range(3)])
-    settings = JudgeSettings(policy=f"{judges}:judge", dimensions=("empathy",), samples=2)
+    settings = JudgeSettings(
+        judge={"policy": f"{judges}:judge"}, dimensions=("empathy",), samples=2
+    )
     result = asyncio.run(judge_run(one, settings))
     assert result.out == one / "ratings.jsonl"
     assert ([s.dimension for s in result.scores], result.scores[0].n) == (["empathy"], 12)
-    command = ["judge", str(one), "--policy", f"{judges}:judge", "--dimensions", "empathy"]
+    command = ["judge", str(one), "--judge.policy", f"{judges}:judge", "--dimensions", "empathy"]
     printed = RUN.invoke(app, [*command, "--samples", "2", "--json"])
     assert json.loads(printed.stdout) == {**result.as_dict(), "asked": 0, "resumed": 12}
-    settings = JudgeSettings(policy=f"{judges}:judge", against=str(two), dimensions=("safety",))
+    settings = JudgeSettings(
+        judge={"policy": f"{judges}:judge"}, against=str(two), dimensions=("safety",)
+    )
     compared = asyncio.run(judge_run(one, settings))
     assert (compared.scores, compared.out) == ([], one / "comparisons.jsonl")
     assert (compared.wins[0].wins, compared.tally.asked) == (3, 6)
@@ -215,7 +219,7 @@ def test_calibration_reports_how_often_people_chose_the_same(tmp_path: Path) -> 
 def test_tables_lose_nothing_on_eighty_columns(tmp_path: Path, judges: str) -> None:
     run = write_log(tmp_path / "run", [episode(f"e{n}") for n in range(3)])
     narrow = CliRunner(env={"COLUMNS": "80"})
-    command = ["judge", str(run), "--policy", f"{judges}:judge"]
+    command = ["judge", str(run), "--judge.policy", f"{judges}:judge"]
     for more in (["--rubric", "response"], ["--rubric", "dialogue"], ["--against", str(run)]):
         shown = narrow.invoke(app, [*command, *more])
         assert shown.exit_code == 0, shown.exception
@@ -228,14 +232,14 @@ def test_runs_without_a_common_conversation_are_refused(tmp_path: Path, judges: 
     one = write_log(tmp_path / "one", [episode("e1")])
     two = write_log(tmp_path / "two", [episode("f1")])
     done = RUN.invoke(
-        app, ["judge", str(one), "--against", str(two), "--policy", f"{judges}:judge"]
+        app, ["judge", str(one), "--against", str(two), "--judge.policy", f"{judges}:judge"]
     )
     assert "has a partner in" in str(done.exception)
 
 
 def test_an_unreadable_answer_says_where_it_is(tmp_path: Path, judges: str) -> None:
     run = write_log(tmp_path / "run", [episode("e1")])
-    done = RUN.invoke(app, ["judge", str(run), "--policy", f"{judges}:says"])
+    done = RUN.invoke(app, ["judge", str(run), "--judge.policy", f"{judges}:says"])
     assert "notes.answer" in done.stdout
 
 
@@ -244,9 +248,11 @@ def test_a_judge_of_which_no_answer_can_be_read_has_an_exit_code(
 ) -> None:
     run = write_log(tmp_path / "run", [episode("e1")])
     for _ in range(2):  # asked, and found there
-        assert RUN.invoke(app, ["judge", str(run), "--policy", f"{judges}:says"]).exit_code == 3
+        assert (
+            RUN.invoke(app, ["judge", str(run), "--judge.policy", f"{judges}:says"]).exit_code == 3
+        )
     other = write_log(tmp_path / "other", [episode("e1")])
-    compared = ["judge", str(run), "--against", str(other), "--policy", f"{judges}:says"]
+    compared = ["judge", str(run), "--against", str(other), "--judge.policy", f"{judges}:says"]
     assert RUN.invoke(app, compared).exit_code == 3
 
 
@@ -271,9 +277,20 @@ def test_helpful_rates_stand_beside_the_published_ones(tmp_path: Path) -> None:
     assert rates["rates"]["helpful"]["value"] == 0.5
     gold = file.read_text() + lines[0].replace('"candidate":""', '"candidate":"gold"') + "\n"
     file.write_text(gold)
-    for more, count in (([], 3), (["--leave-out", "gold"], 2)):
-        [rates] = json.loads(RUN.invoke(app, ["helpful", str(file), *more, "--json"]).stdout)
-        assert rates["replies"] == count
+    for more, counts in (
+        ([], {"replies": 2, "gold": 1}),
+        (["--leave-out", "gold"], {"replies": 2}),
+    ):
+        rates = json.loads(RUN.invoke(app, ["helpful", str(file), *more, "--json"]).stdout)
+        assert {each["form"]: each["replies"] for each in rates} == counts
+    [alone] = json.loads(
+        RUN.invoke(app, ["helpful", str(file), "--dimensions", "strategy", "--json"]).stdout
+    )
+    assert list(alone["rates"]) == ["strategy", "helpful"]
+    shown = CliRunner(env={"COLUMNS": "100"}).invoke(app, ["helpful", str(file)])
+    gold_rows = [line.split() for line in shown.stdout.splitlines() if " gold " in line]
+    assert len(gold_rows) == 5
+    assert all(row[-2:] == ["-", "-"] for row in gold_rows)
     other = RUN.invoke(app, ["helpful", str(file), "--published", "FPEMF Table 4a: BJB_FPE"])
     assert "did you mean 'FPEMF Table 4a: BBJ_FPE'" in str(other.exception)
     file.write_text(lines[0].replace("empathy", "other") + "\n")
@@ -283,7 +300,7 @@ def test_helpful_rates_stand_beside_the_published_ones(tmp_path: Path) -> None:
 def test_another_comparison_in_the_same_file_is_left_aside(tmp_path: Path, judges: str) -> None:
     one = write_log(tmp_path / "one", [episode("e1")])
     two = write_log(tmp_path / "two", [episode("e1", [*LINES[:3], "Ok."])])
-    more = ["--policy", f"{judges}:judge", "--dimensions", "helpfulness", "--json"]
+    more = ["--judge.policy", f"{judges}:judge", "--dimensions", "helpfulness", "--json"]
     for other in (two, one):
         done = RUN.invoke(app, ["judge", str(one), "--against", str(other), *more])
         assert done.exit_code == 0, done.exception
@@ -294,9 +311,9 @@ def test_another_comparison_in_the_same_file_is_left_aside(tmp_path: Path, judge
 def test_the_table_is_of_the_judge_that_was_asked(tmp_path: Path, judges: str) -> None:
     run = write_log(tmp_path / "run", [episode("e1")])
     command = ["judge", str(run), "--rubric", "dialogue", "--dimensions", "safety", "--json"]
-    first = ["--policy", f"{judges}:judge", "--rater", "first"]
+    first = ["--judge.policy", f"{judges}:judge", "--rater", "first"]
     RUN.invoke(app, [*command, *first])
-    RUN.invoke(app, [*command, "--policy", f"{judges}:says", "--rater", "second"])
+    RUN.invoke(app, [*command, "--judge.policy", f"{judges}:says", "--rater", "second"])
     again = json.loads(RUN.invoke(app, [*command, *first]).stdout)
     assert (again["rater"], again["asked"]) == ("first", 0)
     assert (again["results"][0]["n"], again["results"][0]["missing"]) == (1, 0)

@@ -61,7 +61,9 @@ async def test_each_reply_is_judged_in_its_place(corpus: Path) -> None:
     """The history is the corpus's, a greeting and joined turns included."""
     folder = evaluated(corpus, "m0", ask)
     judge = ScriptedPolicy(prefers_questions)
-    settings = JudgeSettings(corpus=str(corpus), dimensions=("empathy",), policy="scripted")
+    settings = JudgeSettings(
+        corpus=str(corpus), dimensions=("empathy",), judge={"policy": "scripted"}
+    )
     result = await judge_run(folder, settings, policy=judge)
     assert (result.tally.asked, result.left_out) == (6, 0)
     assert [(s.dimension, s.mean, s.n) for s in result.scores] == [("empathy", 5.0, 6)]
@@ -89,7 +91,7 @@ async def test_in_generated_context_the_judge_reads_the_models_own_replies(corpu
     }
     assert last[Setting.REFERENCE][2] == "What happened on Monday?"
     assert last[Setting.GENERATED][2].startswith("What about this:")
-    settings = JudgeSettings(corpus=str(corpus), dimensions=("overall",), contexts=2, seed=1)
+    settings = JudgeSettings(corpus=str(corpus), dimensions=("overall",), limit=2, seed=1)
     result = await judge_run(folder, settings, policy=ScriptedPolicy(prefers_questions))
     assert result.tally.asked == 4  # two places, both contexts
     ratings = list(iter_ratings(folder))
@@ -103,7 +105,10 @@ async def test_two_models_are_compared_on_the_same_history(corpus: Path) -> None
         assert pair.history.startswith("Supporter: Hello there.")
         assert (pair.a[:4], pair.b[:4]) == ("What", "I am")
     settings = JudgeSettings(
-        corpus=str(corpus), against=str(b), dimensions=("helpfulness",), policy="scripted"
+        corpus=str(corpus),
+        against=str(b),
+        dimensions=("helpfulness",),
+        judge={"policy": "scripted"},
     )
     judge = ScriptedPolicy(prefers_questions)
     result = await judge_run(a, settings, policy=judge)
@@ -113,7 +118,7 @@ async def test_two_models_are_compared_on_the_same_history(corpus: Path) -> None
     assert result.left_out == 6  # generated context has other histories
     assert "Neither is length a merit" in judge.requests[0].messages[0].content
     assert "two replies of a supporter" in judge.requests[0].messages[0].content
-    drawn = settings.model_copy(update={"contexts": 2, "out": str(corpus.parent / "c.jsonl")})
+    drawn = settings.model_copy(update={"limit": 2, "out": str(corpus.parent / "c.jsonl")})
     few = await judge_run(a, drawn, policy=ScriptedPolicy(prefers_questions))
     assert few.wins[0].n == 2
 
@@ -125,7 +130,9 @@ async def test_replies_that_failed_are_left_out_and_told(corpus: Path) -> None:
         return ask(request)
 
     folder = evaluated(corpus, "half", fails)
-    settings = JudgeSettings(corpus=str(corpus), dimensions=("empathy",), policy="scripted")
+    settings = JudgeSettings(
+        corpus=str(corpus), dimensions=("empathy",), judge={"policy": "scripted"}
+    )
     result = await judge_run(folder, settings, policy=ScriptedPolicy(prefers_questions))
     assert (result.tally.asked, result.left_out) == (3, 3)
     assert result.as_dict()["left_out"] == 3

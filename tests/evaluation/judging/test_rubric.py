@@ -26,7 +26,13 @@ faults = [{ name = "cliche", at_most = 2, when = "it is worn" }]
 
 
 def test_the_shipped_rubrics_have_the_dimensions_of_the_papers() -> None:
-    assert known_rubrics() == ["dialogue", "response"]
+    assert known_rubrics() == [
+        "dialogue",
+        "fpemf",
+        "response",
+        "self-evolution",
+        "sweetiechat",
+    ]
     response, dialogue = load_rubric("response"), load_rubric("dialogue")
     assert [d.name for d in response.dimensions] == [
         "coherence", "understanding", "empathy", "informativeness", "helpfulness", "engagement",

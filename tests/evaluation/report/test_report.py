@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from markupsafe import escape
+from typer.testing import CliRunner
 
 import warmline
 from warmline.agents.roles import Role, Strategy
+from warmline.cli import app
 from warmline.core.errors import ConfigError, DataError
 from warmline.environments.episodes.episode import Call, Episode, StopReason, Utterance, Verdict
 from warmline.environments.episodes.rating import Rating, append_ratings
@@ -20,7 +23,7 @@ from warmline.environments.scenarios.scenario import Scenario
 from warmline.evaluation.report import read_run, write_report
 from warmline.evaluation.report.charts import bars, histogram, stacked
 from warmline.evaluation.report.data import as_script, episode_view
-from warmline.policies.safety import DISCLAIMER
+from warmline.policies.safety import DISCLAIMER, IMPORTED_DISCLAIMER, MIXED_DISCLAIMER
 
 HOSTILE = '</script><script>document.title="taken"</script><img src=x onerror="document.title=1">'
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -124,6 +127,23 @@ def test_numbers_of_a_run(run: Path) -> None:
     assert "<script>document" not in page
 
 
+def test_imported_conversations_are_not_called_generated(tmp_path: Path) -> None:
+    people = save(tmp_path / "people", PLAIN.model_copy(update={"stop": StopReason.RECORDED}))
+    models = save(tmp_path / "models", PLAIN)
+    for runs, disclaimer in (
+        ([people], IMPORTED_DISCLAIMER),
+        ([models], DISCLAIMER),
+        ([people, models], MIXED_DISCLAIMER),
+    ):
+        page = write_report(runs, tmp_path / "r.html").read_text("utf-8")
+        assert page.count(str(escape(disclaimer))) == 2
+    for run, disclaimer in ((people, IMPORTED_DISCLAIMER), (models, DISCLAIMER)):
+        for command in ("show", "analyze"):
+            told = CliRunner().invoke(app, [command, str(run)])
+            assert told.exit_code == 0, told.output
+            assert disclaimer in " ".join(told.stdout.split())
+
+
 def test_ratings_of_two_rubrics_are_not_mixed_and_shares_are_not_certain(tmp_path: Path) -> None:
     """A dimension that shows more than before is another rubric's; 3 of 3 helpful is [0.44, 1]."""
     folder = save(tmp_path / "first", *(PLAIN.model_copy(update={"id": f"p{n}"}) for n in range(3)))
@@ -186,6 +206,9 @@ def test_tables_and_figures_of_other_commands_are_taken_over(run: Path, tmp_path
     assert re.search(r"<td[^>]*>7</td>", page)
     assert "<script>document" not in page
     assert "<script>1" not in page
+    assert page.index('id="conversations"') < page.index('id="appendix-1"')
+    assert '<a href="#appendix-1">analysis</a>' in page
+    assert re.search(r'<div class="scroll"[^>]*tabindex="0"><table>', page)
     assert 'alt="lengths"' in page
     with pytest.raises(DataError, match="no tables"):
         write_report([run], appendices=[tmp_path / "first"])
@@ -284,6 +307,64 @@ def test_a_hostile_conversation_is_shown_inert(opened: Any) -> None:
     turn = opened.locator("#detail .turn.p p").first
     assert turn.evaluate("e => getComputedStyle(e).direction") == "rtl"
     assert opened.complaints == []
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_labels_of_figures_stand_whole_and_readable(opened: Any, width: int) -> None:
+    opened.set_viewport_size({"width": width, "height": 900})
+    cut, sizes = opened.evaluate("""() => {
+      const cut = [], sizes = [];
+      for (const text of document.querySelectorAll("svg text")) {
+        const box = text.getBoundingClientRect();
+        const figure = text.ownerSVGElement.getBoundingClientRect();
+        const out = Math.max(figure.left - box.left, box.right - figure.right, figure.top - box.top);
+        if (out > 1) cut.push(text.textContent);
+        sizes.push(box.height);
+      }
+      return [cut, sizes];
+    }""")
+    assert cut == []
+    assert len(sizes) > 20
+    assert min(sizes) > 9
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_conversations_are_one_click_away_from_anywhere(opened: Any, width: int) -> None:
+    opened.set_viewport_size({"width": width, "height": 800})
+    opened.evaluate("""() => {
+      document.querySelector("nav a").insertAdjacentHTML("afterend", "<a>the name of an appendix</a>");
+    }""")  # so that the links need two lines on a phone
+    opened.evaluate("window.scrollTo(0, 1000)")
+    link = opened.get_by_role("navigation").get_by_text("Conversations")
+    assert 0 <= link.bounding_box()["y"] < 80
+    link.click()
+    title = opened.locator("#conversations-title").bounding_box()
+    nav = opened.get_by_role("navigation").bounding_box()
+    assert nav["y"] + nav["height"] <= title["y"] < 300
+
+
+def test_a_wide_table_scrolls_by_itself_and_keeps_its_row_names(
+    browser: Any, run: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "analysis"
+    folder.mkdir()
+    cells = " | ".join(f"column {n}" for n in range(20))
+    (folder / "tables.md").write_text(f"| a | {cells} |\n|{'---|' * 21}\n| name | {cells} |\n")
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    page.goto(write_report([run], tmp_path / "r.html", appendices=[folder]).as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    tables = page.locator(".appendix .scroll, article:has-text('Sizes and lengths') .scroll")
+    assert tables.count() == 2
+    for number in range(2):
+        table = tables.nth(number)
+        table.scroll_into_view_if_needed()
+        table.evaluate("e => { e.scrollLeft = 150; }")
+        assert table.evaluate("e => e.scrollLeft") == 150
+        name = table.locator("tbody tr").first.locator("th, td").first.bounding_box()
+        assert abs(name["x"] - table.bounding_box()["x"]) < 2
+        for row in table.locator("tbody tr").all():  # of two lines, not of single letters
+            assert row.bounding_box()["height"] < 80
+    page.close()
 
 
 def test_a_phone_shows_one_part_at_a_time(opened: Any) -> None:

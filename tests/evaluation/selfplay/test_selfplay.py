@@ -176,3 +176,17 @@ async def test_two_equal_sides_and_a_missing_judge_are_refused(tmp_path: Path) -
         await self_play(settings(tmp_path))
     with pytest.raises(ConfigError, match="no judge is named"):
         await self_play(settings(tmp_path), a=supporter(WARM))
+
+
+async def test_workers_play_the_same_conversations(tmp_path: Path) -> None:
+    results = []
+    for name, workers in (("one", None), ("two", 2)):
+        chosen = settings(tmp_path / name, seeds=(1,), workers=workers)
+        result = await self_play(
+            chosen, a=supporter(WARM), b=supporter(COLD), scenarios=scenarios(4), seats=seats(),
+            judge_policy=ScriptedPolicy(likes_warmth),
+        )  # fmt: skip
+        played = [e.content() for side in ("a", "b") for e in read_episodes(chosen.folder(side, 1))]
+        results.append((result.as_dict(), played))
+    assert results[0] == results[1]
+    assert len(list((tmp_path / "two" / "play" / "a" / "seed-1").glob("episodes-*.jsonl"))) == 2

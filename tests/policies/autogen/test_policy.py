@@ -304,6 +304,7 @@ async def test_clients_by_import_string_factory_and_config() -> None:
     ("given", "error", "message"),
     [
         ("gpt-4o", ConfigError, "(?s)no AutoGen client named 'gpt-4o'.*import string"),
+        (".x:make", ConfigError, "(?s)no AutoGen client named '.x:make'.*import string"),
         ("no_such_thing:x", PolicyNotFound, "no module named 'no_such_thing'"),
         (f"{__name__}:make_clint", PolicyNotFound, "did you mean 'make_client'"),
         (f"{__name__}:ASK", ConfigError, "needs a ChatCompletionClient, not Request"),

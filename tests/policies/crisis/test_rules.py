@@ -195,3 +195,25 @@ def test_a_crisis_is_found_wherever_it_stands_in_a_long_text(before: int) -> Non
     text = ("rain " * 20_000)[:before] + " I want to die. " + "rain " * 20_000
     assert crisis_kinds(text) == ("suicide",)
     assert [finding.form for finding in find_crisis(text)] == ["ideation"]
+
+
+@pytest.mark.parametrize(
+    ("said", "kinds"),
+    [
+        ("they'd all manage better with me gone", ("suicide",)),
+        ("It would be easier not to be here.", ("suicide",)),
+        ("They are better off without such a brother, I know what I did.", ("suicide",)),
+        ("it should have been me", ("suicide",)),
+        ("I pray the Lord would just take me", ("suicide",)),
+        ("Maybe I should just disappear", ("suicide",)),
+        ("He hits me every night and I want it to stop.", ("suicide", "violence")),
+        ("Mama can't be here", ()),
+        ("If I say I lost the bag, they believe me", ()),
+        ("I lied to the guy", ()),
+        ("My sister is better off without such a husband.", ()),
+        ("It should have been me on that stage.", ()),
+        ("Nobody can live without them these days.", ()),
+    ],
+)
+def test_the_own_absence_as_the_better_thing(said: str, kinds: tuple[str, ...]) -> None:
+    assert crisis_kinds(said) == kinds

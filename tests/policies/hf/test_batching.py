@@ -179,18 +179,19 @@ def test_text_grows_by_whole_characters() -> None:
 
 
 @pytest.fixture(scope="module")
-def smollm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def smollm() -> Path:
+    """Read from its GGUF file by `load`, once on a machine: that takes 20 s of CPU."""
     from warmline.core.errors import PolicyError
-    from warmline.policies.models.weights import find_weights
+    from warmline.training.loop.base_model import embedded_folder
 
     try:
-        return find_weights()
+        return embedded_folder()
     except PolicyError as error:
         pytest.skip(f"no weights of the embedded model here: {error.message}")
 
 
 @pytest.mark.embedded
-async def test_the_real_model_from_gguf(smollm: Path) -> None:
+async def test_the_real_model(smollm: Path) -> None:
     sampling = Sampling(temperature=0.7, top_p=0.9, repetition_penalty=1.15, max_tokens=12)
     requests = [ask(talk, sampling=sampling, seed=7, max_sentences=1) for talk in TALKS[:2]]
     async with TransformersPolicy(smollm, threads=1, dtype="float32") as policy:

@@ -147,6 +147,31 @@ async def test_adapters_whose_files_lack_or_exceed_weights_are_named(
             await TransformersPolicy(llama, adapter=cut).open()
 
 
+@pytest.mark.parametrize("first", [True, False])
+async def test_an_adapter_that_does_not_fit_spoils_no_later_one(
+    llama: Path, tmp_path: Path, first: bool
+) -> None:
+    """Its layers stayed on the shared base, and every later adapter failed on their sizes."""
+    good = tiny_models.save_lora(tmp_path / "good", llama)
+    faulty = shutil.copytree(good, tmp_path / "faulty")
+    config = json.loads((faulty / "adapter_config.json").read_text("utf-8"))
+    (faulty / "adapter_config.json").write_text(json.dumps(config | {"r": 8}), "utf-8")
+    later = tiny_models.save_lora(tmp_path / "later", llama, seed=2)
+    async with TransformersPolicy(llama) as plain:
+        bare = (await plain.respond(ask("Hi"))).text
+        before = TransformersPolicy(llama, adapter=good)
+        if not first:
+            await before.open()
+        with pytest.raises(ConfigError, match="size mismatch"):
+            await TransformersPolicy(llama, adapter=faulty).open()
+        texts = await merged_texts(llama, later, ["Hi"])
+        async with TransformersPolicy(llama, adapter=later) as policy:
+            assert policy._opened.engine is plain._opened.engine
+            assert [(await policy.respond(ask("Hi"))).text] == texts
+        await before.aclose()
+        assert (await plain.respond(ask("Hi"))).text == bare
+
+
 async def test_unusable_adapters_are_named(folders: Path, llama: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(folders / "warm", broken)

@@ -19,7 +19,7 @@ from warmline.policies.hf.policy import TransformersPolicy
 from warmline.policies.models.prompts import PromptWriter
 from warmline.policies.thinking.reader import Parted, part
 
-from ..thinking_models import SAID, TEMPLATES, THOUGHT, save_thinker
+from ..thinking_models import SAID, TEMPLATES, THOUGHT, save_gguf, save_thinker
 from ..tiny_models import make_tokenizer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -62,6 +62,21 @@ async def test_thinking_is_told_from_the_answer(thinker: TransformersPolicy) -> 
     assert (reply.text, reply.thinking, reply.finish_reason) == (SAID, THOUGHT, FinishReason.STOP)
     assert reply.usage is not None
     assert 40 < reply.usage.thinking_tokens < reply.usage.completion_tokens - 30
+
+
+async def test_a_gguf_file_answers_as_the_folder_it_was_made_of(
+    thinker: TransformersPolicy, tmp_path: Path
+) -> None:
+    file = save_gguf(Path(thinker.model_folders[0]), tmp_path / "thinker.gguf")
+    async with TransformersPolicy(file, dtype="float32") as policy:
+        reply = await policy.respond(ask(logprobs=True))
+    expected = await thinker.respond(ask(logprobs=True))
+    assert (reply.text, reply.thinking) == (SAID, THOUGHT)
+    assert reply.usage == expected.usage
+    assert reply.logprobs is not None
+    assert [e.logprob for e in reply.logprobs] == pytest.approx(
+        [e.logprob for e in expected.logprobs or ()], abs=1e-3
+    )
 
 
 async def test_the_sentence_stop_counts_only_the_answer(thinker: TransformersPolicy) -> None:

@@ -99,7 +99,10 @@ async def test_choices_by_number_or_name(lines: list[str], chosen: str) -> None:
     assert "2. YES" in sitting.shown
 
 
-@pytest.mark.parametrize("lines", [[], ["/end"], ["", "/end"]])
+@pytest.mark.parametrize(
+    "lines",
+    [[], ["/end"], ["", "/end"], [" /End "], ["/quit"], ["/exit"], ["\u200b\ufeff", "/end"]],
+)
 async def test_end_of_input_or_end_leaves(lines: list[str]) -> None:
     with pytest.raises(ParticipantLeft, match="supporter's seat left"):
         await Sitting(*lines).asked(ASK)

@@ -26,6 +26,19 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_embedded_is_the_embedded_engines_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in trainings; a folder of that name comes first."""
+    (tmp_path / "other.gguf").write_bytes(b"GGUF" + bytes(60))
+    monkeypatch.setenv("WARMLINE_WEIGHTS", str(tmp_path / "other.gguf"))
+    source = find_source("embedded")
+    assert (Path(source.base), source.gguf) == (tmp_path.resolve(), "other.gguf")
+    (tmp_path / "embedded").mkdir()
+    (tmp_path / "embedded" / "config.json").write_text("{}")
+    assert find_source("embedded").gguf is None
+
+
 @pytest.mark.parametrize(
     ("named", "said"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -51,6 +52,9 @@ def small_gguf(path: Path, *, fill: float = 1.0) -> Path:
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q4_1)
     writer.add_string("general.license", "apache-2.0")
     writer.add_array("tokenizer.ggml.tokens", ["a", "b", "ä"])
+    writer.add_block_count(1)
+    writer.add_head_count(1)
+    writer.add_head_count_kv(1)
     rows = np.linspace(-fill, fill, 4 * 64, dtype=np.float32).reshape(4, 64)
     q4_1 = gguf.GGMLQuantizationType.Q4_1
     writer.add_tensor("blk.0.attn_q.weight", gguf.quants.quantize(rows, q4_1), raw_dtype=q4_1)
@@ -257,6 +261,71 @@ def test_a_path_wins_over_the_variable_and_the_variable_over_the_default(
 
 def test_default_identity_needs_no_file(empty_cache: Path) -> None:
     assert weights_identity() == {"model": MODEL_FILE, "source_sha256": weights.MEMBER_SHA256}
+
+
+def small_adapter(folder: Path, value: float) -> Path:
+    """An adapter of rank 1 for the query of `small_gguf`, which adds 2 * value everywhere."""
+    stem = "base_model.model.model.layers.0.self_attn.q_proj.lora_"
+    parts = {"A": np.full((1, 64), value, "<f4"), "B": np.ones((4, 1), "<f4")}
+    header, data = {}, b""
+    for name, values in parts.items():
+        places = [len(data), len(data) + values.nbytes]
+        header[f"{stem}{name}.weight"] = {
+            "dtype": "F32", "shape": list(values.shape), "data_offsets": places
+        }  # fmt: skip
+        data += values.tobytes()
+    text = json.dumps(header).encode()
+    folder.mkdir()
+    whole = len(text).to_bytes(8, "little") + text + data
+    (folder / "adapter_model.safetensors").write_bytes(whole)
+    config = {"peft_type": "LORA", "bias": "none", "r": 1, "lora_alpha": 2}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_an_adapter_is_merged_once_under_a_name_of_its_own(
+    small_package: Path, empty_cache: Path, tmp_path: Path
+) -> None:
+    one, other = small_adapter(tmp_path / "one", 0.5), small_adapter(tmp_path / "other", 0.25)
+    merged = find_weights(adapter=one)
+    small_package.unlink()  # what follows fetches nothing
+    base, second = find_weights(), find_weights(adapter=other)
+    assert base.name == MODEL_FILE
+    assert len({base, merged, second}) == 3
+    assert left_in(empty_cache) == sorted(path.name for path in (base, merged, second))
+    before = (merged.stat().st_mtime_ns, merged.stat().st_ino)
+    assert find_weights(adapter=one) == merged
+    assert (merged.stat().st_mtime_ns, merged.stat().st_ino) == before
+
+    def query(path: Path) -> np.ndarray:
+        (found,) = (t for t in gguf.GGUFReader(path).tensors if t.name == "blk.0.attn_q.weight")
+        return gguf.quants.dequantize(found.data, found.tensor_type)
+
+    np.testing.assert_allclose(query(merged), query(base) + 1.0, atol=0.02)
+    np.testing.assert_allclose(query(second), query(base) + 0.5, atol=0.02)
+
+
+def test_the_base_has_the_bytes_that_it_had_without_adapters(
+    small_package: Path, empty_cache: Path, tmp_path: Path
+) -> None:
+    requantize(small_gguf(tmp_path / "same.gguf"), tmp_path / "expected.gguf", "Q8_0")
+    find_weights(adapter=small_adapter(tmp_path / "one", 0.5))
+    assert find_weights().read_bytes() == (tmp_path / "expected.gguf").read_bytes()
+
+
+def test_the_adapter_is_part_of_the_default_models_identity_alone(
+    tmp_path: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = small_adapter(tmp_path / "one", 0.5)
+    plain, merged = weights_identity(), weights_identity(adapter=one)
+    assert merged.pop("adapter_sha256")
+    assert merged == plain
+    mine = small_gguf(tmp_path / "mine.gguf")
+    assert find_weights(mine, adapter=one) == mine
+    assert weights_identity(mine, adapter=one) == weights_identity(mine)
+    monkeypatch.setenv("WARMLINE_WEIGHTS", str(mine))
+    assert find_weights(adapter=one) == mine
+    assert weights_identity(adapter=one) == weights_identity(mine)
 
 
 def test_wrong_paths_are_refused(tmp_path: Path) -> None:

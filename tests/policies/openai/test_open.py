@@ -4,6 +4,7 @@ import asyncio
 import socket
 import time
 import traceback
+import warnings
 
 import pytest
 
@@ -87,6 +88,31 @@ async def test_an_impossible_key_is_named_not_shown(monkeypatch: pytest.MonkeyPa
 async def test_openai_itself_needs_a_key() -> None:
     with pytest.raises(AuthenticationFailed, match=r"OPENAI_API_KEY is not set.*api\.openai\.com"):
         await OpenAIPolicy("any").open()
+
+
+async def test_a_variable_that_is_named_must_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sent without a key, the requests were refused one by one, or answered by whoever asks none."""
+    monkeypatch.delenv("MY_KEY", raising=False)
+    async with ChaosServer() as server:
+        policy = OpenAIPolicy("tiny", base_url=server.base_url, api_key_env="MY_KEY")
+        with pytest.raises(AuthenticationFailed, match=r"\$MY_KEY is not set, though api_key_env"):
+            await policy.open()
+        assert not server.requests
+        async with OpenAIPolicy("tiny", base_url=server.base_url):
+            pass  # a server without keys
+
+
+async def test_a_name_that_is_answered_and_not_listed_is_told() -> None:
+    async with ChaosServer(models=["tiny-chat", "large"]) as server:
+        policy = OpenAIPolicy("tiny-cat", base_url=server.base_url)
+        with pytest.warns(UserWarning, match=r"lists only 'large', 'tiny-chat'.*mean 'tiny-chat'"):
+            await policy.open()
+        await policy.aclose()
+    async with ChaosServer(models=["llama3:latest"], owner="library") as server:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            async with OpenAIPolicy("llama3", base_url=server.base_url):
+                pass  # Ollama's short form
 
 
 async def test_nobody_there_fails_at_open_at_once() -> None:

@@ -1,6 +1,7 @@
 """Servers that do not stream, stream without end, or stream what no file can hold."""
 
 import asyncio
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from warmline.core import tasks
 from warmline.core.errors import BadRequest, ReplyTooLong
 from warmline.policies.base import FinishReason, Message, Request, Usage
 from warmline.policies.openai.replies import StreamedCompletion
+from warmline.policies.text.aloud import heard
 
 from ..chaos_server import ChaosServer, Refusal
 from .asking import ASK, CHOOSE, asking, saying
@@ -48,6 +50,18 @@ async def test_a_server_that_does_not_stream_is_asked_for_whole_answers(
     assert "stream_options" not in server.chats[-1]
     assert len(warned) == 1
     assert "without stream" in warned[0]
+
+
+async def test_a_streamed_answer_is_heard_as_it_grows() -> None:
+    said = "I hear you. It is a lot. Tell me."
+    told: list[str] = []
+    async with ChaosServer(answer=saying(said, "Question")) as server, asking(server) as policy:
+        with heard(policy, told.append):
+            reply = await policy.respond(CAPPED)
+    assert len(told) > 1
+    assert all(later.startswith(earlier) for earlier, later in pairwise(told))
+    assert said.startswith(told[-1])
+    assert reply.text.startswith(told[0])
 
 
 async def test_other_refusals_of_a_streamed_request_do_not_end_streaming() -> None:

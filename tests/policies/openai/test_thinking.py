@@ -304,7 +304,8 @@ async def test_no_form_is_laid_over_thinking_that_began_in_the_prompt() -> None:
         ("vllm", "off", {"chat_template_kwargs": {"enable_thinking": False, "thinking": False}}),
         ("vllm", "on", {"chat_template_kwargs": {"enable_thinking": True, "thinking": True}}),
         ("llamacpp", "low", {"reasoning_effort": "low", "chat_template_kwargs": {
-            "enable_thinking": True, "thinking": True, "reasoning_effort": "low"}}),
+            "enable_thinking": True, "thinking": True, "reasoning_effort": "low",
+            "thinking_effort": "low"}}),
         ("library", "off", {"think": False, "reasoning_effort": "none"}),
         ("library", "high", {"think": "high", "reasoning_effort": "high"}),
     ],

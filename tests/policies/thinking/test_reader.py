@@ -30,12 +30,40 @@ from warmline.policies.thinking.reader import PAIRS, Parted, opened_by, part
          "<|return|>", "a", "Hello."),
         ("<|channel|>analysis<|message|>a<|channel|>final<|message|>Hello.", "a", "Hello."),
         ("analysisThe user is sad.assistantfinalHello.", "The user is sad.", "Hello."),
+        ("analysiswe need care.\nassistantfinalHello.", "we need care.", "Hello."),
+        ("analysis\nWe need care.assistantfinal\nHello.", "We need care.", "Hello."),
+        ("commentaryA plan.assistantfinalHello.", "A plan.", "Hello."),
+        ("<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>final"
+         ' <|constrain|>json<|message|>{"a": 1}<|return|>', "a", '{"a": 1}'),
+        ("<|channel|>commentary to=functions.f <|constrain|>json<|message|>{}<|call|>", "{}", ""),
+        ("<|inner_prefix|>a<|inner_suffix|>Hello.", "a", "Hello."),
+        ("Here is my thought process: a. Here is my response: Hello.", "a.", "Hello."),
+        ("a<|close|>think<|sep|><|open|>response<|sep|>Hello.<|close|>response<|sep|>", "a",
+         "Hello."),
+        ("Here are my reasoning steps:\na\n[BEGIN FINAL RESPONSE]\nHello.\n[END FINAL RESPONSE]",
+         "a", "Hello."),
+        ("<think>a</think>\n<answer>\nHello.\n</answer>", "a", "Hello."),
+        ("<think>a</think><response>Hello.", "a", "Hello."),
         ('<think>which?</think>{"choice": "YES"}', "which?", '{"choice": "YES"}'),
         ("<think>a > b</think>YES", "a > b", "YES"),
     ],
 )  # fmt: skip
 def test_thinking_is_told_from_what_is_said(raw: str, thinking: str, text: str) -> None:
     assert part(raw) == Parted(thinking, text)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "Sure. Here is my response: I hear you.",
+        "I said: Here is my thought process: none.",
+        "<answer>Hello.</answer>",
+        "analysis of it all is hard.",
+        "Commentary: it is hard.",
+    ],
+)
+def test_words_that_only_look_like_marks(raw: str) -> None:
+    assert part(raw) == Parted("", raw)
 
 
 @pytest.mark.parametrize("raw", ["<think>She is", "[THINK]She is", "analysisShe is"])
@@ -54,6 +82,11 @@ def test_a_block_begun_in_the_prompt() -> None:
 def test_marks_in_complete_json_are_part_of_it() -> None:
     raw = json.dumps({"analysis": "she wrote <think> and </think>"})
     assert part(raw) == Parted("", raw)
+
+
+@pytest.mark.parametrize("mark", ["Here is my response:", "Here is my thought process:"])
+def test_words_that_are_a_mark_elsewhere_leave_a_text_as_it_is(mark: str) -> None:
+    assert part(f" One. {mark} Two. ") == Parted("", f" One. {mark} Two. ")
 
 
 @given(st.text())

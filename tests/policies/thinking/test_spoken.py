@@ -4,7 +4,7 @@ import itertools
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from warmline.policies.thinking.reader import PAIRS, Blocks, part
@@ -59,6 +59,8 @@ PIECES = [
         "assistantfinal",
         "analysis",
     ),
+    *("commentaryOne", " <|constrain|>json", "<|message|>", "<|call|>", "<|channel|>final"),
+    *("Here is my ", "<answer>", "</answer>", "<response>", "</response>"),
     *("analysisOne", "<thi", "[TH", "{", '"', "a", "Two. ", " ", "\n"),
 ]
 
@@ -68,6 +70,7 @@ PIECES = [
     st.lists(st.integers(1, 12), min_size=1),
     st.booleans(),
 )
+@example("<|channel|>final[THINK]<|message|>", [1], False)
 def test_each_beginning_of_any_text_says_what_its_parts_say(
     text: str, sizes: list[int], begun: bool
 ) -> None:

@@ -26,10 +26,12 @@ from warmline.core.errors import (
 from warmline.policies import Message, Request, Sampling
 from warmline.policies.answers import misfit
 from warmline.policies.base import FinishReason, Reply, ScoringPolicy, Usage
+from warmline.policies.concurrency import open_conversations
 from warmline.policies.text.sentences import limit_reached
 from warmline.policies.vllm.engine import ENGINES
 from warmline.policies.vllm.policy import VLLMPolicy
 from warmline.policies.vllm.requests import OpenModel
+from warmline.policies.wrappers import Limit
 
 from . import vllm_models
 
@@ -206,6 +208,9 @@ def test_it_says_how_much_it_computes_at_once(policy: VLLMPolicy, base: Path) ->
     config = opened_by(policy).engine.llm.vllm_config.cache_config
     held = config.num_gpu_blocks * config.block_size // CONTEXT
     assert policy.requests_at_once == min(32, held) > 8
+    tokens = config.num_gpu_blocks * config.block_size
+    assert policy.conversations_held == tokens // 2560
+    assert open_conversations([Limit(policy, requests_per_minute=1)]) == min(40, tokens // 2560)
 
 
 def test_a_forked_process_gets_an_error_and_no_hang(policy: VLLMPolicy) -> None:

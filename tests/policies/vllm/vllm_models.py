@@ -1,7 +1,7 @@
 """Real models for the tests of vLLM: SmolLM2 as safetensors, and LoRA adapters over it.
 
 vLLM reads no GGUF file, so the embedded engine's weights are converted once and kept in Warmline's
-cache.
+cache, from the folder that trainings use: transformers needs 20 s of CPU to read the GGUF file.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from warmline.policies.models.weights import cache_dir, find_weights
+from warmline.policies.models.weights import cache_dir
 
 RANK, ALPHA = 4, 8
 TARGETS = ("self_attn.q_proj", "self_attn.v_proj", "mlp.down_proj")
@@ -20,19 +20,15 @@ TARGETS = ("self_attn.q_proj", "self_attn.v_proj", "mlp.down_proj")
 def smollm() -> Path:
     """The folder of SmolLM2-135M-Instruct in bfloat16; made at the first call, in half a minute."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from warmline.training.loop.base_model import embedded_folder
 
     kept = cache_dir() / "tests" / "SmolLM2-135M-Instruct"
     if (kept / "config.json").is_file():
         return kept
-    gguf = find_weights()
-    model = AutoModelForCausalLM.from_pretrained(
-        gguf.parent,
-        gguf_file=gguf.name,
-        dtype=torch.float32,
-        quantization_config=GgufConfig(dequantize=True),
-    )
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    model = AutoModelForCausalLM.from_pretrained(embedded_folder(), dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(embedded_folder())
     kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=kept.parent) as part:
         made = Path(part) / kept.name

@@ -70,6 +70,8 @@ def test_own_rules_are_found_and_wrong_ones_named() -> None:
     assert find_rule("warmline.training.candidates.feedback:any_holds") is any_holds
     with pytest.raises(ConfigError, match="no rule 'al'; known: all, any, most"):
         find_rule("al")
+    with pytest.raises(ConfigError, match="no rule ':any_holds'; known:"):
+        find_rule(":any_holds")
     with pytest.raises(ConfigError, match="cannot be imported"):
         find_rule("warmline:nothing_there")
 

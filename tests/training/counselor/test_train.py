@@ -157,7 +157,8 @@ def test_bad_rows_are_refused_by_name(causal: Path, tmp_path: Path) -> None:
 
 def test_prompts_that_begin_one_another_share_a_sequence() -> None:
     rows = [HeadRow(str(n), "g", (), (n,)) for n in range(4)] + [HeadRow("x", "h", (), (9,))]
-    found = pack(rows, [[1, 2], [1, 2, 3], [1, 4], [1, 4, 5], [1, 4, 5, 6]])
+    prompts = [[1, 2], [1, 2, 3], [1, 4], [1, 4, 5], [1, 4, 5, 6]]
+    found = pack(zip(rows, prompts, strict=True))
     assert [(p.input_ids, p.places, p.labels, p.ids) for p in found] == [
         ((1, 2, 3), (1, 2), ((0,), (1,)), ("0", "1")),
         ((1, 4, 5), (1, 2), ((2,), (3,)), ("2", "3")),
@@ -170,7 +171,7 @@ def test_packing_keeps_every_prompt(prompts: list[list[int]]) -> None:
     rows = [HeadRow(str(n), "g", (), (n,)) for n in range(len(prompts))]
     kept = {
         name: list(each.input_ids[: place + 1])
-        for each in pack(rows, prompts)
+        for each in pack(zip(rows, prompts, strict=True))
         for name, place in zip(each.ids, each.places, strict=True)
     }
     assert kept == {str(n): prompt for n, prompt in enumerate(prompts)}
@@ -337,7 +338,7 @@ def test_the_command_tells_the_figures_beside_the_baselines(
     causal: Path, data: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    given = ["train", "counselor", "--data", str(data), "--model", str(causal), "--out", str(out)]
+    given = ["train", "counselor", str(data), "--model", str(causal), "--out", str(out)]
     few = ["--max-steps", "1", "--zero-shot.policy", "scripted", "--zero-shot-turns", "3"]
     plain = ["--device", "cpu", "--dtype", "float32", "--test-share", "0.25"]
     result = CliRunner().invoke(app, [*given, *few, *plain], env={"COLUMNS": "160"})
@@ -405,11 +406,12 @@ def test_class_weights_change_the_training(causal: Path, data: Path, tmp_path: P
 
 
 def test_the_collator_points_at_the_last_token_of_each_prompt() -> None:
-    rows = pack(
-        [HeadRow("a", "g", (), (1,)), HeadRow("b", "g", (), (2,)), HeadRow("c", "h", (), (3,))],
-        [[5, 6], [5, 6, 7], [8]],
-    )
-    batch = PackedCollator(0)(rows)
+    rows = pack([
+        (HeadRow("a", "g", (), (1,)), [5, 6]),
+        (HeadRow("b", "g", (), (2,)), [5, 6, 7]),
+        (HeadRow("c", "h", (), (3,)), [8]),
+    ])  # fmt: skip
+    batch = PackedCollator(0)(list(rows))
     assert batch["input_ids"].tolist() == [[5, 6, 7], [0, 0, 8]]
     assert batch["places"].tolist() == [[0, 1], [0, 2], [1, 2]]
     assert batch["labels"].tolist() == [[1], [2], [3]]

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from warmline.core.outside.console import make_console
 from warmline.training import DpoSettings, FpemfSettings
 from warmline.training.candidates.rows import Candidate, CandidateSet, Lineage, PromptMessage
 from warmline.training.dpo.data import encode_pairs
 from warmline.training.dpo.train import read_pairs
-from warmline.training.fpemf.data import candidate_sets
+from warmline.training.fpemf.contexts import candidate_sets
 from warmline.training.preferences.build import PAIRS_NAME
 from warmline.training.rows.splits import split_contexts
 from warmline.training.rows.spool import IN_MEMORY
@@ -60,11 +61,13 @@ def preferences(folder: Path) -> Sequence[Any]:
 
 def contexts(folder: Path) -> Sequence[Any]:
     settings = FpemfSettings(model="none", candidates=str(folder), feedback=False)
-    return candidate_sets(settings, None, None)[0]
+    return candidate_sets(settings, None, make_console(quiet=True)).sets
 
 
 class Encoder:
     """As many ids as a row has characters; no model is needed to see where they are kept."""
+
+    apart = False
 
     def encode(self, row: Any) -> Any:
         from warmline.training.rows.encode import Encoded

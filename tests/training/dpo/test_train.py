@@ -292,7 +292,7 @@ def test_the_model_that_is_trained_answers_by_itself(
 ) -> None:
     """No policy is named: the tiny model itself replies and reflects, and gold stands in."""
     settings = given(
-        causal, template, tmp_path / "out", data=(str(data),), max_steps=1, contexts=3,
+        causal, template, tmp_path / "out", data=(str(data),), max_steps=1, limit=3,
         tries=1, reflection_tokens=8, supporter={"max_tokens": 6},
     )  # fmt: skip
     made = trained(settings)

@@ -25,12 +25,15 @@ from warmline.training.evolution.evaluation import round_evaluation
 from warmline.training.evolution.evolve import STATE_NAME, checkpoint_of, decide, evolve, read_state
 from warmline.training.evolution.settings import EvolveSettings
 from warmline.training.evolution.tables import page, published_names, tables
+from warmline.training.loop.checkpoint import read_checkpoint
 from warmline.training.preferences.build import iter_pairs
 from warmline.training.rows.build import build_rows
+from warmline.training.sft.train import train_sft
 
 from ...policies.tiny_models import save_causal
 from ...warm import Started
 from ..building import CHATML, TEMPLATE, episode, write_log
+from ..building import settings as sft_settings
 from ..preferences.test_build import TALK, analysis, own
 
 
@@ -201,7 +204,6 @@ def test_no_pair_is_an_error_with_the_rule_that_dropped_them(place: Path, tmp_pa
     ("changed", "message"),
     [
         ({"pairs": ("a",), "data": ()}, "a round makes its own"),
-        ({"runs": 2}, "evolve once for each seed"),
         ({"held_out_share": 0.0}, "nothing is held out"),
         ({"evaluation": "'"}, "not a command line"),
         ({"evaluation": "--limt 3"}, "(?i)no such option.*--limt"),
@@ -240,6 +242,46 @@ def test_fixed_fields_of_earlier_settings_are_accepted(place: Path, tmp_path: Pa
     stored = settings.model_dump(mode="json") | earlier
     claim(tmp_path, {"evolve": {k: v for k, v in stored.items() if k not in later}})
     evolve(given(place, tmp_path, rounds=1), supporter=policy())
+
+
+def test_several_seeds_are_told_with_their_deviations(place: Path, tmp_path: Path) -> None:
+    """Each seed begins with its own M0, and lies in a folder of its own; the tables are of all."""
+    for seed in (3, 4):
+        folder = tmp_path / "m0" / f"seed{seed}"
+        made = sft_settings(
+            place / "model", place / "learned", folder, max_steps=1, seed=seed,
+            template=str(place / "short.jinja"),
+        )  # fmt: skip
+        write_log(place / "learned", [episode("other", TALK[:2])])
+        train_sft(made)
+    settings = given(
+        place, tmp_path / "out", model=str(tmp_path / "m0"), seed=3, runs=2, rounds=1,
+        evaluate=True, evaluation="--limit 1 --resamples 0 --max-tokens 4",
+        held_out=(str(place / "log"),),
+    )  # fmt: skip
+    found = evolve(settings, supporter=policy())
+    values = []
+    for seed in (3, 4):
+        own = tmp_path / "out" / f"seed{seed}"
+        assert read_checkpoint(own / "round-1/checkpoint").parent == f"../../../../m0/seed{seed}"
+        values.append(json.loads((own / "table.json").read_text())["models"][1]["measures"])
+    data = json.loads((tmp_path / "out/table.json").read_text("utf-8"))
+    assert data["seeds"] == [3, 4]
+    for name in ("held_out_nll", "bleu-2"):
+        both = [each[name] for each in values]
+        told = data["models"][1]["measures"][name]
+        assert told["mean"] == pytest.approx(sum(both) / 2)
+        assert told["deviation"] == pytest.approx(abs(both[0] - both[1]) / 2**0.5)
+        assert found.metrics[name] == told["mean"]
+    assert values[0]["held_out_nll"] != values[1]["held_out_nll"]
+    text = (tmp_path / "out/table.md").read_text("utf-8")
+    assert "over the seeds 3, 4" in text
+    assert "promoted under 2 of 2 seeds" in text
+    nll = data["models"][1]["measures"]["held_out_nll"]
+    assert f"{nll['mean']:.4g} ± {nll['deviation']:.2g}" in text
+    assert evolve(settings, supporter=policy()).metrics == found.metrics
+    with pytest.raises(ConfigError, match="has no M0 of seed 5; it has seed3, seed4"):
+        evolve(settings.model_copy(update={"runs": 3}), supporter=policy())
 
 
 def test_a_folder_without_an_evolution(tmp_path: Path) -> None:

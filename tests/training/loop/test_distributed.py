@@ -10,8 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from warmline.cli import app
+from warmline.core.errors import ConfigError
+from warmline.training import SftSettings
 from warmline.training.loop.checkpoint import Checkpoint, read_checkpoint
+from warmline.training.loop.distributed import refuse_alone
 
 from ...policies.tiny_models import save_causal
 from ...warm import Started, command
@@ -35,6 +40,21 @@ def common(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 def train(processes: int, what: str, out: Path, options: dict[str, str]) -> tuple[Checkpoint, str]:
     """The checkpoint, and what was printed; processes that find one another as under torchrun."""
+    started, printed = start(processes, what, out, options)
+    codes = [process.wait(240) for process in started]
+    told = "".join(file.read_text("utf-8") for file in printed)
+    assert codes == [0] * processes, told
+    return read_checkpoint(out), told
+
+
+def start(
+    processes: int,
+    what: str,
+    out: Path,
+    options: dict[str, str],
+    last: dict[str, str] | None = None,
+) -> tuple[list[Started], list[Path]]:
+    """The processes, and the files of what they print; the last one may have options of its own."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -46,22 +66,21 @@ def train(processes: int, what: str, out: Path, options: dict[str, str]) -> tupl
     } if processes > 1 else {}  # fmt: skip
     started = [
         Started(
-            command, *words_of(what, out, options), output=printed[rank],
+            command,
+            *words_of(what, out, options | (last or {} if rank == processes - 1 else {})),
+            output=printed[rank],
             environment=shared and shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
         for rank in range(processes)
     ]  # fmt: skip
-    codes = [process.wait(240) for process in started]
-    told = "".join(file.read_text("utf-8") for file in printed)
-    assert codes == [0] * processes, told
-    return read_checkpoint(out), told
+    return started, printed
 
 
-def torchrun(what: str, out: Path, options: dict[str, str]) -> tuple[Checkpoint, str]:
-    """Two processes started from nothing, by the launcher that the documents name."""
-    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "warmline.cli"]
+def launched(what: str, out: Path, options: dict[str, str]) -> tuple[Checkpoint, str]:
+    """Two processes started from nothing, by the command itself."""
+    words = words_of(what, out, options | {"--processes": "2"})
     done = subprocess.run(
-        [sys.executable, "-m", *launcher, *words_of(what, out, options)],
+        [sys.executable, "-m", "warmline.cli", *words],
         capture_output=True, text=True, check=False, timeout=240,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
@@ -71,7 +90,8 @@ def torchrun(what: str, out: Path, options: dict[str, str]) -> tuple[Checkpoint,
 
 def words_of(what: str, out: Path, options: dict[str, str]) -> list[str]:
     pairs = {**options, "--out": str(out)}
-    return ["train", what, *(word for pair in pairs.items() for word in pair)]
+    words = (word for pair in pairs.items() for word in pair if word)  # a flag has no value
+    return ["train", what, *words]
 
 
 def test_two_processes_train_as_one_with_twice_the_batch(
@@ -81,7 +101,7 @@ def test_two_processes_train_as_one_with_twice_the_batch(
     data = write_log(tmp_path / "data", varied(10))
     options = common | {"--data": str(data), "--validation-share": "0.3"}
     one, _ = train(1, "sft", tmp_path / "one", options | {"--batch-size": "2"})
-    two, told = torchrun("sft", tmp_path / "two", options | {"--batch-size": "1"})
+    two, told = launched("sft", tmp_path / "two", options | {"--batch-size": "1"})
     assert told.count("step 2: validation loss") == 1
     assert one.metrics["validation_tokens"] == two.metrics["validation_tokens"]
     for name in ("validation_loss_before", "validation_loss", "train_loss_last"):
@@ -99,10 +119,10 @@ def test_steps_that_are_not_full_are_those_of_one_process(
         nine = write_log(tmp_path / "nine", varied(3))
         options |= {"--data": str(nine), "--max-steps": "3"}
     if what == "dpo":
-        options |= {"--contexts": "5", "--variant": "gold", "--supporter.policy": "scripted"}
+        options |= {"--limit": "5", "--variant": "gold", "--supporter.policy": "scripted"}
     if what == "fpemf":
         options |= {
-            "--contexts": "5", "--judge.policy": "scripted", "--num-candidates": "3",
+            "--limit": "5", "--judge.policy": "scripted", "--num-candidates": "3",
             "--max-new-tokens": "4",
         }  # fmt: skip
     one, _ = train(1, what, tmp_path / "one", options | {"--batch-size": "4"})
@@ -144,10 +164,26 @@ def test_two_processes_search_candidates_once(common: dict[str, str], tmp_path: 
     data = write_log(tmp_path / "data", [episode(f"talk{n}", TALK) for n in range(3)])
     options = common | {
         "--data": str(data), "--judge.policy": "scripted", "--num-candidates": "3",
-        "--max-new-tokens": "4", "--contexts": "6", "--validation-share": "0.3",
+        "--max-new-tokens": "4", "--limit": "6", "--validation-share": "0.3",
         "--batch-size": "1",
     }  # fmt: skip
     made, _ = train(2, "fpemf", tmp_path / "out", options)
     lines = (tmp_path / "out" / "candidates" / "candidates.jsonl").read_text().splitlines()
     assert len(lines) == len({json.loads(line)["id"] for line in lines}) == 6
     assert made.metrics["validation_nll"] is not None
+
+
+def test_weights_are_not_divided_for_one_process(common: dict[str, str], tmp_path: Path) -> None:
+    data = write_log(tmp_path / "data", varied(4))
+    words = words_of("sft", tmp_path / "out", common | {"--data": str(data), "--fsdp": ""})
+    done = CliRunner().invoke(app, words)
+    assert isinstance(done.exception, ConfigError)
+    assert "this is the only one" in str(done.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_are_not_divided_on_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="fsdp needs GPUs"):
+        refuse_alone(SftSettings(fsdp=True, device="cpu"))
+    refuse_alone(SftSettings(device="cpu"))

@@ -113,7 +113,7 @@ def test_evaluating_on_them_is_flagged_in_every_table(place: Path, tmp_path: Pat
     judged = run_sync(
         judge_run(
             out,
-            JudgeSettings(corpus=str(place / "mixed"), contexts=1),
+            JudgeSettings(corpus=str(place / "mixed"), limit=1),
             policy=ScriptedPolicy(['{"explanation": "so", "score": 3}']),
         )
     )

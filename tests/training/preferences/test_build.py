@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,15 +22,14 @@ from warmline.policies.scripted import ScriptedPolicy
 from warmline.policies.wrappers.refine import SCHEMA
 from warmline.training.dpo.settings import DpoSettings
 from warmline.training.preferences.build import (
-    Context,
     ask_chosen,
     ask_rejected,
     claim_calls,
-    contexts_of,
     iter_pairs,
     make_pairs,
     pairs_from,
 )
+from warmline.training.preferences.contexts import Context, contexts_of
 from warmline.training.preferences.hygiene import (
     choose,
     identical,
@@ -40,7 +40,7 @@ from warmline.training.preferences.hygiene import (
 )
 from warmline.training.preferences.pairs import preference_pairs
 from warmline.training.preferences.reflection import CALLS_NAME, CallLog, iter_calls
-from warmline.training.preferences.relevance import relevance
+from warmline.training.preferences.relevance import relevance, spread
 from warmline.training.preferences.settings import (
     PairSettings,
     PreferenceSettings,
@@ -180,12 +180,35 @@ def test_relevance_is_scikit_learns_tfidf_cosine() -> None:
     rejected = ["That is bad.", "I am ill too, my sister."]
     vectorizer.fit([*heard, *chosen, *rejected])
     u, c, r = (vectorizer.transform(texts).toarray() for texts in (heard, chosen, rejected))
-    found = relevance(heard, chosen, rejected)
+    found = relevance(lambda: zip(heard, chosen, rejected, strict=True))
     assert found.chosen == pytest.approx((u * c).sum(1).mean(), abs=1e-12)
     assert found.rejected == pytest.approx((u * r).sum(1).mean(), abs=1e-12)
     assert found.chosen_higher == 0.5
     assert found.pairs == 2
-    assert relevance([], [], []).chosen is None
+    assert relevance(lambda: ()).chosen is None
+
+
+def test_relevance_is_a_distribution_of_both_sides_and_of_how_alike_they_are() -> None:
+    """Self-Evolution Fig. 5a and 5b: quantiles are numpy's, and the shares add up to all."""
+    heard = [f"my rent in week {n} is late" for n in range(9)]
+    chosen = [f"rent in week {n} is a worry" for n in range(9)]
+    rejected = ["rent is hard"] * 4 + ["cheer up now"] * 5
+    all_pairs = relevance(lambda: zip(heard, chosen, rejected, strict=True))
+    found = all_pairs.distributions
+    for side, mean in (("chosen", all_pairs.chosen), ("alike", None)):
+        each = found[side]
+        assert sum(each.histogram) == pytest.approx(1)
+        assert each.p10 <= each.p25 <= each.median <= each.p75 <= each.p90
+        assert mean is None or each.mean == pytest.approx(mean)
+    assert found["rejected"].median == found["alike"].p10 == 0
+    assert found["alike"].p90 > 0
+    one = relevance(lambda: [(heard[0], chosen[0], chosen[0])]).distributions
+    assert one["alike"].p10 == one["alike"].mean == pytest.approx(1)
+    assert one["alike"].histogram[-1] == 1
+    values = [0.1, 0.25, 0.4, 0.9, 0.95]
+    cuts = np.quantile(values, [0.1, 0.25, 0.5, 0.75, 0.9])
+    made = spread(values)
+    assert [made.p10, made.p25, made.median, made.p75, made.p90] == pytest.approx(list(cuts))
 
 
 # pairs
@@ -377,7 +400,7 @@ def test_a_request_that_can_never_be_answered_is_data(
 
 def test_contexts_can_be_a_sample_and_none_is_an_error(settings: PreferenceSettings) -> None:
     episodes = [episode(f"e{n}", TALK) for n in range(4)]
-    few = settings.model_copy(update={"contexts": 3})
+    few = settings.model_copy(update={"limit": 3})
     chosen = [c.row.id for c in contexts_of(episodes, few, Counter())]
     assert len(chosen) == 3
     assert chosen == [c.row.id for c in contexts_of(episodes, few, Counter())]
@@ -468,7 +491,7 @@ def test_pairs_are_not_made_while_a_part_is_being_asked_for(
     policy = ScriptedPolicy(seeded)
     first = shared(data, tmp_path / "out", settings.template, "1/2")
     preference_pairs(first, supporter=policy)
-    with CallLog(tmp_path / "out" / "replies", "1-of-2"):
+    with CallLog(tmp_path / "out" / "replies", "1/2"):
         with pytest.raises(RunError, match=r"calls-1-of-2\.jsonl"):
             preference_pairs(shared(data, tmp_path / "out", settings.template), supporter=policy)
         preference_pairs(shared(data, tmp_path / "out", settings.template, "2/2"), supporter=policy)

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from warmline.cli import app
 from warmline.core.errors import ConfigError
+from warmline.policies.scripted import ScriptedPolicy
 from warmline.training.sft import train as sft
 
 from ...policies.tiny_models import save_causal
@@ -52,6 +53,36 @@ def test_the_rows_are_those_of_the_trainer(tmp_path: Path, monkeypatch: pytest.M
     assert sum(name.startswith("orders.json#") for name, _, _ in heads) == 4
     assert f"rows that training takes: {len(taken)} train" in found.output
     assert "too long" in found.output
+
+
+class Opened(ScriptedPolicy):
+    """A counselor that counts how often it is opened."""
+
+    times = 0
+
+    def __init__(self) -> None:
+        super().__init__(["Question"])
+
+    async def open(self) -> None:
+        type(self).times += 1
+
+
+def test_a_counselor_is_opened_once_and_about_no_more_than_is_shown(tmp_path: Path) -> None:
+    model = save_causal(tmp_path / "model", chat_template=CHATML, layers=1)
+    data = write_log(tmp_path / "run", varied(12))
+    (tmp_path / "short.jinja").write_text(TEMPLATE, "utf-8")
+    words = [
+        "preview", str(data), "--model", str(model), "--template", str(tmp_path / "short.jinja"),
+        "--strategy", "advised", "--counselor", f"{__name__}:Opened", "--limit", "8",
+    ]  # fmt: skip
+    Opened.times = 0
+    found = CliRunner(env={"COLUMNS": "10000", "NO_COLOR": "1"}).invoke(app, words)
+    assert found.exit_code == 0, found.output
+    assert Opened.times == 1
+    heads = re.findall(r"^(\S+#\d+).*: \d+ tokens, \d+ with loss$", found.output, re.M)
+    assert len(heads) == 8
+    assert found.output.count("(Question)") == 8
+    assert "of the first 3 of 12 episodes" in found.output
 
 
 def test_what_would_change_nothing_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from warmline.core.errors import ConfigError
 from warmline.evaluation.replies.evaluate import evaluate
 from warmline.policies.base import Request
 from warmline.policies.scripted import ScriptedPolicy
-from warmline.training.preferences.build import contexts_of
+from warmline.training.preferences.contexts import advised, contexts_of
+from warmline.training.preferences.pairs import preference_pairs
 from warmline.training.preferences.settings import PairSettings
 from warmline.training.rows.advice import ADVICE_NAME, advice_for
 from warmline.training.rows.build import build_rows
@@ -79,6 +80,16 @@ def test_advice_is_asked_once_and_kept(tmp_path: Path) -> None:
     assert len(ASKED) == 12
 
 
+def test_only_the_turns_that_are_named_are_asked_about(tmp_path: Path) -> None:
+    ASKED.clear()
+    advice = advice_for(varied(4), settings(), tmp_path, among={"talk1#3", "talk2#1"})
+    assert len(ASKED) == 2
+    assert build_rows(varied(4), settings(), advice).faults == {"no_advice": 10}
+    rows = build_rows(varied(4), settings(), advice, {"talk1#3"})
+    assert [row.id for row in rows.rows] == ["talk1#3"]
+    assert not rows.bad
+
+
 def test_another_counselor_is_asked_anew(tmp_path: Path) -> None:
     talk = episode()
     advice_for([talk], settings(), tmp_path)
@@ -131,6 +142,31 @@ def test_pairs_ask_it_about_their_own_form_of_the_dialogue(tmp_path: Path) -> No
         strategy="advised", counselor=NAME, template=TEMPLATE, out=str(tmp_path),
         greeting_first=0, greeting_last=0,
     )  # fmt: skip
-    contexts = contexts_of([episode()], given, Counter())
+    ASKED.clear()
+    contexts = advised(contexts_of([episode()], given, Counter()), [episode()], given, tmp_path)
     assert len(contexts) == 3
-    assert all(Strategy(note) for note in notes(c.row for c in contexts))
+    assert notes(c.row for c in contexts) == [r.choices[len(r.messages) % 8] for r in ASKED]
+
+
+def test_each_part_of_pairs_asks_about_its_own_contexts(tmp_path: Path) -> None:
+    """Four of twelve turns are contexts; two jobs ask two questions each, the last one none."""
+    log = write_log(tmp_path / "log", varied(4))
+    (tmp_path / "short.jinja").write_text(TEMPLATE, "utf-8")
+
+    def asked(name: str, part: str | None = None) -> list[Any]:
+        ASKED.clear()
+        given = PairSettings(
+            strategy="advised", counselor=NAME, template=str(tmp_path / "short.jinja"),
+            data=(str(log),), out=str(tmp_path / name), part=part, limit=4, variant="gold",
+            greeting_first=0, greeting_last=0,
+        )  # fmt: skip
+        policy = ScriptedPolicy(lambda request: f"Bad {request.seed}.")
+        pairs, _ = preference_pairs(given, supporter=policy)
+        return [len(ASKED), len(policy.requests), pairs]
+
+    *counts, whole = asked("whole")
+    assert counts == [4, 4]
+    assert len(whole) == 4
+    for part in ("1/2", "2/2"):
+        assert asked("parts", part) == [2, 2, []]
+    assert asked("parts") == [0, 0, whole]

@@ -74,6 +74,11 @@ def test_nothing_to_read(tmp_path: Path) -> None:
         load_episodes([tmp_path])
 
 
+def test_a_settings_file_among_the_data_is_told_where_it_belongs() -> None:
+    with pytest.raises(ConfigError, match=r"mine\.toml holds no data\n  hint: settings: --config"):
+        load_episodes(["runs/a", "mine.toml"])
+
+
 ROWS = [
     {"instruction": "Add.", "input": "1 and 2", "output": "3"},
     {"instruction": "Greet.", "input": "", "output": "Hello."},

@@ -21,6 +21,8 @@ from warmline.agents.observations import Turn
 from warmline.agents.roles import Role, Strategy
 from warmline.cli import app
 from warmline.core.errors import ConfigError, DataError
+from warmline.environments.corpus.seen import dialogue_digest, read_seen
+from warmline.environments.episodes.episode import Utterance
 from warmline.environments.episodes.rating import iter_ratings
 from warmline.environments.scenarios.scenario import Scenario
 from warmline.evaluation import evaluate
@@ -280,6 +282,27 @@ def test_tables_do_not_leak_either(causal: Path, tmp_path: Path) -> None:
     assert sum(map(len, sides)) == len(set().union(*sides))
 
 
+def test_pairs_of_tables_are_recorded_as_seen(causal: Path, tmp_path: Path) -> None:
+    """A post with its reply, and a sentence: imported as dialogues, they are known again."""
+    given = settings(
+        causal, tmp_path / "o", empathy=str(epitome(tmp_path / "e")),
+        strategy=str(mi(tmp_path / "mi.csv.gz")), validation_share=0.2,
+    )  # fmt: skip
+    found = read_data(given)
+    digests = []
+    for n in range(3):
+        digests.append(set())
+        for pair in (pair for pairs in found.pairs.values() for pair in pairs[n]):
+            said = [Utterance(t.role, t.text, t.text) for t in pair.history]
+            said.append(Utterance(Role.SUPPORTER, pair.reply, pair.reply))
+            told = episode().model_copy(update={"utterances": tuple(said)})
+            digests[n].add(dialogue_digest(told))
+    assert (found.seen.train, found.seen.validation) == (digests[0], digests[1])
+    assert digests[2] - digests[0] - digests[1]
+    train_scorer(given.model_copy(update={"epochs": 1.0}))
+    assert read_seen(tmp_path / "o") == found.seen
+
+
 def test_dimensions_without_data_are_refused(causal: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no data for any dimension"):
         read_data(settings(causal, tmp_path))
@@ -391,7 +414,7 @@ def test_ratings_of_a_log_are_written_once(trained: Path, tmp_path: Path) -> Non
     assert {r.kind for r in ratings} == {"scorer"}
     asyncio.run(rate())
     assert list(iter_ratings(file)) == ratings
-    assert rates_of(file, "scorer:out")["empathy"] == (0.5, 2)
+    assert rates_of(file, "scorer:out")["empathy"] == (0.5, 2, 0)
 
 
 def test_the_command_scores_a_run(trained: Path, tmp_path: Path) -> None:

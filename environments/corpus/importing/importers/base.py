@@ -52,6 +52,7 @@ class Recorded:
     Attributes:
         annotations: other fields of the source, under its own names.
         source: the corpus, where the record itself shows which of several it is from.
+        profile: who the seeker is to be, in words; known to the seeker alone.
     """
 
     turns: tuple[Turn, ...]
@@ -59,6 +60,7 @@ class Recorded:
     situation: str = ""
     annotations: dict[str, Any] = field(default_factory=dict)
     source: str = ""
+    profile: str = ""
 
 
 class Importer(Protocol):

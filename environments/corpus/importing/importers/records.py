@@ -25,6 +25,8 @@ MAX_RECORD_CHARACTERS = 1 << 26
 """Maximum characters of a record in an array; more is taken for broken JSON."""
 _MARGIN = 16
 """A fault this near to the end of what was read may be a record cut in two."""
+_SHOWN = 60
+"""Characters of what follows an array that its message quotes."""
 _GZIP = b"\x1f\x8b"
 _FAULTS = (UnicodeDecodeError, EOFError, OSError, zlib.error)
 
@@ -61,11 +63,12 @@ def iter_records(path: str | Path) -> Iterator[FoundRecord]:
     """Stream the records of a file or folder.
 
     A line that is not JSON is given with its problem; the next line is read all the same. After a
-    fault inside an array nothing more can be found.
+    fault inside an array nothing more can be found; what follows an array is one record with its
+    problem.
 
     Raises:
-        DataError: no such file, not text, cut short, an array that is not JSON, or one object over
-            several lines.
+        DataError: no such file, no record in it, not text, cut short, an array that is not JSON, or
+            one object over several lines.
     """
     path = Path(path)
     if path.is_dir():
@@ -75,13 +78,17 @@ def iter_records(path: str | Path) -> Iterator[FoundRecord]:
         raise DataError("no such file or folder", file=path, hint="check the path")
     try:
         with _open(path) as file:
-            yield from _of_file(file, path)
+            found = None
+            for found in _of_file(file, path):
+                yield found
     except _FAULTS as error:
         raise DataError(
             f"cannot be read to its end: {error}",
             file=path,
             hint="it must be UTF-8 text, plain or gzip; download it again if it is cut short",
         ) from None
+    if found is None:
+        raise DataError("holds no record", file=path, hint="there is nothing in it to import")
 
 
 def _open(path: Path) -> IO[str]:
@@ -142,9 +149,14 @@ def _of_array(buffer: str, file: IO[str], path: Path) -> Iterator[FoundRecord]:
     """Items of one JSON array, decoded one by one."""
     decode = json.JSONDecoder().raw_decode
     position, number, ended = buffer.index("[") + 1, 0, False
+    line = 1  # of the buffer's beginning
     while True:
         position = _skip(buffer, position, "," if number else "")
         if position < len(buffer) and buffer[position] == "]":
+            line += buffer.count("\n", 0, position)
+            yield from _after_array(
+                buffer[position + 1 :], file, FoundRecord(path, number, None, line)
+            )
             return
         problem = "the array does not end" if position >= len(buffer) else ""
         if not problem:
@@ -167,7 +179,31 @@ def _of_array(buffer: str, file: IO[str], path: Path) -> Iterator[FoundRecord]:
             )
         more = file.read(max(CHUNK, len(buffer) - position))  # twice as much each time
         ended = not more
+        line += buffer.count("\n", 0, position)
         buffer, position = buffer[position:] + more, 0
+
+
+def _after_array(rest: str, file: IO[str], end: FoundRecord) -> Iterator[FoundRecord]:
+    """What follows the only array that is read, as one record that could not be parsed.
+
+    Args:
+        rest: what was read beyond the array.
+        end: number of the last record, and the line where the array ends.
+    """
+    line = end.line or 1
+    while not rest.strip() and (more := file.read(CHUNK)):
+        line += rest.count("\n")
+        rest = more
+    if found := rest.strip():
+        line += rest.count("\n", 0, rest.index(found))
+        shown = found.split("\n")[0][:_SHOWN]
+        yield FoundRecord(
+            end.file,
+            end.number + 1,
+            line=line,
+            problem=f"the array has ended, and more follows it, which is not read: {shown!r}"
+            " (`jq -c '.[]' FILE` makes lines of several arrays)",
+        )
 
 
 def _skip(buffer: str, position: int, also: str) -> int:

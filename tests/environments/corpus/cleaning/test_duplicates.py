@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 
+import numpy as np
 import pytest
 
 from warmline.core.errors import ConfigError
 from warmline.environments.corpus.cleaning.filters.duplicates import SHINGLE, NearDuplicates
+from warmline.environments.corpus.cleaning.filters.sketches import BLOCK, Sketches
 from warmline.environments.corpus.cleaning.filters.text import shingles, tokens
 from warmline.environments.corpus.tags import Severity
 
@@ -77,3 +80,32 @@ def test_short_dialogues_are_not_compared_and_scripts_without_spaces_are() -> No
 def test_a_threshold_out_of_range_is_refused() -> None:
     with pytest.raises(ConfigError, match="threshold"):
         NearDuplicates(threshold=1.5)
+
+
+@pytest.mark.parametrize("kinds", [3, 10_000])
+def test_sketches_that_share_a_band_are_those_that_comparing_all_finds(kinds: int) -> None:
+    """Also over the ends of blocks and where the tables grow; few kinds of bands make long chains."""
+    draw = np.random.default_rng(5)
+    every = draw.integers(0, 2**32, (kinds, 4, 2), dtype="uint32")
+    made = every[draw.integers(0, kinds, (BLOCK + 300, 4)), np.arange(4)]
+    kept = Sketches(4, 2)
+    for place, sketch in enumerate(made):
+        if place % 97 == 0 or abs(place - BLOCK) < 3:
+            same = (made[:place] == sketch).all(axis=2).any(axis=1)
+            assert kept.sharing(sketch.reshape(-1)) == set(np.flatnonzero(same).tolist())
+        assert kept.add(sketch.reshape(-1)) == place
+    assert len(kept) == len(made)
+    assert (kept[BLOCK + 1] == made[BLOCK + 1].reshape(-1)).all()
+
+
+def test_a_dialogue_that_stays_takes_less_than_a_kilobyte() -> None:
+    """2.2 kB with a key for each band."""
+    filter_, draw = NearDuplicates(), np.random.default_rng(6)
+    sketches = draw.integers(0, 2**32, (2 * BLOCK, 128), dtype="uint32")
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for sketch in sketches:
+        filter_._sketches.add(sketch)
+    used = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert used / len(sketches) < 750

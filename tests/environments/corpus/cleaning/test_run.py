@@ -276,7 +276,7 @@ def test_a_question_that_timed_out_is_asked_again(tmp_path: Path) -> None:
             raise EngineTimeout("no answer within 60 s")
         return ANSWERS[0]
 
-    settings = CleanSettings(judge_concurrency=1)
+    settings = CleanSettings(concurrency=1)
     first = clean_run(tmp_path, settings, judge=warmline.ScriptedPolicy(hangs_once))
     assert [(r.filter, r.episodes) for r in first.reasons] == [("role_judge", 1)]
     second = clean_run(tmp_path, settings, judge=warmline.ScriptedPolicy(hangs_once))

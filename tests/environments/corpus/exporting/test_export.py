@@ -515,7 +515,7 @@ def test_generated_scenarios_are_distinguished_from_written_ones(tmp_path: Path)
     )
     export_corpus(write_corpus(tmp_path / "c", [first, second]), tmp_path / "out")
     text = (tmp_path / "out" / "README.md").read_text("utf-8")
-    assert "(0: written by people): 0: 1, 2: 1." in text
+    assert "(0: not generated here): 0: 1, 2: 1." in text
     assert "* situations by openai:m: 1" in text
     assert "* profiles by drawn: 1" in text
     assert "* 1 dialogues play scenarios of Warmline's seed pool" in text

@@ -23,11 +23,13 @@ from warmline import Request, ScriptedPolicy
 from warmline.agents import Role
 from warmline.cli import app
 from warmline.core.errors import ConfigError, DataError, Interrupted, RunError
+from warmline.core.settings import read_settings
 from warmline.environments.corpus import BuildReport, BuildSettings, build, build_corpus
 from warmline.environments.corpus.generation.build import learnt_from
 from warmline.environments.corpus.generation.journal import read_rejects
 from warmline.environments.corpus.generation.report import as_markdown
 from warmline.environments.corpus.tags import read_tags
+from warmline.environments.scenarios import seed_pool
 
 from ....warm import Started
 from ...helpers import scenario
@@ -37,7 +39,7 @@ TYPES = ("Burnout", "Job Crisis", "Sleep Problems")
 
 
 def made(folder: Path, policy: ScriptedPolicy | None = None, **settings: Any) -> BuildReport:
-    chosen = {"dialogues": 9, "rounds": 3, "problem_types": TYPES, "seed": 1, "max_turns": 12}
+    chosen = {"episodes": 9, "rounds": 3, "problem_types": TYPES, "seed": 1, "max_turns": 12}
     return build(policy=policy or scripted(), out=str(folder), **{**chosen, **settings})
 
 
@@ -72,7 +74,7 @@ def test_a_build_fills_its_plan_and_reports_it(tmp_path: Path) -> None:
 
 
 def test_all_45_types_are_covered(tmp_path: Path) -> None:
-    report = made(tmp_path, dialogues=60, rounds=1, problem_types=())
+    report = made(tmp_path, episodes=60, rounds=1, problem_types=())
     assert all(cell.got >= 1 for cell in report.coverage.types)
     assert len(report.coverage.types) == 45
 
@@ -206,7 +208,7 @@ def test_a_finished_build_asks_nothing_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "shown"),
     [
-        ({"dialogues": 12}, "build.dialogues: 9 -> 12"),
+        ({"episodes": 12}, "build.dialogues: 9 -> 12"),
         ({"rounds": 2}, "build.rounds: 3 -> 2"),
         ({"seed": 2}, "seed: 1 -> 2"),
         ({"min_words": 25}, "build.min_words: 20 -> 25"),
@@ -226,9 +228,26 @@ def test_another_build_in_the_same_folder_is_refused(
     assert content(tmp_path) == before
 
 
+def test_a_build_over_another_seed_pool_is_refused_in_words_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(tmp_path)
+    before = content(tmp_path)
+    seeds = seed_pool._files()
+    fewer = tuple(kind | {"dialogue": kind["dialogue"][:9]} for kind in seeds)
+    with monkeypatch.context() as patched:
+        patched.setattr(seed_pool, "_files", lambda: fewer)
+        seed_pool._dialogues.cache_clear()
+        with pytest.raises(RunError, match=r"over another pool.*the seed pool has changed"):
+            made(tmp_path)
+    seed_pool._dialogues.cache_clear()
+    assert content(tmp_path) == before
+    made(tmp_path)
+
+
 async def test_a_stopped_build_goes_on(tmp_path: Path) -> None:
     settings = BuildSettings(
-        out=str(tmp_path / "a"), dialogues=9, rounds=3, problem_types=TYPES, seed=1, max_turns=12
+        out=str(tmp_path / "a"), episodes=9, rounds=3, problem_types=TYPES, seed=1, max_turns=12
     )
     for role in ("generator", "seeker"):
         stop = asyncio.Event()
@@ -255,7 +274,7 @@ async def test_a_stopped_build_goes_on(tmp_path: Path) -> None:
 def slowly_built(folder: Path, concurrency: int) -> None:
     """What the processes that are killed run."""
     build(
-        policy=slow(), out=str(folder), dialogues=24, rounds=3, seed=1, max_turns=12,
+        policy=slow(), out=str(folder), episodes=24, rounds=3, seed=1, max_turns=12,
         concurrency=concurrency, problem_types=TYPES,
     )  # fmt: skip
 
@@ -311,9 +330,7 @@ def test_a_source_that_is_none_is_refused(tmp_path: Path) -> None:
 
 def test_a_generator_of_its_own_writes_and_the_run_plays(tmp_path: Path) -> None:
     policy, generator = scripted(), scripted()
-    build(
-        policy=policy, generator=generator, out=str(tmp_path), dialogues=2, rounds=1, max_turns=12
-    )
+    build(policy=policy, generator=generator, out=str(tmp_path), episodes=2, rounds=1, max_turns=12)
     assert {r.role for r in generator.requests} == {"generator"}
     assert "generator" not in {r.role for r in policy.requests}
 
@@ -325,15 +342,18 @@ def test_the_generators_engine_is_the_runs_unless_it_has_its_own() -> None:
     assert (own.policy, own.model) == ("embedded", None)
 
 
-@pytest.mark.parametrize("field", ["episodes", "scenarios"])
-def test_settings_of_a_run_that_a_build_has_no_use_for_are_refused(field: str) -> None:
+def test_settings_of_a_run_that_a_build_has_no_use_for_are_refused() -> None:
     with pytest.raises(ConfigError, match="makes its own scenarios"):
-        BuildSettings(**{field: 3 if field == "episodes" else "x.jsonl"})
+        BuildSettings(scenarios="x.jsonl")
+
+
+def test_a_build_that_an_earlier_version_saved_is_read() -> None:
+    assert read_settings(BuildSettings, given={"dialogues": 3}).episodes == 3
 
 
 def test_unknown_settings_and_types_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="did you mean 'dialogues'"):
-        build(policy=scripted(), out=str(tmp_path), dialogue=3)
+    with pytest.raises(ConfigError, match="did you mean 'episodes'"):
+        build(policy=scripted(), out=str(tmp_path), episode=3)
     with pytest.raises(ConfigError, match="did you mean 'Burnout'"):
         made(tmp_path, problem_types=["Burn out"])
     with pytest.raises(ConfigError, match="needs a folder"):
@@ -343,7 +363,7 @@ def test_unknown_settings_and_types_are_refused(tmp_path: Path) -> None:
 def test_the_saved_configuration_repeats_the_build(tmp_path: Path) -> None:
     made(tmp_path, coverage={"attributes": {"gender": {"female": 1}}}, profile="drawn")
     saved = tomllib.loads((tmp_path / "config.toml").read_text())
-    assert saved["dialogues"] == 9
+    assert saved["episodes"] == 9
     assert saved["coverage"]["attributes"]["gender"]["female"] == 1
     assert saved["identity"]["build"]["profile"] == "drawn"
     assert "template" in saved["identity"]["seeker"]
@@ -352,7 +372,7 @@ def test_the_saved_configuration_repeats_the_build(tmp_path: Path) -> None:
 def test_the_command_builds_resumes_and_prints_json(tmp_path: Path) -> None:
     name = "warmline.testing_building:scripted"
     sys.modules["warmline.testing_building"] = sys.modules[scripted.__module__]
-    arguments = ["build", "--policy", name, "--dialogues", "3", "--rounds", "1", "--seed", "4",
+    arguments = ["build", "--policy", name, "--episodes", "3", "--rounds", "1", "--seed", "4",
                  "--out", str(tmp_path), "--max-turns", "12", "--profile", "drawn", "--fit", "off",
                  "--coverage.quotas", "published"]  # fmt: skip
     try:
@@ -365,14 +385,16 @@ def test_the_command_builds_resumes_and_prints_json(tmp_path: Path) -> None:
         assert again.exit_code == 0
         assert "must not stand in for help" in re.sub(r"\s+", " ", again.stdout)
         assert "Coverage" in again.stdout
-        repeated = CliRunner().invoke(app, ["build", str(tmp_path / "config.toml"), "--json"])
+        repeated = CliRunner().invoke(
+            app, ["build", "--config", str(tmp_path / "config.toml"), "--json"]
+        )
         assert json.loads(repeated.stdout.splitlines()[-1]) == report
     finally:
         del sys.modules["warmline.testing_building"]
 
 
 def test_a_build_that_keeps_nothing_says_so(tmp_path: Path) -> None:
-    arguments = ["build", "--policy", "scripted", "--dialogues", "1", "--attempts", "1"]
+    arguments = ["build", "--policy", "scripted", "--episodes", "1", "--attempts", "1"]
     done = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path), "--quiet"])
     assert done.exit_code == 3, done.output
     assert "nothing is kept; rejects.jsonl holds every answer refused, and why" in re.sub(
@@ -386,7 +408,7 @@ def test_the_commands_help_names_the_settings() -> None:
         [sys.executable, "-m", "warmline.cli", "build", "--help"],
         capture_output=True, text=True, check=True, env={"COLUMNS": "200", "PATH": ""},
     ).stdout  # fmt: skip
-    assert "--dialogues" in shown
+    assert "--episodes" in shown
     assert "--generator.policy" in shown
-    assert "--episodes" not in shown
+    assert "--scenarios" not in shown
     assert "--scenarios" not in shown

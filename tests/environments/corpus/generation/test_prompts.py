@@ -399,12 +399,16 @@ def test_examples_are_of_the_type_then_of_the_category() -> None:
     pool = shipped_pools().scenarios
     chosen = draw_examples(pool, "Burnout", 3, generated=0, max_depth=2, key="k")
     assert {s.problem_type for s in chosen} == {"Burnout"}
-    many = draw_examples(pool, "Burnout", 5, generated=0, max_depth=2, key="k")
-    assert len(many) == 5
+    many = draw_examples(pool, "Burnout", 15, generated=0, max_depth=2, key="k")
+    assert len(many) == 15
+    assert sum(s.problem_type == "Burnout" for s in many) == 10
     assert {s.category for s in many} == {"Life and Work Stress"}
     assert chosen == draw_examples(pool, "Burnout", 3, generated=0, max_depth=2, key="k")
+    three = [s for s in pool if s.problem_type == "Burnout"][:3]
     orders = {
-        tuple(s.id for s in draw_examples(pool, "Burnout", 3, generated=0, max_depth=2, key=str(k)))
+        tuple(
+            s.id for s in draw_examples(three, "Burnout", 3, generated=0, max_depth=2, key=str(k))
+        )
         for k in range(60)
     }
     assert len(orders) == 6

@@ -103,6 +103,44 @@ def test_a_written_corpus_has_episodes_sources_and_counts(tmp_path: Path) -> Non
     }  # fmt: skip
 
 
+def test_what_follows_an_array_is_told_and_ends_a_strict_import(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps([MESSAGES]) + "\n" + json.dumps([MESSAGES]))
+    report = json.loads(run("messages", path, "--json"))
+    assert (report["episodes"], report["dropped"]) == (1, {"broken_record": 1})
+    assert "line 2: the array has ended" in report["faults"][0]
+    with pytest.raises(DataError, match="line 2: the array has ended"):
+        run("messages", path, "--strict")
+
+
+def test_an_import_of_which_nothing_is_kept_leaves_with_three(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.json", [MESSAGES])
+    words = ["import", "messages", str(path), "--recipe", "min_turns", "--json"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 3
+    assert json.loads(done.stdout)["dropped"] == {"min_turns": 1}
+    path.write_text("[]")
+    for format in ("auto", "messages"):  # noqa: A001
+        with pytest.raises(DataError, match="holds no record"):
+            run(format, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("os:system", "'os:system' is no importer: it is a part of Python"),
+        ("os:getcwd", "'os:getcwd' is no importer: it is a part of Python"),
+        ("platform:node", "'platform:node' is no importer: it cannot be called with a record"),
+        ("json:loads", "importer 'json:loads' fails with TypeError: the JSON object must be"),
+        ("copy:copy", "importer 'copy:copy' gave a dict, no Recorded"),
+    ],
+)
+def test_what_is_no_importer_is_refused_by_its_name(tmp_path: Path, name: str, told: str) -> None:
+    path = write(tmp_path / "x.jsonl", [MESSAGES])
+    with pytest.raises(ConfigError, match=f"(?s){told}.*an importer is a function from a record"):
+        run(name, path)
+
+
 def test_an_unknown_licence_is_said_and_can_be_given(tmp_path: Path) -> None:
     path = write(tmp_path / "x.jsonl", [MESSAGES])
     assert "licence of messages is not known" in run("messages", path, "--out", tmp_path / "a")

@@ -214,7 +214,9 @@ def test_an_import_string_is_a_format(tmp_path: Path) -> None:
 
 
 def test_an_unknown_format_is_reported_with_the_nearest() -> None:
-    with pytest.raises(ImporterNotFound, match=r"known: auto, esconv(?s:.*)did you mean 'esconv'"):
+    with pytest.raises(
+        ImporterNotFound, match=r"known: auto, seeds, esconv(?s:.*)did you mean 'esconv'"
+    ):
         find_importer("esconvs")
     with pytest.raises(ImporterNotFound, match="no module named 'nowhere'"):
         find_importer("nowhere:x")

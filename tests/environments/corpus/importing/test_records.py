@@ -45,7 +45,9 @@ json_values = st.recursive(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     items=st.lists(
-        st.dictionaries(st.text(), json_values, max_size=3) | st.integers() | st.text(), max_size=8
+        st.dictionaries(st.text(), json_values, max_size=3) | st.integers() | st.text(),
+        min_size=1,
+        max_size=8,
     ),
     chunk=st.integers(1, 40),
     indent=st.sampled_from([None, 1]),
@@ -96,6 +98,8 @@ def test_a_broken_line_is_reported_and_the_next_is_read(tmp_path: Path) -> None:
         ('[{"a": 1}, {"a": 2', "record 2: not JSON"),
         ('[{"a": 1}', "record 2: the array does not end"),
         ("  \n ", "is empty"),
+        (" [\n] ", "holds no record"),
+        ("conv_id,utt_idx\n", "holds no record"),
         ("[" + "[" * 200_000, "record 1: not JSON"),
     ],
 )
@@ -105,6 +109,23 @@ def test_a_broken_file_is_refused_where_it_breaks(tmp_path: Path, text: str, mes
     with pytest.raises(DataError) as refused:
         values(path)
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 1 << 18])
+@pytest.mark.parametrize("more", ['[{"a": 2}]', "garbage", "]", ", {}"])
+def test_what_follows_the_array_is_a_broken_record_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str, chunk: int
+) -> None:
+    monkeypatch.setattr(records, "CHUNK", chunk)
+    path = tmp_path / "x.json"
+    path.write_text(f'[{{"a": 1}}\n,\n{{"a": 2}}]\n\n {more}\nand on')
+    one, two, rest = iter_records(path)
+    assert [one.value, two.value] == [{"a": 1}, {"a": 2}]
+    assert (rest.number, rest.line) == (3, 5)
+    assert "the array has ended" in (rest.problem or "")
+    assert f"is not read: '{more[0]}" in (rest.problem or "")
+    path.write_text('[{"a": 1}] \n \n')
+    assert len(values(path)) == 1
 
 
 def test_a_record_beyond_the_largest_is_refused_instead_of_read(

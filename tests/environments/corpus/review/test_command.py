@@ -124,7 +124,7 @@ def test_export_as_json_is_one_object_and_errors_leave_with_two(
     run("export", corpus, "--out", tmp_path / "o", "--force", "--no-clean", "--ids")
     settings = tmp_path / "export.toml"
     settings.write_text('format = "sharegpt"\ntrain = 1.0\nvalidation = 0.0\ntest = 0.0\n')
-    run("export", corpus, "--out", tmp_path / "p", "--settings", settings)
+    run("export", corpus, "--out", tmp_path / "p", "--config", settings)
     assert [path.name for path in (tmp_path / "p" / "data").iterdir()] == ["train.jsonl"]
     assert "format" in run("export", corpus, "--out", tmp_path / "q", "--format", "xml", code=2)
 

@@ -1,0 +1,117 @@
+"""Workers on one machine: episodes a second with 1, 2 and 4, and what the driver itself costs.
+
+Scripted policies answer at once, so nothing but the framework is measured. The driver's share is its
+own CPU time, which does not depend on what else runs: at 1,000 episodes a second it takes as many
+milliseconds a second as it takes microseconds an episode. The issue's goal is below 5 %.
+
+    python benchmarks/cluster.py [episodes]
+
+The embedded engine itself, in one worker and in two on the same cores (each takes the cores that are
+idle when it starts, so give each its own with OMP_NUM_THREADS):
+
+    python benchmarks/cluster.py --engine [episodes]
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import warmline
+from warmline.core.shards.driver import ShardStarted, UnitDone
+
+EPISODES = 20_000
+WORKERS = (1, 2, 4)
+
+
+def answer(request: warmline.Request) -> str:
+    """At once."""
+    return "I hear you."
+
+
+def environment() -> warmline.SupportEnvironment:
+    """Two speakers, four utterances."""
+    policy = warmline.ScriptedPolicy(answer, record=False)
+    return warmline.SupportEnvironment(seeker=policy, supporter=policy, max_turns=4)
+
+
+class Watch:
+    """The time and the driver's CPU between the last worker's start and the last episode."""
+
+    def __init__(self) -> None:
+        self.began = self.ended = (0.0, 0.0)
+        self.done = 0
+
+    def __call__(self, event: Any) -> None:
+        now = (time.perf_counter(), time.process_time())
+        if isinstance(event, ShardStarted):
+            self.began = now
+        elif isinstance(event, UnitDone):
+            self.done += 1
+            self.ended = now
+
+
+def embedded() -> warmline.SupportEnvironment:
+    """The embedded engine in both seats, two turns."""
+    policy = warmline.EmbeddedPolicy()
+    return warmline.SupportEnvironment(seeker=policy, supporter=policy, max_turns=4)
+
+
+def measure(
+    count: int,
+    workers: int,
+    folder: Path,
+    make: Callable[[], warmline.SupportEnvironment] = environment,
+) -> tuple[float, float]:
+    """Episodes a second, and the driver's CPU seconds an episode."""
+    watch = Watch()
+    scenarios = warmline.draw_scenarios(count, seed=1)
+    made = warmline.run_sharded(
+        make, scenarios, out=folder, workers=workers, concurrency=8, observe=watch
+    )
+    assert len(made) == count
+    wall, cpu = (end - start for start, end in zip(watch.began, watch.ended, strict=True))
+    return count / wall, cpu / count
+
+
+def engines(count: int) -> None:
+    """One worker and two with an engine each; the time from the start, for an engine has to load."""
+    for workers in (1, 2):
+        with tempfile.TemporaryDirectory() as folder:
+            began = time.perf_counter()
+            measure(count, workers, Path(folder) / "run", embedded)
+            tokens = sum(
+                e.usage.completion_tokens for e in warmline.read_episodes(Path(folder) / "run")
+            )
+        wall = time.perf_counter() - began
+        print(f"{workers} workers: {count} episodes in {wall:.0f} s, {tokens / wall:.1f} tokens/s")
+
+
+def main() -> None:
+    """Measure and print."""
+    if sys.argv[1:2] == ["--engine"]:
+        engines(int(sys.argv[2]) if len(sys.argv) > 2 else 16)
+        return
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else EPISODES
+    print(f"{count} scripted episodes of four utterances, {os.cpu_count()} cores")
+    first = 0.0
+    for workers in WORKERS:
+        with tempfile.TemporaryDirectory() as folder:
+            rate, cpu = measure(count, workers, Path(folder) / "run")
+        first = first or rate
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(
+            f"{workers} workers: {rate:.0f} episodes/s ({rate / first:.2f} of one worker), driver"
+            f" {cpu * 1e6:.0f} µs an episode = {cpu * 1e5:.1f} % of a core at 1,000 a second,"
+            f" {most:.0f} MB at most"
+        )
+
+
+if __name__ == "__main__":
+    main()

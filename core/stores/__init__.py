@@ -1,0 +1,1 @@
+"""Object stores: where something lies, and a run that is kept there."""

@@ -1,0 +1,1 @@
+"""Runs that several workers play: on this machine, on Ray, on Slurm."""

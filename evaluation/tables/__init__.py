@@ -1,0 +1,1 @@
+"""The papers' tables, filled from what other commands left, with the published figures beside."""

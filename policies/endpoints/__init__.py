@@ -1,0 +1,1 @@
+"""Several servers of one model: which they are, and which one a request goes to."""
