@@ -36,7 +36,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_training_in_python(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The block of docs/training.md; the tiny model and a short template replace the defaults."""
-    (block,) = blocks("training.md")
+    (block,) = (block for block in blocks("training.md") if "import SftSettings" in block)
     tiny = 'SftSettings(model="tiny", template="short.jinja", device="cpu", '
     exec(compile(block.replace("SftSettings(data", f"{tiny}data"), "docs/training.md", "exec"), {})
     printed = capsys.readouterr().out

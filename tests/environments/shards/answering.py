@@ -8,12 +8,16 @@ from pathlib import Path
 
 import warmline
 
+SLOW = "slow"
+"""A file of this name in the folder of counts makes every server slow."""
+
 
 class Answering:
     """Says the last message's length; each answer is a byte in a file of its process."""
 
     async def respond(self, request: warmline.Request) -> warmline.Reply:
-        await asyncio.sleep(0.03)
-        with (Path(os.environ["ANSWERED"]) / str(os.getpid())).open("a") as file:
+        counts = Path(os.environ["ANSWERED"])
+        await asyncio.sleep(0.5 if (counts / SLOW).exists() else 0.03)
+        with (counts / str(os.getpid())).open("a") as file:
             file.write(".")
         return warmline.Reply(text=f"I heard {len(request.messages[-1].content)} letters.")

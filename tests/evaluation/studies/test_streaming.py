@@ -17,6 +17,7 @@ from tests.evaluation.studies.sites import Person, Voice, study_settings, voiced
 from tests.evaluation.studies.test_pages import served
 from warmline.environments.dialogue.seating import Seats
 from warmline.environments.dialogue.state import Dialogue
+from warmline.evaluation.studies import aloud
 from warmline.evaluation.studies.exchange import PersonTalk, begun, exchange
 from warmline.evaluation.studies.talks import State
 from warmline.policies.safety import crisis_kinds
@@ -116,16 +117,23 @@ def streamed(client: Any, site: Any, person: Person, said: str) -> tuple[list[st
     return events(answer.text), person.awaited()
 
 
-def test_sentences_come_while_the_rest_is_written(tmp_path: Path) -> None:
+def test_sentences_come_while_the_rest_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent_so_far, after = [], aloud.Aloud.after
+
+    async def noted(self: aloud.Aloud, seen: str, seconds: float) -> str:
+        sent_so_far.append(seen)
+        return await after(self, seen, seconds)
+
+    monkeypatch.setattr(aloud.Aloud, "after", noted)
     voice = Aloud("That is <b>hard</b>. Tell me more. What else is there now?")
     with served(study_settings(tmp_path, early=True), base=voice, tuned=voice) as (client, site):
 
-        async def until_sent() -> (
-            None
-        ):  # the last words are written once the first are with the page
-            while not any(each.shown for each in site.runner._aloud.values()):
+        async def until_sent() -> None:
+            """The last words are written once the page has got the first."""
+            while not any(sent_so_far):
                 await asyncio.sleep(0.01)
-            await asyncio.sleep(0.05)
 
         voice.wait = until_sent
         person = Person.joined(client, site)
