@@ -41,13 +41,17 @@ def refuse_alone(settings: LoopSettings) -> None:
             "fsdp divides the weights among processes, and this is the only one",
             hint="add --processes 2, or --on slurm --nodes 2",
         )
-    import torch
-
-    if settings.fsdp and (settings.device == "cpu" or not torch.cuda.is_available()):
+    if settings.fsdp and not _gpus_compute(settings):
         raise ConfigError(
             "fsdp needs GPUs: on CPUs accelerate would leave the weights whole, without a word",
             hint="leave --fsdp out",
         )
+
+
+def _gpus_compute(settings: LoopSettings) -> bool:
+    import torch
+
+    return settings.device != "cpu" and torch.cuda.is_available()
 
 
 def in_turn(work: Callable[[], T], *, cpu: bool) -> T:

@@ -304,8 +304,7 @@ def finish(
 
 
 def _refuse_broken(model: Any, gathered: Mapping[str, Any] | None) -> None:
-    trained = {n: p if gathered is None else gathered[n]
-               for n, p in model.named_parameters() if p.requires_grad}  # fmt: skip
+    trained = gathered or {n: p for n, p in model.named_parameters() if p.requires_grad}
     broken = [name for name, weights in trained.items() if not weights.isfinite().all()]
     if broken:
         raise RunError(

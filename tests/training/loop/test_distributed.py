@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from warmline.cli import app
@@ -21,7 +26,9 @@ from warmline.training.loop.distributed import refuse_alone
 from ...policies.tiny_models import save_causal
 from ...warm import Started, command
 from ..building import CHATML, TEMPLATE, episode, varied, write_log
+from ..counselor.test_train import separable
 from ..preferences.test_build import TALK
+from .divided import divided_command
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -38,9 +45,11 @@ def common(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }  # fmt: skip
 
 
-def train(processes: int, what: str, out: Path, options: dict[str, str]) -> tuple[Checkpoint, str]:
+def train(
+    processes: int, what: str, out: Path, options: dict[str, str], **further: Any
+) -> tuple[Checkpoint, str]:
     """The checkpoint, and what was printed; processes that find one another as under torchrun."""
-    started, printed = start(processes, what, out, options)
+    started, printed = start(processes, what, out, options, **further)
     codes = [process.wait(240) for process in started]
     told = "".join(file.read_text("utf-8") for file in printed)
     assert codes == [0] * processes, told
@@ -53,6 +62,9 @@ def start(
     out: Path,
     options: dict[str, str],
     last: dict[str, str] | None = None,
+    *,
+    run: Callable[..., None] = command,
+    environment: Mapping[str, str] | None = None,
 ) -> tuple[list[Started], list[Path]]:
     """The processes, and the files of what they print; the last one may have options of its own."""
     with socket.socket() as free:
@@ -66,10 +78,11 @@ def start(
     } if processes > 1 else {}  # fmt: skip
     started = [
         Started(
-            command,
+            run,
             *words_of(what, out, options | (last or {} if rank == processes - 1 else {})),
             output=printed[rank],
-            environment=shared and shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            environment={**(environment or {}), **shared}
+            | ({"RANK": str(rank), "LOCAL_RANK": str(rank)} if shared else {}),
         )
         for rank in range(processes)
     ]  # fmt: skip
@@ -171,6 +184,81 @@ def test_two_processes_search_candidates_once(common: dict[str, str], tmp_path: 
     lines = (tmp_path / "out" / "candidates" / "candidates.jsonl").read_text().splitlines()
     assert len(lines) == len({json.loads(line)["id"] for line in lines}) == 6
     assert made.metrics["validation_nll"] is not None
+
+
+def divide(what: str, out: Path, options: dict[str, str]) -> Checkpoint:
+    """Trained by two processes of which each holds a half of the weights; held to by what they say."""
+    said = out.with_name("divided.jsonl")
+    options = options | {"--fsdp": ""}
+    made, _ = train(2, what, out, options, run=divided_command, environment={"DIVIDED": str(said)})
+    parts = [json.loads(line) for line in said.read_text("utf-8").splitlines()]
+    assert len(parts) == 2
+    assert sum(part["own"] for part in parts) == parts[0]["all"]
+    assert all(0.4 < part["own"] / part["all"] < 0.6 for part in parts), parts
+    return made
+
+
+@pytest.mark.parametrize("what", ["sft", "dpo", "fpemf", "counselor"])
+def test_divided_weights_train_as_whole_ones(
+    what: str, common: dict[str, str], tmp_path: Path
+) -> None:
+    """FSDP, with held-out data that is not an even number of batches for two."""
+    talks = {"sft": varied(10), "counselor": separable(7)}
+    same = [episode(f"talk{n}", TALK) for n in range(9)]
+    data = write_log(tmp_path / "data", talks.get(what, same))
+    options = common | {"--data": str(data), "--validation-share": "0.3"}
+    if what == "dpo":
+        options |= {"--variant": "gold", "--supporter.policy": "scripted", "--limit": "9"}
+    if what == "fpemf":
+        options |= {
+            "--judge.policy": "scripted", "--num-candidates": "3", "--max-new-tokens": "4",
+            "--limit": "9",
+        }  # fmt: skip
+    if what == "counselor":
+        del options["--template"]
+    one, _ = train(1, what, tmp_path / "one", options | {"--batch-size": "2"})
+    two = divide(what, tmp_path / "two", options | {"--batch-size": "1"})
+    losses = {name for name in one.metrics if "loss" in name or name.endswith("nll")}
+    assert {"validation_loss_before", "validation_loss", "train_loss_last"} <= losses
+    for name in losses:
+        assert two.metrics[name] == pytest.approx(one.metrics[name], rel=1e-3), name
+    trained, apart = (load_file(tmp_path / n / "adapter_model.safetensors") for n in ("one", "two"))
+    assert trained.keys() == apart.keys()
+    for name, weights in trained.items():
+        assert apart[name].shape == weights.shape
+        assert (apart[name] - weights).abs().max() < 2e-3, name
+
+
+def test_divided_weights_are_saved_and_taken_up_again(
+    common: dict[str, str], tmp_path: Path
+) -> None:
+    """Both processes are killed after a save; bfloat16 computes, and activations are computed anew."""
+    data = write_log(tmp_path / "data", varied(10))
+    options = common | {
+        "--data": str(data), "--validation-share": "0.3", "--max-steps": "40",
+        "--evaluate-every": "5", "--batch-size": "1", "--dtype": "bfloat16",
+        "--gradient-checkpointing": "", "--learning-rate": "0.001",
+    }  # fmt: skip
+    whole = divide("sft", tmp_path / "whole" / "out", options)
+    out = tmp_path / "killed" / "out"
+    environment = {"DIVIDED": str(tmp_path / "killed" / "divided.jsonl")}
+    started, _ = start(
+        2, "sft", out, options | {"--fsdp": ""}, run=divided_command, environment=environment
+    )
+    until = time.monotonic() + 120
+    while not list((out / "trainer").glob("checkpoint-*/trainer_state.json")):
+        assert time.monotonic() < until
+        time.sleep(0.005)
+    assert {process.kill() for process in started} == {-signal.SIGKILL}
+    (save, *_) = (out / "trainer").glob("checkpoint-*")
+    assert (save / "pytorch_model_fsdp.bin").is_file()  # FSDP's own, not DDP's
+    resumed = divide("sft", out, options)
+    assert "resuming from step" in (tmp_path / "killed" / "out-0.txt").read_text("utf-8")
+    for name in ("validation_loss_before", "validation_loss", "best_step"):
+        assert resumed.metrics[name] == pytest.approx(whole.metrics[name], rel=1e-4), name
+    names = load_file(out / "adapter_model.safetensors").keys()
+    assert names == load_file(tmp_path / "whole" / "out" / "adapter_model.safetensors").keys()
+    assert not any("_checkpoint" in name for name in names)  # of what computes activations anew
 
 
 def test_weights_are_not_divided_for_one_process(common: dict[str, str], tmp_path: Path) -> None:
