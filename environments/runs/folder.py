@@ -29,6 +29,9 @@ POOLS = frozenset({"cases", "pools"})
 SHARDS_NAME = "shards"
 """Where several workers leave what they say of themselves; see `core/shards/`."""
 
+WRITERS_NAME = "scenarios-workers"
+"""Where the workers of a build that write its scenarios do the same, a folder for each attempt."""
+
 RUN_FILES = (
     LOG_NAME,
     CONFIG_NAME,

@@ -14,7 +14,7 @@ from ...core.stores.store import copy_of
 from ..episodes.episode import FAILED
 from ..episodes.log import read_episodes
 from ..episodes.order import read_order
-from ..runs.folder import SHARDS_NAME
+from ..runs.folder import SHARDS_NAME, WRITERS_NAME
 
 
 def run_status(folder: str | Path) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def run_status(folder: str | Path) -> dict[str, Any]:
         DataError: no log there, or a line that is not an episode.
     """
     place, folder = folder, copy_of(folder)
-    said_last = read_statuses(folder / SHARDS_NAME)
+    said_last = read_statuses(_at_work_in(folder))
     other_work = bool(said_last) and not episode_logs(folder)
     stops = Counter(() if other_work else read_episodes(folder).stops)
     now = time.time()
@@ -50,6 +50,12 @@ def run_status(folder: str | Path) -> dict[str, Any]:
         ),
         "workers": workers,
     }
+
+
+def _at_work_in(folder: Path) -> Path:
+    """Where the workers last said how they are: those who write scenarios, while they are at it."""
+    writers = folder.glob(f"{WRITERS_NAME}/*/{SHARDS_NAME}")
+    return max(writers, key=lambda place: place.stat().st_mtime, default=folder / SHARDS_NAME)
 
 
 def _asked_by(config: Path) -> int:

@@ -74,8 +74,16 @@ class ReplyStore:
         return await self._do(lambda: self._get(key))
 
     async def put(self, key: bytes, reply: Reply) -> None:
-        """Store a reply. The first one stored under a key stays."""
-        await self._do(lambda: self._put(key, to_json(reply)))
+        """Store a reply. The first one stored under a key stays.
+
+        Whoever is cancelled meanwhile has it stored all the same, and waits for that: it is paid for.
+        """
+        storing = asyncio.ensure_future(self._do(lambda: self._put(key, to_json(reply))))
+        try:
+            await asyncio.shield(storing)
+        except asyncio.CancelledError:
+            await asyncio.wait([storing])
+            raise
 
     async def count(self) -> int:
         """Replies stored."""

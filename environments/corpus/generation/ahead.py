@@ -27,6 +27,7 @@ from ....policies.registry import make_policy
 from ....policies.wrappers.base import Wrapper
 from ....policies.wrappers.cache import request_key
 from ....policies.wrappers.store import from_json, to_json
+from ...runs.folder import WRITERS_NAME
 from ...shards.parts import Parts
 from .coverage import Slot
 from .iteration import GenerationRound, Unanswered, first_line
@@ -35,8 +36,6 @@ from .pools import Pools
 from .prompts import Prompts
 from .settings import BuildSettings
 
-FOLDER = "scenarios-workers"
-"""Of a build: what its workers say and have been answered, until the round is decided."""
 ANSWERS_NAME = "answers.jsonl"
 
 
@@ -205,7 +204,7 @@ class Ahead:
         writer: AnsweredAhead,
         say: Callable[[str], None],
     ) -> None:
-        self.folder = out / FOLDER
+        self.folder = out / WRITERS_NAME
         self._settings, self._policy, self._say = settings, policy, say
         self._writer = writer
 

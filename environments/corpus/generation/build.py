@@ -29,7 +29,7 @@ from ....policies.registry import make_policy
 from ...dialogue.environment import SupportEnvironment
 from ...episodes.episode import Episode
 from ...episodes.log import latest_episodes
-from ...runs.folder import SOURCES_NAME, compare_run, run_identity
+from ...runs.folder import SOURCES_NAME, WRITERS_NAME, compare_run, run_identity
 from ...runs.simulate import build_environment
 from ...runs.summary import totals_of, write_summary
 from ...scenarios.scenario import Scenario
@@ -37,7 +37,6 @@ from ...shards.run import play_batch
 from ..cleaning import CleanSettings, clean_run, examine
 from ..sources import read_sources, write_sources
 from ..tags import Severity, edited
-from .ahead import FOLDER as WORKERS_FOLDER
 from .ahead import Ahead, AnsweredAhead
 from .coverage import Slot, plan
 from .iteration import GenerationRound
@@ -49,7 +48,7 @@ from .settings import BuildSettings
 
 Tell = Callable[[str], None]
 
-STARTED = (SCENARIOS_NAME, REJECTS_NAME, CONFIG_NAME, SOURCES_NAME, f"{WORKERS_FOLDER}/*")
+STARTED = (SCENARIOS_NAME, REJECTS_NAME, CONFIG_NAME, SOURCES_NAME, f"{WRITERS_NAME}/*")
 """What a build writes before its first answer."""
 
 
@@ -140,8 +139,8 @@ async def build_corpus(
         ahead: Ahead | None = None
         folder = Path(settings.out)
         # what workers were answered before a kill counts without workers too
-        if settings.sharded or (folder / WORKERS_FOLDER).is_dir():
-            writer = answered = AnsweredAhead(writer, folder / WORKERS_FOLDER)
+        if settings.sharded or (folder / WRITERS_NAME).is_dir():
+            writer = answered = AnsweredAhead(writer, folder / WRITERS_NAME)
             if settings.sharded:
                 ahead = Ahead(folder, settings, generator, answered, tell or _silent)
         job = _Build(

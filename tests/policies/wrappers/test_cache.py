@@ -153,6 +153,32 @@ async def test_cancelling_all_who_wait_frees_the_engine_at_once(path: Path) -> N
     assert len(engine.asked) == 2
 
 
+async def test_an_answer_that_was_given_is_stored_though_nobody_waits_for_it_any_more(
+    path: Path,
+) -> None:
+    """The thread that stores is busy with another's, so the storing has not begun."""
+    engine, busy = Engine(), threading.Event()
+    async with Cache(engine, path=path) as policy:
+        other = asyncio.create_task(policy.store._do(busy.wait))
+        policy.store.get = _nothing  # type: ignore[method-assign]
+        asking = asyncio.create_task(policy.respond(ASK))
+        while not engine.asked:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        asking.cancel()
+        asyncio.get_running_loop().call_later(0.1, busy.set)
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        await other
+    async with Cache(engine, path=path) as policy:
+        assert (await policy.respond(ASK)).cached
+    assert len(engine.asked) == 1
+
+
+async def _nothing(key: bytes) -> None:
+    return None
+
+
 async def test_failures_are_not_kept_and_reach_all_who_wait(path: Path) -> None:
     failures = [EngineTimeout("slow")]
     engine = Engine(lambda request: failures.pop() if failures else "late")

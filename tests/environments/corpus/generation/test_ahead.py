@@ -15,10 +15,11 @@ from warmline.core.errors import BadRequest, DataError, PolicyError
 from warmline.core.jsonl import LineLog
 from warmline.environments.corpus.generation.ahead import (
     ANSWERS_NAME,
-    FOLDER,
     AnsweredAhead,
 )
 from warmline.environments.corpus.generation.journal import read_rejects
+from warmline.environments.runs.folder import WRITERS_NAME
+from warmline.environments.shards.status import run_status
 from warmline.policies.base import Message
 
 from ...shards.dying import DiesOnce
@@ -72,7 +73,7 @@ def test_workers_build_the_same_corpus_and_the_deciding_process_asks_for_no_scen
     assert os.getpid() not in {pid for pid, _ in asked.asked()}
     assert len({pid for pid, _ in asked.asked()}) > 2  # of each round and attempt anew
     assert set(Counter(seed for _, seed in asked.asked()).values()) == {1}
-    assert not (many / FOLDER).exists()
+    assert not (many / WRITERS_NAME).exists()
     made(many, policy=ScriptedPolicy(asked, record=False), **SMALL)  # finished: nothing is asked
     assert corpus(alone) == corpus(many)
 
@@ -101,11 +102,14 @@ def test_without_workers_a_build_goes_on_from_what_they_were_answered(
     asked, many = FailsOnce(tmp_path / "asked"), tmp_path / "many"
     with pytest.raises(PolicyError, match="the engine is gone"):
         made(many, workers=2, policy=ScriptedPolicy(asked, record=False), **SMALL)
-    assert list((many / FOLDER).rglob("answers*.jsonl"))
+    assert list((many / WRITERS_NAME).rglob("answers*.jsonl"))
+    status = run_status(many)  # there is no log yet
+    assert status["episodes"] == 0
+    assert [worker["shard"] for worker in status["workers"]] == [0, 1]
     made(many, policy=ScriptedPolicy(asked, record=False), **SMALL)
     assert corpus(alone) == corpus(many)
     assert set(Counter(seed for _, seed in asked.asked()).values()) == {1}
-    assert not (many / FOLDER).exists()
+    assert not (many / WRITERS_NAME).exists()
 
 
 @pytest.mark.parametrize(
