@@ -2,9 +2,11 @@
 
 Scripted policies answer at once, so nothing but the framework is measured. The driver's share is its
 own CPU time, which does not depend on what else runs: at 1,000 episodes a second it takes as many
-milliseconds a second as it takes microseconds an episode. The issue's goal is below 5 %.
+milliseconds a second as it takes microseconds an episode. The issue's goal is below 5 %. Its memory
+is taken when a tenth of the episodes are done and when all are, so that what grows with them shows,
+and at most, which is when the logs' indices are read at the end.
 
-    python benchmarks/cluster.py [episodes]
+    python benchmarks/cluster.py [episodes [workers ...]]
 
 The embedded engine itself, in one worker and in two on the same cores (each takes the cores that are
 idle when it starts, so give each its own with OMP_NUM_THREADS):
@@ -42,11 +44,13 @@ def environment() -> warmline.SupportEnvironment:
 
 
 class Watch:
-    """The time and the driver's CPU between the last worker's start and the last episode."""
+    """The time and the driver's CPU between the last worker's start and the last episode; its memory
+    at a tenth of the episodes and at the last, in MB."""
 
-    def __init__(self) -> None:
+    def __init__(self, count: int) -> None:
         self.began = self.ended = (0.0, 0.0)
         self.done = 0
+        self.memory: dict[int, float] = dict.fromkeys((max(1, count // 10), count), 0.0)
 
     def __call__(self, event: Any) -> None:
         now = (time.perf_counter(), time.process_time())
@@ -55,6 +59,14 @@ class Watch:
         elif isinstance(event, UnitDone):
             self.done += 1
             self.ended = now
+            if self.done in self.memory:
+                self.memory[self.done] = resident()
+
+
+def resident() -> float:
+    """This process's memory, in MB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
 
 
 def embedded() -> warmline.SupportEnvironment:
@@ -68,16 +80,16 @@ def measure(
     workers: int,
     folder: Path,
     make: Callable[[], warmline.SupportEnvironment] = environment,
-) -> tuple[float, float]:
-    """Episodes a second, and the driver's CPU seconds an episode."""
-    watch = Watch()
+) -> tuple[float, float, list[float]]:
+    """Episodes a second, the driver's CPU seconds an episode, and its memory."""
+    watch = Watch(count)
     scenarios = warmline.draw_scenarios(count, seed=1)
     made = warmline.run_sharded(
         make, scenarios, out=folder, workers=workers, concurrency=8, observe=watch
     )
     assert len(made) == count
     wall, cpu = (end - start for start, end in zip(watch.began, watch.ended, strict=True))
-    return count / wall, cpu / count
+    return count / wall, cpu / count, list(watch.memory.values())
 
 
 def engines(count: int) -> None:
@@ -99,17 +111,18 @@ def main() -> None:
         engines(int(sys.argv[2]) if len(sys.argv) > 2 else 16)
         return
     count = int(sys.argv[1]) if len(sys.argv) > 1 else EPISODES
+    counts = tuple(map(int, sys.argv[2:])) or WORKERS
     print(f"{count} scripted episodes of four utterances, {os.cpu_count()} cores")
     first = 0.0
-    for workers in WORKERS:
+    for workers in counts:
         with tempfile.TemporaryDirectory() as folder:
-            rate, cpu = measure(count, workers, Path(folder) / "run")
+            rate, cpu, memory = measure(count, workers, Path(folder) / "run")
         first = first or rate
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(
             f"{workers} workers: {rate:.0f} episodes/s ({rate / first:.2f} of one worker), driver"
             f" {cpu * 1e6:.0f} µs an episode = {cpu * 1e5:.1f} % of a core at 1,000 a second,"
-            f" {most:.0f} MB at most"
+            f" {memory[0]:.0f} MB at a tenth, {memory[-1]:.0f} MB at the last, {most:.0f} MB at most"
         )
 
 

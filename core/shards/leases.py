@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 LARGEST = 64
 """Units of a lease at most."""
@@ -20,12 +20,13 @@ class Leases:
     """Hands out units, takes back those of lost shards, and counts what is done.
 
     Args:
-        units: numbers of those to be done, in their order.
+        units: numbers of those to be done, in their order; kept as they are.
         workers: shards that share them.
     """
 
-    def __init__(self, units: Iterable[int], workers: int) -> None:
-        self._left = deque(units)
+    def __init__(self, units: Sequence[int], workers: int) -> None:
+        self._units, self._given = units, 0
+        self._back: deque[int] = deque()
         self._workers = max(1, workers)
         self._open: dict[int, dict[int, None]] = {}
         self._losses: Counter[int] = Counter()
@@ -33,7 +34,11 @@ class Leases:
     @property
     def over(self) -> bool:
         """Whether every unit is done."""
-        return not self._left and not any(self._open.values())
+        return not self._count() and not any(self._open.values())
+
+    def _count(self) -> int:
+        """Units that nobody has."""
+        return len(self._back) + len(self._units) - self._given
 
     def open(self, shard: int) -> list[int]:
         """Units given to a shard that it has not finished."""
@@ -41,9 +46,12 @@ class Leases:
 
     def take(self, shard: int, wanted: int) -> list[int]:
         """Units for a shard, at most `wanted`; none if none is left now."""
-        fair = -(-len(self._left) // (SHARE * self._workers))
+        fair = -(-self._count() // (SHARE * self._workers))
         count = max(1, min(wanted, LARGEST, fair))
-        given = [self._left.popleft() for _ in range(min(count, len(self._left)))]
+        given = [self._back.popleft() for _ in range(min(count, len(self._back)))]
+        new = self._units[self._given : self._given + count - len(given)]
+        self._given += len(new)
+        given += new
         self._open.setdefault(shard, {}).update(dict.fromkeys(given))
         return given
 
@@ -62,6 +70,6 @@ class Leases:
             The units that were open in `MAX_LOSSES` lost shards.
         """
         back = list(self._open.pop(shard, ()))
-        self._left.extendleft(reversed(back))
+        self._back.extendleft(reversed(back))
         self._losses.update(back)
         return [unit for unit in back if self._losses[unit] >= MAX_LOSSES]

@@ -144,7 +144,7 @@ class LogIndex:
     def add(self, head: Head, place: int, length: int) -> int:
         """Take in one more record; its number."""
         number = len(self.ids)
-        name = sys.intern(head.id)  # the same text as in a run's own lists
+        name = sys.intern(head.id)  # the same text as in what is made of several indices
         self.ids.append(name)
         self.last[name] = number
         self._places.append(place)

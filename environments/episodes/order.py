@@ -7,7 +7,8 @@ the ids of the scenarios, one JSON text a line, so that the run is read in their
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 
 from ...core.errors import DataError
@@ -18,16 +19,15 @@ from .sequence import Episodes
 ORDER_NAME = "order.jsonl"
 
 
-def read_order(folder: Path) -> list[str]:
-    """The ids of the scenarios of a run in their order; empty where no order is kept.
+def read_order(folder: Path) -> Iterator[str]:
+    """The ids of the scenarios of a run in their order; none where no order is kept.
 
     Raises:
         DataError: a line that is not an id.
     """
     file = folder / ORDER_NAME
     if not file.is_file():
-        return []
-    names: list[str] = []
+        return
     for number, line in complete_lines(file):
         try:
             name = parse_json(line)
@@ -40,25 +40,24 @@ def read_order(folder: Path) -> list[str]:
                 line=number,
                 hint="delete the file to read the episodes in the order of their logs",
             )
-        names.append(name)
-    return names
+        yield name
 
 
 def keep_order(folder: Path, names: Sequence[str]) -> None:
     """Write the order of a run's scenarios; those of an earlier start that are not asked for now
     stay behind them."""
-    before = read_order(folder)
+    if _begins_with(read_order(folder), names):
+        return
     asked = set(names)
-    whole = [*names, *(name for name in before if name not in asked)]
-    if whole != before:
-        lines = "".join(f"{json.dumps(name, ensure_ascii=False)}\n" for name in whole)
-        write_whole(folder / ORDER_NAME, lines)
+    others = (name for name in read_order(folder) if name not in asked)
+    lines = (f"{json.dumps(name, ensure_ascii=False)}\n" for name in chain(names, others))
+    write_whole(folder / ORDER_NAME, lines)
+
+
+def _begins_with(order: Iterator[str], names: Sequence[str]) -> bool:
+    return all(before == name for before, name in zip_longest(islice(order, len(names)), names))
 
 
 def in_order(folder: Path, episodes: Episodes) -> Episodes:
     """The episodes in the kept order; those that it does not name behind the others."""
-    names = read_order(folder)
-    if not names:
-        return episodes
-    asked = set(names)
-    return episodes.chosen([*names, *(name for name in episodes.ids if name not in asked)])
+    return episodes.ordered(read_order(folder)) if (folder / ORDER_NAME).is_file() else episodes

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import IO, Self, overload
 
@@ -129,8 +130,17 @@ class Episodes(Sequence[Episode]):
 
     def chosen(self, names: Iterable[str]) -> Self:
         """Those with these ids, in the order of the ids, without reading the records."""
-        places = {self._logs[at].ids[n]: (at, n) for at, n in self._places()}
-        return self._at([places[name] for name in names if name in places])
+        places = self._by_id()
+        return self.take(places[name] for name in names if name in places)
+
+    def ordered(self, names: Iterable[str]) -> Self:
+        """All of them, those with these ids first, in the order of the ids."""
+        places = self._by_id()
+        first = array("Q", (places.pop(name) for name in names if name in places))
+        return self.take(chain(first, places.values()))
+
+    def _by_id(self) -> dict[str, int]:
+        return {self._logs[at].ids[n]: place for place, (at, n) in enumerate(self._places())}
 
     def places(self) -> Iterator[tuple[LogIndex, int]]:
         """The log and the number of each one's record."""
@@ -147,7 +157,10 @@ class Episodes(Sequence[Episode]):
 
     def take(self, numbers: Iterable[int]) -> Self:
         """Those at these places in the sequence."""
-        return self._at([(self._files[n], self._numbers[n]) for n in numbers])
+        chosen = array("Q", numbers)
+        return type(self)(
+            self._logs, (self._files[n] for n in chosen), (self._numbers[n] for n in chosen)
+        )
 
     def _at(self, places: Collection[tuple[int, int]]) -> Self:
         return type(self)(self._logs, (at for at, _ in places), (n for _, n in places))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
 
 from .scenario import Scenario, sample_id
@@ -56,8 +55,31 @@ class Samples(Sequence[Scenario]):
         return f"<{len(self)} scenarios>"
 
 
-def ids_of(scenarios: Sequence[Scenario]) -> list[str]:
-    """The ids of scenarios, each text once in memory, however many lists of it there are."""
+class Names(Sequence[str]):
+    """The ids of scenarios, each made when it is asked for."""
+
+    def __init__(self, samples: Samples) -> None:
+        self._samples = samples
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self[n] for n in range(*index.indices(len(self)))]
+        return self._samples.id_at(index)
+
+    def __iter__(self) -> Iterator[str]:
+        return map(self._samples.id_at, range(len(self)))
+
+
+def ids_of(scenarios: Sequence[Scenario]) -> Sequence[str]:
+    """The ids of scenarios, in their order."""
     if isinstance(scenarios, Samples):
-        return [sys.intern(scenarios.id_at(number)) for number in range(len(scenarios))]
-    return [sys.intern(scenario.id) for scenario in scenarios]
+        return Names(scenarios)
+    return [scenario.id for scenario in scenarios]

@@ -28,7 +28,7 @@ from ..episodes.log import EpisodeLog, read_episodes
 from ..episodes.order import keep_order
 from ..episodes.sequence import Episodes
 from ..episodes.usage import Price
-from ..runs.finished import finished_records, without_crash
+from ..runs.finished import missing_and_finished, without_crash
 from ..runs.folder import SHARDS_NAME, claimed_log, other_logs
 from ..runs.runner import check_names
 from ..runs.settings import RunSettings
@@ -208,13 +208,13 @@ class ShardedRun:
                 else f"Slurm's job {job} goes on; `scancel {job}` ends it",
             )
 
-    def _missing(self, own: LogIndex) -> tuple[list[int], Episodes]:
+    def _missing(self, own: LogIndex) -> tuple[Sequence[int], Episodes]:
         """The places of the scenarios to be played, and the episodes of the others."""
         keep_order(self.out, self._names)
         logs = (*other_logs(self.out), own)
-        done = finished_records(logs, self._names, retry_failed=self._retry_failed)
-        missing = [unit for unit, name in enumerate(self._names) if name not in done]
-        return missing, Episodes.of_places(logs, done.values())
+        again = self._retry_failed
+        missing, found = missing_and_finished(logs, self._names, retry_failed=again)
+        return missing, Episodes.of_places(logs, found)
 
     async def _drive(
         self,
@@ -248,9 +248,9 @@ class ShardedRun:
 
     def _summarize(self, own: LogIndex) -> None:
         logs = (*other_logs(self.out), own)
-        done = finished_records(logs, self._names)
+        _, found = missing_and_finished(logs, self._names)
         totals = Totals()
-        for log, episodes in Episodes.of_places(logs, done.values()).by_log():
+        for log, episodes in Episodes.of_places(logs, found).by_log():
             totals.merge(kept_totals(log, episodes) or totals_of(episodes))
         write_summary(self.out, totals, self._prices)
 

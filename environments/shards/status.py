@@ -38,7 +38,7 @@ def run_status(folder: str | Path) -> dict[str, Any]:
         said | {"state": shown_state(said, now), "seconds_ago": round(now - said["updated"], 1)}
         for said in said_last
     ]
-    asked = len(read_order(folder)) or _asked_by(folder / CONFIG_NAME)
+    asked = sum(1 for _ in read_order(folder)) or _asked_by(folder / CONFIG_NAME)
     return {
         "folder": str(place),
         "episodes": stops.total(),

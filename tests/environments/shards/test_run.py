@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ import pytest
 import warmline
 from warmline.core.errors import AuthenticationFailed, BadRequest, ConfigError, RunError
 from warmline.core.shards.driver import ShardLost, ShardStarted, UnitDone
+from warmline.core.shards.leases import Leases
 from warmline.environments import Episode, StopReason
-from warmline.environments.shards.sharded import Found
+from warmline.environments.shards.sharded import Found, ShardedRun
+from warmline.environments.shards.work import Itself
 
 from ...warm import Started as Forked
 from ..helpers import scenarios, talk
@@ -327,6 +330,23 @@ def test_an_environment_may_be_made_in_each_worker(tmp_path: Path) -> None:
         scenarios(4), out=tmp_path, workers=2,
     )  # fmt: skip
     assert len(made) == 4
+
+
+def test_a_driver_takes_few_bytes_for_each_of_many_conversations(tmp_path: Path) -> None:
+    def held(count: int) -> int:
+        scenarios = warmline.draw_scenarios(count, seed=1)
+        tracemalloc.start()
+        run = ShardedRun(Itself(environment(seeded)), scenarios, out=tmp_path / str(count))
+        with run._claimed() as log:
+            missing, _ = run._missing(log.index)
+            leases = Leases(missing, 2)
+            taken = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        assert leases.take(0, 2) == [0, 1]
+        return taken
+
+    held(10)  # what is imported or made once
+    assert (held(30_000) - held(10_000)) / 20_000 < 40
 
 
 def test_nothing_of_a_workers_process_outlives_the_loop(
