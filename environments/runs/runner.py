@@ -146,8 +146,9 @@ def check_names(names: Sequence[str], concurrency: int | None) -> None:
     """
     if concurrency is not None and concurrency < 1:
         raise ConfigError(f"concurrency must be at least 1, not {concurrency}")
-    if len(set(map(hash, names))) < len(names) > len(set(names)):  # the first takes less memory
-        twice = [name for name, count in Counter(names).items() if count > 1]
+    if len(set(map(hash, names))) == len(names):  # which takes less memory than their texts
+        return
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise ConfigError(
             f"scenario ids occur more than once: {', '.join(twice[:5])}",
             hint="seeds derive from the id; scenario.sample(2) makes a second one of a scenario",
