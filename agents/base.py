@@ -69,9 +69,14 @@ class Agent(BaseChatAgent, Generic[O, A]):
         template: str | Path | None = None,
         sampling: Sampling | None = None,
     ) -> None:
-        if not callable(getattr(policy, "respond", None)):
+        if isinstance(policy, type) or not callable(getattr(policy, "respond", None)):
             raise ConfigError(
-                f"{type(self).__name__} needs a policy, not {type(policy).__name__}",
+                f"{type(self).__name__} needs a policy, not "
+                + (
+                    f"the class {policy.__name__}"
+                    if isinstance(policy, type)
+                    else type(policy).__name__
+                ),
                 hint="a policy has an async method respond(request); build one by name with"
                 " warmline.make_policy(...)",
             )

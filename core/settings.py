@@ -49,7 +49,9 @@ def read_settings(
     try:
         made = model.model_validate(merged)
     except ValidationError as error:
-        where = f" in {file}" if file is not None else ""
+        ours = {str(entry["loc"][0]) if entry["loc"] else "" for entry in error.errors()}
+        typed = file is not None and not any(name in data or not name for name in ours)
+        where = f" in {file}" if file is not None and not typed else ""
         raise ConfigError(
             f"settings{where} cannot be used", problems=problems_of(error, model)
         ) from None

@@ -113,11 +113,17 @@ def run_sync(
     Raises:
         KeyboardInterrupt: Ctrl-C; the work was cancelled.
     """
+    if _loop_runs():
+        return _Threaded(work).result(on_interrupt, wait)
+    return asyncio.run(work)
+
+
+def _loop_runs() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(work)
-    return _Threaded(work).result(on_interrupt, wait)
+        return False
+    return True
 
 
 class _Threaded(Generic[T]):

@@ -174,9 +174,12 @@ class PromptTemplate:
         if not (isinstance(source, str) and _is_text(text)):
             path = _FOLDER / text if text in known_templates() else Path(text)
             if not path.is_file():
+                stems = {name.removesuffix(".jinja"): name for name in known_templates()}
+                close = did_you_mean(text.removesuffix(".jinja"), stems)
                 raise ConfigError(
-                    f"no template '{text}'; shipped: {', '.join(known_templates())}",
-                    hint=did_you_mean(text, known_templates()) or "or give the path of a file",
+                    f"no template '{text}': there is no such file, and those that are shipped are"
+                    f" {', '.join(known_templates())}",
+                    hint=close or "give the path of a file, from the folder you are in",
                 )
             text = read_text(path)
         try:

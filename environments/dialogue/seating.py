@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -48,11 +50,18 @@ def seat(candidate: Any, role: type[Seat]) -> Seat:
                 hint=f"use {role.__name__}(policy) or a subclass of it",
             )
         agent: Seat = candidate  # type: ignore[assignment]
+    elif isinstance(candidate, type) and hasattr(candidate, "respond"):
+        raise ConfigError(
+            f"the {role.role.value}'s seat was given the class {candidate.__name__}, not a policy",
+            hint=f"give one of them: {candidate.__name__}()",
+        )
     elif callable(getattr(candidate, "respond", None)):
         agent = role(candidate)
     elif isinstance(candidate, ChatAgent) or callable(candidate):
         from ...agents.autogen_seat import AutogenAgentPolicy
 
+        if not isinstance(candidate, ChatAgent):
+            _refuse_arguments(candidate, role)
         agent = role(AutogenAgentPolicy(candidate))
     else:
         raise ConfigError(
@@ -61,6 +70,19 @@ def seat(candidate: Any, role: type[Seat]) -> Seat:
         )
     _check_openings(agent)
     return agent
+
+
+def _refuse_arguments(candidate: Callable[..., Any], role: type[Agent[Any, Any]]) -> None:
+    try:
+        inspect.signature(candidate).bind()
+    except TypeError as error:
+        raise ConfigError(
+            f"the {role.role.value}'s seat was given a function that needs arguments ({error})",
+            hint="a policy is an object with `async def respond(self, request)`; a function without"
+            " arguments makes an AutoGen agent",
+        ) from None
+    except ValueError:  # one that does not say what it takes
+        return
 
 
 def _check_openings(agent: Agent[Any, Any]) -> None:

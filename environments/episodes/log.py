@@ -118,10 +118,20 @@ def log_files(path: str | Path) -> list[Path]:
         raise DataError(
             "no episode log there",
             file=path,
-            hint=f"give a run's folder (it holds {LOG_NAME}), a log file, or FOLDER:SIDE of a folder"
+            hint=_runs_below(path)
+            or f"give a run's folder (it holds {LOG_NAME}), a log file, or FOLDER:SIDE of a folder"
             " that `warmline split` divided",
         )
     return found
+
+
+def _runs_below(path: Path) -> str | None:
+    """Which runs the folder holds that was meant, or the one above it."""
+    folder = path if path.is_dir() else path.parent
+    if not folder.is_dir():
+        return None
+    names = [each.name for each in sorted(folder.iterdir()) if each.is_dir() and episode_logs(each)]
+    return f"'{folder}' holds {', '.join(names[:8])}{' …' * (len(names) > 8)}" if names else None
 
 
 def _name_unread(folder: Path, others: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +34,7 @@ from .progress import ProgressLine, is_interactive
 from .recorded import scenarios_at
 from .runner import run_batch
 from .settings import RoleSettings, RunSettings, load_settings
+from .trained import shown_template, trained_form
 
 AGENTS: dict[Role, type[Agent[Any, Any]]] = {
     Role.SEEKER: Seeker,
@@ -242,7 +244,21 @@ def build_environment(
         agents[role.value] = _agent(role, policy, chosen)
     given = {name: getattr(settings, name) for name in Limits.model_fields}
     limits = limits_for(given, {Role(name): seat for name, seat in agents.items()})
+    _warn_untrained(agents[Role.SUPPORTER.value], limits["case_dialogues"])
     return SupportEnvironment(**agents, speculative=settings.speculative, **limits)
+
+
+def _warn_untrained(supporter: Any, cases: int) -> None:
+    """Say where a trained supporter is not asked as it was trained, and how it would be."""
+    form = trained_form(supporter.policy) if isinstance(supporter, Agent) else None
+    if form is None or not form.asked_otherwise(supporter, cases):
+        return
+    warnings.warn(
+        f"the supporter's model was trained on prompts of {form.named}, with {form.cases} case"
+        f" dialogues, and is asked with {shown_template(supporter.template.source)} and {cases}; as it was trained:"
+        f" {form.options()}",
+        stacklevel=3,
+    )
 
 
 def _shared_policy(chosen: RoleSettings, shared: dict[str, Policy]) -> Policy:

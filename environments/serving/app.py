@@ -47,6 +47,11 @@ STATUS: tuple[tuple[type[WarmlineError], int, str], ...] = (
 ROUTES = "GET /health, GET /v1/models, POST /v1/chat/completions"
 
 
+def unopened(app: FastAPI) -> WarmlineError | None:
+    """Why an application's policy could not be opened."""
+    return getattr(app.state, "unopened", None)
+
+
 def make_app(
     policy: Policy | SupporterSeat,
     *,
@@ -67,7 +72,11 @@ def make_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await open_policy(inner)
+        try:
+            await open_policy(inner)
+        except WarmlineError as error:
+            app.state.unopened = error
+            raise
         try:
             with suppress(
                 asyncio.CancelledError

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import uvicorn
-from uvicorn.config import LOGGING_CONFIG
-from uvicorn.logging import DefaultFormatter
+from fastapi import FastAPI
 
-from ...core.errors import ConfigError, RunError
+from ...core.errors import ConfigError, RunError, WarmlineError
 from ...core.outside.hosts import is_loopback
-from ...core.outside.secrets import hide_secrets, register_secret
+from ...core.outside.secrets import register_secret
 from ...policies.base import Policy, policy_name
 from ...policies.safety import DISCLAIMER
-from .app import make_app
+from .app import make_app, unopened
 from .listening import listen
 from .seat import SupporterSeat
+from .starting import logs_of, run_to_end
 
 LOGGER = logging.getLogger("warmline.serving")
 TOKEN_VARIABLE = "WARMLINE_SERVE_TOKEN"  # noqa: S105 - a variable's name
@@ -36,13 +35,18 @@ class Server(uvicorn.Server):
     """Says what it waits for when it is stopped.
 
     Args:
+        app: that it serves.
         config: of the server.
         tell: prints one line.
     """
 
-    def __init__(self, config: uvicorn.Config, tell: Callable[[str], None]) -> None:
+    def __init__(self, app: FastAPI, config: uvicorn.Config, tell: Callable[[str], None]) -> None:
         super().__init__(config)
-        self.tell = tell
+        self.app, self.tell = app, tell
+
+    def failure(self) -> WarmlineError | None:
+        """Why the policy could not be opened."""
+        return unopened(self.app)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End: requests have `GRACE_SECONDS`, then they are cancelled."""
@@ -52,14 +56,6 @@ class Server(uvicorn.Server):
                 " Ctrl-C again ends at once"
             )
         await super().shutdown(sockets)
-
-
-class Hiding(DefaultFormatter):
-    """Lines of the server's log, and the traces below them, without known secrets."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """One entry."""
-        return hide_secrets(super().format(record))
 
 
 def served_name(policy: Policy | SupporterSeat) -> str:
@@ -85,15 +81,14 @@ def serve_policy(
 
     Raises:
         ConfigError: another address without a token, or a token that is too short.
-        RunError: the address cannot be bound, or the policy cannot be opened.
+        RunError: the address cannot be bound.
+        WarmlineError: why the policy cannot be opened.
     """
     server, bound = _prepare(policy, host, port, name, tell)
     model = name or served_name(policy)
     tell(f"http://{_shown(host)}:{bound.getsockname()[1]}/v1 serves '{model}'; Ctrl-C stops it")
     tell(DISCLAIMER)
-    server.run(sockets=[bound])
-    if not server.started:
-        raise RunError("the server could not start", hint="what went wrong is said above")
+    run_to_end(server, bound, server.failure)
 
 
 @contextmanager
@@ -108,9 +103,10 @@ def serving(policy: Policy | SupporterSeat, *, name: str | None = None) -> Itera
 
     Raises:
         RunError: the server did not start.
+        WarmlineError: why the policy cannot be opened.
     """
     server, bound = _prepare(policy, "127.0.0.1", 0, name, LOGGER.info)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
+    thread = threading.Thread(target=_run, args=(server, bound), daemon=True)
     thread.start()
     waited = threading.Event()
     for _ in range(int(START_SECONDS / 0.01)):
@@ -119,11 +115,19 @@ def serving(policy: Policy | SupporterSeat, *, name: str | None = None) -> Itera
         waited.wait(0.01)
     try:
         if not server.started:
-            raise RunError("the server did not start", hint="open the policy by itself to see why")
+            unknown = RunError(
+                "the server did not start", hint="open the policy by itself to see why"
+            )
+            raise server.failure() or unknown
         yield f"http://127.0.0.1:{bound.getsockname()[1]}/v1"
     finally:
         server.should_exit = True
         thread.join()
+
+
+def _run(server: Server, bound: socket.socket) -> None:
+    with suppress(SystemExit):  # uvicorn's own, where it could not start
+        server.run(sockets=[bound])
 
 
 def _prepare(
@@ -150,17 +154,15 @@ def _prepare(
         token=token,
         hosts=LOOPBACK_HOSTS if loopback else (),
     )
-    logs = copy.deepcopy(LOGGING_CONFIG)
-    logs["formatters"]["default"]["()"] = Hiding
     config = uvicorn.Config(
         app,
         access_log=False,
-        log_config=logs,
+        log_config=logs_of(lambda: unopened(app)),
         log_level="warning",
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    return Server(config, tell), listen(host, port)
+    return Server(app, config, tell), listen(host, port)
 
 
 def _shown(host: str) -> str:

@@ -16,13 +16,14 @@ from ...environments.dialogue.limits import HISTORY_WINDOW
 from ...environments.episodes.episode import Episode
 from ...environments.episodes.log import read_episodes
 from ...environments.episodes.sequence import Episodes
+from ...environments.runs.trained import trained_form
 from ...environments.shards.parts import Parts
 from ...policies.base import Policy, close_policy
 from ...policies.registry import make_policy
 from .generate import ReplyMaker, generate_replies
 from .reply import EvaluatedReply
 from .settings import EvaluationSettings
-from .trained import prompt_form, trained_form
+from .trained import prompt_form
 
 
 def make_maker(

@@ -41,6 +41,8 @@ class HeadedModel(nn.Module):  # type: ignore[misc]
         self.backbone, self.config = model.base_model, model.config
         width = model.config.get_text_config().hidden_size
         self.score = nn.Linear(width, outputs, dtype=torch.float32)
+        self._no_split_modules = getattr(self.backbone, "_no_split_modules", None)
+        """Classes of the layers by which FSDP divides it."""
         self._takes = frozenset(inspect.signature(self.backbone.forward).parameters)
 
     def forward(

@@ -112,6 +112,12 @@ def weights_identity(
 
 
 def _checked(path: Path) -> Path:
+    if path.is_dir():
+        raise ModelNotFound(
+            f"{path} is a folder, and llama.cpp reads one GGUF file",
+            hint="the policy transformers seats a checkpoint: --policy transformers, or for one seat"
+            " --supporter.policy transformers",
+        )
     if not path.is_file():
         raise ModelNotFound(
             f"no weights at {path}",

@@ -9,7 +9,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -76,11 +76,12 @@ class ReplyStore:
     async def put(self, key: bytes, reply: Reply) -> None:
         """Store a reply. The first one stored under a key stays.
 
-        Whoever is cancelled meanwhile has it stored all the same, and waits for that: it is paid for.
+        Whoever is cancelled meanwhile, and be it by the end of the event loop, has it stored all the
+        same, and waits for that: it is paid for.
         """
-        storing = asyncio.ensure_future(self._do(lambda: self._put(key, to_json(reply))))
+        storing = self._begin(lambda: self._put(key, to_json(reply)))
         try:
-            await asyncio.shield(storing)
+            await self._ended(asyncio.shield(storing))
         except asyncio.CancelledError:
             await asyncio.wait([storing])
             raise
@@ -90,12 +91,18 @@ class ReplyStore:
         return await self._do(self._count)
 
     async def _do(self, work: Callable[[], T]) -> T:
+        return await self._ended(self._begin(work))
+
+    def _begin(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """Hand work to the thread."""
         with self._threading:
             if self._thread is None:
                 self._thread = ThreadPoolExecutor(1, thread_name_prefix="warmline-cache")
-            done = asyncio.get_running_loop().run_in_executor(self._thread, work)
+            return asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def _ended(self, work: Awaitable[T]) -> T:
         try:
-            return await done
+            return await work
         except (sqlite3.Error, OSError) as error:
             raise self._failure(error) from error
 

@@ -165,7 +165,9 @@ def _train_labels(
 ) -> Checkpoint:
     """The strategy's name is trained as a completion; `transformers` scores all eight."""
     dtype = base_dtype(settings)
-    base = load_base(settings.model, dtype=dtype, attention=attention(settings, dtype))
+    base = load_base(
+        settings.model, dtype=dtype, attention=attention(settings, dtype), divided=settings.fsdp
+    )
     encoder = RowEncoder(base.tokenizer, base.model.config, base.model.generation_config)
     room = Room(settings.max_tokens, base.context)
     train, _, long = encode_rows(encoder, label_rows(data.train), room)

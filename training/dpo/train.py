@@ -230,7 +230,9 @@ def _train_one(
     console: Console,
 ) -> Checkpoint:
     dtype = base_dtype(settings)
-    base = load_base(settings.model, dtype=dtype, attention=attention(settings, dtype))
+    base = load_base(
+        settings.model, dtype=dtype, attention=attention(settings, dtype), divided=settings.fsdp
+    )
     encoder = RowEncoder(base.tokenizer, base.model.config, base.model.generation_config)
     room = Room(settings.max_tokens, base.context)
     sides = [

@@ -69,7 +69,7 @@ def train_fpemf(
     refuse_alone(settings)
     console = console or make_console(quiet=True)
     dtype = _dtype(settings)
-    base = load_base(settings.model, dtype=dtype)
+    base = load_base(settings.model, dtype=dtype, divided=settings.fsdp)
     cpu = not on_gpu(settings)
     found = in_turn(lambda: candidate_sets(settings, base, console), cpu=cpu)
     contexts, sources = found.sets, found.sources
@@ -82,7 +82,11 @@ def train_fpemf(
         sources += rated
 
     def train(folder: Path, seed: int) -> Checkpoint:
-        own = base if seed == settings.seed else load_base(settings.model, dtype=dtype)
+        own = (
+            base
+            if seed == settings.seed
+            else load_base(settings.model, dtype=dtype, divided=settings.fsdp)
+        )
         return _train_one(
             settings,
             own,

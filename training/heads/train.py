@@ -305,7 +305,9 @@ def train_heads(
         ConfigError: no row is left, or bad rows are refused.
     """
     dtype = base_dtype(settings)
-    base = load_base(settings.model, dtype=dtype, attention=attention(settings, dtype))
+    base = load_base(
+        settings.model, dtype=dtype, attention=attention(settings, dtype), divided=settings.fsdp
+    )
     reader = reader_of(base, settings)
     train, long = encode_heads(reader, data.train)
     validation, too_long = encode_heads(reader, data.validation)

@@ -56,16 +56,20 @@ def base_name(model: str) -> str:
     return str(embedded_folder()) if model == EMBEDDED else model
 
 
-def load_base(model: str, *, dtype: str = "float32", attention: str | None = None) -> Base:
+def load_base(
+    model: str, *, dtype: str = "float32", attention: str | None = None, divided: bool = False
+) -> Base:
     """Base weights, with the adapters that `model` names merged into them, on the CPU.
 
     Args:
         model: `embedded`, a folder, a GGUF file, a checkpoint or a hub id.
         dtype: float32, bfloat16 or float16.
         attention: an implementation that transformers knows; None leaves its own choice.
+        divided: it is to be divided among processes (FSDP).
 
     Raises:
         MissingExtra: the libraries are not installed.
+        ConfigError: an encoder-decoder cannot be divided.
         ModelNotFound, ConfigError, DataError: see `policies.hf.loading.load`.
     """
     try:
@@ -75,6 +79,11 @@ def load_base(model: str, *, dtype: str = "float32", attention: str | None = Non
     named = base_name(model)
     source = find_source(named, merge=True)
     loaded = load(source, device="cpu", dtype=dtype)
+    if divided and loaded.model.config.is_encoder_decoder:
+        raise ConfigError(
+            f"fsdp cannot divide {named}: its encoder and decoder share weights",
+            hint="leave --fsdp out; each process then holds the whole model",
+        )
     if attention is not None:
         loaded.model.set_attn_implementation(attention)
     loaded.model.config.use_cache = False

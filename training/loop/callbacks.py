@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 import time
@@ -50,6 +51,33 @@ class TimedSaves(TrainerCallback):  # type: ignore[misc]
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._saved = time.monotonic()
+
+
+class AtTheEnd(Exception):
+    """A resumed training has no step left."""
+
+
+class NoStep(TrainerCallback):  # type: ignore[misc]
+    """Ends a resumed training before it takes a step beyond its last one.
+
+    `Trainer` takes one whenever a save is resumed that does not stand at the end of an epoch.
+    """
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        raise AtTheEnd
+
+
+def is_at_its_end(save: Path) -> bool:
+    """Whether a save is that of the last step, or of the one at which the training stopped early."""
+    state = json.loads((save / "trainer_state.json").read_text("utf-8"))
+    early = state.get("stateful_callbacks", {}).get(EarlyStoppingCallback.__name__)
+    counts = [early] if isinstance(early, dict) else early or []
+    stopped = any(
+        each["attributes"]["early_stopping_patience_counter"]
+        >= each["args"]["early_stopping_patience"]
+        for each in counts
+    )
+    return stopped or state["global_step"] >= state["max_steps"]
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from safetensors import safe_open
 from transformers import (
     PrinterCallback,
     Trainer,
@@ -33,8 +34,11 @@ from ..rows.left_out import LeftOut
 from ..rows.sources import DataSource
 from .base_model import Base
 from .callbacks import (
+    AtTheEnd,
     LiveProgress,
+    NoStep,
     TimedSaves,
+    is_at_its_end,
     stop_on_interrupt,
 )
 from .checkpoint import (
@@ -50,6 +54,7 @@ from .resume import merge_if_asked
 from .settings import LoopSettings, SourceSettings
 
 SAVES = "trainer"
+ADAPTER_NAME = "adapter_model.safetensors"
 
 EVALUATIONS_PER_EPOCH = 4
 PLAIN_ATTENTION_TOKENS = 512
@@ -60,6 +65,13 @@ _RECOMPUTE: dict[str, Any] = {
     "gradient_checkpointing": True,
     "gradient_checkpointing_kwargs": {"use_reentrant": False},
 }
+
+
+DIVIDED = {"auto_wrap_policy": "TRANSFORMER_BASED_WRAP", "state_dict_type": "FULL_STATE_DICT"}
+"""How FSDP divides a model: by its layers; whole weights are saved, which one process can read.
+
+Activations are computed anew by transformers, as without FSDP: accelerate's own way draws another
+mask of dropout the second time, and renames the layers, so that peft then saves none of them."""
 
 
 class Stopped(RunError):
@@ -192,18 +204,9 @@ def training_arguments(
         prediction_loss_only=True,
         disable_tqdm=True,
         restore_callback_states_from_checkpoint=True,
-        **({"fsdp": True, "fsdp_config": _divided(settings)} if settings.fsdp else {}),
-        **(_RECOMPUTE if settings.gradient_checkpointing and not settings.fsdp else {}),
+        **({"fsdp": True, "fsdp_config": DIVIDED} if settings.fsdp else {}),
+        **(_RECOMPUTE if settings.gradient_checkpointing else {}),
     )
-
-
-def _divided(settings: LoopSettings) -> dict[str, Any]:
-    """How FSDP divides a model: by its layers; whole weights are saved, which one process can read."""
-    return {
-        "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
-        "state_dict_type": "FULL_STATE_DICT",
-        "activation_checkpointing": settings.gradient_checkpointing,
-    }
 
 
 def run_loop(trainer: Any, resume: Path | None) -> None:
@@ -213,8 +216,16 @@ def run_loop(trainer: Any, resume: Path | None) -> None:
         Stopped: Ctrl-C came; the state is saved.
     """
     saves = next(c for c in trainer.callback_handler.callbacks if isinstance(c, TimedSaves))
-    with stop_on_interrupt(saves):
-        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    if resume is not None and is_at_its_end(resume):
+        trainer.add_callback(NoStep())
+    try:
+        with stop_on_interrupt(saves):
+            trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    except AtTheEnd:
+        trainer.callback_handler.on_train_end(trainer.args, trainer.state, trainer.control)
+        if trainer.args.load_best_model_at_end and trainer.state.best_model_checkpoint is not None:
+            trainer._load_best_model()  # as `train` does behind its last step
+        return
     if saves.stopping and trainer.state.global_step < trainer.state.max_steps:
         raise Stopped(
             f"stopped after {trainer.state.global_step} of {trainer.state.max_steps} steps",
@@ -293,6 +304,7 @@ def finish(
     model = trainer.accelerator.unwrap_model(trainer.model)
     _refuse_broken(model, gathered)
     model.save_pretrained(folder, state_dict=gathered)
+    _refuse_unsaved(model, folder)
     if hasattr(model, "peft_config"):
         name_base(folder, base.named)
     base.tokenizer.save_pretrained(folder)
@@ -311,6 +323,21 @@ def _refuse_broken(model: Any, gathered: Mapping[str, Any] | None) -> None:
             f"the training diverged: {len(broken)} weights are NaN or infinite,"
             f" such as {broken[0]}",
             hint="lower learning_rate, or use dtype = 'float32'",
+        )
+
+
+def _refuse_unsaved(model: Any, folder: Path) -> None:
+    """See that an adapter's file holds every weight that was trained."""
+    file = folder / ADAPTER_NAME
+    if not hasattr(model, "peft_config") or not file.is_file():
+        return
+    with safe_open(file, "pt") as saved:
+        count = len(saved.keys())
+    trained = sum(parameter.requires_grad for parameter in model.parameters())
+    if count < trained:
+        raise RunError(
+            f"{file} holds {count} of the {trained} weights that were trained",
+            hint=f"a fault of this program; the last save in {folder / SAVES} is kept",
         )
 
 

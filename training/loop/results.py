@@ -12,6 +12,7 @@ from rich.console import Console
 from ...agents.roles import Role
 from ...core.errors import RunError
 from ...core.files import write_whole
+from ...environments.runs.trained import PromptForm, form_of
 from ...evaluation.statistics.planning import across_seeds
 from .checkpoint import Checkpoint
 from .command import metrics_table
@@ -127,13 +128,16 @@ def show_speaker(
     """The same for a model that plays seats, and the command that seats it."""
     show_result(result, console)
     if len(result.checkpoints) == 1:
-        console.print(f"seat it: warmline simulate {seating(seats, result.folder)}", soft_wrap=True)
+        form = form_of(result.checkpoint.settings, result.folder)
+        words = seating(seats, result.folder, form)
+        console.print(f"seat it: warmline simulate {words}", soft_wrap=True)
 
 
-def seating(seats: Sequence[Role], folder: Path) -> str:
-    """The options that seat a checkpoint in these seats."""
+def seating(seats: Sequence[Role], folder: Path, form: PromptForm | None = None) -> str:
+    """The options that seat a checkpoint in these seats, and ask its supporter as it was trained."""
     places = [""] if set(seats) == set(Role) else [f"{seat}." for seat in seats]
-    return " ".join(f"--{p}policy transformers --{p}model {folder}" for p in places)
+    words = [f"--{p}policy transformers --{p}model {folder}" for p in places]
+    return " ".join([*words, form.options()] if form is not None else words)
 
 
 def _known(result: TrainingResult) -> dict[str, float]:

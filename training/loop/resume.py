@@ -8,8 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ...core.claim import FreshFolder, claim_json, identity_of, may_change
+from ...core.claim import CONFIG_NAME, FreshFolder, claim_json, identity_of, may_change
 from ...core.errors import ConfigError, RunError
+from ...core.files import episode_logs
 from ...core.fixed import fixed_fields
 from ..rows.sources import DataSource
 from .checkpoint import Checkpoint, is_checkpoint, read_checkpoint
@@ -40,8 +41,16 @@ def claim(folder: Path, settings: LoopSettings, seed: int, data: Sequence[DataSo
         RunError: the folder holds another training; the differences are shown.
     """
     file = folder / IDENTITY_NAME
-    if not file.is_file() and is_checkpoint(folder):
-        raise RunError(f"{folder} holds a checkpoint made elsewhere", hint="choose another folder")
+    if not file.is_file():
+        if is_checkpoint(folder):
+            raise RunError(
+                f"{folder} holds a checkpoint made elsewhere", hint="choose another folder"
+            )
+        if episode_logs(folder) or (folder / CONFIG_NAME).is_file():
+            raise RunError(
+                f"{folder} holds conversations or other work; a training has a folder of its own",
+                hint="choose another --out",
+            )
     hashes = [source.sha256 for source in data]
     identity = identity_of(settings) | {"seed": seed, "data": hashes}
     stored = may_change(type(settings)) | fixed_fields(type(settings)).keys()

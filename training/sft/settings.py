@@ -77,7 +77,10 @@ class ReplaySettings(Record):
         if self.replay_rows and self.replay_share:
             problems.append("replay_rows and replay_share both say how much to replay")
         if (self.replay_share or self.replay_rows) and not self.replay:
-            problems.append("replay needs a file of instruction rows: give it as `replay`")
+            problems.append(
+                "replay needs a file of instruction rows (instruction, input and output, as Alpaca has them):"
+                " give it as `replay`"
+            )
         return refuse(self, problems)
 
 

@@ -184,7 +184,7 @@ def _train_one(
     settings: SftSettings, data: SftData, folder: Path, seed: int, console: Console
 ) -> Checkpoint:
     dtype = base_dtype(settings)
-    base = load_base(settings.model, dtype=dtype)
+    base = load_base(settings.model, dtype=dtype, divided=settings.fsdp)
     if settings.per == "tree":
         refuse_misfits(base.model.config, base.arguments, settings.model)
     encoder = RowEncoder(base.tokenizer, base.model.config, base.model.generation_config)

@@ -66,7 +66,11 @@ def make_app(site: Site, hosts: tuple[str, ...] = ()) -> App:
         await asyncio.to_thread(
             find_crisis, WARMING
         )  # the rules are read now, not for the first who writes
-        await site.runner.open()
+        try:
+            await site.runner.open()
+        except WarmlineError as error:
+            site.unopened = error
+            raise
         try:
             yield
         finally:

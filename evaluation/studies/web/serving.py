@@ -7,10 +7,10 @@ from collections.abc import Callable
 import python_multipart  # noqa: F401 - starlette looks for it only when the first form comes
 import uvicorn
 
-from ....core.errors import RunError
 from ....core.outside.hosts import is_loopback
 from ....core.outside.secrets import register_secret
 from ....environments.serving.listening import listen
+from ....environments.serving.starting import logs_of, run_to_end
 from ..settings import StudySettings
 from .app import make_app
 from .security import SECRET_VARIABLE, check_bind
@@ -38,6 +38,7 @@ def serve_study(
     Raises:
         ConfigError: another address than this machine's without a secret or checked help lines.
         RunError: the address cannot be bound.
+        WarmlineError: why a policy cannot be opened.
     """
     check_bind(host, secret if given else None, settings.help_checked)
     register_secret(secret)
@@ -60,6 +61,7 @@ def serve_study(
         tell("[contact] names nobody whom participants could reach")
     config = uvicorn.Config(
         make_app(site, LOOPBACK_HOSTS if loopback else ()),
+        log_config=logs_of(lambda: site.unopened),
         access_log=False,
         log_level="warning",
         server_header=False,
@@ -69,6 +71,4 @@ def serve_study(
     )
     server = uvicorn.Server(config)
     site.ending = lambda: server.should_exit
-    server.run(sockets=[bound])
-    if not server.started:
-        raise RunError("the server could not start", hint="what went wrong is said above")
+    run_to_end(server, bound, lambda: site.unopened)

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import HTTPException, Request
 
+from ....core.errors import WarmlineError
 from ....environments.dialogue.environment import SupportEnvironment
 from ....policies.safety import crisis_kinds
 from ..alarms import Alarms
@@ -73,6 +74,8 @@ class Site:
         self.posts = Rate(settings.rates.posts)
         self.guesses = Rate(settings.rates.guesses)
         self.streams: dict[int, object] = {}
+        self.unopened: WarmlineError | None = None
+        """Why a policy could not be opened."""
         self.ending: Callable[[], bool] = lambda: False
 
     # Participants

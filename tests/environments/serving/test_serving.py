@@ -18,7 +18,7 @@ pytest.importorskip("uvicorn", reason="the extra web is not installed")
 
 import warmline
 from warmline.cli import app
-from warmline.core.errors import ConfigError, RateLimited
+from warmline.core.errors import ConfigError, ModelNotFound, RateLimited
 from warmline.environments.serving import SupporterSeat, serving
 from warmline.environments.serving.server import TOKEN_VARIABLE, serve_policy
 from warmline.policies.base import Capabilities, Reply, Request, TokenLogprob, Usage
@@ -225,6 +225,20 @@ def test_a_page_of_another_name_cannot_ask_it(thinker: Any) -> None:
 def test_the_command_refuses_an_unknown_policy_before_it_serves() -> None:
     done = CliRunner().invoke(app, ["serve-policy", "--policy", "embeded"])
     assert "did you mean 'embedded'" in str(done.exception)
+
+
+def test_a_policy_that_cannot_be_opened_is_an_error_without_a_trace(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    words = ["serve-policy", "--policy", "embedded", "--model", "none.gguf", "--port", "0"]
+    done = CliRunner().invoke(app, words)
+    assert isinstance(done.exception, ModelNotFound)
+    assert "Traceback" not in done.output + "".join(capfd.readouterr())
+    with (
+        pytest.raises(ModelNotFound, match="no weights"),
+        serving(warmline.EmbeddedPolicy("none.gguf")),
+    ):
+        pass
 
 
 def test_the_page_runs() -> None:

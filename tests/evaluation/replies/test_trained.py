@@ -12,10 +12,11 @@ from warmline.agents.conditions import StrategyCondition
 from warmline.agents.roles import Strategy
 from warmline.core.errors import ConfigError
 from warmline.environments.corpus.seen import Seen, write_seen
+from warmline.environments.runs.trained import PromptForm, trained_form
 from warmline.evaluation.replies.evaluate import evaluate
 from warmline.evaluation.replies.places import caveats_of
 from warmline.evaluation.replies.settings import EvaluationSettings
-from warmline.evaluation.replies.trained import PromptForm, prompt_form, trained_form
+from warmline.evaluation.replies.trained import prompt_form
 from warmline.policies.base import Capabilities, Request, TokenLogprob
 from warmline.policies.scripted import ScriptedPolicy
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from tests.evaluation.studies.sites import Voice, study_settings, voiced
 from warmline.cli import app
-from warmline.core.errors import ConfigError, DataError, MissingExtra, PolicyError
+from warmline.core.errors import ConfigError, DataError, MissingExtra, ModelNotFound, PolicyError
 from warmline.environments.episodes.episode import StopReason
 from warmline.environments.episodes.log import read_episodes
 from warmline.evaluation.studies import chat as chat_module
@@ -212,6 +212,24 @@ async def test_nothing_said_nothing_stored(tmp_path: Path, voice: Voice) -> None
     person, console, _ = typed("Hello.")
     with pytest.raises(PolicyError, match="away"):
         await talk(chatting(tmp_path), person=person, console=console)
+
+
+def test_a_model_that_cannot_be_opened_is_an_error_without_a_trace(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "study.toml"
+    file.write_text(
+        f"""title = "Listening"
+kind = "chat"
+out = "{(tmp_path / "study").as_posix()}"
+models.one = {{policy = "embedded", model = "none.gguf"}}
+contact.email = "n@example.org"
+""",
+        "utf-8",
+    )
+    done = CliRunner().invoke(app, ["serve", str(file), "--port", "0"])
+    assert isinstance(done.exception, ModelNotFound)
+    assert "Traceback" not in done.output + "".join(capfd.readouterr())
 
 
 @pytest.mark.parametrize("missing", ["fastapi", "uvicorn", "python_multipart"])

@@ -175,6 +175,27 @@ async def test_an_answer_that_was_given_is_stored_though_nobody_waits_for_it_any
     assert len(engine.asked) == 1
 
 
+def test_the_end_of_the_loop_leaves_no_answer_unstored(path: Path) -> None:
+    """Another process holds the file when the loop ends, with answers given and not yet stored."""
+    engine = Engine()
+
+    async def main() -> None:
+        policy = Cache(engine, path=path)
+        await policy.open()
+        other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        other.execute("BEGIN IMMEDIATE")
+        requests = [dataclasses.replace(ASK, seed=seed) for seed in range(4)]
+        asking = [asyncio.create_task(policy.respond(request)) for request in requests]
+        while len(engine.asked) < len(asking):
+            await asyncio.sleep(0.001)
+        threading.Timer(0.2, lambda: other.execute("COMMIT")).start()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+    assert asyncio.run(Cache(engine, path=path).store.count()) == 4
+
+
 async def _nothing(key: bytes) -> None:
     return None
 

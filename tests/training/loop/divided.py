@@ -4,7 +4,7 @@ accelerate leaves FSDP out on CPUs, without a word, and Warmline therefore refus
 own FSDP2 works on CPUs, over gloo, so a test can run the same code of accelerate, transformers, peft
 and Warmline as GPUs run: here accelerate makes of its state what it makes of it on GPUs, and Warmline
 refuses nothing. Each process that has trained leaves in the file that `DIVIDED` names how many
-numbers of the weights it held, and how many there are.
+numbers of the weights it held, how many there are, and the modules that were gathered one by one.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ def divided_command(*words: str) -> None:
     """The command line `warmline WORDS`, in this process."""
     import accelerate.state
     from accelerate.utils import DistributedType
+    from torch.distributed.fsdp import FSDPModule
     from torch.distributed.tensor import DTensor
     from transformers import Trainer
 
@@ -42,8 +43,12 @@ def divided_command(*words: str) -> None:
         result = train(self, *args, **kwargs)
         weights = list(self.model.parameters())
         own = sum(each.to_local().numel() for each in weights if isinstance(each, DTensor))
+        units = [
+            type(each).__name__ for each in self.model.modules() if isinstance(each, FSDPModule)
+        ]
+        said = {"own": own, "all": sum(w.numel() for w in weights), "units": units}
         with Path(os.environ["DIVIDED"]).open("a") as file:
-            file.write(json.dumps({"own": own, "all": sum(w.numel() for w in weights)}) + "\n")
+            file.write(json.dumps(said) + "\n")
         return result
 
     accelerate.state.AcceleratorState.__init__ = with_fsdp

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from warmline.agents.templates import PromptTemplate
 from warmline.cli import app
 from warmline.core.errors import ConfigError, DataError
-from warmline.evaluation.replies.trained import trained_form
+from warmline.environments.runs.trained import trained_form
 from warmline.policies.hf.policy import TransformersPolicy
 from warmline.training.loop import pack as packing
 from warmline.training.loop.checkpoint import read_checkpoint
