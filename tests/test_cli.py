@@ -278,6 +278,14 @@ def test_a_dry_run_estimates_and_writes_nothing(tmp_path: Path) -> None:
     assert not out.exists()
 
 
+def test_a_dry_run_looks_at_what_is_there(tmp_path: Path) -> None:
+    given = ("simulate", "--policy", "scripted", "--max-turns", 4, "--out", tmp_path / "run")
+    run(*given, "--episodes", 2, "--quiet")
+    assert "holds 2 of them already; 3 would be played" in run(*given, "--episodes", 5, "--dry-run")
+    refused = run(*given[:-1], tmp_path / "run", "--seed", 3, "--dry-run", code=2)
+    assert "seed" in refused
+
+
 OWN = """
 import warnings
 import warmline

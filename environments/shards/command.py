@@ -17,6 +17,7 @@ from rich.text import Text
 
 from ...agents.roles import Role
 from ...core.errors import NOTHING_CAME, Interrupted
+from ...core.files import episode_logs
 from ...core.options import config_parameter, nested, options_of
 from ...core.outside.console import echo, make_console
 from ...core.stores.store import folder_of, kept
@@ -60,6 +61,8 @@ def _simulate(config: Path | None, **given: Any) -> None:
     console = make_console()
     if dry_run:
         console.print(_estimate_table(settings))
+        if said := _already_there(settings):
+            console.print(Text(said), soft_wrap=True)
         if settings.on == "slurm":
             from .sharded import slurm_array
 
@@ -177,6 +180,28 @@ def _table_of(summary: dict[str, Any], folder: str) -> Table:
     for role, used in summary["usage"].items():
         table.add_row(f"{role} calls", _used(used))
     return table
+
+
+def _already_there(settings: RunSettings) -> str | None:
+    """How many of the episodes the run's folder holds.
+
+    Raises:
+        RunError: it holds a run with other settings; the difference is shown.
+    """
+    from ..episodes.index import LogIndex
+    from ..runs.finished import missing_and_finished
+    from ..runs.folder import compare_run, run_identity
+    from ..runs.simulate import build_environment, choose_scenarios
+    from ..scenarios.samples import ids_of
+
+    folder = Path(settings.out or "")
+    if not folder.is_dir() or not (logs := episode_logs(folder)):
+        return None
+    compare_run(folder, run_identity(build_environment(settings), settings.seed))
+    names, indices = ids_of(choose_scenarios(settings)), [LogIndex.of(log) for log in logs]
+    again = settings.retry_failed
+    missing, there = missing_and_finished(indices, names, retry_failed=again)
+    return f"{folder} holds {len(there)} of them already; {len(missing)} would be played"
 
 
 def _estimate_table(settings: RunSettings) -> Table:

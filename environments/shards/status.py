@@ -16,6 +16,9 @@ from ..episodes.log import read_episodes
 from ..episodes.order import read_order
 from ..runs.folder import SHARDS_NAME, WRITERS_NAME
 
+BEGUN = ("scenarios.jsonl", "rejects.jsonl")
+"""Files of a build that has no episode yet."""
+
 
 def run_status(folder: str | Path) -> dict[str, Any]:
     """How far a run is, and what its workers say; also those that ask in parts, and play none.
@@ -31,14 +34,16 @@ def run_status(folder: str | Path) -> dict[str, Any]:
     """
     place, folder = folder, copy_of(folder)
     said_last = read_statuses(_at_work_in(folder))
-    other_work = bool(said_last) and not episode_logs(folder)
+    begun = bool(said_last) or any((folder / name).is_file() for name in BEGUN)
+    other_work = begun and not episode_logs(folder)
     stops = Counter(() if other_work else read_episodes(folder).stops)
     now = time.time()
     workers = [
         said | {"state": shown_state(said, now), "seconds_ago": round(now - said["updated"], 1)}
         for said in said_last
     ]
-    asked = sum(1 for _ in read_order(folder)) or _asked_by(folder / CONFIG_NAME)
+    # a build keeps the order of the rounds that were begun
+    asked = max(sum(1 for _ in read_order(folder)), _asked_by(folder / CONFIG_NAME))
     return {
         "folder": str(place),
         "episodes": stops.total(),

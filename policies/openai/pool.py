@@ -47,6 +47,8 @@ PATIENCE = 3
 """Failures in a row after which a server that can be reached is put aside."""
 PROBE_TIMEOUT = 5.0
 """Seconds within which a server that was put aside must list its models."""
+REACH_TIMEOUT = 20.0
+"""The same at the start, for each of several servers: one that hangs holds up no run."""
 _MAX_BACKOFF = 30.0  # seconds
 _MAX_REST = 15.0  # seconds between two looks at a server that was put aside
 
@@ -170,9 +172,7 @@ class ClientPool:
         if not self._list.is_pool:
             return await self.models()
         asked = [self._members[address] for address in self.addresses]
-        answers = await asyncio.gather(
-            *(member.client.models(healthy=True) for member in asked), return_exceptions=True
-        )
+        answers = await asyncio.gather(*map(self._models_in_time, asked), return_exceptions=True)
         silent, lists = [], {}
         for member, answer in zip(asked, answers, strict=True):
             if isinstance(answer, EngineUnavailable | EngineTimeout):
@@ -189,6 +189,14 @@ class ClientPool:
         for member, error in silent:
             self._put_aside(member, error)
         return self._common(lists)
+
+    async def _models_in_time(self, member: _Member) -> list[ServedModel] | None:
+        try:
+            async with asyncio.timeout(REACH_TIMEOUT):
+                return await member.client.models(healthy=True)
+        except TimeoutError:
+            said = f"{member.client.base_url} listed no models within {REACH_TIMEOUT:.0f} s"
+            raise EngineTimeout(said) from None
 
     def _common(self, lists: Mapping[str, list[ServedModel] | None]) -> list[ServedModel] | None:
         known = {address: served for address, served in lists.items() if served}
@@ -362,8 +370,7 @@ class ClientPool:
             async with asyncio.timeout(PROBE_TIMEOUT):
                 served = await member.client.models(healthy=True)
         except (PolicyError, TimeoutError):
-            served = []
-            well = False
+            served, well = [], False
         else:
             well = not self._lists_model or any(m.name == self._model for m in served or ())
         if well:
@@ -382,9 +389,9 @@ def _lost_connection(error: PolicyError) -> bool:
     """Whether a connection was refused or broke off."""
     import openai
 
-    cause = error.__cause__
-    timed_out = isinstance(cause, openai.APITimeoutError)
-    return _never_sent(error) or (isinstance(cause, openai.APIConnectionError) and not timed_out)
+    broken, timed_out = openai.APIConnectionError, openai.APITimeoutError
+    lost = isinstance(error.__cause__, broken) and not isinstance(error.__cause__, timed_out)
+    return lost or _never_sent(error)
 
 
 def _never_sent(error: PolicyError) -> bool:

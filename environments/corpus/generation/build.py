@@ -22,6 +22,7 @@ from ....core.claim import CONFIG_NAME, FreshFolder, claim
 from ....core.errors import ConfigError, Interrupted, did_you_mean
 from ....core.files import episode_logs
 from ....core.settings import read_settings
+from ....core.shards.on_slurm import refuse_active
 from ....core.tasks import run_sync
 from ....policies.base import Policy, close_policy, describe_policy, open_policy
 from ....policies.concurrency import open_conversations
@@ -29,7 +30,7 @@ from ....policies.registry import make_policy
 from ...dialogue.environment import SupportEnvironment
 from ...episodes.episode import Episode
 from ...episodes.log import latest_episodes
-from ...runs.folder import SOURCES_NAME, WRITERS_NAME, compare_run, run_identity
+from ...runs.folder import SHARDS_NAME, SOURCES_NAME, WRITERS_NAME, compare_run, run_identity
 from ...runs.simulate import build_environment
 from ...runs.summary import totals_of, write_summary
 from ...scenarios.scenario import Scenario
@@ -179,6 +180,8 @@ class _Build:
         with_settings = settings.model_dump(exclude_defaults=True)
         whole = run_identity(self.environment, settings.seed, identity)
         compare_run(self.folder, whole)  # before anything is written there
+        for workers in self.folder.glob(f"{WRITERS_NAME}/*/{SHARDS_NAME}"):
+            refuse_active(workers)
         fresh = FreshFolder(self.folder)
         with PoolJournal(self.folder) as journal, fresh.unless_begun(STARTED):
             claim(self.folder, whole, with_settings)  # under the journal's lock

@@ -315,6 +315,8 @@ async def test_messages_are_stored_once_and_give_back_the_exact_prompts() -> Non
         ({"max_turn": 3}, "did you mean 'max_turns'"),
         ({"seeker": 3}, "seat cannot take a int"),
         ({"seeker": warmline.Supporter(talk())}, "was given a supporter"),
+        ({"seeker": warmline.ScriptedPolicy}, r"the class ScriptedPolicy(.|\n)*ScriptedPolicy\(\)"),
+        ({"seeker": lambda request: "hi"}, "needs arguments(.|\n)*async def respond"),
     ],
 )
 def test_what_cannot_be_run_is_refused(changes: dict[str, object], message: str) -> None:

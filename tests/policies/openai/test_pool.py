@@ -180,6 +180,22 @@ async def test_one_that_is_down_from_the_start_is_told_and_left_out() -> None:
         assert policy.base_url == f"{gone.base_url} and 1 more"
 
 
+async def test_one_that_hangs_holds_up_no_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()  # until the client goes
+        writer.close()
+
+    monkeypatch.setattr(pool_module, "REACH_TIMEOUT", 0.5)
+    hanging = await asyncio.start_server(hang, "127.0.0.1", 0)
+    address = f"http://127.0.0.1:{hanging.sockets[0].getsockname()[1]}/v1"
+    async with ChaosServer() as b, hanging:
+        policy = OpenAIPolicy(model="tiny", base_url=[address, b.base_url], timeout=60)
+        with told(f"{address} listed no models within.*left out"):
+            await asyncio.wait_for(policy.open(), 30)
+        assert endpoint_of((await policy.respond(ASK)).notes) == b.base_url
+        await policy.aclose()
+
+
 async def test_where_none_answers() -> None:
     gone, too = ChaosServer(), ChaosServer()
     async with gone, too:

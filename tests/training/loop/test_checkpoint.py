@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -11,6 +12,8 @@ from typer.testing import CliRunner
 
 from warmline.cli import app
 from warmline.core.errors import ConfigError, DataError, MissingExtra
+from warmline.environments.runs.settings import load_settings
+from warmline.environments.runs.simulate import build_environment
 from warmline.training.command import TRAINERS
 from warmline.training.loop import command as loop_command
 from warmline.training.loop.base_model import load_base, lora_targets
@@ -28,7 +31,7 @@ from warmline.training.loop.merge import merge_checkpoint
 from warmline.training.rows.sources import DataSource
 
 from ...policies.tiny_models import save_causal, save_seq2seq
-from ..building import TEMPLATE, episode, write_log
+from ..building import CHATML, TEMPLATE, episode, write_log
 
 
 def record(name: str, **fields: object) -> Checkpoint:
@@ -171,6 +174,44 @@ def test_train_sft_from_the_command_line(tmp_path: Path) -> None:
     runs = json.loads((tmp_path / "m0/runs.json").read_text())
     assert runs["seeds"] == [0, 1]
     assert set(runs["metrics"]["validation_loss"]) == {"mean", "deviation"}
+
+
+def test_a_training_is_seated_as_it_was_trained(tmp_path: Path, recwarn: Any) -> None:
+    """The line that is printed asks as the rows did; another way is warned of."""
+    model = save_causal(tmp_path / "m", chat_template=CHATML)
+    data = write_log(tmp_path / "run", [episode("a"), episode("b")])
+    out = tmp_path / "m0"
+    words = ["train", "sft", str(data), "--model", str(model), "--out", str(out), "--max-steps", "1",
+             "--validation-share", "0", "--device", "cpu", "--strategy", "listed"]  # fmt: skip
+    shown = CliRunner().invoke(app, words)
+    assert shown.exit_code == 0, shown.output
+    seat = f"--supporter.policy transformers --supporter.model {out}"
+    asked = "--supporter.strategy listed --case-dialogues 0"
+    assert f"warmline simulate {seat} {asked}" in " ".join(shown.output.split())
+    base = {"policy": "scripted", "supporter": {"policy": "transformers", "model": str(out)}}
+    build_environment(load_settings(given=base))
+    assert [w for w in recwarn if f"as it was trained: {asked}" in str(w.message)]
+    recwarn.clear()
+    base["supporter"] |= {"strategy": "listed"}  # type: ignore[operator]
+    build_environment(load_settings(given=base | {"case_dialogues": 0}))
+    assert not [w for w in recwarn if "as it was trained" in str(w.message)]
+
+
+def test_a_training_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    model = save_causal(tmp_path / "m", chat_template=CHATML)
+    data = write_log(tmp_path / "run", [episode("a"), episode("b")])
+    words = [
+        "train",
+        "sft",
+        str(data),
+        "--model",
+        str(model),
+        "--out",
+        str(data.parent if data.is_file() else data),
+    ]
+    done = CliRunner().invoke(app, words)
+    assert "holds conversations or other work" in str(done.exception)
+    assert not (tmp_path / "run" / "training.json").exists()
 
 
 def test_missing_libraries_are_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,6 +104,7 @@ def test_without_workers_a_build_goes_on_from_what_they_were_answered(
         made(many, workers=2, policy=ScriptedPolicy(asked, record=False), **SMALL)
     assert list((many / WRITERS_NAME).rglob("answers*.jsonl"))
     status = run_status(many)  # there is no log yet
+    assert status["asked"] == 6
     assert status["episodes"] == 0
     assert [worker["shard"] for worker in status["workers"]] == [0, 1]
     made(many, policy=ScriptedPolicy(asked, record=False), **SMALL)
