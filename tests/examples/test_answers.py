@@ -49,9 +49,9 @@ def test_n1_first_conversation() -> None:
 def test_n2_swapping_policies() -> None:
     """Its own lines: the seeker has written 6, 11, 17 and 19 words before the four replies."""
     given = first_cells("n2_swapping_policies", 3)
-    Stages = given["Stages"]
+    stages = given["Stages"]
 
-    class Patient(Stages):
+    class Patient(stages):
         async def respond(self, request: warmline.Request) -> warmline.Reply:
             said = [turn.text for turn in request.observation.history if turn.role == Role.SEEKER]
             if sum(len(text.split()) for text in said) < 15:
@@ -63,7 +63,7 @@ def test_n2_swapping_policies() -> None:
         (episode,) = warmline.simulate(policy=given["rest"], **seats, **given["small"])
         return [str(u.strategy) for u in episode.utterances if u.role == Role.SUPPORTER]
 
-    before, after = chosen(Stages()), chosen(Patient())
+    before, after = chosen(stages()), chosen(Patient())
     assert before[1] == "Reflection of Feelings"
     assert after == ["Question", "Question", *before[2:]]
 
