@@ -49,7 +49,7 @@ def test_n1_first_conversation() -> None:
 def test_n2_swapping_policies() -> None:
     """Its own lines: the seeker has written 6, 11, 17 and 19 words before the four replies."""
     given = first_cells("n2_swapping_policies", 3)
-    stages = given["Stages"]
+    stages: Any = given["Stages"]
 
     class Patient(stages):
         async def respond(self, request: warmline.Request) -> warmline.Reply:

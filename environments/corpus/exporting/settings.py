@@ -66,10 +66,9 @@ class ExportSettings(Record):
         if not isinstance(value, str) or (named := value.replace("-", "_")) in get_args(Format):
             return value.replace("-", "_") if isinstance(value, str) else value
         known = [name.replace("_", "-") for name in get_args(Format)]
+        like = did_you_mean(named.replace("_", "-"), known)
         if named.replace("_", "").casefold() in TRAINERS:
             like = "other trainers read messages: docs/exporting.md, examples/export_to_trainers.py"
-        else:
-            like = did_you_mean(named.replace("_", "-"), known)
         raise ValueError(f"'{value}' is none of {', '.join(known)}" + (f"; {like}" if like else ""))
 
     @model_validator(mode="after")
