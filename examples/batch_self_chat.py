@@ -1,7 +1,8 @@
 """Many conversations of a model with itself, into one folder; the same command goes on after a stop.
 
-python examples/batch_self_chat.py runs/self-chat 200             # the embedded model
-python examples/batch_self_chat.py runs/self-chat 200 scripted    # no model at all
+usage: python examples/batch_self_chat.py OUT COUNT [POLICY]
+
+The policy is `embedded` by default; `scripted` needs no model at all.
 """
 
 from __future__ import annotations
@@ -28,4 +29,6 @@ def main(out: Path, count: int, policy: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
     main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else "embedded")

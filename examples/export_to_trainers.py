@@ -1,7 +1,8 @@
 """A corpus for other trainers: TRL, LLaMA-Factory (`dataset_info.json`) and Axolotl.
 
-python examples/export_to_trainers.py OUT [CORPUS]     # the dialogues that ship by default
+usage: python examples/export_to_trainers.py CORPUS OUT
 
+CORPUS          a folder, or seeds:train for the dialogues that ship
 TRL             datasets.load_dataset("OUT") has the column `messages` that SFTTrainer reads
 LLaMA-Factory   llamafactory-cli train ... --dataset_dir OUT --dataset warmline
 Axolotl         axolotl train OUT/axolotl.yaml
@@ -37,7 +38,7 @@ output_dir: {out}/axolotl
 """
 
 
-def main(out: Path, corpus: str) -> None:
+def main(corpus: str, out: Path) -> None:
     report = export_corpus(corpus, out, format="messages")
     info = {
         "file_name": TRAIN,
@@ -51,4 +52,8 @@ def main(out: Path, corpus: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).resolve(), sys.argv[2] if len(sys.argv) > 2 else "seeds:train")
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    if Path(sys.argv[2]).exists():
+        sys.exit(f"{sys.argv[2]} is there already; give the name of a new folder")
+    main(sys.argv[1], Path(sys.argv[2]).resolve())

@@ -1,16 +1,16 @@
 """Any model that Inspect AI knows as the supporter: Warmline's conversation as an Inspect task.
 
-    inspect eval inspect_supporter.py --model openai/gpt-4o-mini -T policy=embedded
-
-Inspect asks the model and logs; Warmline plays the seeker and holds the limits. Needs inspect-ai.
+usage: inspect eval inspect_supporter.py --model openai/gpt-4o-mini -T policy=embedded
 """
 
 from typing import Any
 
-from inspect_ai import Task, model, scorer, solver, task
-from inspect_ai.dataset import Sample
-
 import warmline
+
+try:
+    from inspect_ai import Task, dataset, model, scorer, solver, task
+except ImportError:
+    raise SystemExit("inspect_supporter.py needs Inspect: pip install inspect-ai") from None
 
 SAID: Any = {"seeker": model.ChatMessageUser, "supporter": model.ChatMessageAssistant}
 SENT = {"user": SAID["seeker"], "assistant": SAID["supporter"], "system": model.ChatMessageSystem}
@@ -44,16 +44,16 @@ def conversation(policy: str, turns: int) -> Any:
 
 @scorer.scorer(metrics=[scorer.mean()])
 def short_enough() -> Any:
-    """The share of replies that the limit of three sentences left as the model wrote them."""
-
     async def score(state: Any, target: Any) -> scorer.Score:
         return scorer.Score(value=state.metadata["kept"])
 
-    return score
+    return score  # the share of replies that the limit of three sentences left as they were
 
 
 @task
 def support(policy: str = "scripted", episodes: int = 3, turns: int = 6) -> Task:
     scenarios = warmline.draw_scenarios(episodes, seed=1)
-    samples = [Sample(input=s.situation, id=s.id, metadata={"scenario": s}) for s in scenarios]
+    samples = [
+        dataset.Sample(input=s.situation, id=s.id, metadata={"scenario": s}) for s in scenarios
+    ]
     return Task(samples, solver=conversation(policy, turns), scorer=short_enough())

@@ -1,5 +1,7 @@
 """One run by several workers on Ray: a cluster's, or this machine's where none is running.
 
+usage: python examples/on_ray.py OUT COUNT POLICY
+
     python examples/on_ray.py runs/ray 200 scripted
     RAY_ADDRESS=ray://head:10001 python examples/on_ray.py runs/ray 20000 module:make_policy
 
@@ -27,4 +29,6 @@ def main(out: Path, count: int, policy: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 4:
+        sys.exit(__doc__)
     main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

@@ -4,6 +4,7 @@
     python examples/openai_server.py            # none at hand: a scripted one on this machine
 
 The server's key, if it wants one, is read from the environment variable OPENAI_API_KEY.
+Needs `pip install 'warmline[web]'`, which the scripted server is made of.
 """
 
 from __future__ import annotations

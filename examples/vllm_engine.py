@@ -1,6 +1,6 @@
 """vLLM in this process: one engine, a base model in the seeker's seat and an adapter in the supporter's.
 
-    python examples/vllm_engine.py MODEL [ADAPTER]
+usage: python examples/vllm_engine.py MODEL [ADAPTER]
 
 Needs `pip install 'warmline[vllm]'`, and a GPU or vLLM's build for CPUs (docs/vllm.md).
 """
@@ -32,4 +32,6 @@ def main(model: str, adapter: str | None) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
     main(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None)

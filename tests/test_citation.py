@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAPERS = (ROOT / "docs" / "papers.md").read_text("utf-8")
-ENTRIES = re.findall(r"@(\w+)\{(\w+),\n(.*?)\n\}", PAPERS, re.DOTALL)
+OWN, *ENTRIES = re.findall(r"@(\w+)\{(\w+),\n(.*?)\n\}", PAPERS, re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +33,16 @@ def test_the_citation_is_of_this_version(citation: dict[str, Any]) -> None:
 def fields_of(body: str) -> dict[str, str]:
     pairs = re.findall(r"^ *(\w+) *= *\{(.*)\},?$", body, re.MULTILINE)
     return {name: re.sub(r"[{}]", "", value) for name, value in pairs}
+
+
+def test_the_bibtex_of_warmline_says_the_same(citation: dict[str, Any]) -> None:
+    kind, name, body = OWN
+    fields = fields_of(body)
+    assert (kind, name) == ("software", "warmline")
+    assert [fields["title"], fields["version"]] == [citation["title"], citation["version"]]
+    assert fields["author"] == citation["authors"][0]["name"]
+    assert fields["year"] == str(citation["date-released"])[:4]
+    assert f"{fields['note']}." == citation["abstract"]
 
 
 def test_there_are_three_papers_in_both(citation: dict[str, Any]) -> None:

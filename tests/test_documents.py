@@ -5,12 +5,22 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 import warmline
+from warmline.core.record import Record
+from warmline.core.settings import read_settings
+from warmline.environments import RunSettings
+from warmline.environments.corpus.generation.checks import situation_fault, type_fault
+from warmline.environments.corpus.generation.settings import BuildSettings
+from warmline.environments.shards.settings import ShardSettings
+from warmline.evaluation.studies.settings import StudySettings
+from warmline.evaluation.tables.settings import TablesSettings
 from warmline.policies.registry import known_policies
+from warmline.training.reproduction.presets import Preset
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -109,6 +119,55 @@ def test_the_tests_that_the_architecture_promises_exist() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
     for path in re.findall(r"`(tests/[\w/.]+\.py)", text):
         assert (ROOT / path).is_file(), path
+
+
+TOML = [
+    (f"{page.stem}-{number}", block)
+    for page in PAGES
+    for number, block in enumerate(
+        re.findall(r"```toml\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    )
+]
+"""Every block of TOML, by its page and its place there."""
+SETTINGS: dict[str, type[Record]] = {
+    "building-0": BuildSettings,
+    "reproduce-0": Preset,
+    "results-0": RunSettings,
+    **{f"run-settings-{number}": RunSettings for number in range(5)},
+    "safety-0": RunSettings,
+    "scale-0": ShardSettings,
+    "servers-0": RunSettings,
+    "studies-0": StudySettings,
+    "tables-0": TablesSettings,
+    "wrappers-0": RunSettings,
+    "wrappers-1": RunSettings,
+}
+"""What reads a block."""
+PARTS = ("safety-1", "studies-1")
+"""Blocks that are no whole settings file: a rule on crises, help lines of a study."""
+
+
+def test_it_is_known_what_reads_each_block_of_toml() -> None:
+    assert sorted(name for name, _ in TOML) == sorted([*SETTINGS, *PARTS])
+
+
+@pytest.mark.parametrize(("name", "block"), TOML, ids=[name for name, _ in TOML])
+def test_a_block_of_toml_is_read_by_its_command(name: str, block: str, tmp_path: Path) -> None:
+    assert tomllib.loads(block)
+    if name in SETTINGS:
+        (tmp_path / "given.toml").write_text(block, "utf-8")
+        read_settings(SETTINGS[name], tmp_path / "given.toml")
+
+
+def test_the_page_on_building_has_the_figures_of_the_shipped_pool() -> None:
+    """How many situations pass the checks, and how many the coarse check of the type refuses."""
+    page = (ROOT / "docs" / "building.md").read_text("utf-8")
+    scenarios = warmline.seed_scenarios()
+    texts = {scenario.id: scenario.situation for scenario in scenarios}
+    assert not [name for name, text in texts.items() if situation_fault(text)]
+    assert f"all {len(texts)} shipped situations pass" in page
+    unfit = [s.id for s in scenarios if type_fault(s.situation, s.problem_type)]
+    assert f"refuses {len(unfit)} of the {len(texts)} shipped situations" in page
 
 
 POINTER = re.compile(r"`([\w/.]+\.(?:py|toml|jinja))`(?:: ((?:`[\w.]+`(?:, )?)+))?")

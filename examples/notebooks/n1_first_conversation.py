@@ -15,7 +15,7 @@ episodes = warmline.simulate(
     min_turns=sized(4, 2),
     seed=7,
     problem_types=("Academic Pressure", "Job Crisis"),
-    out="runs/first",
+    out="runs/n1",
 )
 episodes[0]
 
@@ -29,7 +29,7 @@ episodes
 # Every utterance keeps what the model wrote (`raw`) beside what the others heard (`text`), and why they differ.
 
 # %%
-warmline.to_frame("runs/first")[["role", "strategy", "text", "repairs"]].head(6)
+warmline.to_frame("runs/n1")[["role", "strategy", "text", "repairs"]].head(6)
 
 # %% [markdown]
 # Every model call keeps its exact messages. The scenario is the seeker's alone, so the supporter's prompt has no word of it:
@@ -45,7 +45,7 @@ print(prompt[:400])
 # What it cost, by role:
 
 # %%
-calls = warmline.to_frame("runs/first", per="call")
+calls = warmline.to_frame("runs/n1", per="call")
 calls.groupby("role")[["prompt_tokens", "completion_tokens"]].sum()
 
 # %% [markdown]
@@ -59,9 +59,9 @@ again = warmline.simulate(
     min_turns=sized(4, 2),
     seed=7,
     problem_types=("Academic Pressure", "Job Crisis"),
-    out="runs/first",
+    out="runs/n1",
 )
 [one.id for one in again] == [one.id for one in episodes]
 
 # %% [markdown]
-# **Now change this.** Leave the counselor's chair empty (`counselor=False`). What is the strategy of each reply then, and who was asked fewer times?
+# **Now change this.** Leave the counselor's chair empty (`counselor=False`), in a folder of its own (`out="runs/n1-alone"`: a folder takes no other settings than those it was begun with). What is the strategy of each reply then, and who was asked fewer times?

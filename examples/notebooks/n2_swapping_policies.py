@@ -112,4 +112,4 @@ assert not any("He hides it" in prompt for prompt in prompts)
 len(prompts)
 
 # %% [markdown]
-# **Now change this.** Let the rule ask questions until the seeker has written twenty words in all. Only `Stages` changes.
+# **Now change this.** Let the rule ask questions until the seeker has written fifteen words in all, and go on with its stages then. Only `Stages` changes.

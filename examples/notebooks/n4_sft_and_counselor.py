@@ -93,4 +93,4 @@ counselor = train_counselor(
 # %% [markdown]
 # A model without any knowledge of words does not beat counting them: an honest table says so.
 #
-# **Now change this.** Show the model the strategy of each reply it learns (`strategy="oracle"`). The result is an upper bound. How does the checkpoint say so?
+# **Now change this.** Show the model the strategy of each reply it learns (`strategy="oracle"`, `out="runs/oracle"`). The result is an upper bound. How does the checkpoint say so?

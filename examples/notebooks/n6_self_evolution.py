@@ -84,4 +84,4 @@ curve("Held-out NLL by round", "round", "nats a token", nll=([0, 1, 2], nll))
 # %% [markdown]
 # With the gate on (the default) a round that makes the model worse at real replies, or that learned nothing, is rolled back, and the next one starts where it started. It was off here, so that both rounds are seen.
 #
-# **Now change this.** Turn the gate on, with no rise of the NLL allowed (`gate=True, gate_nll=0.0`). Is the first round promoted, and what does its state say?
+# **Now change this.** Turn the gate on, with no rise of the NLL allowed (`gate=True, gate_nll=0.0`), with another `out`. Is the first round promoted, and what does its state say?

@@ -134,4 +134,4 @@ curve(
 )
 
 # %% [markdown]
-# **Now change this.** Give both sides the same supporter. How often should a test with p < 0.05 find a difference that is not there? Count it over a hundred draws.
+# **Now change this.** Give both sides the same supporter (and `out` another name). How often should a test with p < 0.05 find a difference that is not there? Count it over a hundred draws.

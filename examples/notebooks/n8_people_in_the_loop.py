@@ -110,4 +110,4 @@ study = load_study(Path("study.toml"))
 print(study.kind, list(study.models))
 
 # %% [markdown]
-# **Now change this.** Two reviewers are enough for a first pass: `required=2`. How many dialogues are approved, and what happens to the third reviewer's queue?
+# **Now change this.** Two reviewers are enough for a first pass: `required=2`, in a folder of its own (`corpora/review-two`), since a review that was begun keeps its rules. How many dialogues are approved, and what happens to the third reviewer's queue?

@@ -42,8 +42,9 @@ def shipped(count: int) -> list[Episode]:
 
 
 def write_log(folder: str | Path, episodes: list[Episode]) -> Path:
-    """A folder with these episodes, as a run leaves it."""
+    """A folder with these episodes alone, as a run leaves it; the same when it is called again."""
     Path(folder).mkdir(parents=True, exist_ok=True)
+    (Path(folder) / "episodes.jsonl").unlink(missing_ok=True)
     with EpisodeLog(Path(folder) / "episodes.jsonl") as log:
         for episode in episodes:
             log.append(episode)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
+import jupytext
 import pytest
 import torch
 
@@ -20,8 +22,18 @@ from warmline.training.candidates.losses import contrastive_loss
 
 from ..policies.tiny_models import save_causal
 from ..training.building import CHATML, TEMPLATE, varied, write_log
+from .notebooks import NOTEBOOKS
 
 PLAYED = {"policy": "scripted", "max_turns": 6, "case_dialogues": 0, "seed": 5}
+
+
+def first_cells(name: str, count: int) -> dict[str, Any]:
+    """What the first cells of code in a notebook define."""
+    cells = [c for c in jupytext.read(NOTEBOOKS / f"{name}.py").cells if c.cell_type == "code"]
+    defined: dict[str, Any] = {}
+    for cell in cells[:count]:
+        exec(cell.source, defined)
+    return defined
 
 
 def test_n1_first_conversation() -> None:
@@ -35,26 +47,25 @@ def test_n1_first_conversation() -> None:
 
 
 def test_n2_swapping_policies() -> None:
-    class Patient:
+    """Its own lines: the seeker has written 6, 11, 17 and 19 words before the four replies."""
+    given = first_cells("n2_swapping_policies", 3)
+    stages: Any = given["Stages"]
+
+    class Patient(stages):
         async def respond(self, request: warmline.Request) -> warmline.Reply:
             said = [turn.text for turn in request.observation.history if turn.role == Role.SEEKER]
-            enough = sum(len(text.split()) for text in said) >= 20
-            return warmline.Reply("Reflection of Feelings" if enough else "Question")
+            if sum(len(text.split()) for text in said) < 15:
+                return warmline.Reply("Question")
+            return await super().respond(request)
 
-    lines = [
-        "I lost my job on Monday.",
-        "They told me by mail.",
-        "I have not told my wife about it yet.",
-    ]
-    (episode,) = warmline.simulate(
-        policy=ScriptedPolicy(seeker=lines, supporter=["I see."], judger=["NO"]),
-        counselor=Patient(),
-        episodes=1,
-        max_turns=6,
-        case_dialogues=0,
-    )
-    found = [str(u.strategy) for u in episode.utterances if u.role == Role.SUPPORTER]
-    assert found == ["Question", "Question", "Reflection of Feelings"]  # 5, 10 and 18 + ... words
+    def chosen(counselor: object) -> list[str]:
+        seats = {"counselor": counselor, "supporter": given["Listener"]()}
+        (episode,) = warmline.simulate(policy=given["rest"], **seats, **given["small"])
+        return [str(u.strategy) for u in episode.utterances if u.role == Role.SUPPORTER]
+
+    before, after = chosen(stages()), chosen(Patient())
+    assert before[1] == "Reflection of Feelings"
+    assert after == ["Question", "Question", *before[2:]]
 
 
 def test_n3_building_a_corpus(tmp_path: Path) -> None:

@@ -21,7 +21,20 @@ LINES = 60
 
 
 def run(name: str, *arguments: str, **environment: str) -> str:
-    done = subprocess.run(
+    done = started(name, *arguments, **environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def refused(name: str, *arguments: str) -> str:
+    """What it tells on standard error as it ends with 1."""
+    done = started(name, *arguments)
+    assert done.returncode == 1
+    return done.stderr
+
+
+def started(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, str(EXAMPLES / name), *arguments],
         env=os.environ | environment,
         capture_output=True,
@@ -29,8 +42,40 @@ def run(name: str, *arguments: str, **environment: str) -> str:
         check=False,
         timeout=280,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "usage"),
+    [
+        ("batch_self_chat.py", "OUT COUNT [POLICY]"),
+        ("export_to_trainers.py", "CORPUS OUT"),
+        ("on_ray.py", "OUT COUNT POLICY"),
+        ("vllm_engine.py", "MODEL [ADAPTER]"),
+    ],
+)
+def test_a_script_that_is_given_too_little_says_how_it_is_used(name: str, usage: str) -> None:
+    told = refused(name)
+    assert f"usage: python examples/{name} {usage}\n" in told
+    assert "Traceback" not in told
+
+
+def test_a_script_says_what_it_needs_or_cannot_do(exported: Path) -> None:
+    there = refused("export_to_trainers.py", "seeds:train", str(exported))
+    assert "is there already; give the name of a new folder" in there
+    if importlib.util.find_spec("inspect_ai") is None:
+        told = refused("inspect_supporter.py")
+        assert told == "inspect_supporter.py needs Inspect: pip install inspect-ai\n"
+
+
+def test_the_pages_count_and_name_the_scripts() -> None:
+    words = {9: "nine", 10: "ten", 11: "eleven", 12: "twelve"}
+    docs = EXAMPLES.parent / "docs"
+    listed = (docs / "examples.md").read_text("utf-8")
+    assert not [s.name for s in EXAMPLES.glob("*.py") if f"| `{s.name}` |" not in listed]
+    notebooks = sorted((EXAMPLES / "notebooks").glob("n*.py"))
+    assert not [n.stem for n in notebooks if f"| `{n.stem}` |" not in listed]
+    counted = f"{words[len(notebooks)]} notebooks, {words[SCRIPTS]} scripts and a plug-in package"
+    assert counted in (docs / "index.md").read_text("utf-8")
 
 
 def test_one_conversation() -> None:
@@ -130,7 +175,7 @@ def test_the_plug_in_package_is_found_once_it_is_installed(tmp_path: Path) -> No
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("exported") / "data-set"
-    assert "{'train': 360}" in run("export_to_trainers.py", str(out))
+    assert "{'train': 360}" in run("export_to_trainers.py", "seeds:train", str(out))
     return out
 
 

@@ -40,10 +40,10 @@ def test_training_in_python(place: Path, capsys: pytest.CaptureFixture[str]) -> 
     tiny = 'SftSettings(model="tiny", template="short.jinja", device="cpu", '
     exec(compile(block.replace("SftSettings(data", f"{tiny}data"), "docs/training.md", "exec"), {})
     printed = capsys.readouterr().out
-    assert "runs/m0" in printed
+    assert "runs/python/m0" in printed
     assert "±" in printed
-    assert read_checkpoint(place / "runs" / "m0").metrics["steps"] == 4
-    assert (place / "runs" / "seeds" / "seed1" / "checkpoint.json").is_file()
+    assert read_checkpoint(place / "runs" / "python" / "m0").metrics["steps"] == 4
+    assert (place / "runs" / "python" / "seeds" / "seed1" / "checkpoint.json").is_file()
 
 
 @pytest.mark.parametrize("page", ["counselor.md", "evolve.md"])

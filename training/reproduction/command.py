@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .reproduce import Plan
 
 DEFAULT_PRESET = "cpu"
+OUT_HELP = "Folder; default: runs/NAME (of cpu runs/reproduce). The same command resumes it."
 
 
 def register(app: typer.Typer) -> None:
@@ -31,9 +32,7 @@ def _reproduce(
             " the stages of cpu are told, and nothing is run."
         ),
     ] = None,
-    out: Annotated[
-        Path, typer.Option(help="Folder of the reproduction; the same command resumes it.")
-    ] = Path("runs/reproduce"),
+    out: Annotated[Path | None, typer.Option(help=OUT_HELP)] = None,
     model: Annotated[str | None, typer.Option(help="Base model; default: the preset's.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the stages as commands; run nothing.")
@@ -49,12 +48,17 @@ def _reproduce(
 
 
 def reproduce_preset(
-    preset: str, out: Path, *, model: str | None, dry_run: bool, until: str | None
+    preset: str, out: Path | None, *, model: str | None, dry_run: bool, until: str | None
 ) -> None:
-    """Run a preset into a folder, or with `dry_run` tell its stages; see `reproduce`."""
-    from .presets import read_preset
+    """Run a preset into a folder, or with `dry_run` tell its stages; see `reproduce`.
+
+    Args:
+        out: the folder; None for that of the preset, `presets.folder_of`.
+    """
+    from .presets import folder_of, read_preset
     from .reproduce import first_stages, plan, reproduce
 
+    out = out or folder_of(preset)
     console = make_console()
     if dry_run:
         _show(first_stages(plan(read_preset(preset), out, model), until), console)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -17,6 +19,12 @@ from ...core.settings import read_settings
 from .stages import KINDS, read_command
 
 PRESET_SUFFIX = ".toml"
+FOR_TESTS = frozenset({"tiny"})
+"""Presets that are not offered: a model of random weights has to be made for them first."""
+FOLDERS = {"cpu": Path("runs/reproduce")}
+"""Folders of presets that are not `runs/NAME`."""
+HEAD = {"# Run it: ": "", "# See it: ": " --dry-run"}
+"""Lines in a preset's comment that say how it is run, and the option that makes the difference."""
 OUT, MODEL = "out", "model"
 """In settings: the stage's own folder and the base; folders of earlier stages by their names."""
 
@@ -162,13 +170,19 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def known_presets() -> list[str]:
-    """Names of the shipped presets."""
+    """Names of the shipped presets, without those for tests."""
     folder = files(__package__).joinpath("presets")
-    return sorted(
+    found = {
         f.name.removesuffix(PRESET_SUFFIX)
         for f in folder.iterdir()
         if f.name.endswith(PRESET_SUFFIX)
-    )
+    }
+    return sorted(found - FOR_TESTS)
+
+
+def folder_of(name: str) -> Path:
+    """Where a preset is run unless another folder is given, by its name or as a path."""
+    return FOLDERS.get(name, Path("runs") / Path(name).stem)
 
 
 def preset_text(name: str) -> str:
@@ -178,6 +192,28 @@ def preset_text(name: str) -> str:
         ConfigError: no such preset.
     """
     return read_text(_file_of(name))
+
+
+def run_words(file: Path, preset: Preset) -> str:
+    """The command that runs a preset in a file, with what has to be given beside it."""
+    return f"warmline reproduce --preset {shlex.quote(str(file))}" + (
+        "" if preset.model else " --model FOLDER"
+    )
+
+
+def preset_copy(name: str, file: Path) -> str:
+    """The TOML of a preset as it is written to a file: its comment says how to run that file.
+
+    Raises:
+        ConfigError: no such preset, or stages that do not fit together.
+        DataError: not TOML.
+    """
+    command = run_words(file, read_preset(name))
+    text = preset_text(name)
+    for start, option in HEAD.items():
+        line = f"{start:<14}{command}{option}"
+        text = re.sub(f"(?m)^{start}.*$", line.replace("\\", r"\\"), text)
+    return re.sub(r"(?m)^# Change it: .*\n", "", text)
 
 
 def _file_of(name: str) -> Path:

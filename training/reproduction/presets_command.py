@@ -1,7 +1,6 @@
 """`warmline presets` and `warmline init`: whole settings of a paper's way, shown, run, or written."""
 
 # typer reads these annotations when the module is loaded, so they are not postponed
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,7 @@ from rich.text import Text
 from ...core.errors import ConfigError
 from ...core.files import write_whole
 from ...core.outside.console import echo, make_console
-from .command import reproduce_preset
+from .command import OUT_HELP, reproduce_preset
 
 Name = Annotated[str, typer.Argument(help="A preset of `warmline presets list`.")]
 
@@ -57,9 +56,7 @@ def show(name: Name) -> None:
 @presets.command()
 def use(
     name: Name,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder; default: runs/NAME. The same command resumes it.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help=OUT_HELP)] = None,
     model: Annotated[str | None, typer.Option(help="Base model; default: the preset's.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the stages as commands; run nothing.")
@@ -67,8 +64,7 @@ def use(
     until: Annotated[str | None, typer.Option(help="Stop after the stage of this name.")] = None,
 ) -> None:
     """Run a preset, stage by stage, as `warmline reproduce --preset NAME` does."""
-    folder = out or Path("runs") / Path(name).stem
-    reproduce_preset(name, folder, model=model, dry_run=dry_run, until=until)
+    reproduce_preset(name, out, model=model, dry_run=dry_run, until=until)
 
 
 def init(
@@ -79,13 +75,13 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write a preset as a file of your own, to be changed and run."""
-    from .presets import preset_text, read_preset
+    from .presets import preset_copy, read_preset, run_words
 
-    text = preset_text(name)
-    named = shlex.quote(str(out)) + ("" if read_preset(name).model else " --model FOLDER")
+    text = preset_copy(name, out)
+    command = run_words(out, read_preset(name))
     if (out.is_symlink() or out.exists()) and not force:
         raise ConfigError(f"{out} is there already", hint="--out FILE, or --force to replace it")
     write_whole(out, text)
     echo(f"wrote {out}, a copy of '{name}'; change it, and then:")
-    echo(f"  warmline reproduce --preset {named} --dry-run   # what it would do")
-    echo(f"  warmline reproduce --preset {named}             # does it; the same command resumes")
+    echo(f"  {command} --dry-run   # what it would do")
+    echo(f"  {command}             # does it; the same command resumes")

@@ -13,6 +13,8 @@ from .files import Container
 from .rows import RowShape
 
 Format = Literal["messages", "prompt_completion", "sharegpt", "dialogues", "parquet", "hub"]
+TRAINERS = ("trl", "llamafactory", "axolotl")
+"""Tools that the documents say how to write for."""
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -65,6 +67,8 @@ class ExportSettings(Record):
             return value.replace("-", "_") if isinstance(value, str) else value
         known = [name.replace("_", "-") for name in get_args(Format)]
         like = did_you_mean(named.replace("_", "-"), known)
+        if named.replace("_", "").casefold() in TRAINERS:
+            like = "other trainers read messages: docs/exporting.md, examples/export_to_trainers.py"
         raise ValueError(f"'{value}' is none of {', '.join(known)}" + (f"; {like}" if like else ""))
 
     @model_validator(mode="after")

@@ -147,7 +147,8 @@ def test_the_pages_examples_run(run: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert len(blocks) == 2
     found: dict[str, Any] = {}
     for block in blocks:
-        exec(block, found)
+        exec(block, whole := {})
+        found |= whole
     assert list(found["runs"].words) == list(found["frame"].groupby("episode").words.sum())
     assert len(found["frame"].explode("strategies").dropna(subset="strategies")) == 6
     assert len(found["frame"][found["frame"].crisis.astype(bool)]) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -23,9 +24,10 @@ runner = CliRunner()
 
 
 def test_each_way_has_a_preset_for_a_laptop_and_one_for_a_gpu() -> None:
-    assert set(known_presets()) == {*BOTH, "cpu", "gpu", "tiny"}
+    assert set(known_presets()) == {*BOTH, "cpu", "gpu"}
     listed = runner.invoke(app, ["presets", "list"], env={"COLUMNS": "120"}).output
     assert all(name in listed for name in BOTH)
+    assert "tiny" not in listed  # for tests: it wants a model of random weights
 
 
 @pytest.mark.parametrize("name", BOTH)
@@ -62,11 +64,42 @@ def test_init_writes_a_preset_that_can_be_changed_and_run(
     assert made.exit_code == 0
     assert "warmline reproduce --preset warmline.toml" in made.output
     mine = Path("warmline.toml")
-    assert mine.read_text() == preset_text("esconv-eval")
+    named = runner.invoke(app, ["presets", "show", "warmline.toml"]).output
+    assert re.findall(r"# (?:Run|See) it: +(.*)", named) == [
+        "warmline reproduce --preset warmline.toml",
+        "warmline reproduce --preset warmline.toml --dry-run",
+    ]
+    assert "warmline init" not in named
+    assert tomllib.loads(named) == tomllib.loads(preset_text("esconv-eval"))
     with pytest.raises(ConfigError, match="there already"):
         runner.invoke(app, ["init"], catch_exceptions=False)
     runner.invoke(app, ["init", "fpemf", "--force"], catch_exceptions=False)
-    assert mine.read_text() == preset_text("fpemf")
+    assert tomllib.loads(mine.read_text()) == tomllib.loads(preset_text("fpemf"))
+    again = runner.invoke(app, ["init", "warmline.toml", "--out", "a b.toml"])
+    assert again.exit_code == 0
+    assert "# Run it:     warmline reproduce --preset 'a b.toml'\n" in Path("a b.toml").read_text()
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu", *BOTH])
+def test_a_preset_says_how_it_is_run(name: str) -> None:
+    assert f"# Run it:     warmline presets use {name}\n" in preset_text(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [("cpu", "runs/reproduce"), ("fpemf", "runs/fpemf"), ("mine.toml", "runs/mine")],
+)
+def test_both_commands_run_a_preset_in_the_same_folder(
+    name: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    runner.invoke(app, ["init", "--out", "mine.toml"], catch_exceptions=False)
+    told = [
+        runner.invoke(app, [*command, name, "--dry-run"], catch_exceptions=False).output
+        for command in (["presets", "use"], ["reproduce", "--preset"])
+    ]
+    assert told[0] == told[1]
+    assert f"--out {folder}/01-" in told[0]
 
 
 def test_a_preset_for_a_laptop_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

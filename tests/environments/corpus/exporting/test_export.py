@@ -413,6 +413,10 @@ def test_an_export_set_aside_by_a_killed_replacement_comes_back(
         ({"format": "mesages"}, "messages"),
         ({"train": 0.9}, "must sum to 1: train 0.9, validation 0.1, test 0.1"),
         ({"history": 4}, "history belongs to prompt-completion; the format is messages"),
+        (
+            {"format": "llamafactory"},
+            "parquet, hub; other trainers read messages: docs/exporting.md",
+        ),
         ({"format": "hub", "strategy": True}, "has a strategy column already"),
         ({"clean": False, "ignore": ("loops",)}, "clean is off"),
         ({"licence": "MIT", "sed": 3}, "seed"),
