@@ -174,12 +174,13 @@ class PromptTemplate:
         if not (isinstance(source, str) and _is_text(text)):
             path = _FOLDER / text if text in known_templates() else Path(text)
             if not path.is_file():
-                stems = {name.removesuffix(".jinja"): name for name in known_templates()}
+                stems = [name.removesuffix(".jinja") for name in known_templates()]
                 close = did_you_mean(text.removesuffix(".jinja"), stems)
                 raise ConfigError(
                     f"no template '{text}': there is no such file, and those that are shipped are"
                     f" {', '.join(known_templates())}",
-                    hint=close or "give the path of a file, from the folder you are in",
+                    hint=(close and close.replace("'?", ".jinja'?"))
+                    or "give the path of a file, from the folder you are in",
                 )
             text = read_text(path)
         try:

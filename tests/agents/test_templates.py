@@ -103,7 +103,7 @@ def test_a_syntax_error_comes_with_its_line(tmp_path: Path) -> None:
     [
         (
             "suporter.jinja",
-            r"no template 'suporter\.jinja': there is no such file(.|\n)*did you mean 'supporter'",
+            r"no template 'suporter\.jinja': there is no such file(.|\n)*did you mean 'supporter\.jinja'",
         ),
         ("/nowhere/x.jinja", r"no template '/nowhere/x\.jinja'(.|\n)*path of a file"),
         ("mine.jinja", r"no template 'mine\.jinja'(.|\n)*hint: give the path of a file"),

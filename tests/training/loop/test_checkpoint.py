@@ -179,6 +179,9 @@ def test_train_sft_from_the_command_line(tmp_path: Path) -> None:
 def test_a_training_is_seated_as_it_was_trained(tmp_path: Path, recwarn: Any) -> None:
     """The line that is printed asks as the rows did; another way is warned of."""
     model = save_causal(tmp_path / "m", chat_template=CHATML)
+    config = json.loads((model / "config.json").read_text("utf-8"))
+    config["max_position_embeddings"] = 2048  # room for the template that ships
+    (model / "config.json").write_text(json.dumps(config), "utf-8")
     data = write_log(tmp_path / "run", [episode("a"), episode("b")])
     out = tmp_path / "m0"
     words = ["train", "sft", str(data), "--model", str(model), "--out", str(out), "--max-steps", "1",

@@ -106,7 +106,8 @@ def test_without_workers_a_build_goes_on_from_what_they_were_answered(
     status = run_status(many)  # there is no log yet
     assert status["asked"] == 6
     assert status["episodes"] == 0
-    assert [worker["shard"] for worker in status["workers"]] == [0, 1]
+    assert {worker["shard"] for worker in status["workers"]} <= {0, 1}
+    assert status["workers"]
     made(many, policy=ScriptedPolicy(asked, record=False), **SMALL)
     assert corpus(alone) == corpus(many)
     assert set(Counter(seed for _, seed in asked.asked()).values()) == {1}
