@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from warmline import Request, ScriptedPolicy
-from warmline.core.errors import BadRequest, DataError, PolicyError
+from warmline.core.errors import BadRequest, DataError, PolicyError, RunError
 from warmline.core.jsonl import LineLog
+from warmline.core.shards import on_slurm
 from warmline.environments.corpus.generation.ahead import (
     ANSWERS_NAME,
     AnsweredAhead,
@@ -160,3 +161,16 @@ async def test_the_inner_policy_opens_when_it_is_first_asked(tmp_path: Path) -> 
     requests = [Request((Message("user", "Write."),), seed=seed) for seed in range(3)]
     await asyncio.gather(*map(policy.respond, requests))
     assert inner.times == 1
+
+
+def test_a_build_is_refused_beside_an_array_that_writes_its_scenarios(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, many = FailsOnce(tmp_path / "asked"), tmp_path / "many"
+    with pytest.raises(PolicyError, match="the engine is gone"):
+        made(many, workers=2, policy=ScriptedPolicy(asked, record=False), **SMALL)
+    answers = {file: file.read_bytes() for file in many.rglob("answers*.jsonl")}
+    monkeypatch.setattr(on_slurm, "active_job", lambda file: "42")  # as squeue would say
+    with pytest.raises(RunError, match="Slurm's job 42"):
+        made(many, policy=ScriptedPolicy(asked, record=False), **SMALL)
+    assert {file: file.read_bytes() for file in many.rglob("answers*.jsonl")} == answers
