@@ -140,7 +140,7 @@ async def test_a_refused_question_stays_refused(tmp_path: Path, message: str) ->
     refusing.clear()
     again = AnsweredAhead(ScriptedPolicy(refuse), tmp_path)
     again.read()
-    with pytest.raises(BadRequest, match="".join(message.splitlines()[:1])):
+    with pytest.raises(BadRequest, match="^" + "".join(message.splitlines()[:1])):
         await again.respond(request)
     other = await again.respond(Request((Message("user", "Write."),), role="generator", seed=2))
     assert other.text == "asked"
