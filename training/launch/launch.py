@@ -32,7 +32,7 @@ JOB_NAME = "launch.json"
 """Slurm's job."""
 LOGS = "slurm"
 """What the job printed, by task."""
-STARTED = (CONFIG_NAME, "training.json", f"{LOGS}/*")
+STARTED = (CONFIG_NAME, "training.json", "training.lock", f"{LOGS}/*")
 """Patterns of what a start may have written before its processes have begun."""
 _TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
 _PORTS = (20_000, 20_000)  # first, and how many; a job takes the one that follows from its id

@@ -25,6 +25,7 @@ from ..launch.held import end_with_parent
 from ..launch.launch import launched_here
 from ..launch.settings import LaunchSettings
 from .distributed import is_first
+from .lock import refuse_trained
 
 R = TypeVar("R", bound=Record)
 
@@ -131,6 +132,7 @@ def _launch(
         echo(launching.shown(name, folder, launch))
         return
     need_libraries()
+    refuse_trained(folder)
     with FreshFolder(folder).unless_begun(launching.STARTED):
         if launch.on != "slurm":
             launching.run_here(name, launching.write_config(folder, own), launch)
