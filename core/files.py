@@ -11,13 +11,13 @@ import os
 import secrets
 import time
 import tomllib
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from .errors import DataError, RunError
-from .jsonl import is_log_name, parse_json, refuse_log
+from .errors import DataError, InUse, RunError
+from .jsonl import is_log_name, lock_alone, parse_json, refuse_log
 from .outside.secrets import hide_secrets
 from .outside.text import clean_text
 
@@ -87,6 +87,54 @@ def is_abandoned(partial: Path) -> bool:
         return False
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def lock_file(path: Path, refusal: InUse) -> Iterator[None]:
+    """Around work that one process at a time may do: a locked file, which is gone afterwards.
+
+    One that a killed process left is not locked any more, and is taken. Where there are no locks
+    (Windows, some network file systems) nobody is refused.
+
+    Raises:
+        InUse: `refusal`, where another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        if not lock_alone(descriptor):
+            os.close(descriptor)
+            raise refusal
+        if _lies_at(descriptor, path):
+            break
+        os.close(descriptor)  # whoever held it took it away after it was opened here
+    try:
+        yield
+    finally:
+        if os.name != "nt":  # while it is locked; Windows takes no open file away
+            path.unlink(missing_ok=True)
+        os.close(descriptor)
+        if os.name == "nt":
+            path.unlink(missing_ok=True)
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a process holds a file as `lock_file` does; False where there are no locks."""
+    try:
+        descriptor = os.open(lock, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        return not lock_alone(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _lies_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def sha256_of(path: str | Path) -> str:

@@ -66,6 +66,23 @@ def _holds_episodes(path: Path) -> bool:
     return start.startswith(b'{"version":') and b'"scenario":{' in start and b'"stop":' in start
 
 
+def lock_alone(descriptor: int) -> bool:
+    """Lock an open file until it is closed; False if another process has it locked.
+
+    Where there are no locks (Windows, some network file systems), that there is one writer is the
+    caller's to see to.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in NO_LOCKS
+    return True
+
+
 class LineLog:
     """An open file of lines, for appending. Use as a context manager.
 
@@ -153,20 +170,12 @@ class LineLog:
         return self._file.fileno()
 
     def _lock(self, file: IO[bytes]) -> None:
-        try:
-            import fcntl
-        except ImportError:  # Windows has no flock; there the lock is left out
-            return
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in NO_LOCKS:
-                return  # that there is one writer is then the caller's to see to
+        if not lock_alone(file.fileno()):
             file.close()
             raise InUse(
                 f"{self.path} is being written by another process",
                 hint="wait for it, or choose another folder",
-            ) from error
+            )
 
     def _refuse_removed(self, file: IO[bytes]) -> None:
         """A start that failed removes its file, and `compact` replaces it; whoever had opened it by

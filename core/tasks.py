@@ -262,7 +262,7 @@ class _Stopping:
         self._stop, self._task = asyncio.Event(), asyncio.current_task()
         if threading.current_thread() is threading.main_thread():
             loop = asyncio.get_running_loop()
-            for number in _handled():
+            for number in ending_signals():
                 with suppress(NotImplementedError):  # Windows: Ctrl-C then cancels
                     loop.add_signal_handler(number, self.interrupt, number)
         await work(self._stop)
@@ -311,7 +311,7 @@ def _is_terminal(fd: int) -> bool:
     return False
 
 
-def _handled() -> list[int]:
+def ending_signals() -> list[int]:
     """Ctrl-C, and those of SIGTERM and SIGHUP that would end the process at once."""
     others = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
     return [signal.SIGINT, *(n for n in others if n and signal.getsignal(n) is signal.SIG_DFL)]
@@ -323,7 +323,7 @@ def _handlers_kept() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in _handled()}
+    before = {number: signal.getsignal(number) for number in ending_signals()}
     try:
         yield
     finally:

@@ -57,6 +57,11 @@ def test_a_log_is_not_compacted(tmp_path: Path, command: Command) -> None:
     assert "2 episodes of 1 log" in command("compact", tmp_path)
 
 
+def test_a_folder_that_is_not_there_is_not_compacted(tmp_path: Path, command: Command) -> None:
+    assert "there is no such folder" in command("compact", tmp_path / "nowhere", code=2)
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_the_status_of_one_process_says_of_how_many(tmp_path: Path, command: Command) -> None:
     command(*PLAY, "--episodes", "3", "--out", tmp_path, "--quiet")
     assert "3 of 3 episodes" in command("status", tmp_path)

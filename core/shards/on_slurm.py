@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,13 @@ from ..tasks import GRACE
 from .leases import LARGEST, SHARE
 from .passing import dumps, loads
 from .shard import ShardTask, run_shard
+from .status import is_lost
 from .work import Fact, Made, ShardLog, Work
 
 JOB_NAME = "slurm.json"
 POLL = 1.0
 FIRST_WAIT = 600.0
-"""Seconds for which tasks wait for the one that loads and compiles first."""
+"""Seconds for which tasks wait for one that loads and compiles first, and lives."""
 SPARE = 5.0
 """Seconds of the notice before the time limit that are left for requeueing."""
 
@@ -143,32 +145,47 @@ def owner(file: Path) -> int | None:
 class FirstAlone:
     """Work that one task opens alone, so that not all download or compile the same at once.
 
+    Where that one is lost, or fails, another takes its place.
+
     Args:
         work: to be opened.
-        folder: in which the tasks see who was first.
+        folder: in which the tasks see who was first (`first`), and who took whose place (`first-1`
+            and so on).
         number: of the task.
+        statuses: of each task.
     """
 
-    def __init__(self, work: Work, folder: Path, number: int) -> None:
-        self._work, self._number = work, number
-        self._first, self._opened = folder / "first", folder / "opened"
+    def __init__(self, work: Work, folder: Path, number: int, statuses: Sequence[Path]) -> None:
+        self._work, self._number, self._statuses = work, number, statuses
+        self._folder, self._opened = folder, folder / "opened"
 
     async def open(self, stop: asyncio.Event) -> int:
         """Open it, as the first or after it."""
         until = time.monotonic() + FIRST_WAIT
-        while not self._opened.exists():
-            if take(self._first, self._number) or owner(self._first) == self._number:
-                try:
-                    at_once = await self._work.open(stop)
-                except BaseException:
-                    self._first.unlink(missing_ok=True)
-                    raise
+        while not self._opened.exists() and time.monotonic() < until:
+            if self._is_first():
+                at_once = await self._work.open(stop)
                 self._opened.touch()
                 return at_once
-            if time.monotonic() > until:
-                break  # it is lost, or slower than opening it twice
             await asyncio.sleep(POLL)
         return await self._work.open(stop)
+
+    def _is_first(self) -> bool:
+        """Whether it is this task's turn: nobody had it, or whoever had it last is lost."""
+        for place in count():
+            file = self._place(place)
+            if not file.exists() and take(file, self._number):
+                return True
+            holder = owner(file)
+            if holder == self._number:
+                if not self._place(place + 1).exists():
+                    return True  # it was started again
+            elif holder is None or not is_lost(self._statuses[holder]):
+                return False
+        raise AssertionError("there is no last place")
+
+    def _place(self, place: int) -> Path:
+        return self._folder / (f"first-{place}" if place else "first")
 
     async def do(self, unit: int, proven: Callable[[], bool]) -> Made:
         """See `Work.do`."""
@@ -214,7 +231,7 @@ class SlurmTask:
         channel = FileChannel(plan, self._number)
         restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
         task = ShardTask(
-            work=FirstAlone(plan.work, plan.folder, self._number),
+            work=FirstAlone(plan.work, plan.folder, self._number, plan.statuses),
             number=self._number,
             file=plan.files[self._number],
             status=plan.statuses[self._number],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -87,8 +88,10 @@ async def run_shard(task: ShardTask, channel: Channel) -> None:
     state = "failed"
     try:
         with ExitStack() as stack:
-            log = await _opened(task.work, task.file, stack) if task.file else None
-            await _play(task, channel, log, status)
+            with _starting(status):
+                log = await _opened(task.work, task.file, stack) if task.file else None
+                at_once = await task.work.open(channel.stopping)
+            await _play(task, channel, log, status, at_once)
         state = "stopped" if channel.stopping.is_set() else "ended"
     finally:
         with suppress(WarmlineError):  # of a full disk the log has told already
@@ -108,7 +111,7 @@ async def _opened(work: Work, file: Path, stack: ExitStack) -> ShardLog:
 
 
 async def _play(
-    task: ShardTask, channel: Channel, log: ShardLog | None, status: ShardStatus
+    task: ShardTask, channel: Channel, log: ShardLog | None, status: ShardStatus, at_once: int
 ) -> None:
     proven = task.proven
 
@@ -132,7 +135,6 @@ async def _play(
             channel.done(unit, made)
             await asyncio.sleep(0)  # work that never waits must not starve the loop
 
-    at_once = await task.work.open(channel.stopping)
     try:
         units = _Units(channel, at_once)
         tasks = [asyncio.create_task(take()) for _ in range(at_once)]
@@ -145,6 +147,25 @@ async def _play(
                 await asyncio.gather(*tasks, return_exceptions=True)
     finally:
         await task.work.close()
+
+
+@contextmanager
+def _starting(status: ShardStatus) -> Iterator[None]:
+    """Say every few seconds that the shard is starting, while an engine may hold the event loop."""
+    over = threading.Event()
+
+    def tell() -> None:
+        while not over.wait(EVERY):
+            with suppress(WarmlineError):  # a status that cannot be written stops no work
+                status.write("starting")
+
+    telling = threading.Thread(target=tell, name="warmline-starting", daemon=True)
+    telling.start()
+    try:
+        yield
+    finally:
+        over.set()
+        telling.join()
 
 
 @contextmanager

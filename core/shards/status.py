@@ -91,7 +91,7 @@ class ShardStatus:
         self._rate.add(made.tokens)
 
     def write(self, state: str) -> None:
-        """Say how it is: `running`, `ended`, `stopped` or `failed`."""
+        """Say how it is: `starting`, `running`, `ended`, `stopped` or `failed`."""
         self._said |= {
             "state": state,
             "updated": time.time(),
@@ -116,6 +116,16 @@ def shown_state(said: dict[str, Any], now: float) -> str:
     state = str(said["state"])
     silent = now - said["updated"] > SILENT_AFTER
     return "silent" if silent and state in AT_WORK else state
+
+
+def is_lost(file: Path) -> bool:
+    """Whether the shard that says in a file how it is has ended, failed, or fallen silent; False
+    where there is no file.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    return file.exists() and shown_state(read_json(file), time.time()) not in AT_WORK
 
 
 def at_work(folder: Path) -> list[int]:

@@ -172,13 +172,15 @@ def _warn_small(settings: RunSettings, console: Console) -> None:
 def _table_of(summary: dict[str, Any], folder: str) -> Table:
     table = Table(title=folder, show_header=False)
     for key, value in summary.items():
-        if key != "usage" and value not in (None, {}, 0):
+        if key not in ("usage", "endpoints") and value not in (None, {}, 0):
             shown = value
             if isinstance(value, dict):
                 shown = ", ".join(f"{name} {count}" for name, count in value.items())
             table.add_row(key.replace("_", " "), str(shown))
     for role, used in summary["usage"].items():
         table.add_row(f"{role} calls", _used(used))
+    for address, used in summary.get("endpoints", {}).items():
+        table.add_row(Text(f"calls at {address}"), _used(used))
     return table
 
 

@@ -45,7 +45,7 @@ def compact(folder: str | Path) -> Compacted:
     A kill at any moment leaves a folder that reads as before; the same call again finishes.
 
     Raises:
-        DataError: no log, or a line that is not an episode.
+        DataError: no folder, no log, or a line that is not an episode.
         RunError: workers are playing the run, or the disk is full.
     """
     if is_url(folder):
@@ -56,6 +56,8 @@ def compact(folder: str | Path) -> Compacted:
                 store.replace_logs()
         return made
     folder = Path(folder)
+    if not folder.exists():
+        raise DataError("there is no such folder", file=folder, hint="give a run's folder")
     if not folder.is_dir():
         raise DataError(
             "a run's folder is compacted", file=folder, hint="give the folder, not a log in it"

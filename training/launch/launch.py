@@ -12,15 +12,18 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
-from ...core.errors import ConfigError, MissingExtra, RunError
+from ...core.errors import ConfigError, Interrupted, MissingExtra, RunError
 from ...core.files import write_whole
 from ...core.shards.on_slurm import active_job
+from ...core.tasks import SIGNAL_EXIT, ending_signals
 from .settings import LaunchSettings
 
 CONFIG_NAME = "launch.toml"
@@ -29,8 +32,9 @@ JOB_NAME = "launch.json"
 """Slurm's job."""
 LOGS = "slurm"
 """What the job printed, by task."""
-STARTED = (CONFIG_NAME, "training.json", f"{LOGS}/*")
+STARTED = (CONFIG_NAME, "training.json", "training.lock", f"{LOGS}/*")
 """Patterns of what a start may have written before its processes have begun."""
+_TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
 _PORTS = (20_000, 20_000)  # first, and how many; a job takes the one that follows from its id
 
 
@@ -65,21 +69,55 @@ def words_of(kind: str, config: Path, launch: LaunchSettings) -> list[str]:
 def run_here(kind: str, config: Path, launch: LaunchSettings) -> None:
     """Train with several processes on this machine, to the end.
 
+    They are in a session of their own: Ctrl-C, SIGTERM and SIGHUP come to this process alone, and
+    from it to each of them, once. They end with this process, however it ends; see `held`.
+
     Raises:
         RunError: one of them failed.
-        KeyboardInterrupt: Ctrl-C came; they have saved their state.
+        Interrupted: a signal came; they have saved their state, or had none yet.
     """
-    process = subprocess.Popen(words_of(kind, config, launch))  # noqa: S603
-    try:
+    held = [sys.executable, "-m", "warmline.training.launch.held"]
+    words = [*held, *words_of(kind, config, launch)[len(_TORCHRUN) :]]
+    came: list[int] = []
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603
+    assert process.stdin is not None
+    leash = process.stdin.fileno()
+
+    def tell(number: int) -> None:
+        came.append(number)
+        with suppress(BrokenPipeError):  # they have ended
+            os.write(leash, bytes([number]))
+
+    with process.stdin, _signals(tell):
         code = process.wait()
-    except KeyboardInterrupt:
-        process.wait()  # the terminal has told them too
-        raise
+    if code and came:
+        stopped = Interrupted(
+            f"stopped by {signal.Signals(came[0]).name}",
+            hint="the same command resumes from the last save",
+        )
+        stopped.exit_code = SIGNAL_EXIT + came[0]
+        raise stopped
     if code:
         raise RunError(
             f"the processes of the training ended with {code}; what failed stands above",
             hint="the same command resumes from the last save",
         )
+
+
+@contextmanager
+def _signals(tell: Callable[[int], None]) -> Iterator[None]:
+    """Hand on what would end this process, where this is the thread that signals reach."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {
+        number: signal.signal(number, lambda came, frame: tell(came)) for number in ending_signals()
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class NodeTask:
@@ -219,9 +257,7 @@ def _training(kind: str, config: Path) -> Sequence[str]:
 
 
 def _torchrun(meeting: Sequence[str], processes: int) -> Sequence[str]:
-    return (
-        sys.executable, "-m", "torch.distributed.run", *meeting, f"--nproc-per-node={processes}",
-    )  # fmt: skip
+    return (*_TORCHRUN, *meeting, f"--nproc-per-node={processes}")
 
 
 def _need_submitit() -> None:

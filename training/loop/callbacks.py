@@ -18,6 +18,7 @@ from transformers.integrations import TensorBoardCallback
 
 from ...core.errors import MissingExtra
 from ...core.outside.progress import LINE_EVERY
+from ...core.tasks import ending_signals
 from ..rows.collate import StepSampler
 from .distributed import in_any_process
 from .settings import LoopSettings
@@ -31,12 +32,14 @@ class TimedSaves(TrainerCallback):  # type: ignore[misc]
 
     Attributes:
         interrupted: set from a signal handler of this process.
+        signal: the one that set it; Ctrl-C's where another process was interrupted.
         stopping: this process, or one that trains with it, was interrupted.
     """
 
     def __init__(self, minutes: float) -> None:
         self._seconds, self._saved = minutes * 60, time.monotonic()
         self.interrupted = self.stopping = False
+        self.signal: int = signal.SIGINT
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._saved = time.monotonic()
@@ -51,6 +54,8 @@ class TimedSaves(TrainerCallback):  # type: ignore[misc]
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._saved = time.monotonic()
+        if self.stopping:  # the first one that ended would have the others ended in their saves
+            in_any_process(True, device=args.device)
 
 
 class AtTheEnd(Exception):
@@ -82,21 +87,26 @@ def is_at_its_end(save: Path) -> bool:
 
 @contextmanager
 def stop_on_interrupt(saves: TimedSaves) -> Iterator[None]:
-    """The first Ctrl-C ends the step and saves; the second ends at once."""
+    """The first Ctrl-C, SIGTERM or SIGHUP ends the step and saves; a second Ctrl-C ends at once.
+
+    A SIGTERM that the caller handles, and a SIGHUP that is ignored (`nohup`), are left alone.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may take signals
         return
 
     def on_interrupt(number: int, frame: Any) -> None:
-        if saves.interrupted:
+        if saves.interrupted and number == signal.SIGINT:
             raise KeyboardInterrupt
-        saves.interrupted = True
+        if not saves.interrupted:
+            saves.interrupted, saves.signal = True, number
 
-    before = signal.signal(signal.SIGINT, on_interrupt)
+    before = {number: signal.signal(number, on_interrupt) for number in ending_signals()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class EpochOrder(TrainerCallback):  # type: ignore[misc]

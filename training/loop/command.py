@@ -15,15 +15,17 @@ from rich.table import Table
 from rich.text import Text
 
 from ...core.claim import FreshFolder
-from ...core.errors import ConfigError, MissingExtra
+from ...core.errors import ConfigError, Interrupted, MissingExtra
 from ...core.options import config_parameter, nested, options_of
 from ...core.outside.console import echo, make_console
 from ...core.record import Record
 from ...core.settings import read_settings
 from ...policies.safety import DISCLAIMER
+from ..launch.held import end_with_parent
 from ..launch.launch import launched_here
 from ..launch.settings import LaunchSettings
 from .distributed import is_first
+from .lock import refuse_trained
 
 R = TypeVar("R", bound=Record)
 
@@ -55,10 +57,16 @@ def add_trainer(
             exclude=set(LaunchSettings.model_fields),
         )
         settings = read_settings(model, None, own)
-        if launched_here() or not (whole.launched or dry_run):
-            run(settings, console)
-        else:
-            _launch(name, settings, own, whole, console, dry_run=dry_run)
+        if launched_here():
+            end_with_parent()
+        try:
+            if launched_here() or not (whole.launched or dry_run):
+                run(settings, console)
+            else:
+                _launch(name, settings, own, whole, console, dry_run=dry_run)
+        except Interrupted as stopped:
+            console.print(Text(f"{stopped}", style="yellow"), soft_wrap=True)
+            raise typer.Exit(stopped.exit_code) from None
         console.print(Text(DISCLAIMER, style="dim"))
 
     dry_run = Annotated[
@@ -124,6 +132,7 @@ def _launch(
         echo(launching.shown(name, folder, launch))
         return
     need_libraries()
+    refuse_trained(folder)
     with FreshFolder(folder).unless_begun(launching.STARTED):
         if launch.on != "slurm":
             launching.run_here(name, launching.write_config(folder, own), launch)

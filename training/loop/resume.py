@@ -15,6 +15,7 @@ from ...core.fixed import fixed_fields
 from ..rows.sources import DataSource
 from .checkpoint import Checkpoint, is_checkpoint, read_checkpoint
 from .distributed import is_first
+from .lock import LOCK_NAME, trained_alone
 from .merge import merge_checkpoint
 from .results import TrainingResult, result_of
 from .settings import LoopSettings, RepeatedSettings
@@ -119,12 +120,14 @@ def trained_in(
 
     Raises:
         RunError: the folder holds another training.
+        InUse: another process trains into it.
     """
     fresh = FreshFolder(folder)
-    if (done := finished(folder, settings, seed, data, console)) is not None:
+    if is_checkpoint(folder) and (done := finished(folder, settings, seed, data, console)):
         return done
-    with fresh.unless_begun({IDENTITY_NAME}):
-        return train()
+    with trained_alone(folder), fresh.unless_begun({IDENTITY_NAME, LOCK_NAME}):
+        # another one may have finished it before the lock was free
+        return finished(folder, settings, seed, data, console) or train()
 
 
 def merge_if_asked(folder: Path, settings: LoopSettings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import io
 import json
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from shutil import copytree
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 import warmline
 from warmline.core.errors import InUse, RunError
@@ -18,6 +20,7 @@ from warmline.environments.episodes import log
 from warmline.environments.episodes.derived import derived_path
 from warmline.environments.runs import summary
 from warmline.environments.shards import compact as compacting
+from warmline.environments.shards.command import _table_of
 from warmline.environments.shards.compact import compact
 from warmline.environments.shards.status import run_status
 
@@ -202,3 +205,17 @@ def test_a_file_system_without_locks_is_not_taken_for_a_log_in_use(
     assert len(played(tmp_path, 4, 2)) == 4
     assert compact(tmp_path).episodes == 4
     assert len(played(tmp_path, 5, 2)) == 5
+
+
+def test_servers_of_a_pool_are_told_as_roles_are() -> None:
+    used = {
+        "calls": 7, "failed": 1, "from_cache": 0, "prompt_tokens": 60, "cached_tokens": 5,
+        "completion_tokens": 40, "calls_without_usage": 0, "calls_with_estimated_usage": 0,
+        "latency_seconds": {"p50": 0.2, "p95": None},
+    }  # fmt: skip
+    told = io.StringIO()
+    found = {"episodes": 2, "usage": {"supporter": used}, "endpoints": {"http://one/v1": used}}
+    Console(file=told, width=200).print(_table_of(found, "runs/x"))
+    assert told.getvalue().count("7 (1 failed), 60 prompt tokens (5 cached), 40 completion") == 2
+    assert "calls at http://one/v1" in told.getvalue()
+    assert "{" not in told.getvalue()

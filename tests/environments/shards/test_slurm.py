@@ -18,6 +18,7 @@ import warmline
 from warmline.core.errors import ConfigError, Interrupted, MissingExtra, RunError
 from warmline.core.shards import on_slurm
 from warmline.core.shards.on_slurm import FileChannel, owner, plan_of, take
+from warmline.core.shards.status import ShardStatus, status_path
 from warmline.environments.shards.parts import Parts
 from warmline.environments.shards.settings import ShardSettings, SlurmSettings
 from warmline.environments.shards.sharded import ShardedRun, slurm_array
@@ -239,8 +240,12 @@ def test_one_task_opens_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             opening.pop()
             return 4
 
+    statuses = [status_path(tmp_path, n) for n in range(5)]
+    for number, file in enumerate(statuses):
+        ShardStatus(file, number).write("starting")
+
     async def all_of_them() -> list[int]:
-        tasks = [on_slurm.FirstAlone(Slow(), tmp_path, n) for n in range(5)]
+        tasks = [on_slurm.FirstAlone(Slow(), tmp_path, n, statuses) for n in range(5)]
         return list(await asyncio.gather(*(task.open(asyncio.Event()) for task in tasks)))
 
     assert asyncio.run(all_of_them()) == [4] * 5

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from rich.console import Console
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from warmline.core.outside.progress import LINE_EVERY
-from warmline.training.loop.callbacks import LiveProgress
+from warmline.training.loop.callbacks import LiveProgress, TimedSaves, stop_on_interrupt
 
 
 def test_a_loss_above_that_of_the_untrained_weights_is_not_the_best(tmp_path: Path) -> None:
@@ -44,3 +46,18 @@ def test_steps_are_told_now_and_then_where_there_is_no_terminal(tmp_path: Path) 
         bar.on_step_end(given, state, control)
     lines = [line for line in told.getvalue().splitlines() if line.startswith("sft: step")]
     assert [line.partition(",")[0] for line in lines] == [f"sft: step {n} of 9" for n in (2, 4, 6)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_ends_the_step_and_a_second_ctrl_c_ends_at_once(name: str) -> None:
+    number, before = getattr(signal, name), signal.getsignal(signal.SIGTERM)
+    saves = TimedSaves(5.0)
+    with stop_on_interrupt(saves):
+        signal.raise_signal(number)
+        assert (saves.interrupted, saves.signal) == (True, number)
+        signal.raise_signal(signal.SIGTERM)  # a shutdown often sends both, or one twice
+        assert saves.signal == number
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) is before
