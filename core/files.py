@@ -90,21 +90,28 @@ def is_abandoned(partial: Path) -> bool:
 
 
 @contextmanager
-def lock_file(path: Path, refusal: InUse) -> Iterator[None]:
+def lock_file(path: Path, refusal: InUse, *, wait: float = 0.0) -> Iterator[None]:
     """Around work that one process at a time may do: a locked file, which is gone afterwards.
 
     One that a killed process left is not locked any more, and is taken. Where there are no locks
     (Windows, some network file systems) nobody is refused.
 
+    Args:
+        wait: seconds for which one that is killed may take to end.
+
     Raises:
         InUse: `refusal`, where another process holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + wait
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         if not lock_alone(descriptor):
             os.close(descriptor)
-            raise refusal
+            if time.monotonic() >= until:
+                raise refusal
+            time.sleep(0.1)
+            continue
         if _lies_at(descriptor, path):
             break
         os.close(descriptor)  # whoever held it took it away after it was opened here

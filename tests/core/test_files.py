@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -65,4 +66,14 @@ def test_a_lock_file_that_was_taken_away_meanwhile_is_not_taken_for_the_lock(
     monkeypatch.setattr(files, "lock_alone", taken_away_once)
     with lock_file(lock, InUse("taken")):
         assert len(tries) == 2
+        assert is_held(lock)
+
+
+def test_a_lock_file_is_waited_for(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl", reason="Windows has no such locks")
+    lock, refusal = tmp_path / "x.lock", InUse("taken")
+    holding = lock_file(lock, refusal)
+    holding.__enter__()
+    threading.Timer(0.2, holding.__exit__, (None, None, None)).start()
+    with lock_file(lock, refusal, wait=60.0):
         assert is_held(lock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from .distributed import is_first
 LOCK_NAME = "training.lock"
 """Locked by the first process of a training while it trains; a kill leaves it, unlocked."""
 
+LEAVE_WAIT = 15.0
+"""Seconds for which a training waits for one whose command was killed, and which is about to end."""
+
 
 def trained_alone(folder: Path) -> AbstractContextManager[None]:
     """Around a training: no other one may train into the folder meanwhile.
@@ -21,7 +25,7 @@ def trained_alone(folder: Path) -> AbstractContextManager[None]:
     """
     if not is_first():  # those that train together have one lock
         return nullcontext()
-    return lock_file(folder / LOCK_NAME, _in_use(folder))
+    return lock_file(folder / LOCK_NAME, _in_use(folder), wait=LEAVE_WAIT)
 
 
 def refuse_trained(folder: Path) -> None:
@@ -30,9 +34,12 @@ def refuse_trained(folder: Path) -> None:
     Raises:
         InUse: it does.
     """
+    until = time.monotonic() + LEAVE_WAIT
     for lock in folder.rglob(LOCK_NAME):
-        if is_held(lock):
-            raise _in_use(lock.parent)
+        while is_held(lock):
+            if time.monotonic() >= until:
+                raise _in_use(lock.parent)
+            time.sleep(0.1)
 
 
 def _in_use(folder: Path) -> InUse:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from warmline.cli import app
 from warmline.core.errors import InUse
-from warmline.training.loop import row_trainer
+from warmline.training.loop import lock, row_trainer
 from warmline.training.sft.train import train_sft
 
 from ...policies.tiny_models import save_causal
@@ -48,6 +48,7 @@ def in_its_first_step(monkeypatch: pytest.MonkeyPatch, do: Callable[[], None]) -
 def test_a_second_training_is_refused_while_the_first_is_at_work(
     causal: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(lock, "LEAVE_WAIT", 0.0)
     given = settings(causal, data, tmp_path / "m0", max_steps=2, runs=2)
     refused: list[str] = []
     words = [
