@@ -1,7 +1,8 @@
 """What every trainer's loop shares: claiming and resuming a folder, arguments, saves, the end.
 
 `transformers.Trainer` runs the loop. A folder under way holds `training.json` (what decides the
-result) and `trainer/` (the saves); finished, it is a checkpoint and `trainer/` is gone.
+result), `trainer/` (the saves) and, while a process is at work, `training.lock`; finished, it is a
+checkpoint, and `trainer/` is gone.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from transformers import (
 )
 
 from ...agents.templates import portable
-from ...core.errors import RunError
+from ...core.errors import Interrupted, RunError
+from ...core.tasks import SIGNAL_EXIT
 from ...environments.corpus.seen import Seen, seen_by, write_seen
 from ...policies.models.loading import find_dtype
 from ...policies.models.quiet import quietly
@@ -74,8 +76,8 @@ Activations are computed anew by transformers, as without FSDP: accelerate's own
 mask of dropout the second time, and renames the layers, so that peft then saves none of them."""
 
 
-class Stopped(RunError):
-    """Ctrl-C: the state is saved, and the same command resumes from there."""
+class Stopped(Interrupted):
+    """Ctrl-C, SIGTERM or SIGHUP: the state is saved, and the same command resumes from there."""
 
 
 def last_save(folder: Path) -> Path | None:
@@ -227,10 +229,12 @@ def run_loop(trainer: Any, resume: Path | None) -> None:
             trainer._load_best_model()  # as `train` does behind its last step
         return
     if saves.stopping and trainer.state.global_step < trainer.state.max_steps:
-        raise Stopped(
+        stopped = Stopped(
             f"stopped after {trainer.state.global_step} of {trainer.state.max_steps} steps",
             hint="the same command resumes from there",
         )
+        stopped.exit_code = SIGNAL_EXIT + saves.signal
+        raise stopped
 
 
 @quietly()

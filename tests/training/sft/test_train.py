@@ -249,13 +249,14 @@ def test_a_killed_run_goes_on_to_the_same_losses(
     assert resumed.metrics == pytest.approx(reference.metrics, rel=1e-5)
 
 
-def test_ctrl_c_saves_and_the_same_call_goes_on(
-    causal: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_saves_and_the_same_call_goes_on(
+    name: str, code: int, causal: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Interrupt(TrainerCallback):  # type: ignore[misc]
         def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if state.global_step == 4:
-                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(getattr(signal, name))
 
     from warmline.training.loop import row_trainer
 
@@ -264,8 +265,9 @@ def test_ctrl_c_saves_and_the_same_call_goes_on(
     monkeypatch.setattr(
         row_trainer, "make_callbacks", lambda *a, **k: [*made(*a, **k), Interrupt()]
     )
-    with pytest.raises(Stopped, match="stopped after 5 of 8 steps"):
+    with pytest.raises(Stopped, match="stopped after 5 of 8 steps") as stopped:
         train_sft(given)
+    assert stopped.value.exit_code == code
     assert last_save(tmp_path / "out").name == "checkpoint-5"
     monkeypatch.undo()
     whole = train_sft(given).checkpoint
