@@ -186,7 +186,7 @@ def test_the_end_of_the_loop_leaves_no_answer_unstored(path: Path) -> None:
         other.execute("BEGIN IMMEDIATE")
         requests = [dataclasses.replace(ASK, seed=seed) for seed in range(4)]
         asking = [asyncio.create_task(policy.respond(request)) for request in requests]
-        while len(engine.asked) < len(asking):
+        while len(engine.asked) < len(asking) or engine.in_flight:
             await asyncio.sleep(0.001)
         threading.Timer(0.2, lambda: other.execute("COMMIT")).start()
         raise KeyboardInterrupt
