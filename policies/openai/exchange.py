@@ -11,7 +11,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...core.errors import EngineUnavailable, ReplyTooLong
+from ...core.errors import EngineUnavailable, PolicyError, ReplyTooLong
 from ...core.tasks import GivingWay
 from ..base import refuse_too_long
 from ..server_errors import page_title
@@ -179,3 +179,19 @@ def refuse_page(data: object, base_url: str) -> None:
             f"{base_url.rstrip('/')} answered with a web page{title}, not as a model server does",
             hint="a base_url usually ends in /v1; a login or a proxy may stand before the server",
         )
+
+
+def lost_connection(error: PolicyError) -> bool:
+    """Whether a connection was refused or broke off."""
+    import openai
+
+    broken, timed_out = openai.APIConnectionError, openai.APITimeoutError
+    lost = isinstance(error.__cause__, broken) and not isinstance(error.__cause__, timed_out)
+    return lost or never_sent(error)
+
+
+def never_sent(error: PolicyError) -> bool:
+    """Whether no connection came about, so that no server has seen the request."""
+    cause = error.__cause__
+    # by name: the library below openai 3 is another than below openai 1 and 2
+    return type(cause and cause.__cause__).__name__ in ("ConnectError", "ConnectTimeout")

@@ -38,6 +38,7 @@ from ..endpoints.routing import Router
 from ..endpoints.served import ServedModel, not_served
 from .call import Call
 from .client import MAX_WAIT, ChatClient
+from .exchange import lost_connection, never_sent
 from .replies import Completion
 
 if TYPE_CHECKING:
@@ -290,7 +291,7 @@ class ClientPool:
                 failed.pop(address, None)
                 failed[address] = "load" if isinstance(error, RateLimited) else "failure"
                 self._failed(member, error)
-                free = _never_sent(error) or isinstance(error, ModelNotFound)
+                free = never_sent(error) or isinstance(error, ModelNotFound)
                 if not free or not self._has_other(failed):
                     raise
             else:
@@ -328,14 +329,14 @@ class ClientPool:
     def _failed(self, member: _Member, error: PolicyError) -> None:
         if not self._list.is_pool or member.aside:
             return
-        lost = isinstance(error, ModelNotFound) or _lost_connection(error)
+        lost = isinstance(error, ModelNotFound) or lost_connection(error)
         if lost or isinstance(error, EngineUnavailable | EngineTimeout):
             member.failures += 1
         if lost or member.failures >= PATIENCE:
             self._put_aside(member, error)
 
     def _put_aside(self, member: _Member, error: PolicyError) -> None:
-        first = member.failures <= 1 and _lost_connection(error)  # perhaps one connection alone
+        first = member.failures <= 1 and lost_connection(error)  # perhaps one connection alone
         member.aside = True
         self._rest(member, 0.0 if first else None)
         warnings.warn(
@@ -383,19 +384,3 @@ class ClientPool:
                 f"{not_served(member.client.base_url, self._model, served).message}; it is left out",
                 stacklevel=2,
             )
-
-
-def _lost_connection(error: PolicyError) -> bool:
-    """Whether a connection was refused or broke off."""
-    import openai
-
-    broken, timed_out = openai.APIConnectionError, openai.APITimeoutError
-    lost = isinstance(error.__cause__, broken) and not isinstance(error.__cause__, timed_out)
-    return lost or _never_sent(error)
-
-
-def _never_sent(error: PolicyError) -> bool:
-    """Whether no connection came about, so that no server has seen the request."""
-    cause = error.__cause__
-    # by name: the library below openai 3 is another than below openai 1 and 2
-    return type(cause and cause.__cause__).__name__ in ("ConnectError", "ConnectTimeout")

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import warmline
@@ -129,8 +130,10 @@ def test_a_lost_machine_costs_what_it_had_not_sent(
     while not log.is_file():
         assert process.poll() is None
         time.sleep(0.02)
+    workers = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.wait()
+    assert not psutil.wait_procs(workers, timeout=60)[1]  # they notice, and say so in the copy
     sent = len(log.read_bytes().splitlines())
     assert sent < 120
     shutil.rmtree(copies)
