@@ -25,6 +25,9 @@ AT_WORK = frozenset({"starting", "running"})
 RATE_WINDOW = 30.0
 """Seconds over which tokens a second are averaged."""
 
+RATE_PARTS = 120
+"""Parts of that time whose tokens are summed up."""
+
 
 def status_path(folder: Path, shard: int) -> Path:
     """Where a shard of a run says how it is."""
@@ -32,24 +35,32 @@ def status_path(folder: Path, shard: int) -> Path:
 
 
 class Rate:
-    """Tokens a second over the last `RATE_WINDOW` seconds."""
+    """Tokens a second over the last `RATE_WINDOW` seconds; it keeps no more than `RATE_PARTS` sums."""
 
     def __init__(self) -> None:
-        self._recent: deque[tuple[float, int]] = deque()
-        self._sum = 0
+        self._recent: deque[list[float]] = deque()
+        self._sum = 0.0
 
     def add(self, tokens: int) -> None:
         """Count tokens that came now."""
-        self._recent.append((time.monotonic(), tokens))
+        now = time.monotonic()
         self._sum += tokens
+        if self._recent and now - self._recent[-1][0] < RATE_WINDOW / RATE_PARTS:
+            self._recent[-1][1] += tokens
+            return
+        self._recent.append([now, tokens])
+        self._forget(now)
 
     def value(self) -> float:
         """Tokens a second."""
         now = time.monotonic()
-        while self._recent and now - self._recent[0][0] > RATE_WINDOW:
-            self._sum -= self._recent.popleft()[1]
+        self._forget(now)
         span = now - self._recent[0][0] if self._recent else 0.0
         return self._sum / span if span > 1 else 0.0
+
+    def _forget(self, now: float) -> None:
+        while self._recent and now - self._recent[0][0] > RATE_WINDOW:
+            self._sum -= self._recent.popleft()[1]
 
 
 class ShardStatus:
