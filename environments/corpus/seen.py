@@ -24,9 +24,9 @@ from ...core.files import read_text, write_whole
 from ...core.record import Record, problems_of
 from ...policies.base import Policy, model_folders
 from ..episodes.episode import Episode
+from ..runs.trained import CHECKPOINT_NAME
 
 SEEN_NAME = "seen.json"
-CHECKPOINT_NAME = "checkpoint.json"
 
 
 class Seen(Record):

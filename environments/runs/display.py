@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter, deque
 from contextlib import ExitStack
 from types import TracebackType
@@ -16,6 +15,7 @@ from rich.text import Text
 
 from ...agents.roles import Role
 from ...core.outside.console import make_console
+from ...core.shards.status import Rate
 from ...policies.human.terminal import TERMINAL
 from ..dialogue.spoken import Spoken
 from ..episodes.episode import Episode, Utterance
@@ -23,8 +23,6 @@ from .events import BatchEvent, Ended, Resumed, Started
 
 STYLES = {Role.SEEKER: "cyan", Role.SUPPORTER: "green"}
 SHOWN_EXCHANGES = 6
-RATE_WINDOW = 30.0
-"""Seconds over which tokens per second are averaged."""
 
 
 class LiveView:
@@ -48,7 +46,7 @@ class LiveView:
         self.stops: Counter[str] = Counter()
         self._types: dict[str, str] = {}
         self._recent: deque[tuple[str, Utterance]] = deque(maxlen=SHOWN_EXCHANGES)
-        self._tokens: deque[tuple[float, int]] = deque()
+        self._rate = Rate()
         self._open = 0
         self._resumed = 0
         self._progress = Progress(
@@ -108,7 +106,7 @@ class LiveView:
         self._progress.advance(self._task)
         self._open -= 1
         self._types.pop(episode.id, None)
-        self._tokens.append((time.monotonic(), episode.usage.completion_tokens))
+        self._rate.add(episode.usage.completion_tokens)
         if self.conversations:
             self.console.print(conversation(episode))
         if self._live is None:
@@ -120,13 +118,6 @@ class LiveView:
             if episode.error:
                 self.console.print(Text(f"  {episode.error.type}: {episode.error.message}"))
 
-    def _rate(self) -> float:
-        now = time.monotonic()
-        while self._tokens and now - self._tokens[0][0] > RATE_WINDOW:
-            self._tokens.popleft()
-        span = now - self._tokens[0][0] if self._tokens else 0.0
-        return sum(count for _, count in self._tokens) / span if span > 1 else 0.0
-
     def _render(self) -> RenderableType:
         exchanges = Table.grid(padding=(0, 1))
         exchanges.add_column(style="dim", no_wrap=True, max_width=28)
@@ -134,7 +125,7 @@ class LiveView:
         for episode, utterance in self._recent:
             exchanges.add_row(self._types.get(episode, episode), spoken(utterance))
         stops = ", ".join(f"{stop} {count}" for stop, count in self.stops.most_common())
-        state = f"open {self._open} · {self._rate():.0f} tokens/s"
+        state = f"open {self._open} · {self._rate.value():.0f} tokens/s"
         state += f" · resumed {self._resumed}" if self._resumed else ""
         return Group(exchanges, self._progress, Text(f"{state} · {stops}", style="dim"))
 

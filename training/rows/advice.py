@@ -29,9 +29,9 @@ from ...core.files import read_json
 from ...core.jsonl import LineLog, complete_objects
 from ...core.shards.division import file_of, part_files
 from ...core.tasks import for_each, run_sync
-from ...environments.corpus.seen import CHECKPOINT_NAME
 from ...environments.dialogue.view import counselor_view, turns_of
 from ...environments.episodes.episode import Episode
+from ...environments.runs.trained import CHECKPOINT_NAME
 from ...policies.asking import ask_policy
 from ...policies.base import Policy, close_policy, describe_policy, open_policy
 from ...policies.registry import make_policy
