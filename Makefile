@@ -54,9 +54,10 @@ demo: ## A written dialogue, then four that the embedded model plays
 
 # One process more than there are cores, for some tests wait for others' clocks; each with one thread:
 # more threads than cores only wait for one another.
-# Files go out in the order of tests/conftest.py, not by their number of tests.
+# Files go out in the order of tests/conftest.py, not by their number of tests. Modules are compiled
+# once, also where the environment forbids it: hundreds of tests start processes of their own.
 PROCESSES := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
-PYTEST := OMP_NUM_THREADS=1 GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -n $(PROCESSES) --maxprocesses 8 \
+PYTEST := OMP_NUM_THREADS=1 GOMP_SPINCOUNT=0 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(PROCESSES) --maxprocesses 8 \
 	--dist loadfile --no-loadscope-reorder
 
 .PHONY: test

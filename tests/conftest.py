@@ -79,6 +79,7 @@ def _signals_as_they_were() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+gc.disable()  # until everything is collected: what is made till then stays, and a fifth of the time
 HEAVY = ("autogen_agentchat", "matplotlib", "ray", "sklearn", "torch", "transformers")
 _frozen: set[str] = set()
 
@@ -98,6 +99,7 @@ def _set_apart_what_stays() -> None:
 
 def pytest_collection_finish() -> None:
     _set_apart_what_stays()
+    gc.enable()
 
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:

@@ -201,13 +201,18 @@ class Driver:
         """Start a shard; None if nothing is left to be done before there is room for it."""
         starting = asyncio.create_task(self._starter.start(task))
         over = asyncio.create_task(self._over.wait())
+        taken = False
         try:
             await asyncio.wait({starting, over}, return_when=asyncio.FIRST_COMPLETED)
-            return await starting if starting.done() else None
+            taken = starting.done()
+            return starting.result() if taken else None
         finally:
             over.cancel()
-            starting.cancel()
-            await asyncio.gather(starting, return_exceptions=True)
+            if not taken:
+                starting.cancel()
+                (shard,) = await asyncio.gather(starting, return_exceptions=True)
+                if not isinstance(shard, BaseException):  # it came into being all the same
+                    await shard.kill()
 
     def _task(self, number: int, file: int, restarts: int) -> ShardTask:
         return ShardTask(

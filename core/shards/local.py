@@ -109,11 +109,16 @@ class Local:
                 )
         except OSError as error:
             raise RunError(f"worker {task.number} cannot be started: {error.strerror}") from error
+        shard = LocalShard(process, printed)
         assert process.stdin is not None
-        with suppress(ConnectionError):
-            process.stdin.write(HEADER.pack(len(pickled)) + pickled)
-            await process.stdin.drain()
-        return LocalShard(process, printed)
+        try:
+            with suppress(ConnectionError):
+                process.stdin.write(HEADER.pack(len(pickled)) + pickled)
+                await process.stdin.drain()
+        except BaseException:
+            await shard.kill()
+            raise
+        return shard
 
     def default_workers(self) -> int:
         """One for each core of this machine."""

@@ -63,6 +63,9 @@ def demo(
         typer.Option(help=f"Folder of the run; default {FOLDER}, or the next free one."),
     ] = None,
     written: Annotated[bool, typer.Option(help="Begin with the written dialogue.")] = True,
+    episodes: Annotated[
+        int, typer.Option(help="How many of the four to play.", min=1, max=len(TYPES))
+    ] = len(TYPES),
 ) -> None:
     """Show a written dialogue, then play four conversations of different kinds."""
     console = make_console()
@@ -74,13 +77,13 @@ def demo(
     given |= {"min_turns": MIN_TURNS, "max_turns": MAX_TURNS}
     settings = load_settings(given={k: v for k, v in given.items() if v is not None})
     with Playing(console) as view:
-        settings, interrupted = _play(settings, demo_scenarios(seed), out, view)
+        settings, interrupted = _play(settings, demo_scenarios(seed)[:episodes], out, view)
     if interrupted is not None:
         console.print(Text(str(interrupted), style="yellow"))
         raise typer.Exit(interrupted.exit_code)
     console.print(Text(DISCLAIMER, style="dim"))
     console.print(whats_next(settings), soft_wrap=True)
-    if view.failed == len(TYPES):
+    if view.failed == episodes:
         raise typer.Exit(NOTHING_CAME)
 
 

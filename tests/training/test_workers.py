@@ -20,7 +20,8 @@ from ..policies.tiny_models import save_causal
 from .building import CHATML, TEMPLATE, episode, varied, write_log
 from .fpemf.test_candidates import plain, run_settings
 from .fpemf.test_train import Scorer
-from .preferences.test_build import TALK, seeded
+from .preferences.answering import seeded
+from .preferences.test_build import TALK
 
 
 def test_pairs_in_two_workers(tmp_path: Path) -> None:

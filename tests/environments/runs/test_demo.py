@@ -67,6 +67,17 @@ def test_once_more_shows_the_same_and_another_demo_takes_the_next_folder(elsewhe
     assert written.HEADING not in demo("--no-written")
 
 
+def test_fewer_are_the_first_of_them_and_the_others_follow(elsewhere: Path) -> None:
+    shown = demo("--no-written", "--episodes", "1")
+    assert [f"\n{kind}  (" in shown for kind in TYPES] == [True, False, False, False]
+    (one,) = warmline.read_episodes("runs/demo")
+    demo("--no-written")
+    assert [p.name for p in (elsewhere / "runs").iterdir()] == ["demo"]
+    first, *others = warmline.read_episodes("runs/demo")
+    assert first == one
+    assert [e.scenario.problem_type for e in (one, *others)] == list(TYPES)
+
+
 def test_four_everyday_scenarios_of_different_categories_that_nothing_was_trained_on() -> None:
     for seed in range(5):
         scenarios = demo_scenarios(seed)

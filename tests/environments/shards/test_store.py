@@ -70,7 +70,9 @@ def test_a_run_in_s3_is_the_run_of_one_process(
     url = "s3://runs/first"
     warmline.run_sharded(environment(seeded), scenarios(6), out=url, workers=2)
     names = [path.removeprefix("runs/first/") for path in bucket.find("runs/first")]
-    assert {n.partition(".parts/")[0] for n in names if ".parts/" in n} >= {"episodes-0000.jsonl"}
+    logs = {n.partition(".parts/")[0] for n in names if ".parts/" in n and n[0] == "e"}
+    assert logs, "in parts, by whichever worker was quick enough"
+    assert logs <= {"episodes-0000.jsonl", "episodes-0001.jsonl"}
     assert "config.toml" in names
     assert "writer.json" not in names, "the command has ended"
     shutil.rmtree(copies)

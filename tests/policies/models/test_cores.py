@@ -30,21 +30,21 @@ async def threads(policy):
 async def main():
     torch.set_num_threads(8)
     found = {"asked": await threads(TransformersPolicy(sys.argv[1], threads=3))}
-    found["beside"] = await threads(TransformersPolicy(sys.argv[1]))
-    found["spare"] = cores.spare_cores()
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(int(sys.argv[2]))]
+    try:
+        time.sleep(0.2)
+        found["beside"] = await threads(TransformersPolicy(sys.argv[1]))
+        found["spare"] = cores.spare_cores()
+    finally:
+        for process in busy:
+            process.kill()
     loop = asyncio.get_running_loop()
     found["after"] = await loop.run_in_executor(None, torch.get_num_threads)
     torch.set_num_threads(1)
     found["told one"] = await threads(TransformersPolicy(sys.argv[1]))
     print(json.dumps(found))
 
-busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(int(sys.argv[2]))]
-try:
-    time.sleep(0.2)
-    asyncio.run(main())
-finally:
-    for process in busy:
-        process.kill()
+asyncio.run(main())
 """
 
 

@@ -31,7 +31,8 @@ from warmline.training.rows.encode import RowEncoder
 
 from ...policies.tiny_models import save_causal, save_seq2seq
 from ..building import CHATML, TEMPLATE, episode, write_log
-from ..preferences.test_build import TALK, analysis, own
+from ..preferences.answering import analysis, own
+from ..preferences.test_build import TALK
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,8 @@ from ...policies.tiny_models import save_causal
 from ...warm import Started
 from ..building import CHATML, TEMPLATE, episode, write_log
 from ..building import settings as sft_settings
-from ..preferences.test_build import TALK, analysis, own
+from ..preferences.answering import analysis, own
+from ..preferences.test_build import TALK
 
 
 def talking(request: Request) -> str:

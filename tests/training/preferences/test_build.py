@@ -47,6 +47,7 @@ from warmline.training.preferences.settings import (
 )
 
 from ..building import TEMPLATE, episode, write_log
+from .answering import analysis, own, seeded
 
 TALK = tuple(
     (f"I worry about my rent in week {n}.", f"Rent in week {n} weighs on you.", Strategy.REFLECTION)
@@ -60,16 +61,6 @@ def settings(tmp_path: Path) -> PreferenceSettings:
     template = tmp_path / "short.jinja"
     template.write_text(TEMPLATE, "utf-8")
     return PreferenceSettings(template=str(template))
-
-
-def analysis(reply: str, score: int = 2) -> str:
-    about = dict.fromkeys(("profile", "emotion", "personality", "intention"), "not told")
-    return json.dumps(about | {"score": score, "criticism": "vague", "reply": reply})
-
-
-def own(request: Request) -> bool:
-    """Whether a request asks for a reply, not for a reflection."""
-    return request.schema is None
 
 
 def refining(request: Request) -> str:
@@ -451,10 +442,6 @@ def test_settings_that_do_not_fit_are_named(changed: dict[str, Any], message: st
 
 def shared(data: Path, out: Path, template: str | None, part: str | None = None) -> PairSettings:
     return PairSettings(data=(str(data),), out=str(out), template=template, part=part)
-
-
-def seeded(request: Request) -> str:
-    return f"Bad {request.seed}." if own(request) else analysis(f"Rent {request.seed}.")
 
 
 def test_parts_ask_for_disjoint_contexts_and_make_the_same_pairs(
