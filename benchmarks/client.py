@@ -28,7 +28,21 @@ EPISODES = 1_000
 TURNS = 4
 IN_FLIGHT = 16
 ADDRESS = "WARMLINE_BENCHMARK_SERVER"
-WORDS = "That sounds heavy. What was the hardest part of it for you today?".split()
+WORDS = [
+    "That",
+    "sounds",
+    "heavy.",
+    "What",
+    "was",
+    "the",
+    "hardest",
+    "part",
+    "of",
+    "it",
+    "for",
+    "you",
+    "today?",
+]
 USAGE = {"prompt_tokens": 200, "completion_tokens": len(WORDS), "total_tokens": 200 + len(WORDS)}
 
 

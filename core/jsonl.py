@@ -121,10 +121,19 @@ class LineLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._file is not None:
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self._file = None
+        if self._file is None:
+            return
+        file, self._file = self._file, None
+        try:
+            with file:  # closed, and with that free for others, whatever the disk says
+                os.fsync(file.fileno())
+        except OSError as problem:
+            said = f"could not write the end of {self.path}: {problem.strerror}"
+            if error is None:
+                raise RunError(
+                    said, hint="see what is wrong with the disk and give the same command again"
+                ) from problem
+            error.add_note(said)
 
     def write_line(self, text: str, what: str) -> tuple[int, bytes]:
         """Append one line, whole or not at all; its place in the file, and its bytes.

@@ -27,6 +27,7 @@ PRELOADED = [
     "warmline.training.scorer.train",
     "warmline.training.sft.train",
     "transformers.models.llama.modeling_llama",
+    f"{__package__}.frozen",
 ]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 
 import warmline
 from warmline.agents import Role
-from warmline.core.errors import DataError
+from warmline.core.errors import DataError, RunError
 from warmline.environments import Episode, EpisodeLog
 from warmline.environments.episodes.episode import Call, StopReason, Timing, Utterance
 from warmline.policies.base import Usage
@@ -230,3 +232,45 @@ def test_a_line_says_what_the_record_says(text: str, data: dict[str, Any]) -> No
     )
     slow = json.dumps(changed.model_dump(mode="json", exclude_none=True), ensure_ascii=False)
     assert json.loads(changed.to_json()) == json.loads(slow)
+
+
+@pytest.mark.parametrize(
+    "problem", [OSError(errno.EIO, os.strerror(errno.EIO)), KeyboardInterrupt()]
+)
+def test_a_disk_that_fails_at_the_end_leaves_the_log_to_others(
+    tmp_path: Path,
+    episodes: list[Episode],
+    monkeypatch: pytest.MonkeyPatch,
+    problem: BaseException,
+) -> None:
+    """On a network's file system errors may come only then."""
+    path = tmp_path / "episodes.jsonl"
+    log = EpisodeLog(path)
+
+    def fail(_: int) -> None:
+        raise problem
+
+    log.__enter__()
+    log.append(episodes[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises((RunError, KeyboardInterrupt)) as caught:
+            log.__exit__(None, None, None)
+    if isinstance(problem, OSError):
+        assert "could not write the end of" in str(caught.value)
+        assert "Input/output error" in str(caught.value)
+    with EpisodeLog(path) as again:  # `log` still lives
+        again.append(episodes[1])
+    assert warmline.read_episodes(path) == episodes[:2]
+
+
+def test_a_failing_end_does_not_hide_what_failed_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(ZeroDivisionError) as caught, EpisodeLog(tmp_path / "x.jsonl"):
+        1 / 0  # noqa: B018
+    assert "could not write the end of" in "".join(caught.value.__notes__)

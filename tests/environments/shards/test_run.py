@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import os
 import random
@@ -353,13 +352,19 @@ def test_nothing_of_a_workers_process_outlives_the_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its pipes are closed while the loop runs; at collection they would ask a closed one."""
-    told: list[Any] = []
-    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    made: list[asyncio.subprocess.Process] = []
+    start = asyncio.create_subprocess_exec
+
+    async def keep(*words: Any, **given: Any) -> asyncio.subprocess.Process:
+        made.append(await start(*words, **given))
+        return made[-1]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", keep)
 
     def refuse(request: warmline.Request) -> str:
         raise AuthenticationFailed("no")
 
     with pytest.raises(AuthenticationFailed):
         warmline.run_sharded(environment(refuse), scenarios(8), out=tmp_path, workers=2)
-    gc.collect()
-    assert not told
+    assert made
+    assert all(vars(process)["_transport"].is_closing() for process in made)
