@@ -39,7 +39,7 @@ COMMANDS = [
     if line.startswith("warmline ")
 ]
 SMALLER = {
-    'episodes=2, policy="embedded"': 'episodes=1, policy="embedded"',
+    'episodes=2, policy="embedded"': 'episodes=1, max_turns=4, policy="embedded"',
     "--episodes 8": "--episodes 1",
     "--episodes 60": "--episodes 1",
     "warmline demo": "warmline demo --episodes 1",

@@ -63,8 +63,10 @@ class LocalShard:
         """End the process at once."""
         with suppress(ProcessLookupError):
             self._process.kill()
-        await self._process.wait()
-        await self._let_go()
+        try:
+            await self._process.wait()
+        finally:  # another worker's error may call this off too
+            await self._let_go()
 
     async def _let_go(self) -> None:
         """Close the pipes while the loop runs: asyncio would at collection, when it may be closed."""

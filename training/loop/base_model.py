@@ -131,11 +131,14 @@ def with_lora(
         **options,
     )
     try:
-        return get_peft_model(model, config)
+        adapted = get_peft_model(model, config)
     except ValueError as error:
         raise ConfigError(
             f"no adapter fits: {error}", hint="name layers by lora_targets"
         ) from error
+    # PEFT's card is blank, and most of the time of a small save; a checkpoint has one of ours
+    adapted.create_or_update_model_card = lambda output_dir: None
+    return adapted
 
 
 def lora_targets(model: Any, asked: tuple[str, ...]) -> list[str] | str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,14 @@ def driver(starter: Any, folder: Path) -> Driver:
     )  # fmt: skip
 
 
+def large_task(folder: Path) -> ShardTask:
+    """More than a pipe takes at once, so that its start has to wait."""
+    work: Any = bytes(1 << 20)
+    return ShardTask(
+        work=work, number=0, file=folder / "x", status=folder / "s", restarts=0, proven=False
+    )
+
+
 @pytest.mark.parametrize("called_off", [True, False], ids=["called off", "all is done"])
 async def test_a_shard_that_is_there_too_late_is_ended(tmp_path: Path, called_off: bool) -> None:
     starter = Late()
@@ -76,14 +85,23 @@ async def test_a_process_whose_start_is_called_off_is_ended(
         return made[-1]
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", start)
-    large = bytes(1 << 20)  # more than a pipe takes at once, so that the start has to wait
     with pytest.raises(asyncio.CancelledError):
-        await Local(tmp_path).start(
-            ShardTask(
-                work=large, number=0, file=tmp_path / "x", status=tmp_path / "s", restarts=0,
-                proven=False,
-            )  # type: ignore[arg-type]
-        )  # fmt: skip
+        await Local(tmp_path).start(large_task(tmp_path))
     (process,) = made
     assert process.returncode is not None
     assert process.pid not in {p.pid for p in psutil.Process(os.getpid()).children()}
+
+
+async def test_the_pipes_of_a_process_are_closed_though_its_end_is_called_off(
+    tmp_path: Path,
+) -> None:
+    """Two workers that fail at once: the error of one calls off the end of the other."""
+    shard = await Local(tmp_path).start(large_task(tmp_path))
+    process = shard._process
+    ending = asyncio.create_task(shard.kill())
+    await asyncio.sleep(0)
+    ending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+    assert vars(process)["_transport"].is_closing()
+    assert await process.wait() == -signal.SIGKILL
