@@ -20,6 +20,7 @@ import tempfile
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import warmline
 from warmline.core.shards.driver import ShardStarted, UnitDone
@@ -59,7 +60,7 @@ def completion() -> bytes:
 
 def stream() -> bytes:
     """The same answer, a chunk a word."""
-    events = [
+    events: list[dict[str, Any]] = [
         {"choices": [{"index": 0, "delta": {"content": f"{word} "}, "finish_reason": None}]}
         for word in WORDS
     ]
