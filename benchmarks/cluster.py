@@ -8,8 +8,7 @@ and at most, which is when the logs' indices are read at the end.
 
     python benchmarks/cluster.py [episodes [workers ...]]
 
-The embedded engine itself, in one worker and in two on the same cores (each takes the cores that are
-idle when it starts, so give each its own with OMP_NUM_THREADS):
+The embedded engine itself, in one worker with all cores and in two that share them:
 
     python benchmarks/cluster.py --engine [episodes]
 """
@@ -94,7 +93,10 @@ def measure(
 
 def engines(count: int) -> None:
     """One worker and two with an engine each; the time from the start, for an engine has to load."""
+    cores = os.cpu_count() or 1
     for workers in (1, 2):
+        threads = max(1, cores // workers)
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # else each takes what is idle when it starts
         with tempfile.TemporaryDirectory() as folder:
             began = time.perf_counter()
             measure(count, workers, Path(folder) / "run", embedded)
@@ -102,7 +104,10 @@ def engines(count: int) -> None:
                 e.usage.completion_tokens for e in warmline.read_episodes(Path(folder) / "run")
             )
         wall = time.perf_counter() - began
-        print(f"{workers} workers: {count} episodes in {wall:.0f} s, {tokens / wall:.1f} tokens/s")
+        print(
+            f"{workers} workers of {threads} threads: {count} episodes in {wall:.0f} s,"
+            f" {tokens / wall:.1f} tokens/s"
+        )
 
 
 def main() -> None:
