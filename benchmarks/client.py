@@ -29,27 +29,13 @@ EPISODES = 1_000
 TURNS = 4
 IN_FLIGHT = 16
 ADDRESS = "WARMLINE_BENCHMARK_SERVER"
-WORDS = [
-    "That",
-    "sounds",
-    "heavy.",
-    "What",
-    "was",
-    "the",
-    "hardest",
-    "part",
-    "of",
-    "it",
-    "for",
-    "you",
-    "today?",
-]
-USAGE = {"prompt_tokens": 200, "completion_tokens": len(WORDS), "total_tokens": 200 + len(WORDS)}
+REPLY = "That sounds heavy. What was the hardest part of it for you today?"
+USAGE = {"prompt_tokens": 200, "completion_tokens": 13, "total_tokens": 213}
 
 
 def completion() -> bytes:
     """A whole answer."""
-    message = {"role": "assistant", "content": " ".join(WORDS)}
+    message = {"role": "assistant", "content": REPLY}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     body = json.dumps({**head("chat.completion"), "choices": [choice], "usage": USAGE}).encode()
     return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (
@@ -62,7 +48,7 @@ def stream() -> bytes:
     """The same answer, a chunk a word."""
     events: list[dict[str, Any]] = [
         {"choices": [{"index": 0, "delta": {"content": f"{word} "}, "finish_reason": None}]}
-        for word in WORDS
+        for word in REPLY.split()
     ]
     events.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
     events.append({"choices": [], "usage": USAGE})
