@@ -29,6 +29,8 @@ from warmline.core.shards.driver import ShardStarted, UnitDone
 
 EPISODES = 20_000
 WORKERS = (1, 2, 4)
+THREADS = "BENCHMARK_THREADS"
+"""How `engines` tells its workers their threads."""
 
 
 def answer(request: warmline.Request) -> str:
@@ -69,8 +71,8 @@ def resident() -> float:
 
 
 def embedded() -> warmline.SupportEnvironment:
-    """The embedded engine in both seats, two turns."""
-    policy = warmline.EmbeddedPolicy()
+    """The embedded engine in both seats, two turns; it has the threads that `engines` gives."""
+    policy = warmline.EmbeddedPolicy(threads=int(os.environ[THREADS]))
     return warmline.SupportEnvironment(seeker=policy, supporter=policy, max_turns=4)
 
 
@@ -96,7 +98,7 @@ def engines(count: int) -> None:
     cores = os.cpu_count() or 1
     for workers in (1, 2):
         threads = max(1, cores // workers)
-        os.environ["OMP_NUM_THREADS"] = str(threads)  # else each takes what is idle when it starts
+        os.environ[THREADS] = str(threads)  # else each takes what is idle when it starts
         with tempfile.TemporaryDirectory() as folder:
             began = time.perf_counter()
             measure(count, workers, Path(folder) / "run", embedded)

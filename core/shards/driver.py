@@ -253,6 +253,8 @@ class Driver:
             if self._leases.over:
                 self._over.set()
                 await self._answer_waiting()
+            elif facts and number in self._waiting:
+                await self._answer(number)
             if "failed" in message:
                 error = raised(message["failed"], f"worker {number}")
                 if isinstance(error, WarmlineError) or not self._proven:
@@ -272,7 +274,8 @@ class Driver:
     async def _answer(self, number: int) -> None:
         """Answer a shard that asks for units, if there is an answer now."""
         over = self._stopping or self._leases.over
-        units = [] if over else self._leases.take(number, self._waiting[number])
+        asked, running = self._waiting[number], len(self._shards)
+        units = [] if over else self._leases.take(number, asked, running)
         if (units or over) and (shard := self._shards.get(number)) is not None:
             del self._waiting[number]
             await shard.send({"lease": units})

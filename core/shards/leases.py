@@ -44,10 +44,19 @@ class Leases:
         """Units given to a shard that it has not finished."""
         return list(self._open.get(shard, ()))
 
-    def take(self, shard: int, wanted: int) -> list[int]:
-        """Units for a shard, at most `wanted`; none if none is left now."""
+    def take(self, shard: int, wanted: int, running: int = 1) -> list[int]:
+        """Units for a shard, at most `wanted`; none if none is left for it now.
+
+        Args:
+            running: shards that run now. A shard has at most an equal share of what these are to
+                finish, so that few units are spread over all, whichever asks first.
+        """
+        held = {n: len(units) for n, units in self._open.items()}
+        share = -(-(self._count() + sum(held.values())) // max(1, running)) - held.get(shard, 0)
+        if share < 1:
+            return []
         fair = -(-self._count() // (SHARE * self._workers))
-        count = max(1, min(wanted, LARGEST, fair))
+        count = min(share, max(1, min(wanted, LARGEST, fair)))
         given = [self._back.popleft() for _ in range(min(count, len(self._back)))]
         new = self._units[self._given : self._given + count - len(given)]
         self._given += len(new)

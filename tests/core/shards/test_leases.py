@@ -23,7 +23,7 @@ def test_every_unit_is_done_once_whoever_is_lost(
     leases, done = Leases(range(count), workers), []
     while not leases.over:
         shard = chance.randrange(workers)
-        leases.take(shard, wanted)
+        leases.take(shard, wanted, running=chance.randint(1, workers))
         for unit in leases.open(shard):
             if chance.random() < 0.7:
                 assert leases.done(shard, unit)
@@ -41,6 +41,23 @@ def test_leases_are_small_and_shrink() -> None:
     assert sizes[0] == -(-1000 // 16) <= LARGEST
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[-1] == 1
+
+
+def test_few_units_are_spread_over_all_that_run() -> None:
+    leases = Leases(range(8), 2)
+    while leases.take(0, 8, running=2):
+        pass  # the first asks again before the other has loaded its model
+    assert leases.open(0) == [0, 1, 2, 3]
+    while leases.take(1, 8, running=2):
+        pass
+    assert leases.open(1) == [4, 5, 6, 7]
+
+
+def test_one_that_runs_alone_gets_everything() -> None:
+    leases = Leases(range(8), 2)
+    while leases.take(0, 8, running=1):
+        pass
+    assert leases.open(0) == list(range(8))
 
 
 def test_what_was_lost_is_given_out_first() -> None:
