@@ -87,6 +87,10 @@ def helpful(
         list[str] | None,
         typer.Option(help="Dimensions that must hold; default: all four of FPEMF."),
     ] = None,
+    threshold: Annotated[
+        float,
+        typer.Option(help="A dimension holds from this value on; published rates are at 0.5."),
+    ] = 0.5,
     as_json: Annotated[bool, typer.Option("--json", help="The rates as JSON.")] = False,
 ) -> None:
     """Show how many replies a scorer finds helpful, by dimension and on all (FPEMF Table 4).
@@ -94,14 +98,19 @@ def helpful(
     Of a model's candidates the best one and all of them; gold replies have lines of their own.
     """
     from ...core.published import refuse_unknown
-    from .helpful import DIMENSIONS, helpful_rates
+    from .helpful import DIMENSIONS, THRESHOLD, helpful_rates
     from .tables import helpful_table
 
-    beside = published or list(BESIDE)
+    if not 0 <= threshold <= 1:
+        raise ConfigError(
+            f"a threshold of {threshold:g} is outside of a scorer's values", hint="from 0 to 1"
+        )
+    usual = list(BESIDE) if threshold == THRESHOLD else []
+    beside = published or usual
     refuse_unknown(beside, ["helpful"])
     counted = (r for r in iter_ratings(ratings) if r.candidate not in (leave_out or ()))
     wanted = tuple(dimensions or DIMENSIONS)
-    rates = helpful_rates(counted, dimensions=wanted)
+    rates = helpful_rates(counted, dimensions=wanted, threshold=threshold)
     if not rates:
         raise ConfigError(
             f"{ratings} rates no reply on {', '.join(wanted)}",
@@ -111,6 +120,8 @@ def helpful(
         echo_json(json.dumps([dataclasses.asdict(each) for each in rates], ensure_ascii=False))
         return
     notes = [f"{place}: published, {name}" for place, name in enumerate(beside, 1)]
+    if threshold != THRESHOLD:
+        notes.append(f"held from {threshold:g} on; published rates are at {THRESHOLD:g}")
     make_console().print(
         helpful_table(rates, beside), Text("\n".join(notes), style="dim"), sep="\n"
     )

@@ -21,6 +21,9 @@ DIMENSIONS = ("empathy", "strategy", "coherence", "topic")
 ALL = "helpful"
 """Name of the conjunction."""
 
+THRESHOLD = 0.5
+"""A scorer's value from which on a dimension holds."""
+
 Form = Literal["replies", "single", "beams", "gold"]
 FIRST = f"{CANDIDATE}0"
 
@@ -49,14 +52,20 @@ class HelpfulRates:
 
 
 def helpful_rates(
-    ratings: Iterable[Rating], *, dimensions: Sequence[str] = DIMENSIONS
+    ratings: Iterable[Rating],
+    *,
+    dimensions: Sequence[str] = DIMENSIONS,
+    threshold: float = THRESHOLD,
 ) -> list[HelpfulRates]:
     """Rates by rater and kind of reply; kinds of which nothing was rated are left out.
 
-    Only ratings of kind `scorer` count, whose values are 0 or 1: a judge's scores from 1 to 5 on a
-    dimension of the same name do not count. A value of at least 0.5 holds. Ratings of other
-    dimensions and of whole episodes are left out. If a rater answered several times, each sample
-    counts as a reply of its own.
+    Only ratings of kind `scorer` count, whose values are from 0 to 1: a judge's scores from 1 to 5
+    on a dimension of the same name do not count. Ratings of other dimensions and of whole episodes
+    are left out. If a rater answered several times, each sample counts as a reply of its own.
+
+    Args:
+        threshold: a dimension holds from this value on, as in `train fpemf`. Published rates are at
+            one half; others say only what is more or less helpful than something that was chosen.
     """
     found: dict[str, dict[Place, dict[str, float | None]]] = {}
     for r in ratings:
@@ -64,7 +73,7 @@ def helpful_rates(
             place = (r.episode, r.utterance, r.candidate, r.sample)
             found.setdefault(r.rater, {}).setdefault(place, {})[r.dimension] = r.value
     return [
-        _rates(rater, form, own, dimensions)
+        _rates(rater, form, own, dimensions, threshold)
         for rater, replies in found.items()
         for form, own in _by_form(replies).items()
         if own
@@ -90,21 +99,25 @@ def _by_form(replies: Values) -> dict[Form, Values]:
     return dict(forms)
 
 
-def conjunction(values: Mapping[str, float | None], dimensions: Sequence[str]) -> bool | None:
+def conjunction(
+    values: Mapping[str, float | None], dimensions: Sequence[str], threshold: float = THRESHOLD
+) -> bool | None:
     """Whether all dimensions hold; None where that cannot be known."""
     given = [values.get(name) for name in dimensions]
-    if any(value is not None and value < 0.5 for value in given):
+    if any(value is not None and value < threshold for value in given):
         return False
     return None if None in given else True
 
 
-def _rates(rater: str, form: Form, replies: Values, dimensions: Sequence[str]) -> HelpfulRates:
+def _rates(
+    rater: str, form: Form, replies: Values, dimensions: Sequence[str], threshold: float
+) -> HelpfulRates:
     groups = [place[0] for place in replies]
     rates: dict[str, Estimate] = {}
     for name in dimensions:
         values = [each.get(name) for each in replies.values()]
-        held = [None if v is None else float(v >= 0.5) for v in values]
+        held = [None if v is None else float(v >= threshold) for v in values]
         rates[name] = estimate_share(held, groups=groups)
-    together = [conjunction(each, dimensions) for each in replies.values()]
+    together = [conjunction(each, dimensions, threshold) for each in replies.values()]
     rates[ALL] = estimate_share([None if v is None else float(v) for v in together], groups=groups)
     return HelpfulRates(rater, form, len(replies), rates)

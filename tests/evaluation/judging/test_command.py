@@ -256,6 +256,34 @@ def test_a_judge_of_which_no_answer_can_be_read_has_an_exit_code(
     assert RUN.invoke(app, compared).exit_code == 3
 
 
+def test_helpful_rates_from_a_threshold_of_ones_own_on(tmp_path: Path) -> None:
+    """A weak scorer finds all helpful at one half; at its median half of them are."""
+    file = tmp_path / "ratings.jsonl"
+    values = (0.6, 0.7, 0.8, 0.9)
+    lines = [
+        Rating(
+            episode=f"e{n}", utterance=1, rater="s", kind="scorer", dimension="topic", value=value
+        ).to_json()
+        for n, value in enumerate(values)
+    ]
+    file.write_text("\n".join(lines) + "\n")
+    words = ["helpful", str(file), "--dimensions", "topic"]
+
+    def share(*more: str) -> float:
+        [rates] = json.loads(RUN.invoke(app, [*words, *more, "--json"]).stdout)
+        assert rates["rates"]["topic"] == rates["rates"]["helpful"]
+        value: float = rates["rates"]["helpful"]["value"]
+        return value
+
+    assert [share(), share("--threshold", "0.8"), share("--threshold", "1")] == [1, 0.5, 0]
+    shown = RUN.invoke(app, [*words, "--threshold", "0.8"]).stdout
+    assert "held from 0.8 on" in shown
+    assert "published, FPEMF" not in shown, "no published rate beside another threshold"
+    for wrong in ("1.5", "nan"):
+        refused = RUN.invoke(app, [*words, "--threshold", wrong])
+        assert "outside of a scorer's values" in str(refused.exception)
+
+
 def test_helpful_rates_stand_beside_the_published_ones(tmp_path: Path) -> None:
     """Two replies: both hold on empathy, one on topic, so one of two is helpful."""
     file = tmp_path / "ratings.jsonl"
