@@ -43,7 +43,7 @@ SMALLER = {
     "--episodes 8": "--episodes 1",
     "--episodes 60": "--episodes 1",
     "warmline demo": "warmline demo --episodes 1",
-    "--setting both": "--setting both --limit 1",
+    "--setting both": "--setting both --limit 1 --max-tokens 16",
 }
 """What a test makes smaller in what the README asks of the embedded model; `.ci/run` does `make demo`."""
 
