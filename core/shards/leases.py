@@ -26,6 +26,7 @@ class Leases:
 
     def __init__(self, units: Sequence[int], workers: int) -> None:
         self._units, self._given = units, 0
+        self._left = len(units)
         self._back: deque[int] = deque()
         self._workers = max(1, workers)
         self._open: dict[int, dict[int, None]] = {}
@@ -34,7 +35,7 @@ class Leases:
     @property
     def over(self) -> bool:
         """Whether every unit is done."""
-        return not self._count() and not any(self._open.values())
+        return not self._left
 
     def _count(self) -> int:
         """Units that nobody has."""
@@ -51,9 +52,8 @@ class Leases:
             running: shards that run now. A shard has at most an equal share of what these are to
                 finish, so that few units are spread over all, whichever asks first.
         """
-        held = {n: len(units) for n, units in self._open.items()}
-        share = -(-(self._count() + sum(held.values())) // max(1, running)) - held.get(shard, 0)
-        if share < 1:
+        share = -(-self._left // max(1, running)) - len(self._open.get(shard, ()))
+        if share < 1 or not self._count():
             return []
         fair = -(-self._count() // (SHARE * self._workers))
         count = min(share, max(1, min(wanted, LARGEST, fair)))
@@ -70,6 +70,7 @@ class Leases:
         if unit not in held:
             return False
         del held[unit]
+        self._left -= 1
         return True
 
     def lost(self, shard: int) -> list[int]:
