@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .harness.run import general_ability
     from .judging.calibration import calibrate
     from .judging.calibration_report import calibration_report
-    from .judging.helpful import helpful_rates
+    from .judging.helpful import helpful_changes, helpful_rates
     from .judging.human_preferences import compare_preferences, compare_votes
     from .judging.judge import judge
     from .judging.judge_run import JudgeResult, judge_run
@@ -50,7 +50,7 @@ _HOMES = {
     ".harness.run": ("general_ability",),
     ".judging.calibration": ("calibrate",),
     ".judging.calibration_report": ("calibration_report",),
-    ".judging.helpful": ("helpful_rates",),
+    ".judging.helpful": ("helpful_changes", "helpful_rates"),
     ".judging.human_preferences": ("compare_preferences", "compare_votes"),
     ".judging.judge": ("judge",),
     ".judging.judge_run": ("JudgeResult", "judge_run"),
@@ -108,6 +108,7 @@ __all__ = [
     "evaluate_pairs",
     "fleiss_kappa",
     "general_ability",
+    "helpful_changes",
     "helpful_rates",
     "judge",
     "judge_run",

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ...core.errors import ConfigError
 from ...core.outside.console import echo_json, make_console
-from ...environments.episodes.rating import iter_ratings
+from ...environments.episodes.rating import Rating, iter_ratings
 
 
 def register(app: typer.Typer) -> None:
@@ -87,6 +87,10 @@ def helpful(
         list[str] | None,
         typer.Option(help="Dimensions that must hold; default: all four of FPEMF."),
     ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="The same scorer's ratings of another model in the same places."),
+    ] = None,
     threshold: Annotated[
         float,
         typer.Option(help="A dimension holds from this value on; published rates are at 0.5."),
@@ -96,10 +100,11 @@ def helpful(
     """Show how many replies a scorer finds helpful, by dimension and on all (FPEMF Table 4).
 
     Of a model's candidates the best one and all of them; gold replies have lines of their own.
+    `--against` shows how they differ from those of another model.
     """
     from ...core.published import refuse_unknown
-    from .helpful import DIMENSIONS, THRESHOLD, helpful_rates
-    from .tables import helpful_table
+    from .helpful import DIMENSIONS, THRESHOLD, helpful_changes, helpful_rates
+    from .tables import CHANGES_NOTE, helpful_changes_table, helpful_table
 
     if not 0 <= threshold <= 1:
         raise ConfigError(
@@ -108,23 +113,41 @@ def helpful(
     usual = list(BESIDE) if threshold == THRESHOLD else []
     beside = published or usual
     refuse_unknown(beside, ["helpful"])
-    counted = (r for r in iter_ratings(ratings) if r.candidate not in (leave_out or ()))
     wanted = tuple(dimensions or DIMENSIONS)
-    rates = helpful_rates(counted, dimensions=wanted, threshold=threshold)
-    if not rates:
-        raise ConfigError(
-            f"{ratings} rates no reply on {', '.join(wanted)}",
-            hint="`warmline train fpemf` writes such ratings, or a scorer of your own",
-        )
+
+    def counted(file: Path) -> list[Rating]:
+        found = [r for r in iter_ratings(file) if r.candidate not in (leave_out or ())]
+        if not helpful_rates(found, dimensions=wanted):
+            raise ConfigError(
+                f"{file} rates no reply on {', '.join(wanted)}",
+                hint="`warmline train fpemf` writes such ratings, or a scorer of your own",
+            )
+        return found
+
+    own = counted(ratings)
+    rates = helpful_rates(own, dimensions=wanted, threshold=threshold)
+    changes = []
+    if against is not None:
+        other = counted(against)
+        changes = helpful_changes(own, other, dimensions=wanted, threshold=threshold)
+        if not changes:
+            raise ConfigError(
+                f"{ratings} and {against} have no scorer and kind of reply in common",
+                hint="judge both with one scorer, named by one path",
+            )
     if as_json:
-        echo_json(json.dumps([dataclasses.asdict(each) for each in rates], ensure_ascii=False))
+        found = [dataclasses.asdict(each) for each in rates]
+        further = [dataclasses.asdict(each) for each in changes]
+        data = {"rates": found, "changes": further} if changes else found
+        echo_json(json.dumps(data, ensure_ascii=False))
         return
     notes = [f"{place}: published, {name}" for place, name in enumerate(beside, 1)]
     if threshold != THRESHOLD:
         notes.append(f"held from {threshold:g} on; published rates are at {THRESHOLD:g}")
-    make_console().print(
-        helpful_table(rates, beside), Text("\n".join(notes), style="dim"), sep="\n"
-    )
+    console = make_console()
+    console.print(helpful_table(rates, beside), Text("\n".join(notes), style="dim"), sep="\n")
+    if changes:
+        console.print(helpful_changes_table(changes), Text(CHANGES_NOTE, style="dim"), sep="\n")
 
 
 BESIDE = ("FPEMF Table 4a: DKPE_FPEMF", "FPEMF Table 4b: DKPE_FPEMF")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...environments.episodes.rating import CANDIDATE, GOLD, Rating
+from ..statistics.paired import PairedResult, paired_test
 from ..statistics.uncertainty import Estimate, estimate_share
 
 DIMENSIONS = ("empathy", "strategy", "coherence", "topic")
@@ -51,6 +52,22 @@ class HelpfulRates:
     rates: dict[str, Estimate]
 
 
+@dataclass(frozen=True, slots=True)
+class HelpfulChange:
+    """How one scorer's rate differs between two models in the same places.
+
+    Attributes:
+        rater, form: as in `HelpfulRates`.
+        dimension: one of the dimensions, or `ALL`.
+        paired: difference after − before as a fraction, its interval and p; episodes are the units.
+    """
+
+    rater: str
+    form: Form
+    dimension: str
+    paired: PairedResult
+
+
 def helpful_rates(
     ratings: Iterable[Rating],
     *,
@@ -67,20 +84,68 @@ def helpful_rates(
         threshold: a dimension holds from this value on, as in `train fpemf`. Published rates are at
             one half; others say only what is more or less helpful than something that was chosen.
     """
+    return [
+        _rates(rater, form, own, dimensions, threshold)
+        for (rater, form), own in _by_kind(ratings, dimensions).items()
+    ]
+
+
+def helpful_changes(
+    after: Iterable[Rating],
+    before: Iterable[Rating],
+    *,
+    dimensions: Sequence[str] = DIMENSIONS,
+    threshold: float = THRESHOLD,
+) -> list[HelpfulChange]:
+    """What one scorer finds in the same places after and before a training, or of two models.
+
+    The unit is a place: of several replies there (beams, samples) the share that is helpful counts.
+
+    Args:
+        after, before: their ratings; see `helpful_rates`.
+        dimensions, threshold: as there.
+
+    Returns:
+        By rater and kind of reply that both have, every dimension and `ALL`.
+
+    Raises:
+        MissingExtra: scipy is not installed.
+    """
+    left, right = _by_kind(after, dimensions), _by_kind(before, dimensions)
+    changes: list[HelpfulChange] = []
+    for rater, form in (kind for kind in left if kind in right):
+        sides = [_marks(each[rater, form], dimensions, threshold) for each in (left, right)]
+        for name in (*dimensions, ALL):
+            a, b = (_by_place(marks, name) for marks in sides)
+            places = sorted(a.keys() | b.keys())
+            compared = paired_test(
+                [a.get(place) for place in places],
+                [b.get(place) for place in places],
+                groups=[episode for episode, _ in places],
+            )
+            changes.append(HelpfulChange(rater, form, name, compared))
+    return changes
+
+
+Values = Mapping[Place, Mapping[str, float | None]]
+Marks = Mapping[Place, Mapping[str, bool | None]]
+
+
+def _by_kind(
+    ratings: Iterable[Rating], dimensions: Sequence[str]
+) -> dict[tuple[str, Form], Values]:
+    """What scorers said, by rater and kind of reply."""
     found: dict[str, dict[Place, dict[str, float | None]]] = {}
     for r in ratings:
         if r.kind == "scorer" and r.dimension in dimensions and r.utterance is not None:
             place = (r.episode, r.utterance, r.candidate, r.sample)
             found.setdefault(r.rater, {}).setdefault(place, {})[r.dimension] = r.value
-    return [
-        _rates(rater, form, own, dimensions, threshold)
+    return {
+        (rater, form): own
         for rater, replies in found.items()
         for form, own in _by_form(replies).items()
         if own
-    ]
-
-
-Values = Mapping[Place, Mapping[str, float | None]]
+    }
 
 
 def _by_form(replies: Values) -> dict[Form, Values]:
@@ -109,15 +174,38 @@ def conjunction(
     return None if None in given else True
 
 
+def _marks(replies: Values, dimensions: Sequence[str], threshold: float) -> Marks:
+    """What holds of each reply; under `ALL` their conjunction."""
+    return {
+        place: {name: _holds(each.get(name), threshold) for name in dimensions}
+        | {ALL: conjunction(each, dimensions, threshold)}
+        for place, each in replies.items()
+    }
+
+
+def _holds(value: float | None, threshold: float) -> bool | None:
+    return None if value is None else value >= threshold
+
+
+def _by_place(marks: Marks, name: str) -> dict[tuple[str, int], float]:
+    """The share that holds of the replies of each place that are known."""
+    known: dict[tuple[str, int], list[bool]] = {}
+    for (episode, utterance, _, _), each in marks.items():
+        if (mark := each[name]) is not None:
+            known.setdefault((episode, utterance), []).append(mark)
+    return {place: sum(held) / len(held) for place, held in known.items()}
+
+
 def _rates(
     rater: str, form: Form, replies: Values, dimensions: Sequence[str], threshold: float
 ) -> HelpfulRates:
     groups = [place[0] for place in replies]
-    rates: dict[str, Estimate] = {}
-    for name in dimensions:
-        values = [each.get(name) for each in replies.values()]
-        held = [None if v is None else float(v >= threshold) for v in values]
-        rates[name] = estimate_share(held, groups=groups)
-    together = [conjunction(each, dimensions, threshold) for each in replies.values()]
-    rates[ALL] = estimate_share([None if v is None else float(v) for v in together], groups=groups)
+    marks = list(_marks(replies, dimensions, threshold).values())
+    rates = {
+        name: estimate_share(
+            [None if (mark := each[name]) is None else float(mark) for each in marks],
+            groups=groups,
+        )
+        for name in (*dimensions, ALL)
+    }
     return HelpfulRates(rater, form, len(replies), rates)

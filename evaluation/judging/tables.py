@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from .calibration import Calibration
-    from .helpful import HelpfulRates
+    from .helpful import HelpfulChange, HelpfulRates
     from .human_preferences import PreferenceAgreement
     from .judge_run import MeanScore
     from .pairwise import WinRate
@@ -152,6 +152,36 @@ def helpful_table(found: Sequence[HelpfulRates], published: Sequence[str]) -> Ta
                 ),
             )
     return table
+
+
+def helpful_changes_table(found: Sequence[HelpfulChange]) -> Table:
+    """Points of per cent by which the shares differ, a line a scorer, kind of reply and dimension."""
+    table = plain_table(
+        "scorer", "of", "dimension", "difference", "95 % interval", "p", "places", "missing"
+    )
+    for each in found:
+        paired = each.paired
+        table.add_row(
+            each.rater,
+            each.form,
+            each.dimension,
+            DASH if paired.difference is None else f"{100 * paired.difference:+.2f}",
+            Text(
+                DASH
+                if paired.interval is None
+                else f"[{100 * paired.interval.low:.2f}, {100 * paired.interval.high:.2f}]"
+            ),
+            DASH if paired.p is None else f"{paired.p:.3f}",
+            str(paired.n),
+            str(paired.missing),
+        )
+    return table
+
+
+CHANGES_NOTE = (
+    "difference: per cent here - per cent of --against, in the same places. Intervals are percentiles of"
+    " the bootstrap, p is of a permutation test; both take conversations as the units."
+)
 
 
 def stands_beside(system: str, form: str) -> bool:

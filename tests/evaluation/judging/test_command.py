@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -282,6 +283,48 @@ def test_helpful_rates_from_a_threshold_of_ones_own_on(tmp_path: Path) -> None:
     for wrong in ("1.5", "nan"):
         refused = RUN.invoke(app, [*words, "--threshold", wrong])
         assert "outside of a scorer's values" in str(refused.exception)
+
+
+def beams(file: Path, rater: str, held: Sequence[Sequence[int]]) -> Path:
+    """A scorer's ratings: of each of some places the values of its candidates."""
+    lines = [
+        Rating(
+            episode=f"e{n}", utterance=1, candidate=f"candidate{place}", rater=rater,
+            kind="scorer", dimension="topic", value=value,
+        ).to_json()
+        for n, values in enumerate(held)
+        for place, value in enumerate(values)
+    ]  # fmt: skip
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+def test_what_a_training_changed_is_told_in_the_same_places(tmp_path: Path) -> None:
+    """Beams 1/4 of four places, then 3/4: 0.5 more in each; the best ones 2 of 4, then 4 of 4."""
+    before = beams(tmp_path / "before.jsonl", "s", [(1, 0), (0, 0), (1, 0), (0, 0)])
+    after = beams(tmp_path / "after.jsonl", "s", [(1, 1), (1, 0), (1, 1), (1, 0), (1, 1)])
+    words = ["helpful", str(after), "--against", str(before), "--dimensions", "topic"]
+    data = json.loads(RUN.invoke(app, [*words, "--json"]).stdout)
+    assert [each["form"] for each in data["rates"]] == ["single", "beams"]
+    found = {(c["form"], c["dimension"]): c["paired"] for c in data["changes"]}
+    assert found.keys() == {(f, d) for f in ("single", "beams") for d in ("topic", "helpful")}
+    for dimension in ("topic", "helpful"):
+        assert found["beams", dimension]["difference"] == 0.5
+        assert found["single", dimension]["difference"] == 0.5
+        assert found["beams", dimension]["n"] == 4
+        assert found["beams", dimension]["missing"] == 1, "a place that only one side has"
+    # signs of four equal differences: two of sixteen arrangements are as far from nothing
+    assert found["beams", "helpful"]["p"] == pytest.approx(2 / 16)
+    assert found["single", "helpful"]["interval"]["low"] < 0.5
+    shown = CliRunner(env={"COLUMNS": "100"}).invoke(app, words).stdout
+    assert "+50.00" in shown
+    assert "both take conversations as the units" in " ".join(shown.split())
+    other = beams(tmp_path / "other.jsonl", "another", [(1, 0)])
+    refused = RUN.invoke(app, ["helpful", str(after), "--against", str(other), *words[4:]])
+    assert "no scorer and kind of reply in common" in str(refused.exception)
+    (tmp_path / "none.jsonl").write_text(other.read_text().replace("topic", "warmth"))
+    missing = RUN.invoke(app, [*words[:3], str(tmp_path / "none.jsonl"), *words[4:]])
+    assert "none.jsonl rates no reply" in str(missing.exception)
 
 
 def test_helpful_rates_stand_beside_the_published_ones(tmp_path: Path) -> None:
