@@ -55,15 +55,17 @@ def plain_table(*head: str, left: Collection[str] = ()) -> Table:
     """A terminal table without lines, which leaves room for figures within 80 columns.
 
     Args:
-        head: the headings; no column wraps.
+        head: the headings.
         left: headings of the columns to align to the left besides the first; all others are
-            aligned to the right.
+            aligned to the right. Where there is no room those on the left are wrapped, and the
+            figures on the right stay whole.
     """
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 1, 0, 0))
     for place, heading in enumerate(head):
-        table.add_column(
-            heading, justify="left" if place == 0 or heading in left else "right", no_wrap=True
-        )
+        if place == 0 or heading in left:
+            table.add_column(heading, overflow="fold")
+        else:
+            table.add_column(heading, justify="right", no_wrap=True)
     return table

@@ -127,15 +127,19 @@ def preferences_table(found: Iterable[PreferenceAgreement]) -> Table:
 
 
 def helpful_table(found: Sequence[HelpfulRates], published: Sequence[str]) -> Table:
-    """Per cent of replies that are helpful, a line a scorer, kind of reply and dimension."""
+    """Per cent of replies that are helpful, a line a scorer, kind of reply and dimension.
+
+    A scorer is named at its first line.
+    """
     known = systems("helpful")
     numbers = map(str, range(1, len(published) + 1))
     table = plain_table("scorer", "of", "dimension", "%", "95 % interval", "n", "missing", *numbers)
+    last = None
     for each in found:
         for name, rate in each.rates.items():
             interval = rate.interval
             table.add_row(
-                each.rater,
+                "" if each.rater == last else each.rater,
                 each.form,
                 name,
                 DASH if rate.value is None else f"{100 * rate.value:.2f}",
@@ -151,18 +155,23 @@ def helpful_table(found: Sequence[HelpfulRates], published: Sequence[str]) -> Ta
                     for system in published
                 ),
             )
+            last = each.rater
     return table
 
 
 def helpful_changes_table(found: Sequence[HelpfulChange]) -> Table:
-    """Points of per cent by which the shares differ, a line a scorer, kind of reply and dimension."""
+    """Points of per cent by which the shares differ, a line a scorer, kind of reply and dimension.
+
+    A scorer is named at its first line.
+    """
     table = plain_table(
         "scorer", "of", "dimension", "difference", "95 % interval", "p", "places", "missing"
     )
+    last = None
     for each in found:
         paired = each.paired
         table.add_row(
-            each.rater,
+            "" if each.rater == last else each.rater,
             each.form,
             each.dimension,
             DASH if paired.difference is None else f"{100 * paired.difference:+.2f}",
@@ -175,6 +184,7 @@ def helpful_changes_table(found: Sequence[HelpfulChange]) -> Table:
             str(paired.n),
             str(paired.missing),
         )
+        last = each.rater
     return table
 
 

@@ -47,3 +47,17 @@ def test_terminal_columns_do_not_wrap() -> None:
     Console(file=out, width=80).print(table)
     assert [c.justify for c in table.columns] == ["left", "right", "left"]
     assert "a metric with a long name  1.00 a" in out.getvalue()
+
+
+def test_without_room_names_are_wrapped_and_figures_stay_whole() -> None:
+    """At 80 columns a path as the first cell had taken the places of the figures."""
+    table = plain_table("rater", "of", "rate", "interval", "n", "missing", left=("of",))
+    table.add_row("scorer:runs/an/experiment/with/a/long/path/06-scorer", "beams " * 6, "19.44",
+                  "[8.04, 40.00]", "72", "0")  # fmt: skip
+    out = io.StringIO()
+    Console(file=out, width=80).print(table)
+    lines = out.getvalue().splitlines()
+    for figure in ("19.44", "[8.04, 40.00]", "72", "missing"):
+        assert sum(figure in line for line in lines) == 1, out.getvalue()
+    assert "…" not in out.getvalue()
+    assert "06-scorer" in "".join(line.split(" ")[0] for line in lines)
