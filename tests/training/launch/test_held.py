@@ -77,14 +77,14 @@ def training(words: list[str], out: Path) -> Any:
     """A real training, once it has saved."""
     saves = out / "trainer"
     command = ["-m", "warmline.cli", *words, "--out", str(out)]
-    return started(
-        command, out.parent, lambda: list(saves.glob("checkpoint-*/trainer_state.json"))
-    )
+    return started(command, out.parent, lambda: list(saves.glob("checkpoint-*/trainer_state.json")))
 
 
 def light(folder: Path) -> Any:
     """Two processes that only wait, held in the same way."""
-    return started([str(LIGHT), str(folder)], folder, lambda: len(list(folder.glob("begun-*"))) == 2)
+    return started(
+        [str(LIGHT), str(folder)], folder, lambda: len(list(folder.glob("begun-*"))) == 2
+    )
 
 
 def test_a_signal_to_the_command_has_all_save_and_stop(words: list[str], tmp_path: Path) -> None:
@@ -111,7 +111,9 @@ def test_a_signal_comes_to_each_once(number: signal.Signals, tmp_path: Path) -> 
         command.send_signal(number)
         assert command.wait(120) == 128 + number
         assert psutil.wait_procs(below, 60)[1] == []
-    assert [(tmp_path / f"told-{rank}").read_text("utf-8") for rank in range(2)] == [number.name] * 2
+    assert [(tmp_path / f"told-{rank}").read_text("utf-8") for rank in range(2)] == [
+        number.name
+    ] * 2
     told = (tmp_path / "told.txt").read_text("utf-8")
     assert "Traceback" not in told
     assert f"stopped by {number.name}" in told
