@@ -21,10 +21,16 @@ def main(model: str) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         runs = Path(scratch)
         warmline.simulate(
-            policy="scripted", episodes=6, max_turns=6, case_dialogues=0, out=runs / "talks", seed=1
+            policy="scripted", episodes=3, max_turns=4, case_dialogues=0, out=runs / "talks", seed=1
         )
         checkpoint = train_sft(
-            SftSettings(model=model, data=(str(runs / "talks"),), out=str(runs / "m0"), max_steps=2)
+            SftSettings(
+                model=model,
+                data=(str(runs / "talks"),),
+                out=str(runs / "m0"),
+                batch_size=1,
+                max_steps=2,
+            )
         ).checkpoint
         print(f"trained {checkpoint.metrics['steps']:.0f} steps on {checkpoint.rows['train']} rows")
         (episode,) = warmline.simulate(

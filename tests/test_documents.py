@@ -40,8 +40,8 @@ COMMANDS = [
 ]
 SMALLER = {
     'episodes=2, policy="embedded"': 'episodes=1, max_turns=4, policy="embedded"',
-    "--episodes 8": "--episodes 1",
-    "--episodes 60": "--episodes 1",
+    "--episodes 8": "--episodes 1 --max-turns 8",
+    "--episodes 60": "--episodes 1 --max-turns 8",
     "warmline demo": "warmline demo --episodes 1",
     "--setting both": "--setting both --limit 1 --max-tokens 16",
 }

@@ -83,6 +83,7 @@ def test_four_seats_on_the_embedded_engine(tmp_path: Path) -> None:
         seed=7,
         max_turns=4,
         min_turns=4,
+        case_dialogues=0,
         out=tmp_path,
     )
     for episode in episodes:

@@ -30,7 +30,7 @@ from ..base import (
     Usage,
 )
 from ..choosing import CalibratedChoice, choice_grammar
-from ..models.cores import spare_cores
+from ..models.cores import llama_threads
 from ..models.lora import SHIPPED
 from ..models.system_role import fold_system
 from ..models.weights import WEIGHTS_VARIABLE, find_weights, weights_identity
@@ -76,8 +76,8 @@ class EmbeddedPolicy(BasePolicy):
         model: a GGUF file, or `owner/repository:file.gguf` on the Hugging Face hub. None uses the
             file named by `WARMLINE_WEIGHTS`, otherwise SmolLM2-135M-Instruct, fetched once.
         slots: answers computed together; each costs about 45 MB for 2048 tokens of this model.
-        threads: threads of the computation; None uses all cores but one that are idle when
-            the policy is opened.
+        threads: threads of the computation; None uses as many as `OMP_NUM_THREADS` says, or all
+            cores but one that are idle when the policy is opened, or both of two.
         context_tokens: maximum number of tokens in prompt and answer together.
         deterministic: seeds hold exactly; answers are computed one at a time.
         cache_mib: memory for the cached prompts of other dialogues, in MiB.
@@ -167,7 +167,7 @@ class EmbeddedPolicy(BasePolicy):
         self._closed = False
         if self._engine is not None:
             return
-        threads = await asyncio.to_thread(spare_cores) if self._threads is None else self._threads
+        threads = await asyncio.to_thread(llama_threads) if self._threads is None else self._threads
         settings = EngineSettings(
             model=await asyncio.to_thread(find_weights, self._model, adapter=self._adapter),
             slots=self._slots,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from functools import cache
 from pathlib import Path
 
 _CPU_TIMES = Path("/proc/stat")
 _LOOK_SECONDS = 0.3
+_BOTH = 2
 
 
 def set_torch_threads(asked: int | None, device: str) -> int:
@@ -42,21 +44,51 @@ def usable_cores() -> int:
     return cores or 1
 
 
-@cache
 def spare_cores() -> int:
-    """Cores for the computation: those that are idle now but one, at least one; looked at once.
+    """Cores for the computation: those that are idle now but one, at least one.
 
     An engine's threads wait for each other many times a token, at full load. With a core less than
     threads they all wait for the one that is not running: on two cores, two threads of llama.cpp
     beside one busy process took 19 s for what they do alone in 6 and one thread always does in 10.
     So one core is left to Python and to others.
     """
-    busy = 0.0
-    if _CPU_TIMES.is_file():
-        before = _busy_seconds()
-        time.sleep(_LOOK_SECONDS)
-        busy = (_busy_seconds() - before) / _LOOK_SECONDS
-    return max(1, usable_cores() - max(1, round(busy)))
+    return max(1, usable_cores() - max(1, _busy_cores()))
+
+
+def llama_threads() -> int:
+    """Threads of llama.cpp: `OMP_NUM_THREADS` where it is set, else `spare_cores`, but two where
+    there are two cores and both are idle: leaving one of two would take half of the machine.
+
+    Two are no burden to others as long as they do not spin while they wait (`benchmarks/threads.py`).
+    Where that can no longer be arranged, one core is left.
+    """
+    told = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if told.isdecimal() and int(told) > 0:  # the OpenMP library passes over anything else, too
+        return int(told)
+    if usable_cores() == _BOTH and not _busy_cores() and _waits_without_spinning():
+        return _BOTH
+    return spare_cores()
+
+
+def _waits_without_spinning() -> bool:
+    """Have OpenMP's threads sleep while they wait, unless the user has said otherwise.
+
+    The library reads that once, when it is loaded: by llama.cpp or, in the same process, by torch.
+    """
+    spins, policy = os.environ.get("GOMP_SPINCOUNT"), os.environ.get("OMP_WAIT_POLICY")
+    if spins is None and policy is None and not {"torch", "xllamacpp"} & sys.modules.keys():
+        os.environ["GOMP_SPINCOUNT"] = spins = "0"
+    return spins == "0" or (spins is None and (policy or "").lower() == "passive")
+
+
+@cache
+def _busy_cores() -> int:
+    """Cores that somebody keeps busy now; looked at once."""
+    if not _CPU_TIMES.is_file():
+        return 0
+    before = _busy_seconds()
+    time.sleep(_LOOK_SECONDS)
+    return round((_busy_seconds() - before) / _LOOK_SECONDS)
 
 
 def _busy_seconds() -> float:

@@ -4,6 +4,7 @@ The `openai` policy on real servers and on stand-ins: `tests/policies/conformanc
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -73,6 +74,7 @@ def test_the_suite_as_printed_holds_in_a_project_of_its_own(tmp_path: Path) -> N
         [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:asyncio",
          "-p", "no:cacheprovider", "test_mine.py"],
         cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+        env=os.environ | {"PYTEST_ADDOPTS": ""},
     )  # fmt: skip
     counted = ran.stdout.splitlines()[-1]
     assert ran.returncode == 0, ran.stdout

@@ -113,10 +113,10 @@ async def test_empty_answers_are_asked_again_with_other_seeds_and_bounded() -> N
 
 async def test_a_timeout_is_retried_and_named() -> None:
     async with (
-        ChaosServer([Fault.SLOW] * 3, delay=5) as server,
-        asking(server, timeout=0.05, max_retries=2) as policy,
+        ChaosServer([Fault.SLOW] * 3, delay=60) as server,
+        asking(server, timeout=1, max_retries=2) as policy,  # time for the request to arrive
     ):
-        with pytest.raises(EngineTimeout, match=r"did not answer within 0\.05 s"):
+        with pytest.raises(EngineTimeout, match=r"did not answer within 1 s"):
             await policy.respond(ASK)
         assert len(server.chats) == 3
 
@@ -237,7 +237,7 @@ async def test_cancelling_is_immediate_and_leaves_nothing_behind(moment: str) ->
     slow = moment != "backing off"
     plan = [Fault.SLOW if slow else Fault.BROKEN] * 2
     async with (
-        ChaosServer(plan, delay=0.5) as server,
+        ChaosServer(plan, delay=2) as server,
         asking(server, backoff=20, max_concurrency=1) as policy,
     ):
         tasks = [asyncio.create_task(policy.respond(ASK)) for _ in range(2)]
@@ -248,7 +248,7 @@ async def test_cancelling_is_immediate_and_leaves_nothing_behind(moment: str) ->
         victim.cancel()
         with pytest.raises(asyncio.CancelledError):
             await victim
-        assert time.monotonic() - started < 0.2
+        assert time.monotonic() - started < 1
         survivor = tasks[0] if moment == "queueing" else tasks[1]
         if slow:
             assert (await survivor).attempts == 1
